@@ -1,0 +1,302 @@
+"""The configuration of a study: validated once, at the door; presets; TOML in and out.
+
+Every field says which role it plays when a study is continued:
+
+``axis``
+    an axis of the grid; may grow from one run to the next
+``identity``
+    changes the numbers; must stay as it was when the study began
+``runtime``
+    changes only how fast or how loudly the study runs; free to change
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from selfsup import registry
+from selfsup.errors import UserError
+from selfsup.grid import PerClass, Protocol
+
+Role = Literal["axis", "identity", "runtime"]
+PRESETS = Path(__file__).parent / "presets"
+
+
+def _field(default: Any, help: str, role: Role, **constraints: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"role": role}, **constraints)
+
+
+def _split_commas(value: Any) -> Any:
+    """Let ``"a,b"`` and a single number stand for a list, as on the command line."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, int | float):
+        return [value]
+    return value
+
+
+def _no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(value))
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+Lrs = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
+Sizes = Annotated[tuple[PerClass, ...], BeforeValidator(_split_commas)]
+
+
+class StudyConfig(BaseModel):
+    """Everything that determines a study. Field names are option names with ``_`` for ``-``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    data: str = _field(
+        "digits",
+        "A folder of images, or the name of a data set (see `selfsup list datasets`).",
+        "identity",
+    )
+    data_root: str | None = _field(None, "Folder that already holds a named data set's files.", "runtime")
+    data_url: str | None = _field(
+        None, "Address or local zip that stands in for a data set's published one.", "runtime"
+    )
+    unlabelled: bool = _field(False, "Ignore folder names; treat the images as unlabelled.", "identity")
+    group: str | None = _field(
+        None,
+        "Keep images that belong together on one side of the split: a regular expression on the "
+        "path (its first group, or the whole match), or a CSV file with columns path,group.",
+        "identity",
+    )
+    val_fraction: float = _field(0.1, "Share of each class held out for validation.", "identity", gt=0, lt=0.5)
+    test_fraction: float = _field(0.2, "Share of each class held out for the test.", "identity", gt=0, lt=0.5)
+    split_seed: int = _field(0, "Seed of the train/validation/test split.", "identity", ge=0)
+
+    methods: Names = _field(
+        ("simclr", "moco", "byol", "supervised", "frozen", "random"), "Methods to compare.", "axis"
+    )
+    augmentations: Names = _field(("weak", "simclr"), "Augmentation policies.", "axis")
+    lrs: Lrs = _field((0.01, 0.03, 0.1), "Learning rates.", "axis")
+    per_class: Sizes = _field((5, 20, "all"), "Images (or labels) per class; 'all' for all of them.", "axis")
+    seeds: int = _field(1, "Number of repetitions, seeds 0 to N-1.", "axis", ge=1)
+    protocol: Protocol = _field(
+        "data-regime",
+        "data-regime: n images per class are all that training and probe see. label-efficiency: "
+        "train on all images without labels, probe with n labels per class.",
+        "identity",
+    )
+
+    epochs: int = _field(100, "Passes over the training images.", "identity", ge=1)
+    batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
+    image_size: int = _field(32, "Side of a view, in pixels.", "identity", ge=8, le=1024)
+    store_size: int | None = _field(
+        None,
+        "Longest allowed short side of a stored image, in pixels; larger images are shrunk once. "
+        "Default: the larger of 256 and 8/7 of the image size.",
+        "identity",
+        ge=8,
+    )
+    schedule: Literal["cosine", "constant"] = _field("cosine", "Learning-rate schedule.", "identity")
+    warmup_epochs: float = _field(0.0, "Epochs of linear warm-up of the learning rate.", "identity", ge=0)
+    settings: dict[str, dict[str, Any]] = _field(
+        {}, "Settings of single methods, for example moco.temperature=0.1.", "identity"
+    )
+
+    backbone: str = _field("resnet18", "Any timm model name.", "identity", min_length=1)
+    weights: str = _field("none", "Initial weights: none, imagenet, or a file.", "identity", min_length=1)
+    stem: Literal["standard", "small"] = _field(
+        "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"
+    )
+
+    device: str = _field("auto", "auto, cpu, cuda, cuda:N or mps.", "identity")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _field("auto", "Arithmetic of the training.", "identity")
+    threads: int | None = _field(
+        None,
+        "CPU threads per cell. Default: the cores divided by the workers when the study begins. "
+        "The last digits of a result depend on it.",
+        "identity",
+        ge=1,
+    )
+    workers: int | Literal["auto"] = _field("auto", "Cells trained at the same time.", "runtime")
+    keep: Literal["best", "all", "none"] = _field(
+        "best",
+        "Which cells keep their backbone's weights: those of each chosen learning rate, all, or none.",
+        "runtime",
+    )
+    checkpoint_seconds: float = _field(
+        20.0, "Seconds between checkpoints of a running cell.", "runtime", gt=0
+    )
+    map_points: int = _field(5000, "Most points on a t-SNE map.", "identity", ge=10)
+
+    @field_validator("methods", "augmentations", "lrs", "per_class")
+    @classmethod
+    def _not_empty(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not value:
+            raise ValueError("needs at least one value")
+        return _no_repeats(value)
+
+    @field_validator("lrs")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(math.isfinite(lr) and lr > 0 for lr in value):
+            raise ValueError("every learning rate must be a finite number above 0")
+        return value
+
+    @field_validator("per_class")
+    @classmethod
+    def _sizes(cls, value: tuple[PerClass, ...]) -> tuple[PerClass, ...]:
+        if any(n != "all" and n < 1 for n in value):
+            raise ValueError("a number of images per class must be at least 1, or 'all'")
+        return value
+
+    @field_validator("workers")
+    @classmethod
+    def _workers(cls, value: int | str) -> int | str:
+        if value != "auto" and int(value) < 1:
+            raise ValueError("must be at least 1, or 'auto'")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        kind, _, index = value.partition(":")
+        if kind not in {"auto", "cpu", "cuda", "mps"} or (index and not index.isdigit()):
+            raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+        return value
+
+    @property
+    def resolved_store_size(self) -> int:
+        """Longest allowed short side of a stored image, in pixels."""
+        return self.store_size or max(256, math.ceil(self.image_size * 8 / 7))
+
+
+def role_of(name: str) -> Role:
+    """Role of the field `name` when a study is continued."""
+    extra = StudyConfig.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    role: Role = extra["role"]  # type: ignore[assignment]
+    return role
+
+
+def list_presets() -> list[str]:
+    """Names of the presets that ship with selfsup."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load_values(
+    *, preset: str | None = None, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Raw values of a preset, then a TOML file, then `overrides`; the later wins.
+
+    Values of ``settings`` are joined method by method.
+    """
+    values: dict[str, Any] = {}
+    layers: list[Mapping[str, Any]] = []
+    if preset is not None:
+        registry.require([preset], list_presets(), kind="preset")
+        layers.append(read_toml(PRESETS / f"{preset}.toml"))
+    if file is not None:
+        layers.append(read_toml(Path(file)))
+    layers.append(overrides or {})
+    for layer in layers:
+        for name, value in layer.items():
+            if name == "settings" and isinstance(value, Mapping):
+                merged = values.setdefault("settings", {})
+                for method, options in value.items():
+                    merged[method] = {**merged.get(method, {}), **options}
+            else:
+                values[name] = value
+    values.pop("description", None)
+    return values
+
+
+def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> StudyConfig:
+    """Build the configuration, or say in one sentence per problem what is wrong with it.
+
+    Raises
+    ------
+    UserError
+        Names every field that does not fit, its value, and what would fit.
+    """
+    registry.require(values, StudyConfig.model_fields, kind=f"setting in {where}:")
+    try:
+        config = StudyConfig(**values)
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(problem) for problem in error.errors()) + ".") from None
+    registry.require(config.methods, registry.names("selfsup.methods"), kind="method")
+    registry.require(config.augmentations, registry.names("selfsup.augment"), kind="augmentation")
+    registry.require(config.settings, registry.names("selfsup.methods"), kind="method under 'settings':")
+    return config
+
+
+def _explain(problem: Any) -> str:
+    option = "--" + str(problem["loc"][0]).replace("_", "-")
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return f"{option} = {problem['input']!r} does not fit: {message}"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Values in a TOML file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, unreadable or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no configuration file '{path}'; check the path given to --config.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"'{path}' cannot be read as TOML: {error}; mend the file and run again.") from None
+
+
+def to_toml(config: StudyConfig) -> str:
+    """The configuration as TOML text, unset values left out."""
+    values = config.model_dump(mode="json", exclude_none=True)
+    settings = values.pop("settings")
+    if settings:
+        values["settings"] = settings
+    return tomli_w.dumps(values)
+
+
+def from_toml(text: str) -> StudyConfig:
+    """The configuration in TOML text that :func:`to_toml` wrote."""
+    return validate(tomllib.loads(text), where="config.toml")
+
+
+def differences(stored: StudyConfig, wanted: Mapping[str, Any]) -> list[str]:
+    """Where `wanted` would mix unlike results into the study of `stored`.
+
+    Only values that were asked for are compared, and ``auto`` (or None) agrees with anything.
+    """
+    asked = validate({**stored.model_dump(), **wanted})
+    lines = []
+    for name in StudyConfig.model_fields:
+        if name not in wanted or role_of(name) != "identity":
+            continue
+        old, new = getattr(stored, name), getattr(asked, name)
+        if new in ("auto", None) or old == new:
+            continue
+        lines.append(f"{name}: {old!r} in the study, {new!r} now")
+    return lines
+
+
+def extend(stored: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
+    """The stored configuration with its axes grown by, and its run-time fields set to, `wanted`."""
+    asked = validate({**stored.model_dump(), **wanted})
+    grown: dict[str, Any] = {}
+    for name in wanted:
+        new = getattr(asked, name)
+        if role_of(name) == "runtime":
+            grown[name] = new
+        elif name == "seeds":
+            grown[name] = max(stored.seeds, new)
+        elif role_of(name) == "axis":
+            grown[name] = _no_repeats((*getattr(stored, name), *new))
+    return stored.model_copy(update=grown)

@@ -1,0 +1,134 @@
+"""Cells and their expansion: the grid of a study, as plain values.
+
+Pure functions over small frozen dataclasses; nothing here touches files or imports torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+PerClass = int | Literal["all"]
+Protocol = Literal["data-regime", "label-efficiency"]
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the grid must know of a method.
+
+    Attributes
+    ----------
+    trains : bool
+        False for a baseline that has no training loop; its cells have no augmentation and no
+        learning rate.
+    uses_labels : bool
+        True if training reads labels, so that each number of labels needs its own training even
+        under the label-efficiency protocol.
+    """
+
+    trains: bool = True
+    uses_labels: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid.
+
+    Attributes
+    ----------
+    method : str
+        Name of the method, for example ``"moco"``.
+    augmentation : str or None
+        Name of the augmentation policy; None where the method does not train.
+    lr : float or None
+        Learning rate, greater than 0; None where the method does not train.
+    per_class : int or "all"
+        Training images (data-regime) or labels (label-efficiency) per class.
+    seed : int
+        Draws the subset, the initial weights of the heads, the order and the views.
+    """
+
+    method: str
+    augmentation: str | None
+    lr: float | None
+    per_class: PerClass
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Readable and unique in a study, for example ``moco-weak-lr0.06-n20-s0``."""
+        parts = [self.method]
+        if self.augmentation is not None:
+            parts.append(self.augmentation)
+        if self.lr is not None:
+            parts.append(f"lr{format_lr(self.lr)}")
+        parts += [f"n{self.per_class}", f"s{self.seed}"]
+        return "-".join(parts)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+@dataclass(frozen=True)
+class Job:
+    """Cells that share one training: the unit of work of an executor.
+
+    Under the data-regime protocol, a job of a method that trains holds one cell. Under
+    label-efficiency, one pretraining serves every number of labels. A method that does not
+    train embeds the images once for all its cells of one seed.
+    """
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def id(self) -> str:
+        """The id of its cells, ``nall`` standing for every number of labels where they share."""
+        first = self.cells[0]
+        return first.id if len(self.cells) == 1 else replace(first, per_class="all").id + "-shared"
+
+
+def format_lr(lr: float) -> str:
+    """Shortest text that reads back as the same float: 0.06, 0.0003, 1, 10."""
+    text = repr(float(lr))
+    text = re.sub(r"\.0$", "", text)
+    return text.replace("e-0", "e-")
+
+
+def expand(
+    *,
+    methods: Sequence[str],
+    augmentations: Sequence[str],
+    lrs: Sequence[float],
+    per_class: Sequence[PerClass],
+    seeds: int,
+    traits: Mapping[str, Traits],
+) -> list[Cell]:
+    """All cells of a grid, in the order of its axes, the seeds outermost.
+
+    A method that does not train has no augmentation and no learning rate, so it appears once per
+    number of images and seed. Seeds come outermost so that a study stopped half-way holds whole
+    replicates.
+    """
+    cells = []
+    for seed in range(seeds):
+        for method in methods:
+            trains = traits[method].trains
+            for augmentation in augmentations if trains else [None]:
+                for lr in lrs if trains else [None]:
+                    cells += [Cell(method, augmentation, lr, n, seed) for n in per_class]
+    return cells
+
+
+def group_jobs(cells: Iterable[Cell], *, protocol: Protocol, traits: Mapping[str, Traits]) -> list[Job]:
+    """Cells joined where one training serves several of them, in order of first appearance."""
+    jobs: dict[Cell, list[Cell]] = {}
+    for cell in cells:
+        trait = traits[cell.method]
+        shares = not trait.trains or (protocol == "label-efficiency" and not trait.uses_labels)
+        key = replace(cell, per_class="all") if shares else cell
+        jobs.setdefault(key, []).append(cell)
+    # A lone "all" cell of its own training and a shared one would collide only if both existed
+    # for one method, which the traits exclude.
+    return [Job(tuple(members)) for members in jobs.values()]
