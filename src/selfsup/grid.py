@@ -6,7 +6,7 @@ Pure functions over small frozen dataclasses; nothing here touches files or impo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -78,15 +78,28 @@ class Job:
     Under the data-regime protocol, a job of a method that trains holds one cell. Under
     label-efficiency, one pretraining serves every number of labels. A method that does not
     train embeds the images once for all its cells of one seed.
+
+    Attributes
+    ----------
+    cells : tuple of Cell
+        In the order of the grid.
+    shared : bool
+        True if the training does not depend on the number of images per class.
     """
 
     cells: tuple[Cell, ...]
+    shared: bool = False
 
     @property
     def id(self) -> str:
-        """The id of its cells, ``nall`` standing for every number of labels where they share."""
+        """The cell's id; for a shared training the same whichever of its cells are left to do."""
         first = self.cells[0]
-        return first.id if len(self.cells) == 1 else replace(first, per_class="all").id + "-shared"
+        return f"{replace(first, per_class='all').id}-shared" if self.shared else first.id
+
+    def without(self, finished: Set[str]) -> Job | None:
+        """The job with the cells of these ids taken out; None if nothing is left."""
+        left = tuple(cell for cell in self.cells if cell.id not in finished)
+        return replace(self, cells=left) if left else None
 
 
 def format_lr(lr: float) -> str:
@@ -123,12 +136,10 @@ def expand(
 
 def group_jobs(cells: Iterable[Cell], *, protocol: Protocol, traits: Mapping[str, Traits]) -> list[Job]:
     """Cells joined where one training serves several of them, in order of first appearance."""
-    jobs: dict[Cell, list[Cell]] = {}
+    members: dict[tuple[Cell, bool], list[Cell]] = {}
     for cell in cells:
         trait = traits[cell.method]
-        shares = not trait.trains or (protocol == "label-efficiency" and not trait.uses_labels)
-        key = replace(cell, per_class="all") if shares else cell
-        jobs.setdefault(key, []).append(cell)
-    # A lone "all" cell of its own training and a shared one would collide only if both existed
-    # for one method, which the traits exclude.
-    return [Job(tuple(members)) for members in jobs.values()]
+        shared = not trait.trains or (protocol == "label-efficiency" and not trait.uses_labels)
+        key = replace(cell, per_class="all") if shared else cell
+        members.setdefault((key, shared), []).append(cell)
+    return [Job(tuple(group), shared) for (_, shared), group in members.items()]

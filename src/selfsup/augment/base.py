@@ -1,0 +1,74 @@
+"""What a policy is: random parameters drawn once per image, then pixels computed from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """Base of parameters: every field is a tensor with one row per image, or a PerImage itself."""
+
+    def __getitem__(self, images: Any) -> Self:
+        """The parameters of some of the images; `images` is whatever indexes a tensor's rows."""
+        return type(self)(**{field.name: getattr(self, field.name)[images] for field in fields(self)})
+
+
+class Policy(Protocol):
+    """Turns a batch of stored images into views.
+
+    Parameters are drawn on the CPU, so that one generator gives the same views on every device.
+    The number of calls to the generator depends on neither the images nor what is drawn.
+    """
+
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Any:
+        """Random parameters of one view of each image.
+
+        Parameters
+        ----------
+        sizes : Tensor
+            True (height, width) of each image, shape (n, 2), int64.
+        out_size : int
+            Side of the view in pixels, at least 1.
+        generator : torch.Generator
+            On the CPU; advanced by the draw.
+
+        Returns
+        -------
+        PerImage
+            On the CPU.
+        """
+        ...
+
+    def apply(self, images: Tensor, sizes: Tensor, params: Any, out_size: int) -> Tensor:
+        """Views of `images` with given parameters.
+
+        Parameters
+        ----------
+        images : Tensor
+            Shape (n, 3, height, width), uint8, padded at the right and the bottom to a common
+            size. Fastest in channels-last memory.
+        sizes : Tensor
+            As for :meth:`draw`; nothing outside the true size enters a view.
+        params : PerImage
+            What :meth:`draw` gave for these sizes and this `out_size`.
+        out_size : int
+            Side of the view in pixels.
+
+        Returns
+        -------
+        Tensor
+            Shape (n, 3, out_size, out_size), float32 in [0, 1], channels-last memory, on the
+            device of `images`.
+        """
+        ...
+
+    def __call__(self, images: Tensor, sizes: Tensor, out_size: int, generator: torch.Generator) -> Tensor:
+        """One random view of each image: :meth:`apply` of :meth:`draw`."""
+        sizes = sizes.cpu()
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            return self.apply(images, sizes, self.draw(sizes, out_size, generator), out_size)

@@ -1,0 +1,220 @@
+"""Backbones: any timm network as a feature extractor, and where its first weights come from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfsup.errors import UserError
+
+#: Prefixes under which other tools store a backbone inside a whole model.
+_WRAPPERS = re.compile(
+    r"^(module|model|backbone|encoder|encoder_q|network|base_encoder|momentum_encoder|student|online_network)\."
+)
+#: Heads of classifiers and of self-supervised methods, which a feature extractor does not have.
+_HEAD = re.compile(r"^(fc|head|classifier|projector|projection_head|predictor|prediction_head)\b")
+
+
+class Backbone(nn.Module):
+    """A network from images to embeddings.
+
+    Parameters
+    ----------
+    network : nn.Module
+        From (n, 3, side, side), normalised, to (n, num_features).
+    num_features : int
+        Width of an embedding.
+    mean, std : sequence of float
+        Of the three channels, for images in [0, 1].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, num_features: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.num_features = num_features
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings, shape (n, num_features), of images in [0, 1], shape (n, 3, side, side)."""
+        return self.network((images - self.mean) / self.std)
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """How a file's weights fitted a network."""
+
+    loaded: int
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{self.loaded} tensors loaded"]
+        for name in ("missing", "unexpected", "mismatched"):
+            keys = getattr(self, name)
+            if keys:
+                shown = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+                parts.append(f"{len(keys)} {name} ({shown})")
+        return "; ".join(parts)
+
+
+def build_backbone(name: str, *, image_size: int, stem: str = "standard") -> Backbone:
+    """An untrained backbone, initialised from torch's global random state.
+
+    Parameters
+    ----------
+    name : str
+        Any timm model name.
+    image_size : int
+        Side of the views in pixels; transformers need it to lay out their patches.
+    stem : {"standard", "small"}
+        "small" replaces a ResNet's 7x7 stride-2 convolution and pooling by a 3x3 convolution,
+        for small images (Chen et al. 2020, appendix B.9).
+
+    Raises
+    ------
+    UserError
+        If timm has no such model, it cannot be built for this image size, or the stem does not fit it.
+    """
+    return _wrap(_create(name, image_size, pretrained=False), name, stem)
+
+
+def imagenet_backbone(name: str, *, image_size: int, stem: str = "standard") -> Backbone:
+    """A backbone with the ImageNet weights that timm publishes for it.
+
+    Raises
+    ------
+    UserError
+        If there are none, or they are not on this machine and cannot be downloaded.
+    """
+    # One try and short waits: a machine without network should learn so in seconds.
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
+    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "15")
+    try:
+        network = _create(name, image_size, pretrained=True)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"The ImageNet weights of '{name}' are not on this machine and cannot be downloaded "
+            f"({type(error).__name__}); with a file of them at hand (timm's model.safetensors or torchvision's "
+            f"{name}-*.pth) pass --weights FILE, or use --weights none."
+        ) from error
+    return _wrap(network, name, stem)
+
+
+def load_weights(backbone: Backbone, path: Path) -> WeightReport:
+    """Load weights from a file into `backbone`; heads in the file are left out.
+
+    Accepts safetensors and torch state dicts (read with ``weights_only=True``), bare or under the
+    usual wrappers (``state_dict``, ``module.``, ``backbone.``, …), with timm's or torchvision's names.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not such a file, or fits the network in less than half.
+    """
+    given = _read_state_dict(path)
+    expected = backbone.network.state_dict()
+    state = _unwrap(given, expected)
+    fitting = {k: v for k, v in state.items() if k in expected and v.shape == expected[k].shape}
+    report = WeightReport(
+        loaded=len(fitting),
+        missing=tuple(k for k in expected if k not in state and not k.endswith("num_batches_tracked")),
+        unexpected=tuple(k for k in state if k not in expected and not _HEAD.match(k)),
+        mismatched=tuple(k for k in state if k in expected and state[k].shape != expected[k].shape),
+    )
+    if len(fitting) < len(expected) / 2:
+        raise UserError(f"The weights in '{path}' do not fit this backbone: {report}; check --weights and --backbone.")
+    backbone.network.load_state_dict(fitting, strict=False)
+    return report
+
+
+def list_backbones(pattern: str = "*") -> list[str]:
+    """Names of the timm models that match a shell pattern."""
+    import timm
+
+    return timm.list_models(pattern)
+
+
+def _create(name: str, image_size: int, *, pretrained: bool) -> nn.Module:
+    import timm
+
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
+        hint = f" Near: {', '.join(near)}." if near else " `selfsup list backbones` shows all names."
+        raise UserError(f"timm has no model '{name}' (--backbone).{hint}")
+    options: dict[str, Any] = {"num_classes": 0, "pretrained": pretrained}
+    try:
+        return timm.create_model(name, img_size=image_size, **options)
+    except TypeError:  # a convolutional network, which takes any size
+        return timm.create_model(name, **options)
+    except AssertionError as error:
+        raise UserError(
+            f"'{name}' cannot be built for --image-size {image_size}: {error}; choose another size."
+        ) from None
+
+
+def _wrap(network: nn.Module, name: str, stem: str) -> Backbone:
+    if stem == "small":
+        _use_small_stem(network, name)
+    config = network.pretrained_cfg
+    # Width measured, not asked: some networks pool to more than `num_features`.
+    width = int(getattr(network, "head_hidden_size", None) or network.num_features)  # type: ignore[arg-type]
+    return Backbone(network, width, tuple(config["mean"]), tuple(config["std"]))  # type: ignore[index]
+
+
+def _use_small_stem(network: nn.Module, name: str) -> None:
+    first = getattr(network, "conv1", None)
+    if not isinstance(first, nn.Conv2d) or not hasattr(network, "maxpool"):
+        raise UserError(f"--stem small is for networks of the ResNet family with one first convolution, not '{name}'.")
+    small = nn.Conv2d(3, first.out_channels, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
+    network.conv1 = small
+    network.maxpool = nn.Identity()
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"There is no weights file '{path}'; --weights takes none, imagenet, or a file.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"'{path}' is not a safetensors file or a torch state dict that loads without running code "
+            f"({type(error).__name__}); save the model's state_dict() and pass that file to --weights."
+        ) from None
+    for key in ("state_dict", "model", "teacher", "student"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise UserError(f"'{path}' holds no state dict; save the model's state_dict() and pass that file to --weights.")
+    return {k: v for k, v in content.items() if isinstance(v, Tensor)}
+
+
+def _unwrap(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Strip wrappers such as ``module.backbone.`` for as long as that makes more names fit."""
+    state = dict(given)
+    while True:
+        stripped: dict[str, Tensor] = {}
+        for key, value in state.items():
+            match = _WRAPPERS.match(key)
+            stripped.setdefault(key[match.end() :] if match else key, value)
+        if sum(k in expected for k in stripped) <= sum(k in expected for k in state):
+            return state
+        state = stripped

@@ -1,0 +1,300 @@
+"""The command line: a thin layer on the Python API; its options are the configuration's own fields."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from selfsup import __version__
+from selfsup.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from selfsup.study import Study
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal.
+FAILED, REFUSED, STOPPED = 1, 2, 130
+
+
+class _Group(click.Group):
+    """Turns the errors that a user can mend into one sentence and exit code 2."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except UserError as error:
+            click.echo(f"selfsup: {error}", err=True)
+            sys.exit(REFUSED)
+        except (Interrupted, KeyboardInterrupt):
+            click.echo("selfsup: stopped; the same command goes on from here.", err=True)
+            sys.exit(STOPPED)
+        except BrokenPipeError:
+            sys.exit(0)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="selfsup")
+def main() -> None:
+    """Which self-supervised method, learning rate, augmentation and number of labels work best on your images?
+
+    Start with:  selfsup run FOLDER --preset quick
+    """
+
+
+def _study_options(command: Command) -> Command:
+    """Add an option for every field of the configuration."""
+    from selfsup.config import StudyConfig, list_presets
+
+    for name, field in reversed(StudyConfig.model_fields.items()):
+        if name in {"data", "settings"}:
+            continue
+        flag = "--" + name.replace("_", "-")
+        help = field.description or ""
+        if field.annotation is bool:
+            option = click.option(flag, name, is_flag=True, default=None, help=help)
+        else:
+            option = click.option(flag, name, metavar="VALUE", help=f"{help}{_default(field.default)}")
+        command = option(command)
+    shared: list[Callable[[Command], Command]] = [
+        click.option("--config", type=click.Path(dir_okay=False), help="TOML file with any of the options below."),
+        click.option("--preset", help=f"Where to start from: {', '.join(list_presets())}. [recommended]"),
+        click.option("--set", "settings", multiple=True, metavar="METHOD.NAME=VALUE", help="A setting of one method."),
+        click.argument("data", required=False),
+    ]
+    for decorate in shared:
+        command = decorate(command)
+    return command
+
+
+def _default(value: Any) -> str:
+    if value is None or value == {}:
+        return ""
+    shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return f" [{shown}]"
+
+
+@main.command()
+@_study_options
+@click.option("--out", type=click.Path(), help="The study's folder. [studies/<name of DATA>]")
+@click.option("--quiet", is_flag=True, help="Show nothing but the final table.")
+@click.option("--json", "as_json", is_flag=True, help="Print the final table as JSON.")
+def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
+    """Compare methods on DATA: a folder of images, or the name of a data set [digits].
+
+    The same command goes on with a study that was stopped; a larger grid runs only what is new.
+    """
+    from selfsup.study import compare
+
+    arguments = _arguments(given)
+    study = compare(
+        out=out,
+        watcher=_watcher(quiet),
+        command="selfsup " + shlex.join(sys.argv[1:]),
+        **arguments,
+    )
+    _show_answer(study, as_json)
+    failed = int((study.results.status == "failed").sum())
+    if failed:
+        click.echo(
+            f"{failed} cell{'s' * (failed > 1)} failed; see cells/<cell>/log.txt and run the same command again.",
+            err=True,
+        )
+        sys.exit(FAILED)
+
+
+@main.command()
+@_study_options
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def plan(as_json: bool, **given: Any) -> None:
+    """Show the cells that `run` would train, the time and the disk; run nothing."""
+    from selfsup.planning import plan_study
+    from selfsup.study import wanted_values
+
+    arguments = _arguments(given)
+    data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
+    made = plan_study(wanted_values(data, preset=preset, config=config, options=arguments))
+    _show_plan(made, as_json)
+
+
+@main.command()
+@click.argument("study")
+def report(study: str) -> None:
+    """Write STUDY/report.html anew and print its path."""
+    from selfsup.study import load_study
+
+    click.echo(load_study(study).report())
+
+
+@main.command()
+@click.argument("study")
+@click.argument("images", type=click.Path())
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="The .npz file to write.")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
+def embed(study: str, images: str, output: str, device: str) -> None:
+    """Embed IMAGES with the backbone of STUDY's best cell, or of STUDY/CELL.
+
+    The file holds `features` (float32, n x width) and `names` (n paths).
+    """
+    import io
+
+    import numpy as np
+
+    from selfsup.inference import embed_images, find_cell
+    from selfsup.record import replace_file
+
+    found, cell = find_cell(study)
+    embeddings = embed_images(found, cell, images, device=device, say=_complain)
+    content = io.BytesIO()
+    np.savez_compressed(content, features=embeddings.features, names=np.array(embeddings.names))
+    replace_file(_writable(output), content.getvalue())
+    width = embeddings.features.shape[1]
+    click.echo(f"{len(embeddings.names)} images embedded with {cell.cell} ({width} dimensions): {output}")
+
+
+@main.command()
+@click.argument("study")
+@click.argument("images", type=click.Path())
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="The CSV file to write. [standard output]")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
+def predict(study: str, images: str, output: str | None, device: str) -> None:
+    """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability."""
+    from selfsup.inference import embed_images, find_cell, predict_classes
+    from selfsup.record import replace_file
+
+    found, cell = find_cell(study)
+    table = predict_classes(found, embed_images(found, cell, images, device=device, say=_complain))
+    text = table.to_csv(index=False)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        replace_file(_writable(output), text.encode())
+        click.echo(f"{len(table)} images labelled with {cell.cell}: {output}")
+
+
+@main.command(name="list")
+@click.argument("kind", type=click.Choice(["methods", "augmentations", "datasets", "backbones", "presets"]))
+@click.argument("pattern", default="*")
+def list_(kind: str, pattern: str) -> None:
+    """Show what there is to choose from; PATTERN narrows the backbones, for example 'resnet*'."""
+    from selfsup import listing
+
+    for line in getattr(listing, kind)(pattern):
+        click.echo(line)
+
+
+# -- between click and the API ----------------------------------------------------------------------
+
+
+def _arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given on the command line, and nothing else."""
+    arguments = {name: value for name, value in given.items() if value is not None and value != ()}
+    if "settings" in arguments:
+        arguments["settings"] = _settings(arguments["settings"])
+    return arguments
+
+
+def _settings(pairs: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    settings: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        method, dot, name = key.partition(".")
+        if not (equals and dot and method and name and value):
+            raise UserError(f"--set {pair} does not fit: write METHOD.NAME=VALUE, for example moco.temperature=0.1.")
+        settings.setdefault(method, {})[name.replace("-", "_")] = value
+    return settings
+
+
+def _watcher(quiet: bool) -> Any:
+    from selfsup.watching import Lines, Live, Silent
+
+    if quiet:
+        return Silent()
+    return Live() if sys.stderr.isatty() else Lines()
+
+
+def _complain(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _writable(output: str) -> Path:
+    path = Path(output)
+    if not path.parent.is_dir():
+        raise UserError(f"-o {output} cannot be written: there is no folder '{path.parent}'; make it first.")
+    return path
+
+
+def _show_answer(study: Study, as_json: bool) -> None:
+    from selfsup.report.selection import answer_table
+
+    table = answer_table(study.results, test_images=study.folder.read_json("dataset.json")["test"] or None)
+    report = study.path / "report.html"
+    if as_json:
+        click.echo(json.dumps({"answer": _records(table), "report": str(report)}, indent=1))
+        return
+    _print_table(table)
+    click.echo(f"Report: {report}")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=15))
+    return records
+
+
+def _print_table(table: pd.DataFrame) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    labelled = table.test_accuracy.notna().any()
+    shown = Table("method", "per class", "augmentation", "lr", box=None, pad_edge=False)
+    for column in ("val", "test", "95 %") if labelled else ("seeds",):
+        shown.add_column(column, justify="right")
+    for row in table.itertuples():
+        lr = "" if row.lr != row.lr else f"{row.lr:g}"
+        head = [str(row.method), str(row.per_class), str(row.augmentation or ""), lr]
+        shown.add_row(*head, *(_accuracies(row) if labelled else [str(row.seeds)]))
+    Console().print(shown)
+
+
+def _accuracies(row: Any) -> list[str]:
+    interval = f"{row.test_low:.3f}–{row.test_high:.3f}" if row.test_low == row.test_low else ""
+    return [f"{row.val_accuracy:.3f}", f"{row.test_accuracy:.3f}", interval]
+
+
+def _show_plan(made: Any, as_json: bool) -> None:
+    from selfsup.watching import format_duration
+
+    resources = made.resources
+    if as_json:
+        summary = {
+            "cells": [cell.id for cell in made.grid.cells],
+            "trainings": len(made.grid.jobs),
+            "images": made.images,
+            "device": resources.hardware.device,
+            "precision": resources.hardware.precision,
+            "workers": resources.workers,
+            "threads": resources.threads,
+            "seconds": made.seconds,
+            "bytes": made.bytes,
+            "store_bytes": made.store_bytes,
+        }
+        click.echo(json.dumps(summary, indent=1))
+        return
+    for cell in made.grid.cells:
+        click.echo(cell.id)
+    for notice in made.grid.notices:
+        click.echo(notice)
+    click.echo(resources.hardware.reason)
+    click.echo(
+        f"{len(made.grid.cells)} cells of {made.images} images; about {format_duration(made.seconds)} with "
+        f"{resources.workers} workers of {resources.threads} threads; about {made.bytes / 1e9:.1f} GB for the study "
+        f"and at most {made.store_bytes / 1e9:.1f} GB for the decoded images."
+    )

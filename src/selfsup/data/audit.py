@@ -1,0 +1,107 @@
+"""What was noticed in the data: files set aside, duplicates, classes with few images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from selfsup.data.split import Split
+from selfsup.grid import PerClass
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One thing that a user should know of the data.
+
+    Attributes
+    ----------
+    path : str
+        Image, path relative to the root with ``/``; ``class/`` for a class; a pattern such as
+        ``*.txt`` or ``*`` for many files.
+    problem : str
+        Kind of problem: ``"unreadable"``, ``"empty"``, ``"ignored"``, ``"no class"``,
+        ``"duplicate"``, ``"duplicate across split"``, ``"small class"``,
+        ``"sixteen-bit scale"``, ``"looks like a split"``.
+    detail : str
+        The reason, in words.
+    """
+
+    path: str
+    problem: str
+    detail: str
+
+
+def printable(text: str) -> str:
+    r"""`text` as valid Unicode: bytes of a file name that are no UTF-8 become ``\udcXX``.
+
+    File names on POSIX systems are bytes; Python hands those that are not UTF-8 over as lone
+    surrogates, which no CSV, HTML or terminal can take.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def find_duplicates(names: Sequence[str], digests: np.ndarray, split: Split) -> list[AuditEntry]:
+    """Images whose pixels also occur on another side of the split.
+
+    Parameters
+    ----------
+    names : sequence of str, length N
+    digests : ndarray, shape (N,)
+        Content hash of each image.
+    split : Split
+
+    Returns
+    -------
+    list of AuditEntry
+        One per image of test (or val) that has a twin in train (or, failing that, in val), each
+        naming both files.
+    """
+    entries = []
+    first_seen: dict[bytes, tuple[int, str]] = {}
+    for side, indices in (("train", split.train), ("val", split.val), ("test", split.test)):
+        for index in indices.tolist():
+            twin, where = first_seen.setdefault(digests[index], (index, side))
+            if where != side:
+                detail = f"in {side}, and has the same pixels as '{names[twin]}' in {where}"
+                entries.append(AuditEntry(names[index], "duplicate across split", detail))
+    return entries
+
+
+def small_classes(
+    labels: np.ndarray, classes: Sequence[str], split: Split, per_class: Sequence[PerClass]
+) -> list[AuditEntry]:
+    """Classes that cannot give what the study asks of them.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (N,)
+        Index into `classes` of each image.
+    classes : sequence of str
+    split : Split
+    per_class : sequence of int or "all"
+        Numbers of training images per class that the study asks for.
+
+    Returns
+    -------
+    list of AuditEntry
+        One per class with fewer training images than asked for, and one per class and side of
+        the split that has no image of it.
+    """
+    counts = {
+        side: np.bincount(labels[indices], minlength=len(classes))
+        for side, indices in (("train", split.train), ("val", split.val), ("test", split.test))
+    }
+    entries = []
+    for index, name in enumerate(classes):
+        have = int(counts["train"][index])
+        too_many = sorted({n for n in per_class if n != "all" and n > have})
+        if too_many:
+            asked = ", ".join(map(str, too_many))
+            detail = f"{have} training images where {asked} per class are asked for: it gives all it has"
+            entries.append(AuditEntry(f"{name}/", "small class", detail))
+        for side, count in counts.items():
+            if count[index] == 0:
+                entries.append(AuditEntry(f"{name}/", "small class", f"no image in {side}"))
+    return entries

@@ -1,0 +1,252 @@
+"""Builds the store of a source, once: aside, under a lock, and published whole."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from io import RawIOBase
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from selfsup.data.audit import AuditEntry
+from selfsup.data.cache import cache_root, locked, writing_to
+from selfsup.data.depth import DeepScale
+from selfsup.data.reading import read_all
+from selfsup.data.sources.base import Source, digest_of
+from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
+from selfsup.errors import UserError
+
+ASIDE = ".aside-"
+
+
+def prepare_store(
+    source: Source,
+    *,
+    store_size: int,
+    cache_dir: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
+) -> Store:
+    """The store of `source`; decodes the images only if no earlier run has.
+
+    Images that cannot be read are set aside and listed in the store's audit.
+
+    Parameters
+    ----------
+    source : Source
+    store_size : int
+        Longest short side of a stored image, in pixels.
+    cache_dir : Path, optional
+        Where stores are kept; see :func:`selfsup.data.cache.cache_root`.
+    progress : callable, optional
+        Called with the numbers of images done and in all.
+    threads : int, optional
+        Threads that decode; by default one per core that this process may use.
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    UserError
+        If no image can be read, only one class is left, or the cache cannot be written to.
+    """
+    root = cache_root(cache_dir) / "stores"
+    path = root / _store_name(source, store_size)
+    store = find_store(path, source.ignored)
+    if store is not None:
+        return store
+    with locked(_lock_of(path)):
+        if find_store(path) is None:
+            _build(source, path, store_size, progress, threads)
+    _remove_abandoned(root)
+    return find_store(path, source.ignored) or open_store(path)
+
+
+def _store_name(source: Source, store_size: int) -> str:
+    key = digest_of(source.name, source.fingerprint(), str(store_size), str(FORMAT_VERSION))[:16]
+    readable = re.sub("[^A-Za-z0-9._-]+", "_", source.name)[:40].strip(".")
+    return f"{readable}-{store_size}px-{key}"
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _build(
+    source: Source,
+    path: Path,
+    store_size: int,
+    progress: Callable[[int, int], None] | None,
+    threads: int | None,
+) -> None:
+    """Write the store aside and give it its name. The caller holds the store's lock."""
+    aside = path.with_name(ASIDE + path.name)
+    with writing_to(path.parent):
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+    try:
+        decoded = _decode_all(source, aside / PIXELS, store_size, progress, threads)
+        with writing_to(path.parent):
+            _write_index(source, decoded, aside)
+            shutil.rmtree(path, ignore_errors=True)  # not a complete store, or it would be in use
+            os.replace(aside, path)
+            _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@dataclass
+class _Decoded:
+    """What is known of the images beside their pixels."""
+
+    kept: list[int]
+    sizes: list[tuple[int, int]]
+    digests: list[bytes]
+    audit: list[AuditEntry]
+
+
+def _decode_all(
+    source: Source,
+    target: Path,
+    store_size: int,
+    progress: Callable[[int, int], None] | None,
+    threads: int | None,
+) -> _Decoded:
+    """Pixels of all readable images into the file `target`."""
+    count = len(source.names)
+    scale = DeepScale(source)
+    found = _Decoded([], [], [], [])
+    truncated = 0
+    with writing_to(target.parent):
+        file = target.open("wb", buffering=0)
+    with file, contextlib.closing(read_all(source, store_size, scale, threads)) as results:
+        for index, result in enumerate(results):
+            if isinstance(result, AuditEntry):
+                found.audit.append(result)
+            else:
+                with writing_to(target.parent):
+                    _write_all(file, result.pixels)
+                found.kept.append(index)
+                found.sizes.append(result.pixels.shape[:2])
+                found.digests.append(result.digest)
+                truncated += result.sixteen_bit_colour
+            if progress is not None:
+                progress(index + 1, count)
+        with writing_to(target.parent):
+            os.fsync(file.fileno())
+    _refuse_too_little(source, found)
+    if scale.entry is not None:
+        found.audit.append(scale.entry)
+    if truncated:
+        detail = f"{truncated} images hold 16 bits per colour, of which the upper 8 are kept"
+        found.audit.append(AuditEntry("*", "sixteen-bit scale", detail))
+    return found
+
+
+def _write_all(file: RawIOBase, pixels: np.ndarray) -> None:
+    rest = pixels.data.cast("B")
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _refuse_too_little(source: Source, found: _Decoded) -> None:
+    reasons = Counter(entry.detail for entry in found.audit)
+    listed = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(5))
+    if not found.kept:
+        raise UserError(
+            f"None of the {len(source.names)} images of '{source.name}' can be read ({listed}; the first is "
+            f"'{found.audit[0].path}'); give images in formats that Pillow reads."
+        )
+    left = {source.labels[index] for index in found.kept} if source.labels is not None else set()
+    if source.labels is not None and len(left) == 1 < len(set(source.labels)):
+        raise UserError(
+            f"Only the class '{left.pop()}' of '{source.name}' has images that can be read ({listed}); mend "
+            "the files of another class, or give --unlabelled."
+        )
+
+
+def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
+    sizes = np.array(found.sizes, np.int32)
+    arrays = {
+        "sizes": sizes,
+        "offsets": np.concatenate([[0], np.cumsum(sizes.prod(1, dtype=np.int64) * 3)]),
+        "digests": np.array(found.digests),
+    }
+    names = [source.names[index] for index in found.kept]
+    audit = list(found.audit)
+    classes: list[str] = []
+    labels = None
+    if source.labels is not None:
+        labels = [source.labels[index] for index in found.kept]
+        classes = sorted(set(labels))
+        number = {name: index for index, name in enumerate(classes)}
+        arrays["labels"] = np.array([number[label] for label in labels], np.int64)
+        lost = sorted(set(source.labels) - set(classes))
+        audit += [AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost]
+    if source.official_test is not None:
+        arrays["official_test"] = np.asarray(source.official_test, bool)[found.kept]
+    audit += _duplicates(names, found.digests, labels)
+    meta = {
+        "version": FORMAT_VERSION,
+        "name": source.name,
+        "fingerprint": source.fingerprint(),
+        "classes": classes,
+        "audit": [astuple(entry) for entry in audit],
+        "names": names,
+    }
+    with (folder / INDEX).open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+        _sync(file)
+    with (folder / META).open("w", encoding="utf-8") as text:
+        json.dump(meta, text)
+        _sync(text)
+    _sync_folder(folder)
+
+
+def _duplicates(
+    names: Sequence[str], digests: Sequence[bytes], labels: Sequence[str] | None
+) -> list[AuditEntry]:
+    first: dict[bytes, int] = {}
+    entries = []
+    for index, digest in enumerate(digests):
+        twin = first.setdefault(digest, index)
+        if twin != index:
+            detail = f"same pixels as '{names[twin]}'"
+            if labels is not None and labels[twin] != labels[index]:
+                detail += f", which is of class '{labels[twin]}'"
+            entries.append(AuditEntry(names[index], "duplicate", detail))
+    return entries
+
+
+def _sync(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last; systems that cannot open a folder need no such thing."""
+    with contextlib.suppress(PermissionError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove what builds that were killed have left: those whose lock is free."""
+    for aside in root.glob(f"{ASIDE}*"):
+        path = aside.with_name(aside.name.removeprefix(ASIDE))
+        with contextlib.suppress(Timeout, OSError), FileLock(_lock_of(path), timeout=0):
+            shutil.rmtree(aside, ignore_errors=True)

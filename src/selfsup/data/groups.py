@@ -1,0 +1,99 @@
+"""Which images belong together (a patient, a plant, a video): by regular expression or by table."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from selfsup.errors import UserError
+
+
+def read_groups(spec: str, names: Sequence[str]) -> list[str]:
+    """Group of every image.
+
+    Parameters
+    ----------
+    spec : str
+        A CSV file with the columns ``path,group``, or else a regular expression that is searched
+        in each name: its first group, or the whole match, names the image's group. An image that
+        it does not match is a group of its own.
+    names : sequence of str
+        Names of the images, paths with ``/``.
+
+    Returns
+    -------
+    list of str
+        One group per image.
+
+    Raises
+    ------
+    UserError
+        If the expression is faulty or matches nothing, or the table lacks a column or an image.
+    """
+    if spec.lower().endswith(".csv") or Path(spec).is_file():
+        return _from_table(Path(spec), names)
+    return _from_expression(spec, names)
+
+
+def _from_expression(spec: str, names: Sequence[str]) -> list[str]:
+    try:
+        expression = re.compile(spec)
+    except re.error as error:
+        raise UserError(
+            f"--group '{spec}' is not a regular expression: {error}; mend it, or give a CSV file."
+        ) from None
+    found = [_matched(expression.search(name)) for name in names]
+    if not any(found):
+        raise UserError(
+            f"--group '{spec}' matches none of the {len(names)} images (such as '{names[0]}'); "
+            "mend the regular expression."
+        )
+    return [f"group {text}" if text else f"alone {name}" for text, name in zip(found, names, strict=True)]
+
+
+def _matched(match: re.Match[str] | None) -> str | None:
+    if match is None:
+        return None
+    return match[1] if match.re.groups else match[0]
+
+
+def _from_table(path: Path, names: Sequence[str]) -> list[str]:
+    group_of: dict[str, str] = {}
+    for row in _rows(path):
+        name, group = _normal(row["path"] or ""), row["group"] or ""
+        if group_of.setdefault(name, group) != group:
+            raise UserError(
+                f"'{path}' puts '{name}' into two groups ('{group_of[name]}' and '{group}'); keep one row."
+            )
+    missing = [name for name in names if not group_of.get(_normal(name))]
+    if missing:
+        raise UserError(
+            f"'{path}' names no group for {len(missing)} of {len(names)} images (such as '{missing[0]}'); "
+            "add a row for each, with its path relative to the data folder."
+        )
+    return [group_of[_normal(name)] for name in names]
+
+
+def _rows(path: Path) -> list[dict[str, str | None]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            columns = table.fieldnames or []
+            rows = list(table)
+    except FileNotFoundError:
+        raise UserError(f"There is no file '{path}'; check the path given to --group.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"'{path}' cannot be read as CSV: {error}; mend the file given to --group.") from None
+    lacking = [column for column in ("path", "group") if column not in columns]
+    if lacking:
+        raise UserError(
+            f"'{path}' has no column '{lacking[0]}' (it has: {', '.join(columns) or 'none'}); "
+            "--group needs the columns path,group."
+        )
+    return rows
+
+
+def _normal(path: str) -> str:
+    return path.strip().replace("\\", "/").removeprefix("./")

@@ -1,0 +1,92 @@
+"""Sources of images: a folder, or a named data set with one module each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+from selfsup import registry
+from selfsup.data.audit import printable
+from selfsup.data.cache import cache_root
+from selfsup.data.sources._folder import FolderSource
+from selfsup.data.sources.base import Source, SourceOptions
+from selfsup.errors import UserError
+
+PACKAGE = "selfsup.data.sources"
+
+
+def open_source(
+    data: str,
+    *,
+    data_root: str | Path | None = None,
+    data_url: str | None = None,
+    unlabelled: bool = False,
+    cache_dir: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Source:
+    """Open a data set by name, or the images under a folder.
+
+    Parameters
+    ----------
+    data : str
+        Name of a data set (``digits``, ``cifar10``, …), or a path. A name wins over a folder of
+        the same name; ``./digits`` is the folder.
+    data_root : path, optional
+        Folder that already holds the named data set's files.
+    data_url : str, optional
+        Address or local zip in place of the published one.
+    unlabelled : bool
+        Leave the labels out.
+    cache_dir : Path, optional
+        Where downloads are kept; see :func:`selfsup.data.cache.cache_root`.
+    say : callable, optional
+        Takes a line of progress.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    UserError
+        If there is no such data, it holds no image, or it cannot be downloaded.
+    """
+    options = SourceOptions(
+        data_root=Path(data_root).expanduser() if data_root is not None else None,
+        data_url=data_url,
+        unlabelled=unlabelled,
+        cache_dir=cache_root(cache_dir),
+        **({} if say is None else {"say": say}),
+    )
+    if data in registry.names(PACKAGE):
+        source: Source = registry.load(PACKAGE, data, kind="data set").open_source(options)
+        return source
+    options.refuse("data_root", "data_url", source=printable(data))
+    return FolderSource(_existing_folder(data), unlabelled=unlabelled)
+
+
+def _existing_folder(data: str) -> Path:
+    path = Path(data).expanduser()
+    shown = printable(data)
+    if path.is_dir():
+        return path
+    known = registry.names(PACKAGE)
+    if path.exists():
+        raise UserError(f"'{shown}' is a file; give a folder of images (unpack an archive first).")
+    near = difflib.get_close_matches(data, known, n=1) or _similar_beside(path)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise UserError(
+        f"'{shown}' is neither a folder nor a data set.{hint} Give a folder that exists, "
+        f"or one of: {', '.join(known)}."
+    )
+
+
+def _similar_beside(path: Path) -> list[str]:
+    try:
+        siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+    except OSError:
+        return []
+    return [
+        printable(str(path.parent / name)) for name in difflib.get_close_matches(path.name, siblings, n=1)
+    ]

@@ -1,0 +1,232 @@
+"""Downloads that go on where they broke off, checked, and quick to give up where there is no network.
+
+A download lies beside its target as ``NAME.part`` until it is complete, with ``NAME.part.json``
+saying which version of which address it is. A later attempt asks for the rest only if the server
+still has that version (RFC 9110, sections 13.1.5 and 14); in all other cases it starts afresh.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import os
+import queue
+import re
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+from selfsup.data.cache import writing_to
+from selfsup.errors import UserError
+
+CHUNK = 1 << 18
+SECONDS_TO_ANSWER = 10.0
+SECONDS_WITHOUT_DATA = 30.0
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class _BrokenOffError(Exception):
+    """The connection ended before the body did."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    """Which bytes a part is of: the address, the server's mark of the version, the whole length."""
+
+    url: str
+    mark: str | None
+    length: int | None
+
+
+def download(url: str, target: Path, *, say: Callable[[str], None], remedy: str) -> None:
+    """Fetch `url` to `target`, or raise within seconds if the server cannot be reached.
+
+    Parameters
+    ----------
+    url : str
+        An http or https address.
+    target : Path
+        Appears only when the download is complete and has the announced length.
+    say : callable
+        Takes a line of progress.
+    remedy : str
+        End of the sentence of every error: what else the user can do.
+
+    Raises
+    ------
+    UserError
+        If the address is refused, the server cannot be reached, the connection breaks off again
+        without any progress, or the disk is full.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise UserError(f"'{url}' is not an http or https address; {remedy}.")
+    part = _part_of(target)
+    with writing_to(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        had = _size(part)
+        try:
+            _fetch(url, part, say)
+            break
+        except urllib.error.HTTPError as error:
+            raise UserError(f"'{url}' answered {error.code} {error.reason}; {remedy}.") from None
+        except (_BrokenOffError, OSError, http.client.HTTPException, ValueError) as error:
+            if _size(part) <= had:
+                raise UserError(f"'{url}' cannot be downloaded: {_reason(error)}; {remedy}.") from None
+            say(f"The connection broke off at {_megabytes(_size(part))}; going on from there.")
+    with writing_to(target.parent):
+        os.replace(part, target)
+        _version_file(part).unlink(missing_ok=True)
+
+
+def open_url(url: str, headers: Mapping[str, str] | None = None) -> Any:
+    """Open an address, or raise OSError within a few seconds.
+
+    Looking up a name can hang for minutes where there is no network, and no time limit of urllib
+    covers that; so a thread asks, and is left behind if it does not come back.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": "selfsup", **(headers or {})})
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(urllib.request.urlopen(request, timeout=SECONDS_WITHOUT_DATA))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=SECONDS_TO_ANSWER)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {SECONDS_TO_ANSWER:.0f} seconds") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _fetch(url: str, part: Path, say: Callable[[str], None]) -> None:
+    """One attempt: append what is missing, or start afresh."""
+    version, have = _what_we_have(url, part)
+    if have and have == version.length:
+        return
+    response, have = _ask_for_rest(version, have)
+    if not have:
+        version = _Version(url, _mark(response.headers), _length(response.headers))
+    with response:
+        with writing_to(part.parent):
+            _refuse_full_disk(part.parent, (version.length or 0) - have)
+            _version_file(part).write_text(json.dumps(asdict(version)), encoding="utf-8")
+            file = part.open("ab" if have else "wb")
+        with file:
+            _receive(response, file, part, have, version.length, say)
+
+
+def _ask_for_rest(version: _Version, have: int) -> tuple[Any, int]:
+    """An answer that goes on after `have` bytes, or one that begins at 0; and which of the two."""
+    if not have:
+        return open_url(version.url), 0
+    headers = {"Range": f"bytes={have}-"}
+    if version.mark:
+        headers["If-Range"] = version.mark
+    try:
+        response = open_url(version.url, headers)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # 416: what the server has now is shorter than our part
+            raise
+        return open_url(version.url), 0
+    if response.status == 200:  # it knows no ranges, or has another version by now
+        return response, 0
+    if _continues(response, version, have):
+        return response, have
+    response.close()
+    return open_url(version.url), 0
+
+
+def _receive(
+    response: Any, file: BinaryIO, part: Path, have: int, length: int | None, say: Callable[[str], None]
+) -> None:
+    name = part.name.removesuffix(".part")
+    whole = f" of {_megabytes(length)}" if length is not None else ""
+    say(f"Downloading {name}: {_megabytes(have)}{whole}.")
+    said = time.monotonic()
+    while chunk := response.read(CHUNK):
+        with writing_to(part.parent):
+            file.write(chunk)
+        have += len(chunk)
+        if time.monotonic() - said > SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            say(f"Downloading {name}: {_megabytes(have)}{whole}.")
+    with writing_to(part.parent):
+        file.flush()
+        os.fsync(file.fileno())
+    if length is not None and have != length:
+        raise _BrokenOffError(f"the connection broke off after {have} of {length} bytes")
+
+
+def _what_we_have(url: str, part: Path) -> tuple[_Version, int]:
+    try:
+        version = _Version(**json.loads(_version_file(part).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return _Version(url, None, None), 0
+    if version.url != url or (version.length is not None and _size(part) > version.length):
+        return _Version(url, None, None), 0
+    return version, _size(part)
+
+
+def _continues(response: Any, version: _Version, have: int) -> bool:
+    """Whether a partial answer is exactly the rest of the version that we have the beginning of."""
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    if match is None or int(match[1]) != have:
+        return False
+    return version.length is None or match[2] == str(version.length)
+
+
+def _mark(headers: Any) -> str | None:
+    """What If-Range may name: a strong ETag, or the date of the last change."""
+    tag = headers.get("ETag")
+    if tag and not tag.startswith("W/"):
+        return str(tag)
+    date = headers.get("Last-Modified")
+    return str(date) if date else None
+
+
+def _length(headers: Any) -> int | None:
+    text = headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else None
+
+
+def _refuse_full_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(errno.ENOSPC, f"{_megabytes(needed)} needed and {_megabytes(free)} free")
+
+
+def _part_of(target: Path) -> Path:
+    return target.with_name(target.name + ".part")
+
+
+def _version_file(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or error or type(error).__name__)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

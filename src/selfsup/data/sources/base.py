@@ -1,0 +1,174 @@
+"""What a source of images is: names, labels and a way to open each image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from selfsup.data.audit import AuditEntry
+from selfsup.data.cache import cache_root
+from selfsup.errors import UserError
+
+
+def _silent(message: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What a user may say of a source.
+
+    Attributes
+    ----------
+    data_root : Path or None
+        Folder that already holds the data set's files.
+    data_url : str or None
+        Address or local zip in place of the published one.
+    unlabelled : bool
+        Leave the labels out.
+    cache_dir : Path
+        Where downloads are kept.
+    say : callable
+        Takes a line of progress.
+    """
+
+    data_root: Path | None = None
+    data_url: str | None = None
+    unlabelled: bool = False
+    cache_dir: Path = field(default_factory=cache_root)
+    say: Callable[[str], None] = _silent
+
+    def refuse(self, *options: str, source: str) -> None:
+        """Raise UserError if an option is set that means nothing to `source`."""
+        for option in options:
+            if getattr(self, option) is not None:
+                flag = "--" + option.replace("_", "-")
+                raise UserError(f"{flag} means nothing to the data '{source}'; leave it out.")
+
+
+class EmptyFileError(ValueError):
+    """What opening an image raises where its file has no bytes."""
+
+
+class Source(Protocol):
+    """A data set before it is decoded.
+
+    A module in this package that offers one has a function
+    ``open_source(options: SourceOptions) -> Source``; its file name is the name in the
+    configuration.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """One per image, unique: its path relative to the root with ``/``, or such as ``digits/0001``."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[str] | None:
+        """Class name of each image; None where there are no labels."""
+        ...
+
+    @property
+    def official_test(self) -> np.ndarray | None:
+        """Bool per image: the data set's own published test images; None where it has none."""
+        ...
+
+    @property
+    def ignored(self) -> Sequence[AuditEntry]:
+        """Files seen and not used, with the reason."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Text that changes whenever the content changes; cheap to compute."""
+        ...
+
+    def open(self, index: int) -> Image.Image:
+        """Open one image, not necessarily decoded; whatever this raises sets the image aside."""
+        ...
+
+
+def digest_of(*parts: str) -> str:
+    """Hash of texts, different for different texts however they are divided."""
+    digest = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little") + encoded)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A data set in memory.
+
+    Attributes
+    ----------
+    images : ndarray of uint8, shape (N, H, W) or (N, H, W, 3)
+    labels : sequence of str, length N
+    official_test : ndarray of bool, shape (N,), or None
+    """
+
+    images: np.ndarray
+    labels: Sequence[str]
+    official_test: np.ndarray | None = None
+
+
+class ArraySource:
+    """A source whose images are read as arrays, and only when one is first needed.
+
+    Parameters
+    ----------
+    name : str
+        Name of the data set; image names begin with it.
+    load : callable
+        Reads the arrays.
+    identity : str
+        Stands for the content: changes whenever what `load` returns changes.
+    unlabelled : bool
+        Leave the labels out.
+    """
+
+    ignored: Sequence[AuditEntry] = ()
+
+    def __init__(
+        self, name: str, load: Callable[[], Arrays], *, identity: str, unlabelled: bool = False
+    ) -> None:
+        self.name = name
+        self._load = load
+        self._identity = identity
+        self._unlabelled = unlabelled
+
+    @cached_property
+    def _arrays(self) -> Arrays:
+        return self._load()
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        count = len(self._arrays.images)
+        width = len(str(count - 1))
+        return [f"{self.name}/{index:0{width}d}" for index in range(count)]
+
+    @property
+    def labels(self) -> Sequence[str] | None:
+        return None if self._unlabelled else self._arrays.labels
+
+    @property
+    def official_test(self) -> np.ndarray | None:
+        return self._arrays.official_test
+
+    def fingerprint(self) -> str:
+        return digest_of(self.name, self._identity, str(self._unlabelled))
+
+    def open(self, index: int) -> Image.Image:
+        return Image.fromarray(self._arrays.images[index])

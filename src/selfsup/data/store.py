@@ -1,0 +1,167 @@
+"""The store: the decoded images of one data set, read-only, memory-mapped, shared by all workers.
+
+A store is a folder of three files:
+
+``pixels.bin``
+    the pixels of all images, uint8, height x width x 3, back to back
+``index.npz``
+    ``sizes`` int32 (N, 2), ``offsets`` int64 (N + 1), ``digests`` S32 (N,), and where known
+    ``labels`` int64 (N,) and ``official_test`` bool (N,)
+``meta.json``
+    ``version``, ``name``, ``fingerprint``, ``names``, ``classes``, ``audit``
+
+It appears whole or not at all: it is written beside its place, synced to the disk, and renamed.
+It is never changed afterwards. A folder whose files do not agree with each other is not a store.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from selfsup.data.audit import AuditEntry, printable
+from selfsup.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT_VERSION = 1
+PIXELS, INDEX, META = "pixels.bin", "index.npz", "meta.json"
+
+
+class Store:
+    """Decoded images of one data set, in the order of the source; see the module for its files.
+
+    Made by :func:`open_store` and :func:`selfsup.data.prepare_store`. Pickling one keeps its path
+    alone.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    name : str
+        Name of the data set.
+    names : tuple of str, length N
+        Name of each image.
+    classes : tuple of str
+        Sorted; empty where there are no labels.
+    labels : ndarray of int64, shape (N,), or None
+        Index into `classes`.
+    sizes : ndarray of int32, shape (N, 2)
+        (height, width) in pixels.
+    official_test : ndarray of bool, shape (N,), or None
+        The data set's own test images.
+    digests : ndarray of bytes, shape (N,)
+        Hash of each image's size and pixels.
+    audit : tuple of AuditEntry
+        What decoding noticed, and from :func:`selfsup.data.prepare_store` also the files that
+        the source did not use.
+    fingerprint : str
+        Of the source.
+    """
+
+    def __init__(
+        self, path: Path, meta: dict[str, Any], index: dict[str, np.ndarray], audit: Sequence[AuditEntry] = ()
+    ) -> None:
+        self.path = path
+        self.name: str = meta["name"]
+        self.fingerprint: str = meta["fingerprint"]
+        self.names: tuple[str, ...] = tuple(meta["names"])
+        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.audit = (*audit, *(AuditEntry(*entry) for entry in meta["audit"]))
+        self.sizes = index["sizes"]
+        self.digests = index["digests"]
+        self.labels = index.get("labels")
+        self.official_test = index.get("official_test")
+        self._offsets = index["offsets"]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_store, (self.path,)
+
+    def image(self, index: int) -> np.ndarray:
+        """Pixels of one image, uint8 of shape (H, W, 3); a read-only view of the file."""
+        height, width = self.sizes[index]
+        start = self._offsets[index]
+        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images side by side, padded with zeros at the right and the bottom to the largest.
+
+        Parameters
+        ----------
+        indices : sequence of int, length B
+            At least one.
+
+        Returns
+        -------
+        images : Tensor of uint8, shape (B, 3, Hmax, Wmax)
+            In channels-last memory.
+        sizes : Tensor of int64, shape (B, 2)
+            (height, width) of each image.
+        """
+        import torch
+
+        chosen = np.asarray(indices, dtype=np.int64)
+        sizes = self.sizes[chosen].astype(np.int64)
+        pixels = self._padded(chosen, sizes) if self._grid is None else self._grid[chosen]
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(sizes)
+
+    def _padded(self, chosen: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        height, width = sizes.max(0)
+        pixels = np.zeros((len(chosen), height, width, 3), np.uint8)
+        for place, index in enumerate(chosen.tolist()):
+            image = self.image(index)
+            pixels[place, : image.shape[0], : image.shape[1]] = image
+        return pixels
+
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        # A plain view: every slice of a memmap object would cost a Python-level hook.
+        return np.memmap(self.path / PIXELS, np.uint8, mode="r").view(np.ndarray)
+
+    @cached_property
+    def _grid(self) -> np.ndarray | None:
+        """All pixels as one array (N, H, W, 3) where all images have the same size."""
+        height, width = self.sizes[0]
+        alike = (self.sizes == self.sizes[0]).all()
+        return self._pixels.reshape(-1, height, width, 3) if alike else None
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a store; cheap, for its pixels are mapped and not read.
+
+    Raises
+    ------
+    UserError
+        If `path` holds no complete store of this version.
+    """
+    store = find_store(Path(path))
+    if store is None:
+        raise UserError(
+            f"'{printable(str(path))}' holds no complete store of decoded images; run again to have it built."
+        )
+    return store
+
+
+def find_store(path: Path, audit: Sequence[AuditEntry] = ()) -> Store | None:
+    """The store at `path`, or None if there is no complete one; `audit` is put before its own."""
+    try:
+        meta = json.loads((path / META).read_text(encoding="utf-8"))
+        if meta["version"] != FORMAT_VERSION:
+            return None
+        with np.load(path / INDEX, allow_pickle=False) as arrays:
+            index = dict(arrays)
+        store = Store(path, meta, index, audit)
+        whole = (path / PIXELS).stat().st_size == index["offsets"][-1]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile):
+        return None
+    return store if whole and len(store) > 0 and len(store.names) == len(store.sizes) else None

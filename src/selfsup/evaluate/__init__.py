@@ -1,0 +1,1 @@
+"""Evaluation of frozen embeddings: linear probe, kNN, clusters, and measures that need no labels."""

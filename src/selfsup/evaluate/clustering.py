@@ -1,0 +1,66 @@
+"""Clusters of an embedding, for images without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+#: Numbers of clusters that are tried.
+CANDIDATES = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """k-means clusters of unit-length embeddings.
+
+    Attributes
+    ----------
+    labels : ndarray of int64, shape (n,)
+    silhouette : float
+        Mean silhouette (Rousseeuw 1987), in [-1, 1]; higher is better separated.
+    stability : float
+        Mean adjusted Rand index between repetitions from other starts, at most 1.
+    """
+
+    labels: np.ndarray
+    count: int
+    silhouette: float
+    stability: float
+
+
+def find_clusters(features: np.ndarray, *, seed: int = 0) -> Clusters:
+    """k-means with the number of clusters that has the best silhouette.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, width), n at least 3
+    seed : int
+    """
+    from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+    x = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    scored = []
+    for count in [k for k in CANDIDATES if k < len(x)]:
+        labels = _kmeans(x, count, seed)
+        if len(np.unique(labels)) > 1:
+            scored.append((float(silhouette_score(x, labels, sample_size=min(2000, len(x)), random_state=seed)), count))
+    if not scored:  # all embeddings are one point
+        return Clusters(np.zeros(len(x), np.int64), 1, 0.0, 1.0)
+    silhouette, count = max(scored)
+    runs = [_kmeans(x, count, seed + repeat) for repeat in range(REPEATS)]
+    agreement = [adjusted_rand_score(a, b) for a, b in combinations(runs, 2)]
+    return Clusters(runs[0], count, silhouette, float(np.mean(agreement)))
+
+
+def _kmeans(x: np.ndarray, count: int, seed: int) -> np.ndarray:
+    import warnings
+
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
+        return KMeans(count, n_init=3, random_state=seed).fit(x).labels_.astype(np.int64)

@@ -1,0 +1,50 @@
+"""Weighted nearest neighbours on frozen embeddings (Wu et al. 2018, section 3.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: Neighbours and temperature; k is the smaller of this and the number of training images.
+NEIGHBOURS = 20
+TEMPERATURE = 0.07
+
+
+def knn_predict(
+    train_x: np.ndarray,
+    train_y: np.ndarray,
+    test_x: np.ndarray,
+    *,
+    num_classes: int,
+    k: int = NEIGHBOURS,
+    temperature: float = TEMPERATURE,
+    chunk: int = 4096,
+) -> np.ndarray:
+    """Class with the largest sum of exp(cosine similarity / temperature) among the k nearest.
+
+    Parameters
+    ----------
+    train_x, test_x : ndarray, shape (n, width)
+    train_y : ndarray of int64, shape (n,)
+    chunk : int
+        Test images handled at once, which bounds the memory.
+
+    Returns
+    -------
+    ndarray of int64, shape (len(test_x),)
+    """
+    k = min(k, len(train_x))
+    bank = _unit(train_x)
+    predicted = np.empty(len(test_x), np.int64)
+    for start in range(0, len(test_x), chunk):
+        similarity = _unit(test_x[start : start + chunk]) @ bank.T
+        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        weights = np.exp(np.take_along_axis(similarity, nearest, axis=1) / temperature)
+        votes = np.zeros((len(similarity), num_classes))
+        rows = np.repeat(np.arange(len(similarity)), k)
+        np.add.at(votes, (rows, train_y[nearest].ravel()), weights.ravel())
+        predicted[start : start + chunk] = votes.argmax(axis=1)
+    return predicted
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

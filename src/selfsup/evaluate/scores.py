@@ -1,0 +1,56 @@
+"""Scores of predicted against true classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores in [0, 1]; balanced accuracy and macro-F1 are means over the classes that were tested.
+
+    Attributes
+    ----------
+    confusion : ndarray of int64, shape (classes, classes)
+        Rows: true class; columns: predicted class.
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    confusion: np.ndarray
+
+
+def score(true: np.ndarray, predicted: np.ndarray, *, num_classes: int) -> Scores:
+    """Scores of one set of predictions; `true` must not be empty."""
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    confusion = confusion_matrix(true, predicted, labels=np.arange(num_classes)).astype(np.int64)
+    tested = np.unique(true)
+    recall = confusion.diagonal()[tested] / confusion.sum(axis=1)[tested]
+    return Scores(
+        accuracy=float((true == predicted).mean()),
+        balanced_accuracy=float(recall.mean()),
+        macro_f1=float(f1_score(true, predicted, labels=tested, average="macro", zero_division=0)),
+        confusion=confusion,
+    )
+
+
+def per_class_csv(scores: Scores, classes: Sequence[str]) -> str:
+    """A CSV with precision, recall, F1 and number of test images of every class, sorted as `classes`."""
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["class", "precision", "recall", "f1", "test_images"])
+    hits, true, predicted = scores.confusion.diagonal(), scores.confusion.sum(axis=1), scores.confusion.sum(axis=0)
+    for name, hit, n_true, n_predicted in zip(classes, hits, true, predicted, strict=True):
+        precision = hit / n_predicted if n_predicted else 0.0
+        recall = hit / n_true if n_true else 0.0
+        f1 = 2 * hit / (n_true + n_predicted) if n_true + n_predicted else 0.0
+        writer.writerow([name, f"{precision:.6f}", f"{recall:.6f}", f"{f1:.6f}", int(n_true)])
+    return out.getvalue()

@@ -1,0 +1,44 @@
+"""Turns Ctrl-C and SIGTERM into a flag, so that work stops between two steps and not within one."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any, Self
+
+from selfsup.errors import Interrupted
+
+
+class StopFlag:
+    """While entered, the first SIGINT or SIGTERM sets the flag; a second Ctrl-C interrupts at once.
+
+    Outside the main thread, where Python has no signals, it stays unset.
+    """
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self) -> bool:
+        return self._set.is_set()
+
+    def raise_if_set(self) -> None:
+        """Raise Interrupted if a signal came."""
+        if self():
+            raise Interrupted
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._set.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._set.set()

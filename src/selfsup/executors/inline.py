@@ -1,0 +1,34 @@
+"""Inline: cells one after another in this process; simple to debug, no protection from a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from selfsup.cellrun import OpenStudy, run_job
+from selfsup.device import make_deterministic
+from selfsup.executors.base import EpochDone, JobDone, JobStarted, Listener, Resources
+from selfsup.executors._stop import StopFlag
+from selfsup.grid import Job
+from selfsup.record import StudyFolder
+from selfsup.training import EpochLog
+
+
+class InlineExecutor:
+    """Runs jobs in the calling process."""
+
+    def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
+        make_deterministic(resources.threads)
+        study = OpenStudy(folder, resources.hardware)
+        with StopFlag() as stop:
+            for job in jobs:
+                listener(JobStarted(job, 0))
+
+                def tell(log: EpochLog, epochs: int, job: Job = job) -> None:
+                    listener(EpochDone(job, 0, log.epoch, epochs, log.loss, log.images_per_second))
+
+                results = run_job(study, job, on_epoch=tell, should_stop=stop)
+                listener(JobDone(job, 0, {r.cell: r.status for r in results}))
+                stop.raise_if_set()
+
+
+executor = InlineExecutor()

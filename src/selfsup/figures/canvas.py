@@ -1,0 +1,146 @@
+"""Paper, ink and palette: what every picture shares.
+
+Pictures are drawn through matplotlib's object interface, which keeps no global state, so
+hundreds of cells can be drawn in one process. Text is never parsed as mathematics: a class may
+be called ``$x``.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from PIL import Image
+
+DPI = 160
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one picture, as hexadecimal text."""
+
+    paper: str
+    ink: str
+    muted: str
+    line: str
+    accent: str
+
+
+LIGHT = Theme(paper="#ffffff", ink="#1b1f24", muted="#5d6671", line="#d5dae0", accent="#1f5f99")
+DARK = Theme(paper="#14171b", ink="#e7eaee", muted="#9aa4af", line="#343b44", accent="#7db8ea")
+
+# Petroff, "Accessible color sequences for data visualization", arXiv:2107.02270: ten colours
+# that stay apart under the common kinds of colour blindness.
+PALETTE = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
+    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Marker:
+    """One shape, as matplotlib, Bokeh and a line of text call it."""
+
+    matplotlib: str | tuple[int, int, int]
+    bokeh: str
+    text: str
+
+
+MARKERS = (
+    Marker("o", "circle", "●"),
+    Marker("s", "square", "■"),
+    Marker("^", "triangle", "▲"),
+    Marker("D", "diamond", "◆"),
+    Marker("v", "inverted_triangle", "▼"),
+    Marker("P", "plus", "✚"),
+    Marker("*", "star", "★"),
+    Marker("h", "hex", "⬢"),
+    Marker((4, 1, 0), "square_pin", "✦"),
+    Marker((3, 1, 0), "triangle_pin", "△"),
+)
+
+
+def series_style(index: int) -> tuple[str, Marker]:
+    """Colour and marker of the `index`-th series; 100 differ before one repeats."""
+    return PALETTE[index % len(PALETTE)], MARKERS[index // len(PALETTE) % len(MARKERS)]
+
+
+def new_figure(width: float, height: float, theme: Theme) -> Figure:
+    """An empty figure of `width` by `height` inches."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.paper, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def style_axes(axes: Axes, theme: Theme, *, grid: str | None = "y") -> None:
+    """Give `axes` the theme's colours, no frame, and quiet grid lines along `grid`."""
+    axes.set_facecolor(theme.paper)
+    axes.tick_params(colors=theme.muted, labelsize=8, length=0, which="both")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if grid:
+        axes.grid(axis=grid, color=theme.line, linewidth=0.7, which="major")  # type: ignore[arg-type]
+        axes.set_axisbelow(True)
+
+
+def label(theme: Theme, size: float = 9, **more: Any) -> dict[str, Any]:
+    """Text properties of a label: the theme's ink, no mathematics."""
+    return {"color": theme.ink, "fontsize": size, "parse_math": False, **more}
+
+
+def name_ticks(axes: Axes, *, x: Sequence[str] | None = None, y: Sequence[str] | None = None, **text: Any) -> None:
+    """Put names at the positions 0, 1, 2, … of an axis of `axes`."""
+    if x is not None:
+        axes.set_xticks(range(len(x)), x, parse_math=False, **text)
+    if y is not None:
+        axes.set_yticks(range(len(y)), y, parse_math=False, **text)
+
+
+def shorten(name: str, length: int = 24) -> str:
+    """`name` on one line in at most `length` characters, an ellipsis in its middle if cut."""
+    flat = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+    if len(flat) <= length:
+        return flat
+    head = (length - 1) // 2
+    return flat[: length - 1 - head] + "…" + flat[len(flat) - head :]
+
+
+def sequential(theme: Theme) -> LinearSegmentedColormap:
+    """A colour map from the paper (0) to the accent (1)."""
+    return LinearSegmentedColormap.from_list("paper-accent", [theme.paper, theme.accent])
+
+
+def accuracy_colour(value: float) -> tuple[str, str]:
+    """Background and readable text colour of an accuracy in [0, 1], on one scale everywhere.
+
+    The map is viridis: perceptually uniform, ordered in lightness, safe for colour blindness.
+    """
+    rgba = matplotlib.colormaps["viridis"](min(max(value, 0.0), 1.0))
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgba[:3])
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    # WCAG 2 contrast: black wins above a relative luminance of 0.179.
+    text = "#000000" if luminance > 0.179 else "#ffffff"
+    return matplotlib.colors.to_hex(rgba), text
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as PNG bytes."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # A class name in a script that no installed font covers is drawn as boxes; the pages
+        # show it in full.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        figure.savefig(buffer, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+    # 256 colours halve the size of a picture; hundreds of cells have three each.
+    picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    compact = io.BytesIO()
+    picture.save(compact, format="PNG", dpi=(DPI, DPI), optimize=True)
+    return compact.getvalue()

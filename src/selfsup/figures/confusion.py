@@ -1,0 +1,64 @@
+"""The confusion matrix of one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from selfsup.figures.canvas import LIGHT, Theme, label, name_ticks, new_figure, sequential, shorten, to_png
+
+MOST_CLASSES_WITH_COUNTS = 20
+
+
+def confusion_matrix(
+    counts: ArrayLike, classes: Sequence[str], *, title: str = "", theme: Theme = LIGHT
+) -> bytes:
+    """Draw a confusion matrix as PNG: rows are true classes, shaded by their share of the row.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape [C, C]
+        Images of true class i that were predicted as class j. Up to 20 classes, the numbers are
+        written into the squares.
+    classes : sequence of str, length C
+        Class names; any text.
+    title : str
+        Any text; drawn as it stands.
+    theme : Theme
+        Colours.
+
+    Returns
+    -------
+    bytes
+        A PNG image.
+    """
+    matrix = np.asarray(counts, dtype=np.int64)
+    n = len(matrix)
+    totals = matrix.sum(axis=1, keepdims=True)
+    share = matrix / np.maximum(totals, 1)
+    side = min(3.0 + 0.3 * n, 13.0)
+    figure = new_figure(side + 0.9, side, theme)
+    axes = figure.subplots()
+    image = axes.imshow(share, cmap=sequential(theme), vmin=0, vmax=1)
+    text_size = float(np.interp(n, [10, 40, 100], [8.5, 7, 5]))
+    short = [shorten(name, 20) for name in classes]
+    name_ticks(axes, x=short, y=short, color=theme.ink, fontsize=text_size)
+    axes.tick_params(axis="x", rotation=90 if max(map(len, short), default=0) > 3 else 0, length=0)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("predicted class", **label(theme))
+    axes.set_ylabel("true class", **label(theme))
+    for spine in axes.spines.values():
+        spine.set_color(theme.line)
+    if n <= MOST_CLASSES_WITH_COUNTS:
+        for row, column in np.argwhere(matrix > 0):
+            colour = theme.paper if share[row, column] > 0.5 else theme.ink
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    bar = figure.colorbar(image, ax=axes, shrink=min(0.6, 3.5 / side), aspect=24)
+    bar.set_label("share of the true class", **label(theme, 8))
+    bar.ax.tick_params(colors=theme.muted, labelsize=7.5, length=0)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    if title:
+        axes.set_title(shorten(title, 60), **label(theme, 10), loc="left")
+    return to_png(figure)

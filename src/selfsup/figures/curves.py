@@ -1,0 +1,153 @@
+"""Accuracy against images per class: one line per method, baselines dashed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+from selfsup.figures.canvas import LIGHT, MARKERS, PALETTE, Theme, label, new_figure, shorten, style_axes, to_png
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The accuracy of one method at its chosen settings.
+
+    Attributes
+    ----------
+    name : str
+        What the line is called; any text.
+    sizes : tuple of float
+        Images per class, above 0, ascending.
+    accuracy : tuple of float
+        Test accuracy at each size, 0 to 1.
+    low, high : tuple of float
+        Ends of the confidence band; NaN where there is none.
+    baseline : bool
+        True for a dashed line.
+    """
+
+    name: str
+    sizes: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    baseline: bool = False
+
+
+def accuracy_curves(
+    curves: Sequence[Curve],
+    size_names: Mapping[float, str],
+    *,
+    band: str = "",
+    width: float = 7.4,
+    theme: Theme = LIGHT,
+) -> bytes:
+    """Draw the curves as PNG on a logarithmic axis, each named at its right end.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        Lines; baselines are dashed and grey.
+    size_names : mapping of float to str
+        The ticks: each number of images per class and its name, for example ``{126.0: "all"}``.
+    band : str
+        What the shaded bands are; empty for none.
+    width : float
+        Width in inches, 3 or more.
+    theme : Theme
+        Colours.
+    """
+    figure = new_figure(width, min(4.2, 0.75 * width + 0.6), theme)
+    axes = figure.subplots()
+    style_axes(axes, theme)
+    axes.set_xscale("log")
+    colours = _colours(curves, theme)
+    for index, (curve, colour) in enumerate(zip(curves, colours, strict=True)):
+        style = (0, (4, 2.5)) if curve.baseline else "-"
+        marker = MARKERS[index % len(MARKERS)].matplotlib
+        axes.plot(
+            curve.sizes, curve.accuracy, color=colour, linestyle=style, marker=marker, linewidth=1.8, markersize=5
+        )
+        alpha = 0.07 if curve.baseline else 0.14
+        if np.isfinite(curve.low).any():
+            axes.fill_between(curve.sizes, curve.low, curve.high, color=colour, alpha=alpha, linewidth=0)
+    axes.set_xticks(list(size_names), _staggered(size_names, width), parse_math=False)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("training images per class (logarithmic)", **label(theme))
+    axes.set_title("test accuracy" + (f", {band} shaded" if band else ""), **label(theme), loc="left")
+    _limits(axes, curves)
+    _name_lines(axes, curves, colours, theme)
+    return to_png(figure)
+
+
+def _staggered(size_names: Mapping[float, str], width: float) -> list[str]:
+    """Names of the ticks, lowered by a line where they would run into their left neighbour."""
+    places = np.log(list(size_names))
+    inches_per_unit = 0.7 * width / max(float(np.ptp(places)), 1e-9)
+    names = list(size_names.values())
+    for i in range(1, len(names)):
+        close = (places[i] - places[i - 1]) * inches_per_unit < 0.3
+        if close and not names[i - 1].startswith("\n"):
+            names[i] = "\n" + names[i]
+    return names
+
+
+def _colours(curves: Sequence[Curve], theme: Theme) -> list[str]:
+    coloured = [colour for colour in PALETTE if colour not in ("#94a4a2", "#717581")]
+    names = [curve.name for curve in curves if not curve.baseline]
+    return [
+        theme.muted if curve.baseline else coloured[names.index(curve.name) % len(coloured)] for curve in curves
+    ]
+
+
+def _limits(axes: Axes, curves: Sequence[Curve]) -> None:
+    values = [v for curve in curves for v in (*curve.accuracy, *curve.low, *curve.high) if np.isfinite(v)]
+    if values:
+        margin = 0.05 * max(max(values) - min(values), 0.1)
+        axes.set_ylim(max(0.0, min(values) - margin), min(1.0, max(values) + margin) + 0.01)
+
+
+def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str], theme: Theme) -> None:
+    """Write each name beside the last point of its line, pushed apart where they would overlap."""
+    ends = [(curve.accuracy[-1], index) for index, curve in enumerate(curves) if curve.sizes]
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    for (_, index), y in zip(sorted(ends), spread([y for y, _ in sorted(ends)], 0.052 * (high - low)), strict=True):
+        end = curves[index].sizes[-1]
+        axes.annotate(
+            shorten(curves[index].name, 22),
+            (end, curves[index].accuracy[-1]),
+            xytext=(1.03, y),
+            textcoords=axes.get_yaxis_transform(),
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colours[index], "linewidth": 0.9, "shrinkA": 1, "shrinkB": 4},
+            **label(theme, 8.5),
+        )
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Move ascending `values` apart until neighbours are at least `gap` from each other.
+
+    Clusters are spread about their own mean, so that a name stays near the end of its line.
+    """
+    clusters: list[list[float]] = []
+    for value in values:
+        clusters.append([value])
+        while len(clusters) > 1 and _top(clusters[-2], gap) + gap > _bottom(clusters[-1], gap):
+            last = clusters.pop()
+            clusters[-1] += last
+    return [_bottom(cluster, gap) + gap * step for cluster in clusters for step in range(len(cluster))]
+
+
+def _bottom(cluster: Sequence[float], gap: float) -> float:
+    return float(np.mean(cluster)) - gap * (len(cluster) - 1) / 2
+
+
+def _top(cluster: Sequence[float], gap: float) -> float:
+    return float(np.mean(cluster)) + gap * (len(cluster) - 1) / 2

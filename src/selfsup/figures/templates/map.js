@@ -1,0 +1,29 @@
+
+(async () => {
+  const item = JSON.parse(document.getElementById("map-item").textContent);
+  await Bokeh.embed.embed_item(item, "map-plot");
+  const plot = Bokeh.documents[Bokeh.documents.length - 1];
+  const points = plot.get_model_by_name("points");
+  const rings = plot.get_model_by_name("rings");
+  const { group, wrong } = points.data_source.data;
+  const keys = [...document.querySelectorAll(".map-key")];
+  const onlyWrong = document.querySelector('[data-map="wrong"]');
+  const isOn = (button) => button !== null && button.getAttribute("aria-pressed") === "true";
+  const set = (button, on) => button.setAttribute("aria-pressed", String(on));
+
+  function show() {
+    const groups = new Set(keys.filter(isOn).map((key) => Number(key.dataset.group)));
+    const shown = [...group.keys()].filter((i) => groups.has(group[i]) && (!isOn(onlyWrong) || wrong[i]));
+    points.view.filter.indices = shown;
+    rings.view.filter.indices = shown.filter((i) => wrong[i]);
+  }
+
+  document.querySelector(".map").addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button === null) return;
+    const action = button.dataset.map;
+    if (action === "all" || action === "none") keys.forEach((key) => set(key, action === "all"));
+    else set(button, !isOn(button));
+    show();
+  });
+})();

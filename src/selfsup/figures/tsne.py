@@ -1,0 +1,84 @@
+"""The t-SNE map of one cell as a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from selfsup.figures.canvas import LIGHT, MARKERS, Theme, label, new_figure, series_style, shorten, to_png
+
+ROWS_OF_LEGEND = 25
+
+
+def tsne_picture(
+    points: NDArray[np.floating],
+    groups: NDArray[np.integer],
+    names: Sequence[str],
+    *,
+    title: str = "",
+    theme: Theme = LIGHT,
+) -> bytes:
+    """Draw a map as PNG, coloured by class (or by cluster where there are no labels).
+
+    Parameters
+    ----------
+    points : array of float, shape [N, 2]
+        Positions; rows with NaN are not on the map.
+    groups : array of int, shape [N]
+        Index into `names`; -1 for none.
+    names : sequence of str
+        Class or cluster names; any text. Up to 100 look different (ten colours, ten markers).
+    title : str
+        Any text; drawn as it stands.
+    theme : Theme
+        Colours.
+
+    Returns
+    -------
+    bytes
+        A PNG image.
+    """
+    placed = np.isfinite(points).all(axis=1)
+    points, groups = points[placed], groups[placed]
+    present = np.unique(groups)
+    columns = math.ceil(len(present) / ROWS_OF_LEGEND)
+    figure = new_figure(5.4 + 1.6 * columns, 5.0, theme)
+    axes = figure.subplots()
+    axes.set_facecolor(theme.paper)
+    size = float(np.interp(len(points), [50, 500, 5000], [36, 16, 5]))
+    handles = []
+    for group in present:
+        colour, shape = series_style(group) if group >= 0 else (theme.muted, MARKERS[0])
+        name = shorten(names[group], 22) if group >= 0 else "no class"
+        here = points[groups == group]
+        axes.scatter(
+            here[:, 0], here[:, 1], s=size, c=colour, marker=shape.matplotlib, alpha=0.85, edgecolors=theme.paper, linewidths=0.3
+        )
+        handles.append(Line2D([], [], linestyle="", marker=shape.matplotlib, color=colour, markersize=5.5, label=name))
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_color(theme.line)
+    if handles:
+        _legend_beside(figure, handles, columns, theme)
+    axes.set_title(shorten(title or "t-SNE of the embeddings", 60), **label(theme, 10), loc="left")
+    return to_png(figure)
+
+
+def _legend_beside(figure, handles, columns: int, theme: Theme) -> None:  # type: ignore[no-untyped-def]
+    legend = figure.legend(
+        handles=handles,
+        loc="outside right upper",
+        ncols=columns,
+        frameon=False,
+        fontsize=8 if columns == 1 else 6.5,
+        labelcolor=theme.ink,
+        handletextpad=0.3,
+        columnspacing=1.0,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -1,0 +1,56 @@
+"""Methods: self-supervised objectives and the baselines they are held against, one file each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from selfsup import registry
+from selfsup.errors import UserError
+from selfsup.methods.base import Method, Paper, Settings, Step
+
+__all__ = ["Method", "Paper", "Settings", "Step", "method_class", "method_names", "read_settings"]
+
+
+def method_names() -> list[str]:
+    """Names of all methods, sorted."""
+    return registry.names(__name__)
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of the method `name`: the one subclass of Method that its file defines.
+
+    Raises
+    ------
+    UserError
+        If there is no such method.
+    """
+    module = registry.load(__name__, name, kind="method")
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == module.__name__
+    )
+    return found
+
+
+def read_settings(name: str, options: Mapping[str, Any]) -> Settings:
+    """Settings of the method `name`: its defaults with `options` over them.
+
+    Raises
+    ------
+    UserError
+        If an option is unknown or its value does not fit.
+    """
+    settings = method_class(name).Settings
+    registry.require(options, settings.model_fields, kind=f"setting of {name}:")
+    try:
+        return settings(**options)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UserError(
+            f"{name}.{problem['loc'][0]} = {problem['input']!r} does not fit: {problem['msg'].lower()}."
+        ) from None

@@ -1,0 +1,31 @@
+"""Projection and prediction heads: small multi-layer perceptrons."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+
+def mlp(*widths: int, norm: bool, norm_last: bool = False) -> nn.Sequential:
+    """Linear layers with ReLU between them.
+
+    Parameters
+    ----------
+    *widths : int
+        Input width, hidden widths, output width.
+    norm : bool
+        Batch normalisation before each ReLU; the linear layer before it then has no bias.
+    norm_last : bool
+        Batch normalisation after the last layer too.
+    """
+    layers: list[nn.Module] = []
+    last = len(widths) - 2
+    for index, (width_in, width_out) in enumerate(pairwise(widths)):
+        normalised = norm_last if index == last else norm
+        layers.append(nn.Linear(width_in, width_out, bias=not normalised))
+        if normalised:
+            layers.append(nn.BatchNorm1d(width_out))
+        if index != last:
+            layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)

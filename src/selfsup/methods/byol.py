@@ -1,0 +1,61 @@
+"""BYOL: a predictor guesses, from one view, what a slowly moving target sees in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from selfsup.backbones import Backbone
+from selfsup.methods import base
+from selfsup.methods._heads import mlp
+from selfsup.methods._losses import cosine_regression
+from selfsup.methods._momentum import MomentumEncoder, cosine_momentum
+
+
+class BYOL(base.Method):
+    """Grill et al. 2020, algorithm 1."""
+
+    paper = base.Paper(
+        "Grill, Strub, Altché, Tallec, Richemond et al.",
+        2020,
+        "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning",
+        "https://arxiv.org/abs/2006.07733",
+    )
+
+    class Settings(base.Settings):
+        """`momentum` is where the schedule starts: 0.99 (paper, table 5a) suits the few thousand
+        steps of a small data set better than the 0.996 of 1,000 ImageNet epochs."""
+
+        momentum: float = Field(0.99, ge=0, le=1)
+        momentum_schedule: Literal["cosine", "constant"] = "cosine"
+        hidden_dim: int = Field(1024, ge=1)
+        output_dim: int = Field(256, ge=1)
+
+    def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:
+        super().__init__(backbone, settings, **sizes)
+        hidden, out = settings.hidden_dim, settings.output_dim
+        self.projector = mlp(backbone.num_features, hidden, out, norm=True)
+        self.predictor = mlp(out, hidden, out, norm=True)
+        self.target = MomentumEncoder(self._online())
+
+    def _online(self) -> nn.Module:
+        return nn.Sequential(self.backbone, self.projector)
+
+    def loss(self, views: Sequence[Tensor], labels: Tensor) -> base.Step:
+        first, second = views
+        embedding = self.backbone(torch.cat([first, second]))
+        predictions = self.predictor(self.projector(embedding))
+        targets = self.target(torch.cat([second, first]))  # each view predicts the other
+        # The mean over 2n pairs is half of the paper's sum of two means; as in the paper's eq. 2
+        # the two directions are added, hence the factor.
+        return base.Step(2 * cosine_regression(predictions, targets), embedding)
+
+    def after_step(self, progress: float) -> None:
+        momentum = self.settings.momentum
+        if self.settings.momentum_schedule == "cosine":
+            momentum = cosine_momentum(momentum, progress)
+        self.target.update(self._online(), momentum)

@@ -1,0 +1,73 @@
+"""MoCo v2: a query finds its key, from a slowly moving encoder, among a queue of older keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from selfsup.backbones import Backbone
+from selfsup.methods import base
+from selfsup.methods._heads import mlp
+from selfsup.methods._losses import info_nce
+from selfsup.methods._momentum import MomentumEncoder
+from selfsup.methods._queue import KeyQueue
+
+
+class MoCo(base.Method):
+    """He et al. 2020, algorithm 1, with the MLP head and temperature of Chen et al. 2020b."""
+
+    paper = base.Paper(
+        "He, Fan, Wu, Xie, Girshick; Chen, Fan, Girshick, He",
+        2020,
+        "Momentum Contrast for Unsupervised Visual Representation Learning (v2: Improved Baselines)",
+        "https://arxiv.org/abs/2003.04297",
+    )
+
+    class Settings(base.Settings):
+        """Momentum and queue are those of the authors' CIFAR-10 demonstration: a data set of
+        thousands gives too few steps for 0.999, and too few images for 65,536 different keys."""
+
+        temperature: float = Field(0.2, gt=0)
+        momentum: float = Field(0.99, ge=0, lt=1)
+        queue_size: int = Field(4096, ge=1)
+        shuffle_groups: int = Field(4, ge=1)
+        hidden_dim: int = Field(512, ge=1)
+        output_dim: int = Field(128, ge=1)
+
+    def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:
+        super().__init__(backbone, settings, **sizes)
+        self.projector = mlp(backbone.num_features, settings.hidden_dim, settings.output_dim, norm=False)
+        self.momentum_encoder = MomentumEncoder(self._online())
+        self.queue = KeyQueue(settings.queue_size, settings.output_dim)
+
+    def _online(self) -> nn.Module:
+        return nn.Sequential(self.backbone, self.projector)
+
+    def loss(self, views: Sequence[Tensor], labels: Tensor) -> base.Step:
+        embedding = self.backbone(views[0])
+        queries = self.projector(embedding)
+        keys = _encode_shuffled(self.momentum_encoder, views[1], self.settings.shuffle_groups)
+        loss = info_nce(queries, keys, self.queue.keys.clone(), self.settings.temperature)
+        self.queue.push(keys)  # after the logits: a positive must not be a negative too
+        return base.Step(loss, embedding)
+
+    def after_step(self, progress: float) -> None:
+        self.momentum_encoder.update(self._online(), self.settings.momentum)
+
+
+@torch.no_grad()
+def _encode_shuffled(encoder: nn.Module, images: Tensor, groups: int) -> Tensor:
+    """Keys of shape (n, d), each batch-normalised within a random group of the batch.
+
+    Shuffling BN (He et al. 2020, section 3.3) on one device: were a query and its key normalised
+    over the same images, their shared statistics would give the positive away. Groups hold at
+    least 16 images, so that their statistics stay usable.
+    """
+    groups = max(1, min(groups, len(images) // 16))
+    order = torch.randperm(len(images)).to(images.device)
+    keys = torch.cat([encoder(chunk) for chunk in images[order].chunk(groups)])
+    return keys[order.argsort()]

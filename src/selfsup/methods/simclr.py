@@ -1,0 +1,45 @@
+"""SimCLR: two views of an image attract, all other images in the batch repel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from selfsup.backbones import Backbone
+from selfsup.methods import base
+from selfsup.methods._heads import mlp
+from selfsup.methods._losses import nt_xent
+
+
+class SimCLR(base.Method):
+    """Chen et al. 2020, algorithm 1."""
+
+    paper = base.Paper(
+        "Chen, Kornblith, Norouzi, Hinton",
+        2020,
+        "A Simple Framework for Contrastive Learning of Visual Representations",
+        "https://arxiv.org/abs/2002.05709",
+    )
+
+    class Settings(base.Settings):
+        """`temperature` is the paper's best for small images and batches (appendix B.9)."""
+
+        temperature: float = Field(0.5, gt=0)
+        hidden_dim: int = Field(512, ge=1)
+        output_dim: int = Field(128, ge=1)
+
+    def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:
+        super().__init__(backbone, settings, **sizes)
+        self.projector = mlp(
+            backbone.num_features, settings.hidden_dim, settings.output_dim, norm=True, norm_last=True
+        )
+
+    def loss(self, views: Sequence[Tensor], labels: Tensor) -> base.Step:
+        # One pass over both views: batch normalisation sees the 2n images together, as in the
+        # authors' code, and small images fill the processor better.
+        embedding = self.backbone(torch.cat(list(views)))
+        return base.Step(nt_xent(self.projector(embedding), self.settings.temperature), embedding)

@@ -1,0 +1,72 @@
+"""A study as the work on its cells sees it: configuration, images, split and hardware, opened once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfsup.config import StudyConfig
+from selfsup.data import Store, open_store
+from selfsup.data.split import Split, draw_subset
+from selfsup.device import Hardware
+from selfsup.grid import Cell
+from selfsup.record import StudyFolder
+from selfsup.seeding import derive_seed
+
+
+@dataclass
+class OpenStudy:
+    """What all jobs of a study share, opened once per process.
+
+    Attributes
+    ----------
+    folder : StudyFolder
+    hardware : Hardware
+    """
+
+    folder: StudyFolder
+    hardware: Hardware
+
+    @cached_property
+    def config(self) -> StudyConfig:
+        return self.folder.read_config()
+
+    @cached_property
+    def store(self) -> Store:
+        return open_store(Path(self.folder.read_json("dataset.json")["store"]))
+
+    @cached_property
+    def split(self) -> Split:
+        with np.load(self.folder.path / "split.npz", allow_pickle=False) as arrays:
+            return Split(arrays["train"], arrays["val"], arrays["test"])
+
+    @cached_property
+    def fabric(self) -> Any:
+        return self.hardware.fabric()
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Places in the store of the images that a cell is judged on: test, or a sample where nothing has labels."""
+        if self.store.labels is not None:
+            return self.split.test
+        return limit(self.split.train, self.config.map_points, self.config.split_seed)
+
+    @cached_property
+    def mapped(self) -> np.ndarray:
+        """Those of the judged images that are on the t-SNE maps, the same for every cell."""
+        return limit(self.judged, self.config.map_points, self.config.split_seed)
+
+    def subset(self, cell: Cell) -> np.ndarray:
+        """Places in the store of a cell's training images (or labels)."""
+        return draw_subset(self.store.labels, self.split.train, per_class=cell.per_class, seed=cell.seed)
+
+
+def limit(indices: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """At most `most` of the indices, drawn evenly at random, ascending."""
+    if len(indices) <= most:
+        return indices
+    return np.sort(np.random.default_rng(derive_seed(seed, "limit")).choice(indices, most, replace=False))

@@ -1,0 +1,183 @@
+"""What a study would take: its cells, time and disk, from a few timed steps on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfsup import data as datasets
+from selfsup.augment import load_policy
+from selfsup.backbones import build_backbone
+from selfsup.config import StudyConfig, validate
+from selfsup.data.split import Split, draw_subset, split_images
+from selfsup.device import make_deterministic
+from selfsup.executors.base import Resources
+from selfsup.grid import Cell, Job
+from selfsup.methods import method_class, read_settings
+from selfsup.preparation import GridOfStudy, lay_out, resolve_resources
+from selfsup.training import TrainingPlan, train
+
+#: Steps that are timed per method and augmentation, after one to warm up.
+TIMED_STEPS = 3
+#: Seconds per cell for the probe, the maps and the pictures, and for a worker's start; measured on
+#: two cores for the digits and rounded up.
+SECONDS_PER_CELL, SECONDS_PER_START = 3.0, 10.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What running a study would take.
+
+    Attributes
+    ----------
+    config : StudyConfig
+    grid : GridOfStudy
+    resources : Resources
+    images : int
+        Images found, readable or not.
+    seconds : float
+        Estimated time of all cells, with the resources' workers.
+    bytes : float
+        Estimated disk of the study's folder when finished.
+    store_bytes : float
+        Upper bound of the disk of the decoded images, shared by all studies of them.
+    """
+
+    config: StudyConfig
+    grid: GridOfStudy
+    resources: Resources
+    images: int
+    seconds: float
+    bytes: float
+    store_bytes: float
+
+
+def plan_study(values: Mapping[str, Any]) -> Plan:
+    """Lay out the grid and estimate what it takes; runs no cell and decodes no image.
+
+    Parameters
+    ----------
+    values : mapping
+        Raw configuration values.
+
+    Raises
+    ------
+    UserError
+        If something does not fit.
+    """
+    config = validate(values)
+    source = datasets.open_source(
+        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled
+    )
+    labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
+    grid = lay_out(config, labelled=labels is not None)
+    resources = resolve_resources(config, len(grid.jobs))
+    split = split_images(
+        labels,
+        images=len(source.names),
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.split_seed,
+        official_test=source.official_test,
+    )
+    steps = _time_steps(config, grid.jobs, resources)
+    seconds = sum(_job_seconds(config, job, labels, split, steps) for job in grid.jobs)
+    return Plan(
+        config=config,
+        grid=grid,
+        resources=resources,
+        images=len(source.names),
+        seconds=seconds / resources.workers + SECONDS_PER_START,
+        bytes=_study_bytes(config, grid, split),
+        store_bytes=3.0 * len(source.names) * config.resolved_store_size**2 * 4 / 3,
+    )
+
+
+def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources) -> dict[tuple[str, str], float]:
+    """Seconds per step of a full batch for every trained method and augmentation of the grid."""
+    make_deterministic(resources.threads)
+    kinds = {(job.cells[0].method, job.cells[0].augmentation): job.cells[0] for job in jobs}
+    return {
+        (method, augmentation): _seconds_per_step(config, cell, resources)
+        for (method, augmentation), cell in kinds.items()
+        if augmentation is not None
+    }
+
+
+def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources) -> float:
+    assert cell.augmentation is not None
+    side = min(config.resolved_store_size, 256)
+    images = _Noise(side)
+    settings = read_settings(cell.method, config.settings.get(cell.method, {}))
+    backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+    method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
+    clock = _Clock()
+    indices = np.arange(config.batch_size)
+    plan = TrainingPlan(TIMED_STEPS + 1, config.batch_size, config.image_size, lr=1e-4, seed=0)
+    train(method, images, indices, indices % 10, load_policy(cell.augmentation), plan, resources.hardware.fabric(), clock)
+    return float(np.median(clock.seconds[1:]))
+
+
+class _Noise:
+    """A store of random pixels, all of one size."""
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        shape = (len(indices), self.side, self.side, 3)
+        pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+        return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
+
+
+class _Clock:
+    """Hooks that note how long every epoch, here one step, took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        return None
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None: ...
+
+    def checkpoint_due(self) -> bool:
+        return False
+
+    def should_stop(self) -> bool:
+        return False
+
+    def epoch_done(self, log: Any, epochs: int) -> None:
+        self.seconds.append(log.seconds)
+
+
+def _job_seconds(
+    config: StudyConfig,
+    job: Job,
+    labels: np.ndarray | None,
+    split: Split,
+    steps: Mapping[tuple[str, str], float],
+) -> float:
+    cell = job.cells[0]
+    judging = SECONDS_PER_CELL * len(job.cells)
+    if cell.augmentation is None:
+        return judging
+    chosen = "all" if job.shared else cell.per_class
+    images = len(draw_subset(labels, split.train, per_class=chosen, seed=cell.seed))
+    full_steps = config.epochs * images / config.batch_size
+    return full_steps * steps[cell.method, cell.augmentation] + judging
+
+
+def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
+    """Embeddings, pictures and kept weights."""
+    network = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+    weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
+    judged = len(split.test) or min(len(split.train), config.map_points)
+    per_cell = judged * (2.0 * network.num_features + 400) + 300e3
+    kept = {"all": len(grid.cells), "none": 0, "best": len({replace(cell, lr=None) for cell in grid.cells})}
+    return len(grid.cells) * per_cell + kept[config.keep] * weights

@@ -1,0 +1,222 @@
+"""Makes a study ready to run: images, split, audit, initial weights, hardware."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfsup import data as datasets
+from selfsup.backbones import imagenet_backbone, load_weights
+from selfsup.config import StudyConfig
+from selfsup.data import AuditEntry, Store
+from selfsup.data.groups import read_groups
+from selfsup.data.audit import find_duplicates, small_classes
+from selfsup.data.split import Split, split_images
+from selfsup.device import Hardware, available_memory, choose_hardware, usable_cores
+from selfsup.errors import UserError
+from selfsup.executors.base import Resources
+from selfsup.grid import Cell, Job, Traits, expand, group_jobs
+from selfsup.methods import method_class, read_settings
+from selfsup.record import StudyFolder
+
+Say = Callable[[str], None]
+OnDecoded = Callable[[int, int], None]
+
+#: Main memory of one worker before it trains anything, and of the activations that one view of
+#: 224 x 224 pixels leaves for the backward pass of a ResNet-18 in float32; both in bytes, measured.
+WORKER_BYTES = 900e6
+ACTIVATION_BYTES = 25e6
+
+
+@dataclass(frozen=True)
+class GridOfStudy:
+    """The cells of a study, and what had to be left out of the grid that was asked for."""
+
+    cells: tuple[Cell, ...]
+    jobs: tuple[Job, ...]
+    notices: tuple[str, ...]
+
+
+def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
+    """Decode the images (once), split them, and write down what was found.
+
+    Raises
+    ------
+    UserError
+        If there are no images, or they are not those with which the study was begun.
+    """
+    source = datasets.open_source(
+        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
+    )
+    known = folder.read_json("dataset.json")
+    if known and known["fingerprint"] != source.fingerprint():
+        raise UserError(
+            f"The images of '{config.data}' are not those with which '{folder.path}' was begun ({known['images']} "
+            f"images then, {len(source.names)} files now, or other contents); choose another --out for them."
+        )
+    store = datasets.prepare_store(source, store_size=config.resolved_store_size, progress=on_decoded)
+    split = _split(store, config)
+    _require_testable(store, split, config)
+    audit = [*store.audit, *find_duplicates(store.names, store.digests, split), *_small_classes(store, split, config)]
+    _write_split(folder, split)
+    folder.write("audit.csv", _audit_csv(audit))
+    folder.write_json("dataset.json", _describe(store, source.fingerprint(), split, audit))
+    return store
+
+
+def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
+    """Put the initial weights into the study, so that every worker and every later run has the same.
+
+    Raises
+    ------
+    UserError
+        If they cannot be had, or do not fit the backbone.
+    """
+    from safetensors.torch import save
+
+    from selfsup.backbones import build_backbone
+
+    if config.weights == "none" or folder.initial_weights.exists():
+        # Built and thrown away: a name that timm does not know should fail here, not in a worker.
+        build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+        return
+    if config.weights == "imagenet":
+        say(f"Loading the ImageNet weights of {config.backbone}.")
+        backbone = imagenet_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+    else:
+        backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+        say(f"Weights from {config.weights}: {load_weights(backbone, Path(config.weights))}.")
+    state = {name: tensor.contiguous() for name, tensor in backbone.network.state_dict().items()}
+    folder.write(folder.initial_weights.name, save(state))
+
+
+def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
+    """Device, precision, workers and threads, with ``auto`` resolved for this machine."""
+    hardware = choose_hardware(config.device, config.precision)
+    cores = usable_cores()
+    workers = _auto_workers(config, hardware, cores) if config.workers == "auto" else int(config.workers)
+    workers = max(1, min(workers, jobs))
+    threads = config.threads or max(1, cores // workers)
+    return Resources(hardware, workers, threads)
+
+
+def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
+    """Cells and jobs of the grid; for unlabelled images without the axes that need labels.
+
+    Raises
+    ------
+    UserError
+        If nothing is left, or a method's settings do not fit.
+    """
+    traits = {name: method_class(name).traits for name in config.methods}
+    for name in config.methods:
+        read_settings(name, config.settings.get(name, {}))
+    methods, per_class, notices = config.methods, config.per_class, list[str]()
+    if not labelled:
+        methods, per_class, notices = _without_labels(config, traits)
+    cells = expand(
+        methods=methods,
+        augmentations=config.augmentations,
+        lrs=config.lrs,
+        per_class=per_class,
+        seeds=config.seeds,
+        traits=traits,
+    )
+    if config.weights == "none" and {"frozen", "random"} <= set(methods):
+        notices.append("No initial weights were given, so 'frozen' is the same as 'random'.")
+    jobs = group_jobs(cells, protocol=config.protocol, traits=traits)
+    return GridOfStudy(tuple(cells), tuple(jobs), tuple(notices))
+
+
+def _without_labels(config: StudyConfig, traits: dict[str, Traits]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:
+    notices = ["The images have no labels: no probe is fitted; clusters and label-free measures are shown instead."]
+    methods = tuple(name for name in config.methods if not traits[name].uses_labels)
+    dropped = [name for name in config.methods if traits[name].uses_labels]
+    if dropped:
+        notices.append(f"Left out, for want of labels: {', '.join(dropped)}.")
+    if not methods:
+        raise UserError(
+            f"--methods {','.join(dropped)} needs labels, and the images of '{config.data}' have none; put them in "
+            f"one folder per class, or choose self-supervised methods."
+        )
+    return methods, ("all",), notices
+
+
+def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
+    if hardware.kind != "cpu":
+        from selfsup.device import count_devices
+
+        return count_devices(hardware.kind)
+    views = 2 * config.batch_size
+    activations = views * (config.image_size / 224) ** 2 * ACTIVATION_BYTES
+    per_worker = WORKER_BYTES + activations * (0.5 if hardware.precision == "bf16" else 1.0)
+    return max(1, min(cores, int(0.8 * available_memory() / per_worker)))
+
+
+def _split(store: Store, config: StudyConfig) -> Split:
+    groups = read_groups(config.group, store.names) if config.group else None
+    return split_images(
+        store.labels,
+        images=len(store),
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.split_seed,
+        groups=groups,
+        official_test=store.official_test,
+    )
+
+
+def _require_testable(store: Store, split: Split, config: StudyConfig) -> None:
+    if store.labels is not None and not len(split.test):
+        raise UserError(
+            f"No class of '{config.data}' has enough images to hold one out for the test (2 are needed); add images, "
+            f"or use --unlabelled."
+        )
+
+
+def _small_classes(store: Store, split: Split, config: StudyConfig) -> list[AuditEntry]:
+    if store.labels is None:
+        return []
+    return list(small_classes(store.labels, store.classes, split, config.per_class))
+
+
+def _write_split(folder: StudyFolder, split: Split) -> None:
+    content = io.BytesIO()
+    np.savez(content, train=split.train, val=split.val, test=split.test)
+    folder.write("split.npz", content.getvalue())
+
+
+def _audit_csv(audit: Iterable[AuditEntry]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["path", "problem", "detail"])
+    writer.writerows((entry.path, entry.problem, entry.detail) for entry in audit)
+    return out.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _describe(store: Store, fingerprint: str, split: Split, audit: list[AuditEntry]) -> dict[str, Any]:
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    counts = {
+        name: [int((store.labels[part] == index).sum()) for part in parts.values()]
+        for index, name in enumerate(store.classes)
+        if store.labels is not None
+    }
+    problems = Counter(entry.problem for entry in audit)
+    return {
+        "name": store.name,
+        "images": len(store),
+        "classes": list(store.classes),
+        "labelled": store.labels is not None,
+        **{name: len(part) for name, part in parts.items()},
+        "class_counts": counts,
+        "store": str(store.path),
+        "fingerprint": fingerprint,
+        "warnings": [f"{count} x {problem} (see audit.csv)" for problem, count in sorted(problems.items())],
+    }

@@ -1,0 +1,328 @@
+"""The study's folder: the one place that decides what is durable.
+
+Guarantees
+----------
+1. A cell's folder under ``cells/`` appears whole or not at all. It is written under
+   ``running/aside/``, every file is flushed to the disk, then the folder is renamed into place.
+2. A finished cell is never changed, but for its ``backbone.safetensors``, which ``keep`` may remove.
+   A failed cell is replaced as a whole when it is tried again.
+3. ``cells/`` is the truth. ``results.csv`` and ``results.parquet`` are made from it and can be
+   made again at any time; each is replaced in one step, so a reader sees an old or a new table.
+4. A checkpoint is replaced in one step too: a crash leaves the old one or the new one.
+5. One process at a time writes to a study: :meth:`StudyFolder.lock`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfsup import config as configuration
+from selfsup.errors import UserError
+from selfsup.grid import Cell, PerClass
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: How a cell can end. A failed cell is tried again by the next run; the others are final.
+STATUSES = ("done", "diverged", "collapsed", "failed")
+FINAL = ("done", "diverged", "collapsed")
+#: The only columns of the results that may differ between two runs of the same study.
+MEASURED_COLUMNS = ("train_seconds", "images_per_second")
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One row of ``results.csv``; None where a value does not apply."""
+
+    cell: str
+    method: str
+    augmentation: str | None
+    lr: float | None
+    per_class: str
+    seed: int
+    status: str
+    epochs: int = 0
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    test_balanced_accuracy: float | None = None
+    test_macro_f1: float | None = None
+    knn_accuracy: float | None = None
+    final_loss: float | None = None
+    train_seconds: float | None = None
+    images_per_second: float | None = None
+    train_images: int | None = None
+    embedding_std: float | None = None
+    effective_rank: float | None = None
+    alignment: float | None = None
+    uniformity: float | None = None
+    clusters: int | None = None
+    cluster_stability: float | None = None
+    silhouette: float | None = None
+    probe_strength: float | None = None
+    message: str | None = None
+
+    @classmethod
+    def of(cls, cell: Cell, status: str, **values: Any) -> CellResult:
+        """A row for `cell`; numbers that are not finite are left empty."""
+        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        return cls(
+            cell.id, cell.method, cell.augmentation, cell.lr, str(cell.per_class), cell.seed, status, **clean
+        )
+
+
+RESULT_COLUMNS = tuple(field.name for field in fields(CellResult))
+
+
+class StudyFolder:
+    """Reads and writes one study.
+
+    Parameters
+    ----------
+    path : Path
+        The study's folder; need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cells = path / "cells"
+        self.running = path / "running"
+        self.aside = self.running / "aside"
+
+    # -- the study ---------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """Whether a study was begun here."""
+        return (self.path / "config.toml").is_file()
+
+    def create(self) -> None:
+        """Make the folders.
+
+        Raises
+        ------
+        UserError
+            If the folder cannot be written, or holds files that are not a study's.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--out {self.path} is a file, not a folder; choose another place for the study.")
+        if self.path.is_dir() and not self.exists():
+            foreign = [p.name for p in self.path.iterdir() if p.name not in {"cells", "running", ".lock", "assets"}]
+            if foreign:
+                raise UserError(
+                    f"--out {self.path} is not a study and not empty (it holds '{foreign[0]}'); choose a new folder."
+                )
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            self.running.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {self.path} cannot be written ({error.strerror}); choose another folder.") from None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study for this process alone; the lock goes with the process, however it ends."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"Another selfsup is at work on '{self.path}'; wait for it, stop it, or choose another --out."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def read_config(self) -> configuration.StudyConfig:
+        """The configuration with which the study was begun, or last extended."""
+        return configuration.from_toml((self.path / "config.toml").read_text(encoding="utf-8"))
+
+    def write_config(self, config: configuration.StudyConfig) -> None:
+        self.write("config.toml", configuration.to_toml(config).encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON file of the study; empty where there is none."""
+        try:
+            content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return content
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self.write(name, to_json(content))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file of the study in one step."""
+        replace_file(self.path / name, content)
+
+    @property
+    def initial_weights(self) -> Path:
+        """The weights that every training starts from; absent where it starts from random ones."""
+        return self.path / "initial_weights.safetensors"
+
+    # -- cells -------------------------------------------------------------------------------
+
+    def statuses(self) -> dict[str, str]:
+        """Status of every recorded cell by its id."""
+        return {cell_id: row["status"] for cell_id, row in self._metrics().items()}
+
+    def finished(self) -> set[str]:
+        """Ids of the cells that need not run again."""
+        return {cell_id for cell_id, status in self.statuses().items() if status in FINAL}
+
+    def write_cell(self, result: CellResult, files: Mapping[str, bytes], extras: Mapping[str, Any] | None = None) -> None:
+        """Publish a cell: its row, what else is known of it, and its files."""
+        content = {**files, "metrics.json": to_json({**asdict(result), **(extras or {})})}
+        aside = self.aside / f"{result.cell}.{uuid.uuid4().hex}"
+        aside.mkdir(parents=True)
+        for name, data in content.items():
+            write_file(aside / name, data)
+        sync_folder(aside)
+        place = self.cells / result.cell
+        if place.exists():  # an earlier failure
+            place.rename(self.aside / f"{result.cell}.{uuid.uuid4().hex}.old")
+        aside.rename(place)
+        sync_folder(self.cells)
+
+    def drop_weights(self, cell_id: str) -> None:
+        """Remove a cell's weights, if it has any."""
+        self.weights(cell_id).unlink(missing_ok=True)
+
+    def weights(self, cell_id: str) -> Path:
+        """Where a cell's weights lie, if they were kept."""
+        return self.cells / cell_id / "backbone.safetensors"
+
+    # -- work in progress ----------------------------------------------------------------------
+
+    def checkpoint(self, job_id: str) -> Path:
+        """Where a running job keeps its checkpoint."""
+        return self.running / job_id / "checkpoint.pt"
+
+    def log(self, job_id: str) -> Path:
+        """Where a running job's output goes."""
+        return self.running / job_id / "log.txt"
+
+    def clear_job(self, job_id: str) -> None:
+        """Forget a job's work in progress."""
+        shutil.rmtree(self.running / job_id, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half-written; needs the lock."""
+        shutil.rmtree(self.aside, ignore_errors=True)
+        for path in self.path.rglob("*.partial"):
+            path.unlink(missing_ok=True)
+
+    # -- results -------------------------------------------------------------------------------
+
+    def results(self) -> pd.DataFrame:
+        """The table of all recorded cells, in the order of the grid."""
+        import pandas as pd
+
+        rows = sorted(self._metrics().values(), key=self._position())
+        table = pd.DataFrame([[row.get(c) for c in RESULT_COLUMNS] for row in rows], columns=list(RESULT_COLUMNS))
+        numeric = {
+            f.name: "Int64" if f.type.startswith("int") else "float64"
+            for f in fields(CellResult)
+            if f.type.startswith(("int", "float"))
+        }
+        return table.astype(numeric)
+
+    def write_results(self) -> pd.DataFrame:
+        """Make ``results.csv`` and ``results.parquet`` anew from the cells."""
+        import io
+
+        table = self.results()
+        self.write("results.csv", table.to_csv(index=False).encode())
+        parquet = io.BytesIO()
+        table.to_parquet(parquet, index=False)
+        self.write("results.parquet", parquet.getvalue())
+        return table
+
+    def _metrics(self) -> dict[str, dict[str, Any]]:
+        found = {}
+        for path in self.cells.glob("*/metrics.json"):
+            found[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def _position(self) -> Any:
+        """Sort key: place on each axis, seeds outermost as in :func:`selfsup.grid.expand`."""
+        config = self.read_config()
+        methods, augmentations = list(config.methods), list(config.augmentations)
+        sizes = [str(n) for n in config.per_class]
+
+        def place(value: Any, axis: list[Any]) -> int:
+            return axis.index(value) if value in axis else len(axis)
+
+        def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+            lr = row["lr"] if row["lr"] is not None else -1.0
+            return (
+                row["seed"],
+                place(row["method"], methods),
+                place(row["augmentation"], augmentations),
+                lr,
+                place(row["per_class"], sizes),
+                row["cell"],
+            )
+
+        return key
+
+
+def per_class_of(text: str) -> PerClass:
+    """The number of images per class that a table's text stands for."""
+    return "all" if text == "all" else int(text)
+
+
+def to_json(content: Mapping[str, Any]) -> bytes:
+    """JSON text; names of files that are not valid Unicode are kept as escapes."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a new file and flush it to the disk.
+
+    Raises
+    ------
+    UserError
+        If the disk is full or the folder went away.
+    """
+    try:
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(
+            f"'{path}' cannot be written ({error.strerror}); free some space or mend the folder, then run the same "
+            f"command again: nothing that was finished is lost."
+        ) from None
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file in one step: a reader, or a crash, sees the old or the new content."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        write_file(aside, content)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's list of names to the disk, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,202 @@
+"""The best cell seen closely: its map, its confusions and its mistakes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+from PIL import Image
+
+from selfsup.figures import Map, map_fragment
+from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
+from selfsup.report.pictures import Picture, confusion_counts, confusion_picture, data_address
+from selfsup.report.reading import Embeddings, Study
+
+MOST_SHOWN = 18
+PER_CLUSTER = 8
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """One image with what was said of it; `picture` is a ``data:`` address."""
+
+    picture: str
+    file: str
+    true: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Confused:
+    """Images of one class that were taken for another."""
+
+    true: str
+    predicted: str
+    count: int
+    total: int
+
+
+@dataclass(frozen=True)
+class BestCell:
+    """What the page shows of the best cell.
+
+    Attributes
+    ----------
+    cell : str
+        Its id.
+    map : Markup
+        The interactive map.
+    thumbnails : str
+        The sheet as a ``data:`` address; empty where there are none.
+    confusion : Picture or None
+        None without labels.
+    confused : tuple of Confused
+        Most frequent first.
+    mistakes : tuple of Thumbnail
+        Wrong predictions, most confident first.
+    clusters : tuple of (str, tuple of Thumbnail)
+        Some images of each cluster, where there are no labels.
+    weights : bool
+        Whether its backbone was kept.
+    """
+
+    cell: str
+    map: Markup
+    thumbnails: str
+    confusion: Picture | None
+    confused: tuple[Confused, ...]
+    mistakes: tuple[Thumbnail, ...]
+    clusters: tuple[tuple[str, tuple[Thumbnail, ...]], ...]
+    weights: bool
+
+
+def look_at(study: Study, cell: str) -> BestCell | None:
+    """Read and draw a cell; None where its embeddings are not there."""
+    embeddings = study.embeddings(cell)
+    if embeddings is None or not len(embeddings.indices):
+        return None
+    thumbnails = _thumbnails(study, embeddings)
+    files = _file_names(thumbnails, embeddings.indices)
+    names = study.classes if study.labelled else _cluster_names(embeddings)
+    shown = _Shown(embeddings, names, files, thumbnails)
+    counts = confusion_counts(embeddings, len(names)) if study.labelled else None
+    return BestCell(
+        cell=cell,
+        map=map_fragment(_map(study, shown)),
+        thumbnails=data_address(thumbnails.content, "image/webp") if thumbnails else "",
+        confusion=None if counts is None else confusion_picture(counts, names),
+        confused=() if counts is None else most_confused(counts, names),
+        mistakes=_mistakes(shown) if study.labelled else (),
+        clusters=() if study.labelled else _clusters(shown),
+        weights=(study.cell(cell) / "backbone.safetensors").is_file(),
+    )
+
+
+def most_confused(counts: NDArray[np.int64], names: tuple[str, ...], most: int = 6) -> tuple[Confused, ...]:
+    """The largest numbers off the diagonal of a confusion matrix, largest first."""
+    off = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    order = np.argsort(-off, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(place), len(counts)) for place in order]
+    totals = counts.sum(axis=1)
+    return tuple(Confused(names[i], names[j], int(off[i, j]), int(totals[i])) for i, j in pairs if off[i, j])
+
+
+@dataclass(frozen=True)
+class _Shown:
+    embeddings: Embeddings
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    thumbnails: Thumbnails | None
+
+    def pictures_of(self, rows: NDArray[np.int64], most: int) -> tuple[Thumbnail, ...]:
+        """The first of the rows that have a thumbnail."""
+        if self.thumbnails is None:
+            return ()
+        slots = self.thumbnails.slots(self.embeddings.indices[rows])
+        rows, slots = rows[slots >= 0][:most], slots[slots >= 0][:most]
+        return tuple(
+            Thumbnail(
+                picture,
+                self.files[row],
+                self._name(self.embeddings.labels[row]),
+                self._name(self.embeddings.predicted[row]),
+                float(self.embeddings.confidence[row]),
+            )
+            for row, picture in zip(rows, _cut_out(self.thumbnails, slots), strict=True)
+        )
+
+    def _name(self, group: int) -> str:
+        return self.names[group] if group >= 0 else ""
+
+
+def _map(study: Study, shown: _Shown) -> Map:
+    embeddings, thumbnails = shown.embeddings, shown.thumbnails
+    rows = np.flatnonzero(np.isfinite(embeddings.projection).all(axis=1))
+    return Map(
+        points=embeddings.projection[rows],
+        groups=(embeddings.labels if study.labelled else embeddings.predicted)[rows],
+        names=shown.names,
+        files=tuple(shown.files[row] for row in rows),
+        predicted=embeddings.predicted[rows] if study.labelled else None,
+        confidence=embeddings.confidence[rows] if study.labelled else None,
+        slots=thumbnails.slots(embeddings.indices[rows]) if thumbnails else None,
+        sheet=thumbnails.sheet if thumbnails else None,
+    )
+
+
+def _mistakes(shown: _Shown) -> tuple[Thumbnail, ...]:
+    wrong = np.flatnonzero(~shown.embeddings.correct)
+    by_confidence = wrong[np.argsort(-shown.embeddings.confidence[wrong], kind="stable")]
+    return shown.pictures_of(by_confidence, MOST_SHOWN)
+
+
+def _clusters(shown: _Shown) -> tuple[tuple[str, tuple[Thumbnail, ...]], ...]:
+    found = []
+    for cluster, name in enumerate(shown.names):
+        rows = np.flatnonzero(shown.embeddings.predicted == cluster)
+        pictures = shown.pictures_of(rows, PER_CLUSTER)
+        if pictures:
+            found.append((f"{name}, {len(rows)} images", pictures))
+    return tuple(found)
+
+
+def _cluster_names(embeddings: Embeddings) -> tuple[str, ...]:
+    return tuple(f"cluster {i + 1}" for i in range(int(embeddings.predicted.max()) + 1))
+
+
+def _thumbnails(study: Study, embeddings: Embeddings) -> Thumbnails | None:
+    """The study's thumbnails, made from its store if need be; None where the store is gone."""
+    known = read_thumbnails(study.path)
+    if known is not None:
+        return known
+    from selfsup.data import open_store
+
+    placed = np.isfinite(embeddings.projection).all(axis=1)
+    try:
+        write_assets(study.path, open_store(study.path / study.dataset["store"]), embeddings.indices[placed])
+    except Exception:  # whatever is wrong with the store, the report does without it and says so
+        return None
+    return read_thumbnails(study.path)
+
+
+def _file_names(thumbnails: Thumbnails | None, indices: NDArray[np.int64]) -> tuple[str, ...]:
+    known = dict(zip(thumbnails.indices.tolist(), thumbnails.names, strict=True)) if thumbnails else {}
+    return tuple(known.get(index, f"image {index}") for index in indices.tolist())
+
+
+def _cut_out(thumbnails: Thumbnails, slots: NDArray[np.int64]) -> list[str]:
+    """Single thumbnails from the sheet as ``data:`` addresses."""
+    sheet, side = thumbnails.sheet, thumbnails.sheet.side
+    whole = Image.open(io.BytesIO(thumbnails.content))
+    cut = []
+    for slot in slots.tolist():
+        row, column = divmod(slot, sheet.columns)
+        buffer = io.BytesIO()
+        box = (column * side, row * side, (column + 1) * side, (row + 1) * side)
+        whole.crop(box).save(buffer, format="WEBP", quality=80)
+        cut.append(data_address(buffer.getvalue(), "image/webp"))
+    return cut

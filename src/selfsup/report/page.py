@@ -1,0 +1,153 @@
+"""Writes ``report.html``: the answer first, then everything that it rests on, in one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+import selfsup
+from selfsup.figures import accuracy_colour, bokeh_script
+from selfsup.figures.heatmaps import FAILURES
+from selfsup.record import replace_file
+from selfsup.report import wording
+from selfsup.report.best_cell import look_at
+from selfsup.report.pictures import curves_picture, heatmap_picture, training_pictures
+from selfsup.report.reading import Study, read_study
+from selfsup.report.series import accuracy_series, baseline_panel, heatmap_panels, size_places
+from selfsup.report.verdict import Answer, answer_study
+
+MOST_AUDIT_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of all cells."""
+
+    name: str
+    title: str
+    numeric: bool = True
+
+
+COLUMNS = (
+    Column("method", "method", numeric=False),
+    Column("augmentation", "augmentation", numeric=False),
+    Column("lr", "learning rate"),
+    Column("per_class", "per class"),
+    Column("seed", "seed"),
+    Column("status", "status", numeric=False),
+    Column("val_accuracy", "val accuracy"),
+    Column("test_accuracy", "test accuracy"),
+    Column("test_balanced_accuracy", "balanced"),
+    Column("test_macro_f1", "macro F1"),
+    Column("knn_accuracy", "kNN"),
+    Column("effective_rank", "effective rank"),
+    Column("clusters", "clusters"),
+    Column("cluster_stability", "stability"),
+    Column("silhouette", "silhouette"),
+    Column("final_loss", "final loss"),
+    Column("train_seconds", "seconds"),
+)
+
+
+def write_report(study_dir: Path, command: str | None = None, *, planned: int | None = None) -> Path:
+    """Write the report of a study, finished or not, as one file that needs no network.
+
+    Parameters
+    ----------
+    study_dir : Path
+        The study's folder.
+    command : str, optional
+        The command line that made the study, shown in the report.
+    planned : int, optional
+        Cells in the study's grid, to say how many are still to come.
+
+    Returns
+    -------
+    Path
+        ``report.html`` in the study's folder, replaced in one step.
+
+    Raises
+    ------
+    UserError
+        If the folder is not a study, or cannot be written.
+    """
+    study = read_study(study_dir)
+    path = study.path / "report.html"
+    # A file name that is not valid Unicode is shown with escapes.
+    replace_file(path, render(study, command=command, planned=planned).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def render(study: Study, *, command: str | None = None, planned: int | None = None) -> str:
+    """The text of the report."""
+    answer = answer_study(study)
+    best = look_at(study, answer.best.cells[0]) if answer.best else None
+    places = size_places(study)
+    panels = heatmap_panels(study.results) if study.labelled else []
+    return _templates().get_template("report.html.j2").render(
+        study=study,
+        answer=answer,
+        best=best,
+        sizes=wording.size_names(places, answer.sizes),
+        panels=panels,
+        baselines=baseline_panel(study.results) if study.labelled else None,
+        heatmap_picture=heatmap_picture(panels) if panels else "",
+        curves=_curves(answer, places),
+        trainings=training_pictures(study, answer),
+        columns=_filled(study.results),
+        counts=_counts(study.results),
+        planned=planned,
+        troubles=study.results[study.results["status"] != "done"].to_dict("records"),
+        audit_counts=study.audit["problem"].value_counts().to_dict(),
+        audit=study.audit.head(MOST_AUDIT_ROWS).to_dict("records"),
+        command=command,
+        version=selfsup.__version__,
+        written=f"{datetime.now():%Y-%m-%d %H:%M}",
+        bokeh=Markup(bokeh_script().decode()) if best else "",
+    )  # fmt: skip
+
+
+def _curves(answer: Answer, places: dict[str, float]):  # type: ignore[no-untyped-def]
+    curves = accuracy_series(answer, places)
+    if not any(len(curve.sizes) > 1 for curve in curves):
+        return None
+    kinds = {choice.interval.kind for choice in answer.choices if choice.interval}
+    band = "95 % interval over seeds" if kinds == {"t"} else "95 % interval" if kinds else ""
+    used = {size for curve in curves for size in curve.sizes}
+    ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
+    return curves_picture(curves, ticks, band)
+
+
+def _filled(results: pd.DataFrame) -> list[Column]:
+    """Columns in which any cell has a value."""
+    return [column for column in COLUMNS if results[column.name].replace("", None).notna().any()]
+
+
+def _counts(results: pd.DataFrame) -> dict[str, int]:
+    return {str(status): int(count) for status, count in results["status"].value_counts().items()}
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("selfsup.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "accuracy": wording.accuracy,
+        "accuracy_colour": accuracy_colour,
+        "duration": wording.duration,
+        "interval": wording.interval,
+        "listed": wording.listed,
+        "p_value": wording.p_value,
+        "size": wording.size,
+        "value": wording.value,
+        "lr": wording.learning_rate,
+    }
+    environment.globals |= {"failures": FAILURES, "setting": wording.setting}
+    return environment

@@ -1,0 +1,116 @@
+"""Pictures for the page, each drawn for light and dark, as data addresses."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from selfsup.figures import DARK, LIGHT, Theme, accuracy_curves, confusion_matrix, heatmaps, loss_curve
+from selfsup.figures.canvas import DPI
+from selfsup.figures.curves import Curve
+from selfsup.figures.heatmaps import Panel
+from selfsup.grid import format_lr
+from selfsup.report.reading import Embeddings, Study
+from selfsup.report.verdict import Answer, Choice
+
+NARROW_SCREEN = 3.9
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the page.
+
+    Attributes
+    ----------
+    alt : str
+        What it shows, in words.
+    light, dark : str
+        ``data:`` addresses.
+    width, height : int
+        Size at which it is meant to be seen, in CSS pixels.
+    narrow : mapping of str to str
+        ``light`` and ``dark`` for a narrow screen; may be empty.
+    """
+
+    alt: str
+    light: str
+    dark: str
+    width: int
+    height: int
+    narrow: Mapping[str, str] = field(default_factory=dict)
+
+
+def data_address(content: bytes, kind: str) -> str:
+    """`content` as a ``data:`` address of the media type `kind`."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def in_both_themes(draw: Callable[[Theme], bytes], alt: str) -> Picture:
+    """The picture that `draw` makes of a theme, in light and dark."""
+    light, dark = draw(LIGHT), draw(DARK)
+    width, height = Image.open(io.BytesIO(light)).size
+    # Drawn at 160 dots per inch, seen at 96, as CSS counts.
+    scale = 96 / DPI
+    png = "image/png"
+    return Picture(alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale))
+
+
+def curves_picture(curves: list[Curve], ticks: dict[float, str], band: str) -> Picture:
+    """Accuracy against images per class, for wide and narrow screens."""
+    names = ", ".join(curve.name for curve in curves)
+    alt = f"Line chart: test accuracy against training images per class for {names}; the numbers are in the table."
+    wide = in_both_themes(lambda theme: accuracy_curves(curves, ticks, band=band, theme=theme), alt)
+    narrow = in_both_themes(
+        lambda theme: accuracy_curves(curves, ticks, band=band, width=NARROW_SCREEN, theme=theme), alt
+    )
+    return Picture(alt, wide.light, wide.dark, wide.width, wide.height, {"light": narrow.light, "dark": narrow.dark})
+
+
+def heatmap_picture(panels: list[Panel]) -> str:
+    """All heatmaps as one picture for a paper: light only."""
+    return data_address(heatmaps(panels), "image/png")
+
+
+def training_pictures(study: Study, answer: Answer) -> list[Picture]:
+    """The training curve of each method's chosen cell at its largest number of images."""
+    pictures = []
+    for method in answer.methods:
+        choice = answer.of(method)[-1]
+        log = study.training_log(choice.cells[0])
+        if log is None:
+            continue
+        spread = log["embedding_std"].to_numpy() if "embedding_std" in log else None
+        pictures.append(
+            in_both_themes(
+                lambda theme, log=log, spread=spread, choice=choice: loss_curve(  # type: ignore[misc]
+                    log["epoch"], log["loss"], spread, title=_title(choice), theme=theme
+                ),
+                f"Line chart: loss and embedding spread by epoch of {choice.cells[0]}; "
+                f"final loss {log['loss'].iloc[-1]:.3g}.",
+            )
+        )
+    return pictures
+
+
+def _title(choice: Choice) -> str:
+    lr = f", lr {format_lr(choice.lr)}" if choice.lr is not None else ""
+    return f"{choice.method}, {choice.augmentation}{lr}"
+
+
+def confusion_counts(embeddings: Embeddings, classes: int) -> np.ndarray:
+    """Images by true (rows) and predicted class (columns)."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (embeddings.labels, embeddings.predicted), 1)
+    return counts
+
+
+def confusion_picture(counts: np.ndarray, classes: tuple[str, ...]) -> Picture:
+    """The confusion matrix of a cell."""
+    right, total = int(np.trace(counts)), int(counts.sum())
+    alt = f"Confusion matrix of {len(classes)} classes: {right} of {total} test images on the diagonal."
+    return in_both_themes(lambda theme: confusion_matrix(counts, classes, theme=theme), alt)

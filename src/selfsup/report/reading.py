@@ -1,0 +1,167 @@
+"""Reads a study's folder: the only part of the report that opens its files."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfsup.errors import UserError
+
+NUMBERS = (
+    "lr", "seed", "epochs", "val_accuracy", "test_accuracy", "test_balanced_accuracy", "test_macro_f1",
+    "knn_accuracy", "final_loss", "train_seconds", "images_per_second", "train_images", "embedding_std",
+    "effective_rank", "alignment", "uniformity", "clusters", "cluster_stability", "silhouette",
+)  # fmt: skip
+TEXTS = ("cell", "method", "augmentation", "per_class", "status", "message")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What a cell says of each judged image; arrays of length N.
+
+    Attributes
+    ----------
+    labels, predicted : array of int64
+        True class (-1 unknown) and predicted class (or cluster).
+    confidence : array of float32
+        Probability of the prediction; NaN for a cluster.
+    indices : array of int64
+        Place of the image in the store.
+    projection : array of float32, shape [N, 2]
+        Place on the map; NaN where the image is not on it.
+    """
+
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+    indices: NDArray[np.int64]
+    projection: NDArray[np.float32]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """True where the prediction is right."""
+        return np.asarray(self.labels == self.predicted)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as its folder tells it.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    results : DataFrame
+        One row per recorded cell, columns as in ``results.csv``; empty where there is none yet.
+    dataset : dict
+        Content of ``dataset.json``.
+    audit : DataFrame
+        Files that were set aside, and other observations: path, problem, detail.
+    config : str
+        Text of ``config.toml``.
+    """
+
+    path: Path
+    results: pd.DataFrame
+    dataset: dict[str, Any]
+    audit: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["path", "problem", "detail"]))
+    config: str = ""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of their numbers."""
+        return tuple(self.dataset.get("classes", ()))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images have classes."""
+        return bool(self.dataset.get("labelled", True))
+
+    def cell(self, cell: str) -> Path:
+        """Folder of a cell."""
+        return self.path / "cells" / cell
+
+    def embeddings(self, cell: str) -> Embeddings | None:
+        """Predictions and map of a cell; None where the file is missing or damaged."""
+        try:
+            with np.load(self.cell(cell) / "embeddings.npz", allow_pickle=False) as arrays:
+                return Embeddings(
+                    arrays["labels"].astype(np.int64),
+                    arrays["predicted"].astype(np.int64),
+                    arrays["confidence"].astype(np.float32),
+                    arrays["indices"].astype(np.int64),
+                    arrays["projection"].astype(np.float32),
+                )
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            return None
+
+    def training_log(self, cell: str) -> pd.DataFrame | None:
+        """Training log of a cell; None where it has none."""
+        try:
+            log = pd.read_csv(self.cell(cell) / "training_log.csv")
+        except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError):
+            return None
+        return log if {"epoch", "loss"} <= set(log.columns) and len(log) else None
+
+
+def read_study(path: Path) -> Study:
+    """Read a study's folder; it may be half-finished.
+
+    Raises
+    ------
+    UserError
+        If `path` is not a study.
+    """
+    path = Path(path)
+    dataset = _read_json(path / "dataset.json")
+    if not dataset:
+        raise UserError(f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote.")
+    return Study(
+        path=path,
+        results=tidy(_read_table(path / "results.csv")),
+        dataset=dataset,
+        audit=_read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
+        config=_read_text(path / "config.toml"),
+    )
+
+
+def tidy(results: pd.DataFrame) -> pd.DataFrame:
+    """`results` with every column present: numbers as float64, absent text as ``""``."""
+    table = results.reindex(columns=[*TEXTS, *NUMBERS])
+    for name in NUMBERS:
+        table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
+    for name in TEXTS:
+        table[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
+    return table.reset_index(drop=True)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        # Only an empty field is missing: a class or file may be called "NA" or "null".
+        return pd.read_csv(
+            path, dtype=str, keep_default_na=False, na_values=[""], encoding_errors="backslashreplace"
+        )
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return pd.DataFrame()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return ""

@@ -1,0 +1,100 @@
+"""From the results table to the panels and curves of the figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from selfsup.figures.curves import Curve
+from selfsup.figures.heatmaps import Panel, Square
+from selfsup.grid import format_lr
+from selfsup.report.reading import Study
+from selfsup.report.selection import choose, size_order
+from selfsup.report.verdict import Answer, Choice
+
+WORST_FIRST = ("failed", "diverged", "collapsed")
+
+
+def heatmap_panels(results: pd.DataFrame) -> list[Panel]:
+    """One panel per trained method and augmentation, learning rates by images per class."""
+    trained = results[results["lr"].notna()]
+    sizes = size_order(trained["per_class"])
+    chosen = {cell for cells in choose(trained, per_augmentation=True)["cells"] for cell in cells}
+    panels = []
+    for (method, augmentation), rows in trained.groupby(["method", "augmentation"], sort=False):
+        lrs = sorted(rows["lr"].unique())
+        squares = tuple(
+            tuple(_square(rows[(rows["lr"] == lr) & (rows["per_class"] == size)], chosen) for size in sizes)
+            for lr in lrs
+        )
+        panels.append(Panel(str(method), str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares))
+    return panels
+
+
+def baseline_panel(results: pd.DataFrame) -> Panel | None:
+    """The baselines that do not train, a row each; None where there are none."""
+    rows = results[results["lr"].isna() & (results["augmentation"] == "")]
+    if rows.empty:
+        return None
+    methods, sizes = list(dict.fromkeys(rows["method"])), size_order(rows["per_class"])
+    squares = tuple(
+        tuple(_square(rows[(rows["method"] == method) & (rows["per_class"] == size)], set()) for size in sizes)
+        for method in methods
+    )
+    return Panel("baselines without training", "", tuple(methods), tuple(sizes), squares)
+
+
+def _square(cells: pd.DataFrame, chosen: set[str]) -> Square:
+    done = cells[cells["status"] == "done"]
+    accuracies = done["test_accuracy"].dropna()
+    if done.empty:
+        status = next((s for s in WORST_FIRST if (cells["status"] == s).any()), "")
+        return Square(status=status, cell=cells["cell"].iloc[0] if len(cells) else "")
+    return Square(
+        mean=float(accuracies.mean()) if len(accuracies) else None,
+        sd=float(accuracies.std(ddof=1)) if len(accuracies) > 1 else None,
+        status="done",
+        chosen=bool(done["cell"].isin(chosen).any()),
+        cell=str(done["cell"].iloc[0]),
+    )
+
+
+def accuracy_series(answer: Answer, places: dict[str, float]) -> list[Curve]:
+    """A curve per method at its chosen settings; baselines last."""
+    curves = []
+    for method in answer.methods:
+        points = [c for c in answer.of(method) if c.test_accuracy is not None and c.per_class in places]
+        points.sort(key=lambda choice: places[choice.per_class])
+        if points:
+            curves.append(_curve(method, points, places))
+    return sorted(curves, key=lambda curve: curve.baseline)
+
+
+def _curve(method: str, points: list[Choice], places: dict[str, float]) -> Curve:
+    return Curve(
+        name=method,
+        sizes=tuple(places[c.per_class] for c in points),
+        accuracy=tuple(c.test_accuracy or 0.0 for c in points),
+        low=tuple(c.interval.low if c.interval else np.nan for c in points),
+        high=tuple(c.interval.high if c.interval else np.nan for c in points),
+        baseline=not points[0].self_supervised,
+    )
+
+
+def size_places(study: Study) -> dict[str, float]:
+    """Where each number of images lies on the axis; ``"all"`` at the mean over the classes."""
+    sizes = size_order(study.results["per_class"])
+    places = {size: float(size) for size in sizes if size != "all"}
+    if "all" in sizes:
+        largest = max(places.values(), default=0.0)
+        mean = _mean_per_class(study)
+        # A class may hold fewer images than the largest size; "all" still lies to its right.
+        places["all"] = max(mean, largest * 1.1, 1.0)
+    return places
+
+
+def _mean_per_class(study: Study) -> float:
+    counts = [split[0] for split in study.dataset.get("class_counts", {}).values()]
+    if counts:
+        return float(np.mean(counts))
+    return float(study.dataset.get("train", 0)) / max(len(study.classes), 1)

@@ -1,0 +1,77 @@
+"""Numbers and settings as the report says them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from selfsup.grid import format_lr
+from selfsup.report.limits import listed
+from selfsup.report.statistics import Interval
+from selfsup.report.verdict import Choice
+
+__all__ = [
+    "accuracy", "duration", "interval", "learning_rate", "listed", "p_value", "setting", "size", "size_names", "value",
+]  # fmt: skip
+
+NOTHING = "–"
+
+
+def accuracy(value: float | None) -> str:
+    """An accuracy with three decimals."""
+    return NOTHING if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def interval(value: Interval | None) -> str:
+    """The ends of an interval, for example ``0.881–0.939``."""
+    return NOTHING if value is None else f"{value.low:.3f}–{value.high:.3f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time with its two largest units, for example ``3 min 20 s``."""
+    if seconds is None or math.isnan(seconds):
+        return NOTHING
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for large, big, small, little in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= large:
+            rest = whole % large // small
+            return f"{whole // large} {big} {rest} {little}" if rest else f"{whole // large} {big}"
+    return f"{whole} s"
+
+
+def learning_rate(value: float | None) -> str:
+    """A learning rate in its shortest form."""
+    return NOTHING if value is None or math.isnan(value) else format_lr(value)
+
+
+def p_value(value: float) -> str:
+    """A p-value with its relation, for example ``= 0.03`` or ``< 0.001``."""
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
+
+
+def value(number: object) -> str:
+    """A value of the table of cells: texts as they are, numbers to four digits."""
+    if not isinstance(number, float):
+        return str(number)
+    if math.isnan(number):
+        return ""
+    return f"{int(number)}" if number.is_integer() and abs(number) < 1e6 else f"{number:.4g}"
+
+
+def size(name: str) -> str:
+    """A number of images per class in words: ``5 images per class``, ``all images``."""
+    return "all images" if name == "all" else f"{name} image{'' if name == '1' else 's'} per class"
+
+
+def size_names(places: Mapping[str, float], sizes: Sequence[str]) -> dict[str, str]:
+    """Headings of the sizes; ``all`` says how many images per class that is on average."""
+    return {name: f"all (≈ {places[name]:.0f})" if name == "all" else name for name in sizes}
+
+
+def setting(choice: Choice) -> str:
+    """A method's settings in words, for example ``weak augmentation, learning rate 0.06``."""
+    if choice.lr is None:
+        return "no training"
+    return f"{choice.augmentation} augmentation, learning rate {format_lr(choice.lr)}"

@@ -1,0 +1,337 @@
+"""A study from the outside: run it, read it, use its backbones."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfsup import config as configuration
+from selfsup.config import StudyConfig
+from selfsup.errors import UserError
+from selfsup.grid import Cell
+from selfsup.record import CellResult, StudyFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from selfsup.executors.base import Event, Resources
+    from selfsup.watching import Watcher
+
+#: Seconds between two writings of ``results.csv`` while a study runs.
+RESULTS_EVERY = 2.0
+
+
+class Study:
+    """A study on disk, finished or not.
+
+    Parameters
+    ----------
+    path : str or Path
+        The study's folder.
+
+    Raises
+    ------
+    UserError
+        If there is no study.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder = StudyFolder(Path(path))
+        if not self.folder.exists():
+            raise UserError(f"'{path}' is not a study: it has no config.toml; give the folder that `selfsup run` made.")
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The study's folder."""
+        return self.folder.path
+
+    @property
+    def config(self) -> StudyConfig:
+        """Its configuration, everything resolved."""
+        return self.folder.read_config()
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """One row per recorded cell, with the columns of ``results.csv``."""
+        return self.folder.results()
+
+    def best(self, per_class: int | str | None = None) -> CellResult:
+        """The cell to use: the self-supervised method with the highest validation accuracy.
+
+        Its learning rate and augmentation are those with the highest mean over the seeds; of its
+        seeds, the first whose weights were kept. Without labels, the choice is by effective rank.
+        Where no self-supervised method has finished, it is among the others.
+
+        Parameters
+        ----------
+        per_class : int or "all", optional
+            Number of images per class; the largest of the study by default.
+
+        Raises
+        ------
+        UserError
+            If no cell of that size is finished.
+        """
+        from selfsup.report.verdict import answer, best_choice
+
+        choices = answer(self.path).choices
+        if per_class is not None:
+            choices = tuple(choice for choice in choices if choice.per_class == str(per_class))
+        best = best_choice(choices)
+        if best is None:
+            size = "" if per_class is None else f" with {per_class} images per class"
+            raise UserError(f"'{self.path}' has no finished cell{size}; run the study first.")
+        kept = [cell for cell in best.cells if self.folder.weights(cell).is_file()]
+        return self.result((kept or list(best.cells))[0])
+
+    def result(self, cell: str | Cell | CellResult) -> CellResult:
+        """The result of one cell.
+
+        Raises
+        ------
+        UserError
+            If the study has no such cell.
+        """
+        wanted = _id(cell)
+        metrics = self.folder.read_json(f"cells/{wanted}/metrics.json") if "/" not in wanted else {}
+        if not metrics:
+            raise UserError(f"'{self.path}' has no finished cell '{wanted}'; results.csv lists those it has.")
+        return CellResult(**{name: metrics.get(name) for name in CellResult.__dataclass_fields__})
+
+    def load_backbone(self, cell: str | Cell | CellResult | None = None) -> nn.Module:
+        """The trained backbone of a cell, in evaluation mode.
+
+        Parameters
+        ----------
+        cell : cell, result or id, optional
+            The best one by default.
+
+        Returns
+        -------
+        selfsup.backbones.Backbone
+            From float32 images in [0, 1], shape (n, 3, side, side), to embeddings (n, num_features).
+
+        Raises
+        ------
+        UserError
+            If the cell's weights were not kept.
+        """
+        from selfsup.backbones import build_backbone, load_weights
+
+        result = self.best() if cell is None else self.result(cell)
+        weights = self.folder.weights(result.cell)
+        if not weights.is_file():
+            raise UserError(
+                f"The weights of '{result.cell}' were not kept ({result.status}, keep = {self.config.keep}); "
+                f"`best()` names a cell that has them, and `--keep all` keeps those of every cell."
+            )
+        config = self.config
+        backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+        load_weights(backbone, weights)
+        return backbone.eval()
+
+    def report(self) -> Path:
+        """Write ``report.html`` anew from the recorded cells; returns its path."""
+        from selfsup.report import write_report
+
+        command = self.folder.read_json("run.json").get("command")
+        return write_report(self.path, command)
+
+
+def load_study(path: str | Path) -> Study:
+    """The study in the folder `path`.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    return Study(path)
+
+
+def compare(
+    data: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    executor: str = "local",
+    watcher: Watcher | None = None,
+    command: str | None = None,
+    **options: Any,
+) -> Study:
+    """Compare self-supervised methods on a folder of images.
+
+    Runs every cell of the grid that is not finished yet, so the same call goes on with a study that
+    was stopped, and a call with a larger grid runs only what is new.
+
+    Parameters
+    ----------
+    data : str or Path, optional
+        A folder of images, or the name of a data set; scikit-learn's digits by default.
+    out : str or Path, optional
+        The study's folder; ``studies/<name of the data>`` by default.
+    preset : {"quick", "recommended", "full"}, optional
+        Where the configuration starts from; "recommended" if neither preset nor config is given.
+    config : str or Path, optional
+        A TOML file with options; they win over the preset's.
+    executor : str
+        Where cells run.
+    watcher : Watcher, optional
+        Shown what happens; silent by default.
+    command : str, optional
+        The command line, for the report.
+    **options
+        Any field of :class:`selfsup.config.StudyConfig`, for example ``methods="simclr,byol"`` or
+        ``lrs=[0.01, 0.1]``; they win over `preset` and `config`.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    UserError
+        If something that was given does not fit; says what and how to mend it.
+    Interrupted
+        On Ctrl-C or SIGTERM; everything finished is on disk.
+
+    Examples
+    --------
+    >>> import selfsup
+    >>> study = selfsup.compare("digits", preset="quick", out="my-study")  # doctest: +SKIP
+    >>> study.best().method, study.report()  # doctest: +SKIP
+    """
+    from selfsup.watching import Silent
+
+    values = wanted_values(data, preset=preset, config=config, options=options)
+    folder = StudyFolder(Path(out) if out is not None else default_out(values))
+    run = _Run(folder, values, executor, watcher or Silent())
+    folder.create()
+    with folder.lock():
+        run.go(command)
+    return Study(folder.path)
+
+
+def wanted_values(
+    data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Raw values of the configuration that was asked for."""
+    if preset is None and config is None:
+        preset = "recommended"
+    overrides = {name: value for name, value in options.items() if value is not None}
+    if data is not None:
+        overrides["data"] = str(data)
+    values = configuration.load_values(preset=preset, file=config, overrides=overrides)
+    configuration.validate(values)
+    return values
+
+
+def default_out(values: dict[str, Any]) -> Path:
+    """``studies/<name of the data>``, in the current folder."""
+    name = Path(str(values.get("data", "digits"))).resolve().name or "images"
+    return Path("studies") / name
+
+
+class _Run:
+    """One run of a study, begun anew or gone on with."""
+
+    def __init__(self, folder: StudyFolder, values: dict[str, Any], executor: str, watcher: Watcher) -> None:
+        self.folder, self.values, self.executor, self.watcher = folder, values, executor, watcher
+        self._written = 0.0
+
+    def go(self, command: str | None) -> None:
+        from selfsup import preparation
+        from selfsup.executors import load_executor
+        from selfsup.opened import OpenStudy
+        from selfsup.report import write_assets
+
+        self.folder.sweep()
+        config = self._configuration()
+        store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
+        grid = preparation.lay_out(config, labelled=store.labels is not None)
+        finished = self.folder.finished()
+        jobs = [job for job in (job.without(finished) for job in grid.jobs) if job is not None]
+        resources = preparation.resolve_resources(config, max(1, len(grid.jobs)))
+        self._store_configuration(config, resources)
+        preparation.prepare_weights(self.folder, config, self.watcher.say)
+        if command is not None:
+            self.folder.write_json("run.json", {"command": command})
+        for notice in grid.notices:
+            self.watcher.say(notice)
+        write_assets(self.folder.path, store, OpenStudy(self.folder, resources.hardware).mapped)
+        if jobs:
+            self.watcher.begin(self.folder, config, store, jobs, done=len(finished), resources=resources)
+            try:
+                load_executor(self.executor).run(self.folder, jobs, resources, self._on_event)
+            finally:
+                self._settle()
+                self.watcher.end()
+        self._settle()
+        Study(self.folder.path).report()
+
+    def _configuration(self) -> StudyConfig:
+        if not self.folder.exists():
+            return configuration.validate(self.values)
+        stored = self.folder.read_config()
+        unlike = configuration.differences(stored, self.values)
+        if unlike:
+            raise UserError(
+                f"'{self.folder.path}' was begun with other settings, and mixing them would make its results "
+                f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
+            )
+        return configuration.extend(stored, self.values)
+
+    def _store_configuration(self, config: StudyConfig, resources: Resources) -> None:
+        """Write the configuration down with everything that ``auto`` stood for."""
+        resolved = config.model_copy(
+            update={
+                "device": resources.hardware.kind if ":" not in config.device else config.device,
+                "precision": resources.hardware.precision,
+                "threads": resources.threads,
+                "store_size": config.resolved_store_size,
+            }
+        )
+        self.folder.write_config(resolved)
+        self.watcher.say(
+            f"{resources.hardware.reason} {resources.workers} worker{'s' * (resources.workers > 1)} "
+            f"with {resources.threads} thread{'s' * (resources.threads > 1)} each."
+        )
+
+    def _on_event(self, event: Event) -> None:
+        from selfsup.executors.base import JobDone
+
+        if isinstance(event, JobDone) and time.monotonic() - self._written > RESULTS_EVERY:
+            self._settle()
+        self.watcher.on_event(event)
+
+    def _settle(self) -> None:
+        """Bring the table up to date, and drop the weights that cannot be asked for any more."""
+        table = self.folder.write_results()
+        if self.folder.read_config().keep == "best":
+            for cell_id in superfluous_weights(table):
+                self.folder.drop_weights(cell_id)
+        self._written = time.monotonic()
+
+
+def superfluous_weights(results: pd.DataFrame) -> list[str]:
+    """Cells whose weights ``keep = "best"`` removes: those beaten by another learning rate on validation.
+
+    Compared are the cells of one method, augmentation, number of images and seed. Cells without a
+    validation accuracy keep theirs.
+    """
+    judged = results[results.val_accuracy.notna()].sort_values(["val_accuracy", "lr"], ascending=[False, True])
+    beaten = judged.duplicated(["method", "augmentation", "per_class", "seed"], keep="first")
+    return list(judged[beaten].cell)
+
+
+def _id(cell: str | Cell | CellResult) -> str:
+    if isinstance(cell, Cell):
+        return cell.id
+    return cell.cell if isinstance(cell, CellResult) else str(cell)
+

@@ -1,0 +1,321 @@
+"""The one training loop: views, loss, step, schedule, checkpoint, divergence guard."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfsup.augment.base import Policy
+from selfsup.errors import Interrupted
+from selfsup.methods.base import Method
+from selfsup.seeding import derive_seed
+
+#: Standard deviation of unit-length embeddings, times sqrt(width), below which all images have
+#: practically one embedding; a healthy one is of the order of 1 (Chen & He 2021, section 4.1).
+COLLAPSED_BELOW = 0.01
+
+
+class Images(Protocol):
+    """What the loop needs of the store."""
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Pixels uint8 (n, 3, H, W) and true sizes int64 (n, 2) of the images at `indices`."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How a cell is trained; everything that the numbers depend on beside the images."""
+
+    epochs: int
+    batch_size: int
+    image_size: int
+    lr: float
+    seed: int
+    schedule: str = "cosine"
+    warmup_epochs: float = 0.0
+
+    def steps_per_epoch(self, images: int) -> int:
+        return max(1, math.ceil(images / self.batch_size))
+
+
+@dataclass
+class EpochLog:
+    """One line of ``training_log.csv``."""
+
+    epoch: int
+    loss: float
+    lr: float
+    embedding_std: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass
+class Progress:
+    """Where a training stands; all that is needed to go on from there."""
+
+    step: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    std_sum: float = 0.0
+    epoch_seconds: float = 0.0
+    log: list[EpochLog] = field(default_factory=list)
+
+
+class Outcome(NamedTuple):
+    """How a training ended: ``"done"`` or ``"diverged"``, with its log."""
+
+    status: str
+    progress: Progress
+
+
+class Hooks(Protocol):
+    """What the loop tells, and asks of, whoever runs it."""
+
+    def load_checkpoint(self) -> dict[str, Any] | None: ...
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None: ...
+
+    def checkpoint_due(self) -> bool: ...
+
+    def should_stop(self) -> bool: ...
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None: ...
+
+
+class NoHooks:
+    """Hooks that do nothing: a training that is watched by nobody and kept nowhere."""
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        return None
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None: ...
+
+    def checkpoint_due(self) -> bool:
+        return False
+
+    def should_stop(self) -> bool:
+        return False
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None: ...
+
+
+def train(
+    method: Method,
+    images: Images,
+    indices: np.ndarray,
+    labels: np.ndarray | None,
+    policy: Policy,
+    plan: TrainingPlan,
+    fabric: Any,
+    hooks: Hooks | None = None,
+) -> Outcome:
+    """Train `method` in place.
+
+    Parameters
+    ----------
+    method : Method
+    images : Images
+        The store.
+    indices : ndarray of int64, shape (n,)
+        The training images.
+    labels : ndarray of int64, shape (n,), or None
+        Classes of the training images.
+    policy : Policy
+        Makes the views.
+    plan : TrainingPlan
+    fabric : lightning_fabric.Fabric
+        Device and precision.
+    hooks : Hooks, optional
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    Interrupted
+        If `hooks` asked to stop; the checkpoint is saved.
+    """
+    return _Training(method, images, indices, labels, policy, plan, fabric, hooks or NoHooks()).run()
+
+
+class _Training:
+    """The state of one training and its loop."""
+
+    def __init__(
+        self,
+        method: Method,
+        images: Images,
+        indices: np.ndarray,
+        labels: np.ndarray | None,
+        policy: Policy,
+        plan: TrainingPlan,
+        fabric: Any,
+        hooks: Hooks,
+    ) -> None:
+        self.images, self.indices, self.policy, self.plan = images, indices, policy, plan
+        self.labels = np.full(len(indices), -1) if labels is None else labels
+        self.fabric, self.hooks = fabric, hooks
+        self.steps_per_epoch = plan.steps_per_epoch(len(indices))
+        self.total_steps = plan.epochs * self.steps_per_epoch
+        self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = build_optimizer(self.method, plan.lr)
+        self.wrapped, self.optimizer = fabric.setup(self.method, optimizer)
+        self.wrapped.mark_forward_method("loss")
+        self.progress = Progress()
+
+    def run(self) -> Outcome:
+        self._resume()
+        self.method.train()
+        first = self.progress.step // self.steps_per_epoch
+        for epoch in range(first, self.plan.epochs):
+            self._run_epoch(epoch)
+            if not math.isfinite(self.progress.log[-1].loss):
+                return Outcome("diverged", self.progress)
+        return Outcome("done", self.progress)
+
+    def _run_epoch(self, epoch: int) -> None:
+        progress = self.progress
+        # The sums stay on the device: reading them at every step would wait for it.
+        loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64 if self._on_cpu() else torch.float32)
+        std_sum = torch.tensor(progress.std_sum, dtype=loss_sum.dtype)
+        loss_sum, std_sum = loss_sum.to(self.fabric.device), std_sum.to(self.fabric.device)
+        started = time.perf_counter()
+        for rows in self._batches(epoch):
+            step = self._step(epoch, rows)
+            loss_sum += step.loss.detach()
+            std_sum += embedding_std(step.embedding.detach())
+            progress.step += 1
+            self.method.after_step(progress.step / self.total_steps)
+            stop = self.hooks.should_stop()
+            if stop or self.hooks.checkpoint_due():
+                now = time.perf_counter()
+                progress.epoch_seconds += now - started
+                started = now
+                progress.loss_sum, progress.std_sum = float(loss_sum), float(std_sum)
+                self.hooks.save_checkpoint(self._state())
+                if stop:
+                    raise Interrupted
+        mean_loss, mean_std = float(loss_sum) / self.steps_per_epoch, float(std_sum) / self.steps_per_epoch
+        seconds = progress.epoch_seconds + time.perf_counter() - started
+        lr = self._lr(progress.step - 1)
+        log = EpochLog(epoch + 1, mean_loss, lr, mean_std, seconds, len(self.indices) / seconds)
+        progress.log.append(log)
+        progress.seconds += seconds
+        progress.loss_sum = progress.std_sum = progress.epoch_seconds = 0.0
+        self.hooks.epoch_done(log, self.plan.epochs)
+
+    def _step(self, epoch: int, rows: np.ndarray) -> Any:
+        step = self.progress.step
+        views = self._views(epoch, step, rows)
+        labels = torch.from_numpy(self.labels[rows]).to(self.fabric.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr(step)
+        torch.manual_seed(derive_seed(self.plan.seed, "network", step))  # dropout, MoCo's shuffling
+        result = self.wrapped.loss(views, labels)
+        self.fabric.backward(result.loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return result
+
+    def _views(self, epoch: int, step: int, rows: np.ndarray) -> list[Tensor]:
+        pixels, sizes = self.images.batch(self.indices[rows])
+        pixels = pixels.to(self.fabric.device, non_blocking=True)
+        generator = torch.Generator().manual_seed(derive_seed(self.plan.seed, "views", step))
+        return [self.policy(pixels, sizes, self.plan.image_size, generator) for _ in range(self.method.views)]
+
+    def _batches(self, epoch: int) -> Iterator[np.ndarray]:
+        """Rows of each batch not yet done: every image once per epoch, in batches of equal size ± 1.
+
+        Equal batches, rather than a short last one that is dropped or trained on as it is: every
+        image counts in every epoch, and the number of negatives does not jump.
+        """
+        order = np.random.default_rng(derive_seed(self.plan.seed, "order", epoch)).permutation(len(self.indices))
+        done = self.progress.step - epoch * self.steps_per_epoch
+        yield from np.array_split(order, self.steps_per_epoch)[done:]
+
+    def _lr(self, step: int) -> float:
+        return learning_rate(self.plan, step, self.steps_per_epoch, self.total_steps)
+
+    def _on_cpu(self) -> bool:
+        return self.fabric.device.type == "cpu"
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "progress": asdict(self.progress),
+        }
+
+    def _resume(self) -> None:
+        state = self.hooks.load_checkpoint()
+        if state is None:
+            return
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        saved = dict(state["progress"])
+        saved["log"] = [EpochLog(**line) for line in saved["log"]]
+        self.progress = Progress(**saved)
+
+
+def embedding_std(embedding: Tensor) -> Tensor:
+    """Spread of unit-length embeddings: mean over dimensions of their standard deviation, times sqrt(width).
+
+    About 1 where the embedding uses all its dimensions, 0 where it has collapsed to a point
+    (Chen & He 2021, section 4.1).
+
+    Parameters
+    ----------
+    embedding : Tensor
+        Shape (n, width).
+    """
+    unit = torch.nn.functional.normalize(embedding.float(), dim=1)
+    return unit.std(dim=0, correction=0).mean() * math.sqrt(embedding.shape[1])
+
+
+def learning_rate(plan: TrainingPlan, step: int, steps_per_epoch: int, total_steps: int) -> float:
+    """Learning rate of the step number `step` (from 0): linear warm-up, then cosine or constant."""
+    warmup = plan.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return plan.lr * (step + 1) / warmup
+    if plan.schedule == "constant":
+        return plan.lr
+    share = (step - warmup) / max(1, total_steps - warmup)
+    return plan.lr * (1 + math.cos(math.pi * share)) / 2
+
+
+def build_optimizer(method: Method, lr: float) -> torch.optim.Optimizer:
+    """The optimizer that the method's settings name, over its parameters that take a gradient."""
+    settings = method.settings
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=lr, momentum=settings.optimizer_momentum, weight_decay=settings.weight_decay
+        )
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=lr, weight_decay=settings.weight_decay)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=settings.weight_decay)
+    return _lars(parameters, lr, settings)
+
+
+def _lars(parameters: list[torch.nn.Parameter], lr: float, settings: Any) -> torch.optim.Optimizer:
+    """LARS (You et al. 2017); biases and norms take no decay and no adaptation (Grill et al. 2020, 3.3)."""
+    from timm.optim import Lars
+
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return Lars(groups, lr=lr, momentum=settings.optimizer_momentum)
