@@ -65,7 +65,9 @@ def cell_files(
         files["classification_report.csv"] = per_class_csv(judgement.scores, classes).encode()
         title = f"{cell.id}, test accuracy {judgement.scores.accuracy:.3f}"
         files["confusion_matrix.png"] = figures.confusion_matrix(judgement.scores.confusion, classes, title=title)
-        files["probe.npz"] = _npz(**{f.name: np.asarray(getattr(judgement.probe, f.name)) for f in fields(judgement.probe)})
+        files["probe.npz"] = _npz(
+            **{f.name: np.asarray(getattr(judgement.probe, f.name)) for f in fields(judgement.probe)}
+        )
     if study.config.keep != "none":
         files["backbone.safetensors"] = _safetensors(method.backbone)
     return files

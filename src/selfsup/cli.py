@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import click
 
 from selfsup import __version__
 from selfsup.errors import Interrupted, UserError
+from selfsup.grid import format_lr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,14 +260,17 @@ def _print_table(table: pd.DataFrame) -> None:
     for column in ("val", "test", "95 %") if labelled else ("seeds",):
         shown.add_column(column, justify="right")
     for row in table.itertuples():
-        lr = "" if row.lr != row.lr else f"{row.lr:g}"
-        head = [str(row.method), str(row.per_class), str(row.augmentation or ""), lr]
-        shown.add_row(*head, *(_accuracies(row) if labelled else [str(row.seeds)]))
+        shown.add_row(*_settings_of(row), *(_accuracies(row) if labelled else [str(row.seeds)]))
     Console().print(shown)
 
 
+def _settings_of(row: Any) -> list[str]:
+    lr = "" if math.isnan(row.lr) else format_lr(row.lr)
+    return [row.method, row.per_class, row.augmentation, lr]
+
+
 def _accuracies(row: Any) -> list[str]:
-    interval = f"{row.test_low:.3f}–{row.test_high:.3f}" if row.test_low == row.test_low else ""
+    interval = f"{row.test_low:.3f}–{row.test_high:.3f}" if not math.isnan(row.test_low) else ""
     return [f"{row.val_accuracy:.3f}", f"{row.test_accuracy:.3f}", interval]
 
 

@@ -76,9 +76,7 @@ class StudyConfig(BaseModel):
     test_fraction: float = _field(0.2, "Share of each class held out for the test.", "identity", gt=0, lt=0.5)
     split_seed: int = _field(0, "Seed of the train/validation/test split.", "identity", ge=0)
 
-    methods: Names = _field(
-        ("simclr", "moco", "byol", "supervised", "frozen", "random"), "Methods to compare.", "axis"
-    )
+    methods: Names = _field(("simclr", "moco", "byol", "supervised", "frozen", "random"), "Methods to compare.", "axis")
     augmentations: Names = _field(("weak", "simclr"), "Augmentation policies.", "axis")
     lrs: Lrs = _field((0.01, 0.03, 0.1), "Learning rates.", "axis")
     per_class: Sizes = _field((5, 20, "all"), "Images (or labels) per class; 'all' for all of them.", "axis")
@@ -127,9 +125,7 @@ class StudyConfig(BaseModel):
         "Which cells keep their backbone's weights: those of each chosen learning rate, all, or none.",
         "runtime",
     )
-    checkpoint_seconds: float = _field(
-        20.0, "Seconds between checkpoints of a running cell.", "runtime", gt=0
-    )
+    checkpoint_seconds: float = _field(20.0, "Seconds between checkpoints of a running cell.", "runtime", gt=0)
     map_points: int = _field(5000, "Most points on a t-SNE map.", "identity", ge=10)
 
     @field_validator("methods", "augmentations", "lrs", "per_class")

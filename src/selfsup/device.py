@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -84,7 +85,7 @@ def make_deterministic(threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Warn, not fail: a timm network with an operation that has no deterministic form still trains.
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs time
     torch.backends.cudnn.benchmark = False
 
 
@@ -115,7 +116,9 @@ def _best_precision(kind: str) -> tuple[str, str]:
 
 
 def _cpu_has_bf16() -> bool:
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None) or getattr(torch.cpu, "_is_amx_tile_supported", None)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None) or getattr(
+        torch.cpu, "_is_amx_tile_supported", None
+    )
     return bool(supported and supported())
 
 
@@ -128,9 +131,10 @@ def _describe(device: str) -> str:
 def available_memory() -> int:
     """Bytes of main memory that can be used now, container limits respected where known."""
     free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
     try:
-        limit = int(open("/sys/fs/cgroup/memory.max").read())
-        used = int(open("/sys/fs/cgroup/memory.current").read())
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
     except (OSError, ValueError):
         return free
     return min(free, limit - used)

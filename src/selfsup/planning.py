@@ -119,7 +119,9 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources) -> 
     clock = _Clock()
     indices = np.arange(config.batch_size)
     plan = TrainingPlan(TIMED_STEPS + 1, config.batch_size, config.image_size, lr=1e-4, seed=0)
-    train(method, images, indices, indices % 10, load_policy(cell.augmentation), plan, resources.hardware.fabric(), clock)
+    train(
+        method, images, indices, indices % 10, load_policy(cell.augmentation), plan, resources.hardware.fabric(), clock
+    )
     return float(np.median(clock.seconds[1:]))
 
 

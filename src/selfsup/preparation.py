@@ -16,8 +16,8 @@ from selfsup import data as datasets
 from selfsup.backbones import imagenet_backbone, load_weights
 from selfsup.config import StudyConfig
 from selfsup.data import AuditEntry, Store
-from selfsup.data.groups import read_groups
 from selfsup.data.audit import find_duplicates, small_classes
+from selfsup.data.groups import read_groups
 from selfsup.data.split import Split, split_images
 from selfsup.device import Hardware, available_memory, choose_hardware, usable_cores
 from selfsup.errors import UserError
@@ -135,7 +135,9 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
     return GridOfStudy(tuple(cells), tuple(jobs), tuple(notices))
 
 
-def _without_labels(config: StudyConfig, traits: dict[str, Traits]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:
+def _without_labels(
+    config: StudyConfig, traits: dict[str, Traits]
+) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:
     notices = ["The images have no labels: no probe is fitted; clusters and label-free measures are shown instead."]
     methods = tuple(name for name in config.methods if not traits[name].uses_labels)
     dropped = [name for name in config.methods if traits[name].uses_labels]

@@ -73,10 +73,15 @@ class CellResult:
     @classmethod
     def of(cls, cell: Cell, status: str, **values: Any) -> CellResult:
         """A row for `cell`; numbers that are not finite are left empty."""
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-        return cls(
-            cell.id, cell.method, cell.augmentation, cell.lr, str(cell.per_class), cell.seed, status, **clean
-        )
+        clean: dict[str, Any] = {
+            k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()
+        }
+        return cls(cell.id, cell.method, cell.augmentation, cell.lr, str(cell.per_class), cell.seed, status, **clean)
+
+    @classmethod
+    def read(cls, metrics: Mapping[str, Any]) -> CellResult:
+        """The row in the content of a ``metrics.json``."""
+        return cls(**{field.name: metrics.get(field.name) for field in fields(cls)})  # type: ignore[arg-type]
 
 
 RESULT_COLUMNS = tuple(field.name for field in fields(CellResult))
@@ -179,7 +184,9 @@ class StudyFolder:
         """Ids of the cells that need not run again."""
         return {cell_id for cell_id, status in self.statuses().items() if status in FINAL}
 
-    def write_cell(self, result: CellResult, files: Mapping[str, bytes], extras: Mapping[str, Any] | None = None) -> None:
+    def write_cell(
+        self, result: CellResult, files: Mapping[str, bytes], extras: Mapping[str, Any] | None = None
+    ) -> None:
         """Publish a cell: its row, what else is known of it, and its files."""
         content = {**files, "metrics.json": to_json({**asdict(result), **(extras or {})})}
         aside = self.aside / f"{result.cell}.{uuid.uuid4().hex}"

@@ -101,7 +101,7 @@ class Study:
         metrics = self.folder.read_json(f"cells/{wanted}/metrics.json") if "/" not in wanted else {}
         if not metrics:
             raise UserError(f"'{self.path}' has no finished cell '{wanted}'; results.csv lists those it has.")
-        return CellResult(**{name: metrics.get(name) for name in CellResult.__dataclass_fields__})
+        return CellResult.read(metrics)
 
     def load_backbone(self, cell: str | Cell | CellResult | None = None) -> nn.Module:
         """The trained backbone of a cell, in evaluation mode.
@@ -334,4 +334,3 @@ def _id(cell: str | Cell | CellResult) -> str:
     if isinstance(cell, Cell):
         return cell.id
     return cell.cell if isinstance(cell, CellResult) else str(cell)
-

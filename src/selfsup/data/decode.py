@@ -20,9 +20,10 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 LONGEST_TO_SHORTEST = 4
-# JPEGs are decoded at 1/2, 1/4 or 1/8 where that leaves at least this many times the pixels
-# wanted per side; Pillow's own documentation calls a factor of 2 hard to tell from none.
+# Large steps of a reduction are taken by cheap means down to this many times the pixels wanted
+# per side; Pillow's own documentation calls the result of a factor of 2 hard to tell from none.
 _GAP = 2
+_JPEG_SCALES = (2, 4, 8)
 
 
 def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -> np.ndarray:
@@ -47,12 +48,11 @@ def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -
     Exception
         Whatever Pillow raises for a damaged image.
     """
-    size = fitted_size(*image.size, store_size)
-    image.draft(image.mode, (_GAP * size[0], _GAP * size[1]))
+    _draft(image, fitted_size(*image.size, store_size))
     image.load()
     orientation = _orientation(image)
     image = _to_eight_bits(image, scale)
-    size = fitted_size(*image.size, store_size)  # again: loading may have turned the image
+    size = fitted_size(*image.size, store_size)
     if size != image.size:
         image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=_GAP)
     if orientation in _TURNS:
@@ -65,6 +65,13 @@ def fitted_size(width: int, height: int, store_size: int) -> tuple[int, int]:
     short, long = sorted((width, height))
     ratio = min(1.0, store_size / short, LONGEST_TO_SHORTEST * store_size / long)
     return max(1, round(width * ratio)), max(1, round(height * ratio))
+
+
+def _draft(image: Image.Image, size: tuple[int, int]) -> None:
+    """Have a JPEG decoded at 1/2, 1/4 or 1/8, if that is just the size wanted or leaves enough."""
+    exact = any(image.size == (size[0] * scale, size[1] * scale) for scale in _JPEG_SCALES)
+    gap = 1 if exact else _GAP
+    image.draft(image.mode, (gap * size[0], gap * size[1]))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -17,11 +17,12 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from selfsup.cellrun import OpenStudy, run_job
+from selfsup.cellrun import run_job
 from selfsup.device import Hardware, make_deterministic
 from selfsup.errors import Interrupted, UserError
 from selfsup.executors import _protocol
 from selfsup.grid import Job
+from selfsup.opened import OpenStudy
 from selfsup.record import StudyFolder
 from selfsup.training import EpochLog
 

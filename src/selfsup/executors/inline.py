@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selfsup.cellrun import OpenStudy, run_job
+from selfsup.cellrun import run_job
 from selfsup.device import make_deterministic
-from selfsup.executors.base import EpochDone, JobDone, JobStarted, Listener, Resources
 from selfsup.executors._stop import StopFlag
+from selfsup.executors.base import EpochDone, JobDone, JobStarted, Listener, Resources
 from selfsup.grid import Job
+from selfsup.opened import OpenStudy
 from selfsup.record import StudyFolder
 from selfsup.training import EpochLog
 

@@ -40,7 +40,9 @@ executor = LocalExecutor()
 class _Worker:
     """One worker process and the job it has in hand."""
 
-    def __init__(self, number: int, folder: StudyFolder, hardware: Hardware, threads: int, inbox: queue.Queue[Any]) -> None:
+    def __init__(
+        self, number: int, folder: StudyFolder, hardware: Hardware, threads: int, inbox: queue.Queue[Any]
+    ) -> None:
         self.number = number
         self.job: Job | None = None
         self.error: str | None = None
@@ -143,9 +145,7 @@ class _Pool:
     def _on_epoch(self, worker: _Worker, message: dict[str, Any]) -> None:
         assert worker.job is not None
         loss = float("nan") if message["loss"] is None else message["loss"]
-        self.listener(
-            EpochDone(worker.job, worker.number, message["epoch"], message["epochs"], loss, message["rate"])
-        )
+        self.listener(EpochDone(worker.job, worker.number, message["epoch"], message["epochs"], loss, message["rate"]))
 
     def _on_done(self, worker: _Worker, message: dict[str, Any]) -> None:
         assert worker.job is not None
@@ -218,5 +218,3 @@ def _could_not_start(worker: _Worker) -> str:
     lines = worker.output().decode(errors="replace").strip().splitlines()
     last = f": {lines[-1]}" if lines else ""
     return f"A worker process could not start ({worker.why_it_died()}){last}"
-
-

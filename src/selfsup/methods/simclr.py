@@ -34,9 +34,7 @@ class SimCLR(base.Method):
 
     def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:
         super().__init__(backbone, settings, **sizes)
-        self.projector = mlp(
-            backbone.num_features, settings.hidden_dim, settings.output_dim, norm=True, norm_last=True
-        )
+        self.projector = mlp(backbone.num_features, settings.hidden_dim, settings.output_dim, norm=True, norm_last=True)
 
     def loss(self, views: Sequence[Tensor], labels: Tensor) -> base.Step:
         # One pass over both views: batch normalisation sees the 2n images together, as in the

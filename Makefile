@@ -1,0 +1,49 @@
+# `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint format bench build clean
+
+help: ## List the targets.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "selfsup needs Python 3.11 or newer; name one: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+install: $(INSTALLED) ## Make .venv and install selfsup into it, with what development needs.
+
+demo: $(INSTALLED) ## Run the comparison on real images (scikit-learn's digits) and say where the report is.
+	$(BIN)/selfsup run digits --preset quick --out demo-study
+
+test: $(INSTALLED) ## Run the tests (under 10 minutes on 2 cores).
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+test-slow: $(INSTALLED) ## Run the tests that take long: many kills at random moments, whole studies.
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED) ## Check format, style and types.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## Bring the code into its format.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED) ## Measure selfsup against its peers, side by side; prints ratios.
+	$(BIN)/python benchmarks/augmentation.py
+	$(BIN)/python benchmarks/cell.py
+	$(BIN)/python benchmarks/study.py
+
+build: $(INSTALLED) ## Build the package for PyPI into dist/.
+	$(BIN)/python -m build
+
+clean: ## Remove .venv and everything that was built.
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache demo-study
