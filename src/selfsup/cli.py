@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal.
-FAILED, REFUSED, STOPPED = 1, 2, 130
+#: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal (plus its number).
+FAILED, REFUSED, STOPPED = 1, 2, 128
 
 
 class _Group(click.Group):
@@ -36,9 +37,9 @@ class _Group(click.Group):
         except UserError as error:
             click.echo(f"selfsup: {error}", err=True)
             sys.exit(REFUSED)
-        except (Interrupted, KeyboardInterrupt):
+        except (Interrupted, KeyboardInterrupt) as stop:
             click.echo("selfsup: stopped; the same command goes on from here.", err=True)
-            sys.exit(STOPPED)
+            sys.exit(STOPPED + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT))
         except BrokenPipeError:
             sys.exit(0)
 

@@ -13,6 +13,7 @@ Every field says which role it plays when a study is continued:
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -159,8 +160,7 @@ class StudyConfig(BaseModel):
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
-        kind, _, index = value.partition(":")
-        if kind not in {"auto", "cpu", "cuda", "mps"} or (index and not index.isdigit()):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value, flags=re.ASCII):
             raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
         return value
 

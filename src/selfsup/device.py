@@ -63,8 +63,8 @@ def choose_hardware(device: str, precision: str) -> Hardware:
     kind = chosen.partition(":")[0]
     if precision == "fp16" and kind == "cpu":
         raise UserError("--precision fp16 needs a GPU; on a CPU use bf16 or fp32, or leave it at auto.")
-    how, why = (precision, "as asked") if precision != "auto" else _best_precision(kind)
-    where = "the best device here" if device == "auto" else "as asked"
+    how, why = (precision, "as configured") if precision != "auto" else _best_precision(kind)
+    where = "the best device here" if device == "auto" else "as configured"
     return Hardware(chosen, how, f"Training on {_describe(chosen)} ({where}) in {how} ({why}).")
 
 

@@ -9,4 +9,14 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):
-    """The study was asked to stop (Ctrl-C, SIGTERM); all finished work is on disk."""
+    """The study was asked to stop (Ctrl-C, SIGTERM); all finished work is on disk.
+
+    Attributes
+    ----------
+    signal : int
+        Number of the signal: 2 for Ctrl-C, 15 for SIGTERM.
+    """
+
+    def __init__(self, signal: int = 2) -> None:
+        super().__init__(f"stopped by signal {signal}")
+        self.signal = signal

@@ -176,8 +176,8 @@ class _Training:
     def run(self) -> Outcome:
         self._resume()
         self.method.train()
-        first = self.progress.step // self.steps_per_epoch
-        for epoch in range(first, self.plan.epochs):
+        # Not from the step: a checkpoint after an epoch's last step has yet to close that epoch.
+        for epoch in range(len(self.progress.log), self.plan.epochs):
             self._run_epoch(epoch)
             if not math.isfinite(self.progress.log[-1].loss):
                 return Outcome("diverged", self.progress)

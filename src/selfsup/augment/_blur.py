@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfsup.augment._batches import change_some_
+
 # Share of a Gaussian's weight that may be cut off at both ends together: 1/8 of a grey level.
 TAIL = 5e-4
 RADIUS_PER_SIGMA = 3.4808  # where the two tails of the normal distribution hold TAIL
@@ -26,13 +28,10 @@ def blur_(images: Tensor, sigma: Tensor, radius: int) -> None:
         The kernel has 2 radius + 1 taps. Taps that together weigh less than ``TAIL`` are left out.
     """
     chosen = sigma.nonzero().flatten()
-    if not len(chosen) or not radius:
-        return
-    sigma = sigma[chosen]
-    radius = min(radius, max(1, math.ceil(RADIUS_PER_SIGMA * float(sigma.max()) - 0.5)))
-    taps = gaussian(sigma, radius).to(images.device)
-    index = chosen.to(images.device)
-    images.index_copy_(0, index, _convolve(images.index_select(0, index), taps))
+    if len(chosen):
+        radius = min(radius, math.ceil(RADIUS_PER_SIGMA * float(sigma.max()) - 0.5))
+        taps = gaussian(sigma[chosen], radius).to(images.device)
+        change_some_(images, chosen, lambda some: some.copy_(_convolve(some, taps)))
 
 
 def gaussian(sigma: Tensor, radius: int) -> Tensor:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor
 
+from selfsup.augment._batches import change_some_
 from selfsup.augment._sampling import happens, permutations, uniform
 from selfsup.augment.base import PerImage
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 LUMA = (0.2989, 0.587, 0.114)
+MAX_HUE = 1 / 3  # the closed form of shift_hue_ goes once around the circle and no further
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,14 @@ def draw_jitter(count: int, strength: tuple[float, float, float, float], p: floa
     p : float
         Probability that an image is jittered.
     generator : torch.Generator
+
+    Raises
+    ------
+    ValueError
+        If hue is greater than 1/3.
     """
+    if strength[3] > MAX_HUE:
+        raise ValueError(f"Hue can be jittered by up to 1/3 of the full turn, not by {strength[3]}.")
     centre = torch.tensor([1.0, 1.0, 1.0, 0.0])
     return Jitter(
         applied=happens(count, p, generator),
@@ -69,23 +79,15 @@ def jitter_(images: Tensor, jitter: Jitter) -> None:
     # Images whose hue turns at the same time stand together, so that each group is a slice.
     order = torch.where(jitter.applied, jitter.hue_turn, 4).argsort(stable=True)
     chosen = order[: int(jitter.applied.sum())]
-    if len(chosen) == 0:
-        return
-    if len(images) == 1:
-        _jitter_sorted(images, jitter)
-        return
-    index = chosen.to(images.device)
-    some = images.index_select(0, index)
-    _jitter_sorted(some, jitter[chosen])
-    images.index_copy_(0, index, some)
+    change_some_(images, chosen, lambda some: _jitter_grouped_(some, jitter[chosen]))
 
 
-def _jitter_sorted(images: Tensor, jitter: Jitter) -> None:
+def _jitter_grouped_(images: Tensor, jitter: Jitter) -> None:
     rest = 1 - jitter.factors.gather(1, jitter.blends)
     weights = torch.stack([1 - rest, rest * (jitter.blends == CONTRAST), rest * (jitter.blends == SATURATION)])
     of_image, of_mean, of_grey = weights.to(images.device)[..., None, None, None]
     ends = jitter.hue_turn.bincount(minlength=4).cumsum(0).tolist()
-    for turn, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+    for turn, (start, end) in enumerate(pairwise([0, *ends])):
         if start < end:
             shift_hue_(images[start:end], jitter.factors[start:end, HUE])
         if turn < 3:
@@ -138,10 +140,7 @@ def shift_hue_(images: Tensor, shift: Tensor) -> None:
 
 def grey_(images: Tensor, chosen: Tensor) -> None:
     """Make the `chosen` (bool of shape (n,)) of the images grey, in place."""
-    index = chosen.nonzero().flatten().to(images.device)
-    if len(index):
-        grey = greys(images.index_select(0, index))
-        images.index_copy_(0, index, grey.expand(-1, 3, -1, -1))
+    change_some_(images, chosen.nonzero().flatten(), lambda some: some.copy_(greys(some)))
 
 
 def greys(images: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from selfsup.augment.base import PerImage
 
-# On the CPU, matrices win below about this many weights per axis (side of image x side of view),
-# measured on one AVX-512 core: benchmarks/augmentation.py.
+# On the CPU the two take the same time at about this many weights per axis (side of image x side of
+# view); measured on one AVX-512 core.
 MATRIX_LIMIT = 48 * 48
 
 
@@ -74,8 +74,8 @@ def resample(images: Tensor, crop: Crop, out_size: int) -> Tensor:
 
 def _resample_batch(images: Tensor, crop: Crop, out_size: int) -> Tensor:
     n, channels, height, width = images.shape
-    rows = _weights(crop, 0, height, out_size).to(images.device)
-    columns = _weights(crop, 1, width, out_size).to(images.device)
+    weights = _weights(crop.to(images.device), max(height, width), out_size)
+    rows, columns = weights[:, 0, :height], weights[:, 1, :width]
     pixels = images.permute(0, 2, 3, 1).float().reshape(n, height, width * channels)
     bands = (rows.mT @ pixels).view(n, out_size, width, channels)
     bands = bands.permute(0, 3, 1, 2).reshape(n, channels * out_size, width)
@@ -83,24 +83,20 @@ def _resample_batch(images: Tensor, crop: Crop, out_size: int) -> Tensor:
     return views.view(n, channels, out_size, out_size).mul_(1 / 255).clamp_(max=1)
 
 
-def _weights(crop: Crop, axis: int, size: int, out_size: int) -> Tensor:
-    """Weight of each source pixel in each pixel of the view, shape (n, size, out_size)."""
-    start, length, resized, offset = (
-        values.float()[:, None, None]
-        for values in (crop.box[:, axis], crop.box[:, axis + 2], crop.resized[:, axis], crop.offset[:, axis])
-    )
-    step = length / resized
+def _weights(crop: Crop, size: int, out_size: int) -> Tensor:
+    """Weight of each source pixel in each pixel of the view, shape (n, 2 axes, size, out_size)."""
+    start, length = crop.box.float().view(-1, 2, 2, 1, 1).unbind(1)
+    step = length / crop.resized[:, :, None, None]
     # The filter is a triangle of half-width 1 source pixel when enlarging, 1 target pixel when
     # shrinking; distances are in half-widths, and a source pixel outside the box is far away.
     half_width = step.clamp(min=1)
-    target = torch.arange(out_size) + 0.5
-    if axis == 1:
-        target = torch.where(crop.flip[:, None, None], out_size - target, target)
-    target = (target + offset) * step / half_width
-    source = torch.arange(size)[:, None] + 0.5 - start
+    mirrored = torch.stack([torch.zeros_like(crop.flip), crop.flip], 1)[:, :, None, None]
+    target = torch.arange(out_size, device=step.device) + 0.5
+    target = torch.where(mirrored, out_size - target, target) + crop.offset[:, :, None, None]
+    source = torch.arange(size, device=step.device)[:, None] + 0.5 - start
     source = torch.where((source > 0) & (source < length), source / half_width, torch.inf)
-    weights = torch.rsub((target - source).abs_(), 1).clamp_(min=0)
-    return weights.div_(weights.sum(1, keepdim=True))
+    weights = torch.rsub((target * (step / half_width) - source).abs_(), 1).clamp_(min=0)
+    return weights.div_(weights.sum(2, keepdim=True))
 
 
 def _resample_each(images: Tensor, crop: Crop, out_size: int) -> Tensor:

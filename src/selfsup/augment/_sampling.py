@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Generator, Tensor
 
@@ -48,8 +50,9 @@ def crop_boxes(
     """
     rand = torch.rand(4, len(sizes), ATTEMPTS, generator=generator, dtype=torch.float64)
     image = sizes.double().unsqueeze(-1)
-    area = image.prod(1) * torch.lerp(*_pair(scale), rand[0])
-    aspect = torch.lerp(*_pair(ratio).log(), rand[1]).exp()
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    area = image.prod(1) * (scale[0] + (scale[1] - scale[0]) * rand[0])
+    aspect = (low + (high - low) * rand[1]).exp()
     box = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], 1).round()
     fits = ((box > 0) & (box <= image)).all(1)
     corner = (rand[2:].transpose(0, 1) * (image - box + 1)).floor()
@@ -70,7 +73,3 @@ def _central_boxes(sizes: Tensor, ratio: tuple[float, float]) -> Tensor:
     box = torch.minimum(sizes, limit)
     corner = torch.div(sizes - box, 2, rounding_mode="floor")
     return torch.cat([corner, box], 1)
-
-
-def _pair(values: tuple[float, float]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)

@@ -17,6 +17,10 @@ class PerImage:
         """The parameters of some of the images; `images` is whatever indexes a tensor's rows."""
         return type(self)(**{field.name: getattr(self, field.name)[images] for field in fields(self)})
 
+    def to(self, device: torch.device) -> Self:
+        """The same parameters on another device."""
+        return type(self)(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+
 
 class Policy(Protocol):
     """Turns a batch of stored images into views.

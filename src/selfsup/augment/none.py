@@ -1,4 +1,4 @@
-"""None: the shorter side resized, the centre cropped; the view that evaluation uses, nothing random."""
+"""The shorter side resized, the centre cropped: nothing random; the view that evaluation uses."""
 
 from __future__ import annotations
 

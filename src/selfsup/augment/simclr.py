@@ -1,4 +1,4 @@
-"""SimCLR: crop to 8-100% of the area, flip, strong colour jitter, grey, blur for large images."""
+"""Crop to 8-100% of the area, flip, strong colour jitter, grey; blur from 64 pixels on."""
 
 from __future__ import annotations
 

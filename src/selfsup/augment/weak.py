@@ -1,4 +1,4 @@
-"""Weak: crop to 80-100% of the area, flip, rotation by up to 90 degrees."""
+"""Crop to 80-100% of the area, flip, rotation by up to 90 degrees."""
 
 from __future__ import annotations
 

@@ -214,9 +214,7 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
     _sync_folder(folder)
 
 
-def _duplicates(
-    names: Sequence[str], digests: Sequence[bytes], labels: Sequence[str] | None
-) -> list[AuditEntry]:
+def _duplicates(names: Sequence[str], digests: Sequence[bytes], labels: Sequence[str] | None) -> list[AuditEntry]:
     first: dict[bytes, int] = {}
     entries = []
     for index, digest in enumerate(digests):

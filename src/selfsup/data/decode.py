@@ -20,8 +20,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 LONGEST_TO_SHORTEST = 4
-# Large steps of a reduction are taken by cheap means down to this many times the pixels wanted
-# per side; Pillow's own documentation calls the result of a factor of 2 hard to tell from none.
+# A large reduction begins with a cheap one, down to this many times the pixels wanted per side;
+# Pillow's own documentation calls the result of a factor of 2 hard to tell from the costly one.
 _GAP = 2
 _JPEG_SCALES = (2, 4, 8)
 
@@ -54,7 +54,8 @@ def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -
     image = _to_eight_bits(image, scale)
     size = fitted_size(*image.size, store_size)
     if size != image.size:
-        image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=_GAP)
+        gap = 1 if _multiple(image.size, size) else _GAP  # a mean over whole pixels needs no filter
+        image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=gap)
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
@@ -69,9 +70,14 @@ def fitted_size(width: int, height: int, store_size: int) -> tuple[int, int]:
 
 def _draft(image: Image.Image, size: tuple[int, int]) -> None:
     """Have a JPEG decoded at 1/2, 1/4 or 1/8, if that is just the size wanted or leaves enough."""
-    exact = any(image.size == (size[0] * scale, size[1] * scale) for scale in _JPEG_SCALES)
-    gap = 1 if exact else _GAP
+    gap = 1 if _multiple(image.size, size) in _JPEG_SCALES else _GAP
     image.draft(image.mode, (gap * size[0], gap * size[1]))
+
+
+def _multiple(size: tuple[int, int], wanted: tuple[int, int]) -> int:
+    """By how much `size` is `wanted`, if it is so by a whole number; else 0."""
+    times = size[0] // wanted[0]
+    return times if size == (times * wanted[0], times * wanted[1]) else 0
 
 
 def _orientation(image: Image.Image) -> int:

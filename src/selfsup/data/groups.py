@@ -64,9 +64,7 @@ def _from_table(path: Path, names: Sequence[str]) -> list[str]:
     for row in _rows(path):
         name, group = _normal(row["path"] or ""), row["group"] or ""
         if group_of.setdefault(name, group) != group:
-            raise UserError(
-                f"'{path}' puts '{name}' into two groups ('{group_of[name]}' and '{group}'); keep one row."
-            )
+            raise UserError(f"'{path}' puts '{name}' into two groups ('{group_of[name]}' and '{group}'); keep one row.")
     missing = [name for name in names if not group_of.get(_normal(name))]
     if missing:
         raise UserError(

@@ -93,9 +93,7 @@ def split_images(
     return Split(*(np.flatnonzero(sides == side).astype(np.int64) for side in (TRAIN, VAL, TEST)))
 
 
-def draw_subset(
-    labels: np.ndarray | None, train: np.ndarray, *, per_class: PerClass, seed: int
-) -> np.ndarray:
+def draw_subset(labels: np.ndarray | None, train: np.ndarray, *, per_class: PerClass, seed: int) -> np.ndarray:
     """Draw `per_class` training images of each class.
 
     For one seed, the images of a smaller number are contained in those of a larger one.

@@ -17,7 +17,7 @@ class StopFlag:
     """
 
     def __init__(self) -> None:
-        self._set = threading.Event()
+        self._signal = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -31,14 +31,14 @@ class StopFlag:
             signal.signal(number, handler)
 
     def __call__(self) -> bool:
-        return self._set.is_set()
+        return self._signal != 0
 
     def raise_if_set(self) -> None:
         """Raise Interrupted if a signal came."""
         if self():
-            raise Interrupted
+            raise Interrupted(self._signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._set.is_set() and number == signal.SIGINT:
+        if self() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._set.set()
+        self._signal = number

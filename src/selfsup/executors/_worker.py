@@ -44,9 +44,13 @@ class _Parent:
             if "job" in message:
                 self.jobs.put(_protocol.job_from_dict(message["job"]))
             else:
-                self._stop.set()
-                self.jobs.put(None)
+                self.stop()
         os._exit(1)  # the parent is gone
+
+    def stop(self, *_: object) -> None:
+        """Save the running job and go; also what SIGTERM, sent to all processes at once, asks for."""
+        self._stop.set()
+        self.jobs.put(None)
 
     def should_stop(self) -> bool:
         return self._stop.is_set()
@@ -59,8 +63,8 @@ class _Parent:
 def main(study: str, device: str, precision: str, threads: str) -> int:
     """Serve until told to stop. Returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent = _Parent()
+    signal.signal(signal.SIGTERM, parent.stop)
     make_deterministic(int(threads))
     opened = OpenStudy(StudyFolder(Path(study)), Hardware(device, precision))
     parent.tell("ready")

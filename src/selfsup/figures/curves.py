@@ -42,6 +42,7 @@ def accuracy_curves(
     curves: Sequence[Curve],
     size_names: Mapping[float, str],
     *,
+    unit: str = "training images per class",
     band: str = "",
     width: float = 7.4,
     theme: Theme = LIGHT,
@@ -54,6 +55,8 @@ def accuracy_curves(
         Lines; baselines are dashed and grey.
     size_names : mapping of float to str
         The ticks: each number of images per class and its name, for example ``{126.0: "all"}``.
+    unit : str
+        What the sizes count.
     band : str
         What the shaded bands are; empty for none.
     width : float
@@ -77,7 +80,7 @@ def accuracy_curves(
             axes.fill_between(curve.sizes, curve.low, curve.high, color=colour, alpha=alpha, linewidth=0)
     axes.set_xticks(list(size_names), _staggered(size_names, width), parse_math=False)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("training images per class (logarithmic)", **label(theme))
+    axes.set_xlabel(f"{unit} (logarithmic)", **label(theme))
     axes.set_title("test accuracy" + (f", {band} shaded" if band else ""), **label(theme), loc="left")
     _limits(axes, curves)
     _name_lines(axes, curves, colours, theme)

@@ -94,7 +94,9 @@ def tsne_page(data: Map, *, title: str, assets: str = "../../assets") -> str:
         Relative address of the folder that holds ``bokeh.min.js`` and ``thumbnails.webp``.
     """
     template = _templates().get_template("map_page.html.j2")
-    return template.render(title=title, assets=assets, fragment=map_fragment(data), has_sheet=data.sheet is not None)
+    text = template.render(title=title, assets=assets, fragment=map_fragment(data), has_sheet=data.sheet is not None)
+    # A file name that is not valid Unicode is shown with escapes: the page can always be encoded.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @cache
@@ -133,6 +135,8 @@ def _plot(data: Map) -> Any:
     plot.toolbar.logo = None
     size = float(np.interp(len(data.files), [100, 1000, 5000], [10, 7, 4.5]))
     style = {"x": "x", "y": "y", "source": source}
+    # Invisible, and never filtered: hiding a class must not move the rest of the map.
+    plot.scatter(**style, size=size, fill_alpha=0, line_alpha=0)
     points = plot.scatter(
         **style,
         size=size,
@@ -153,7 +157,7 @@ def _plot(data: Map) -> Any:
         view=CDSView(filter=IndexFilter(indices=np.flatnonzero(data.wrong).tolist())),
         name="rings",
     )
-    plot.add_tools(HoverTool(renderers=[points], tooltips=_tooltip(data), attachment="horizontal"))
+    plot.add_tools(HoverTool(renderers=[points], tooltips=_tooltip(data), attachment="horizontal", limit=1))
     return plot
 
 

@@ -51,10 +51,11 @@ def loss_curve(
     if has_spread:
         _line(panels[1], x, spread, "embedding\nstd", theme.muted, theme)
         panels[1].set_ylim(bottom=0)
+        figure.align_ylabels(panels)
     panels[-1].set_xlabel("epoch", **label(theme))
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     if title:
-        figure.suptitle(shorten(title, 48), **label(theme, 10), x=0.02, ha="left")
+        figure.suptitle(shorten(title, 48), **label(theme, 9.5, weight="bold"), x=0.02, ha="left")
     return to_png(figure)
 
 

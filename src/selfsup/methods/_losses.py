@@ -24,7 +24,8 @@ def nt_xent(projections: Tensor, temperature: float) -> Tensor:
     """
     z = F.normalize(projections.float(), dim=1)
     n = len(z) // 2
-    logits = z @ z.T / temperature
+    with _no_autocast(z):
+        logits = z @ z.T / temperature
     logits.fill_diagonal_(float("-inf"))  # an anchor is not its own negative: 1[k != i] in eq. 1
     positives = torch.arange(2 * n, device=z.device).roll(n)
     return F.cross_entropy(logits, positives)
@@ -46,7 +47,8 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
     q = F.normalize(queries.float(), dim=1)
     k = F.normalize(keys.float(), dim=1).detach()
     positive = (q * k).sum(dim=1, keepdim=True)
-    logits = torch.cat([positive, q @ negatives.T], dim=1) / temperature
+    with _no_autocast(q):
+        logits = torch.cat([positive, q @ negatives.T], dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
 
 
@@ -61,3 +63,8 @@ def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
     p = F.normalize(predictions.float(), dim=1)
     t = F.normalize(targets.float(), dim=1).detach()
     return 2 - 2 * (p * t).sum(dim=1).mean()
+
+
+def _no_autocast(z: Tensor) -> torch.autocast:
+    """Autocast would compute a matrix product in half precision, also of float32 tensors."""
+    return torch.autocast(z.device.type, enabled=False)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfsup.figures import Map, map_fragment
+from selfsup.figures import Map, map_fragment, tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
 from selfsup.report.pictures import Picture, confusion_counts, confusion_picture, data_address
 from selfsup.report.reading import Embeddings, Study
@@ -50,6 +50,8 @@ class BestCell:
         Its id.
     map : Markup
         The interactive map.
+    picture : str
+        The map on paper, as a ``data:`` address.
     thumbnails : str
         The sheet as a ``data:`` address; empty where there are none.
     confusion : Picture or None
@@ -66,6 +68,7 @@ class BestCell:
 
     cell: str
     map: Markup
+    picture: str
     thumbnails: str
     confusion: Picture | None
     confused: tuple[Confused, ...]
@@ -83,10 +86,12 @@ def look_at(study: Study, cell: str) -> BestCell | None:
     files = _file_names(thumbnails, embeddings.indices)
     names = study.classes if study.labelled else _cluster_names(embeddings)
     shown = _Shown(embeddings, names, files, thumbnails)
+    placed = _map(study, shown)
     counts = confusion_counts(embeddings, len(names)) if study.labelled else None
     return BestCell(
         cell=cell,
-        map=map_fragment(_map(study, shown)),
+        map=map_fragment(placed),
+        picture=data_address(tsne_picture(placed.points, placed.groups, names), "image/png"),
         thumbnails=data_address(thumbnails.content, "image/webp") if thumbnails else "",
         confusion=None if counts is None else confusion_picture(counts, names),
         confused=() if counts is None else most_confused(counts, names),

@@ -32,26 +32,27 @@ class Column:
     name: str
     title: str
     numeric: bool = True
+    form: str = ".4g"
 
 
 COLUMNS = (
     Column("method", "method", numeric=False),
     Column("augmentation", "augmentation", numeric=False),
-    Column("lr", "learning rate"),
+    Column("lr", "lr"),
     Column("per_class", "per class"),
     Column("seed", "seed"),
     Column("status", "status", numeric=False),
-    Column("val_accuracy", "val accuracy"),
-    Column("test_accuracy", "test accuracy"),
-    Column("test_balanced_accuracy", "balanced"),
-    Column("test_macro_f1", "macro F1"),
-    Column("knn_accuracy", "kNN"),
-    Column("effective_rank", "effective rank"),
+    Column("val_accuracy", "validation", form=".3f"),
+    Column("test_accuracy", "test", form=".3f"),
+    Column("test_balanced_accuracy", "balanced", form=".3f"),
+    Column("test_macro_f1", "macro F1", form=".3f"),
+    Column("knn_accuracy", "kNN", form=".3f"),
+    Column("effective_rank", "eff. rank", form=".1f"),
     Column("clusters", "clusters"),
-    Column("cluster_stability", "stability"),
-    Column("silhouette", "silhouette"),
-    Column("final_loss", "final loss"),
-    Column("train_seconds", "seconds"),
+    Column("cluster_stability", "stability", form=".3f"),
+    Column("silhouette", "silhouette", form=".3f"),
+    Column("final_loss", "loss", form=".3f"),
+    Column("train_seconds", "seconds", form=".0f"),
 )
 
 
@@ -98,7 +99,7 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
         panels=panels,
         baselines=baseline_panel(study.results) if study.labelled else None,
         heatmap_picture=heatmap_picture(panels) if panels else "",
-        curves=_curves(answer, places),
+        curves=_curves(study, answer, places),
         trainings=training_pictures(study, answer),
         columns=_filled(study.results),
         counts=_counts(study.results),
@@ -113,7 +114,7 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
     )  # fmt: skip
 
 
-def _curves(answer: Answer, places: dict[str, float]):  # type: ignore[no-untyped-def]
+def _curves(study: Study, answer: Answer, places: dict[str, float]):  # type: ignore[no-untyped-def]
     curves = accuracy_series(answer, places)
     if not any(len(curve.sizes) > 1 for curve in curves):
         return None
@@ -121,7 +122,8 @@ def _curves(answer: Answer, places: dict[str, float]):  # type: ignore[no-untype
     band = "95 % interval over seeds" if kinds == {"t"} else "95 % interval" if kinds else ""
     used = {size for curve in curves for size in curve.sizes}
     ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
-    return curves_picture(curves, ticks, band)
+    unit = "labels per class" if study.unit == "labels" else "training images per class"
+    return curves_picture(curves, ticks, unit=unit, band=band)
 
 
 def _filled(results: pd.DataFrame) -> list[Column]:

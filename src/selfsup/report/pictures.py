@@ -60,13 +60,13 @@ def in_both_themes(draw: Callable[[Theme], bytes], alt: str) -> Picture:
     return Picture(alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale))
 
 
-def curves_picture(curves: list[Curve], ticks: dict[float, str], band: str) -> Picture:
-    """Accuracy against images per class, for wide and narrow screens."""
+def curves_picture(curves: list[Curve], ticks: dict[float, str], *, unit: str, band: str) -> Picture:
+    """Accuracy against images (or labels) per class, for wide and narrow screens."""
     names = ", ".join(curve.name for curve in curves)
-    alt = f"Line chart: test accuracy against training images per class for {names}; the numbers are in the table."
-    wide = in_both_themes(lambda theme: accuracy_curves(curves, ticks, band=band, theme=theme), alt)
+    alt = f"Line chart: test accuracy against {unit} for {names}; the numbers are in the table of accuracies."
+    wide = in_both_themes(lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, theme=theme), alt)
     narrow = in_both_themes(
-        lambda theme: accuracy_curves(curves, ticks, band=band, width=NARROW_SCREEN, theme=theme), alt
+        lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, width=NARROW_SCREEN, theme=theme), alt
     )
     return Picture(alt, wide.light, wide.dark, wide.width, wide.height, {"light": narrow.light, "dark": narrow.dark})
 
@@ -98,8 +98,7 @@ def training_pictures(study: Study, answer: Answer) -> list[Picture]:
 
 
 def _title(choice: Choice) -> str:
-    lr = f", lr {format_lr(choice.lr)}" if choice.lr is not None else ""
-    return f"{choice.method}, {choice.augmentation}{lr}"
+    return f"{choice.method}: {choice.augmentation} augmentation, lr {format_lr(choice.lr or 0)}"
 
 
 def confusion_counts(embeddings: Embeddings, classes: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,15 @@ class Study:
     def labelled(self) -> bool:
         """Whether the images have classes."""
         return bool(self.dataset.get("labelled", True))
+
+    @property
+    def unit(self) -> str:
+        """What the numbers per class count: images, or labels where training saw all images."""
+        try:
+            protocol = tomllib.loads(self.config).get("protocol")
+        except tomllib.TOMLDecodeError:
+            protocol = None
+        return "labels" if protocol == "label-efficiency" else "images"
 
     def cell(self, cell: str) -> Path:
         """Folder of a cell."""

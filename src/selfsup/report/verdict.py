@@ -170,7 +170,7 @@ def answer(study_dir: Path) -> Answer:
 def answer_study(study: Study) -> Answer:
     """What a study that has been read found so far."""
     choices = _choices(study)
-    best = _best(choices)
+    best = best_choice(choices)
     comparisons = _compare(study, best, choices)
     partial = Answer(
         labelled=study.labelled,
@@ -212,8 +212,8 @@ def _number(value: object) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _best(choices: tuple[Choice, ...]) -> Choice | None:
-    """The highest score at the largest size: of self-supervised methods, else of any."""
+def best_choice(choices: tuple[Choice, ...]) -> Choice | None:
+    """The highest score at the largest size: of self-supervised methods, else of any; None of none."""
     pool = [c for c in choices if c.self_supervised] or [c for c in choices if c.trains] or list(choices)
     if not pool:
         return None

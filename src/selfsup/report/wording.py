@@ -48,21 +48,23 @@ def learning_rate(value: float | None) -> str:
 
 def p_value(value: float) -> str:
     """A p-value with its relation, for example ``= 0.03`` or ``< 0.001``."""
-    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
+    if value < 0.001:
+        return "< 0.001"
+    return f"= {value:.3f}" if value < 0.01 else f"= {value:.2f}"
 
 
-def value(number: object) -> str:
-    """A value of the table of cells: texts as they are, numbers to four digits."""
-    if not isinstance(number, float):
-        return str(number)
-    if math.isnan(number):
-        return ""
-    return f"{int(number)}" if number.is_integer() and abs(number) < 1e6 else f"{number:.4g}"
+def value(content: object, form: str) -> str:
+    """A value of the table of cells: texts as they are, numbers in the format `form`."""
+    if not isinstance(content, float):
+        return str(content)
+    return "" if math.isnan(content) else format(content, form)
 
 
-def size(name: str) -> str:
-    """A number of images per class in words: ``5 images per class``, ``all images``."""
-    return "all images" if name == "all" else f"{name} image{'' if name == '1' else 's'} per class"
+def size(name: str, unit: str) -> str:
+    """A number of images or labels per class in words: ``5 images per class``, ``all labels``."""
+    if name == "all":
+        return f"all {unit}"
+    return f"{name} {unit if name != '1' else unit.removesuffix('s')} per class"
 
 
 def size_names(places: Mapping[str, float], sizes: Sequence[str]) -> dict[str, str]:

@@ -77,8 +77,7 @@ def _existing_folder(data: str) -> Path:
     near = difflib.get_close_matches(data, known, n=1) or _similar_beside(path)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise UserError(
-        f"'{shown}' is neither a folder nor a data set.{hint} Give a folder that exists, "
-        f"or one of: {', '.join(known)}."
+        f"'{shown}' is neither a folder nor a data set.{hint} Give a folder that exists, or one of: {', '.join(known)}."
     )
 
 
@@ -87,6 +86,4 @@ def _similar_beside(path: Path) -> list[str]:
         siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
     except OSError:
         return []
-    return [
-        printable(str(path.parent / name)) for name in difflib.get_close_matches(path.name, siblings, n=1)
-    ]
+    return [printable(str(path.parent / name)) for name in difflib.get_close_matches(path.name, siblings, n=1)]

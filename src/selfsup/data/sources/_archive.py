@@ -72,13 +72,7 @@ def _safe_path(member: zipfile.ZipInfo, archive: Path) -> PurePosixPath:
     name = member.orig_filename.replace("\\", "/")
     path = PurePosixPath(name)
     kind = stat.S_IFMT(member.external_attr >> 16)
-    leaves = (
-        path.is_absolute()
-        or ".." in path.parts
-        or re.match("[A-Za-z]:", name)
-        or "\0" in name
-        or not path.name
-    )
+    leaves = path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", name) or "\0" in name or not path.name
     if leaves or kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         reason = "would leave the folder" if leaves else "is a link or a device"
         raise BadArchiveError(

@@ -17,14 +17,20 @@ from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.sources.base import EmptyFileError, digest_of
 from selfsup.errors import UserError
 
-IMAGE_SUFFIXES = frozenset(
-    ".apng .avif .bmp .dib .gif .ico .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpo .pbm .pcx .pfm "
-    ".pgm .png .pnm .ppm .qoi .sgi .tga .tif .tiff .webp".split()
-)
+# fmt: off
+IMAGE_SUFFIXES = frozenset({
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
+    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png",
+    ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
+})
 # Not every format that Pillow reads: some of its readers start other programs (EPS runs
 # Ghostscript), and a file's content, not its name, decides which reader it gets.
-_FORMATS = "JPEG PNG TIFF WEBP BMP DIB GIF PPM JPEG2000 AVIF MPO ICO PCX QOI SGI TGA".split()
-_SPLIT_NAMES = frozenset("train training val valid validation dev test testing".split())
+_FORMATS = (
+    "JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX",
+    "QOI", "SGI", "TGA",
+)
+# fmt: on
+_SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
 @lru_cache(maxsize=1)
@@ -82,8 +88,7 @@ class FolderSource:
         self.names: Sequence[str] = [printable(file.name) for file in self._files]
         self.labels: Sequence[str] | None = None
         self.ignored = scan.ignored() + [
-            AuditEntry(printable(file.name), "no class", "lies beside the class folders, not in one")
-            for file in stray
+            AuditEntry(printable(file.name), "no class", "lies beside the class folders, not in one") for file in stray
         ]
         if labelled:
             self.labels = [printable(file.parts[0]) for file in self._files]
@@ -137,9 +142,7 @@ class _Scan:
                 else:  # reading a pipe or a device may never end
                     self._note(below, "ignored", "is not a regular file")
 
-    def _entries(
-        self, folder: str, parts: tuple[str, ...], seen: set[tuple[int, int]]
-    ) -> list[os.DirEntry[str]]:
+    def _entries(self, folder: str, parts: tuple[str, ...], seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
         """What is visible in a folder, by name; nothing if the folder was seen before."""
         try:
             status = os.stat(folder)
@@ -147,9 +150,7 @@ class _Scan:
                 return []
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
-                return sorted(
-                    (e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name
-                )
+                return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
         except OSError as error:
             self._note(parts or (".",), "unreadable", f"folder: {error.strerror}")
             return []

@@ -141,9 +141,7 @@ class ArraySource:
 
     ignored: Sequence[AuditEntry] = ()
 
-    def __init__(
-        self, name: str, load: Callable[[], Arrays], *, identity: str, unlabelled: bool = False
-    ) -> None:
+    def __init__(self, name: str, load: Callable[[], Arrays], *, identity: str, unlabelled: bool = False) -> None:
         self.name = name
         self._load = load
         self._identity = identity

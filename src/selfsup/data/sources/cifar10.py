@@ -8,9 +8,7 @@ from selfsup.data.sources.base import ArraySource, SourceOptions
 _FOLDER = "cifar-10-batches-py"
 PUBLISHED = Published(
     name="cifar10",
-    open_part=lambda datasets, root, test, download: datasets.CIFAR10(
-        root, train=not test, download=download
-    ),
+    open_part=lambda datasets, root, test, download: datasets.CIFAR10(root, train=not test, download=download),
     pixels_and_labels=lambda part: (part.data, part.targets),
     files=(
         *(f"{_FOLDER}/data_batch_{number}" for number in range(1, 6)),

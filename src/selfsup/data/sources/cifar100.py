@@ -8,9 +8,7 @@ from selfsup.data.sources.base import ArraySource, SourceOptions
 _FOLDER = "cifar-100-python"
 PUBLISHED = Published(
     name="cifar100",
-    open_part=lambda datasets, root, test, download: datasets.CIFAR100(
-        root, train=not test, download=download
-    ),
+    open_part=lambda datasets, root, test, download: datasets.CIFAR100(root, train=not test, download=download),
     pixels_and_labels=lambda part: (part.data, part.targets),
     files=(f"{_FOLDER}/train", f"{_FOLDER}/test", f"{_FOLDER}/meta"),
     archives=(

@@ -15,9 +15,7 @@ _MD5_OF_ARCHIVE = {
 _ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 PUBLISHED = Published(
     name="fashion-mnist",
-    open_part=lambda datasets, root, test, download: datasets.FashionMNIST(
-        root, train=not test, download=download
-    ),
+    open_part=lambda datasets, root, test, download: datasets.FashionMNIST(root, train=not test, download=download),
     pixels_and_labels=lambda part: (part.data.numpy(), part.targets.tolist()),
     files=tuple(f"{_FOLDER}/{file}" for file in _MD5_OF_ARCHIVE),
     archives=tuple(

@@ -23,8 +23,7 @@ PUBLISHED = Published(
     open_part=_open_part,
     pixels_and_labels=lambda part: (part.data.transpose(0, 2, 3, 1), part.labels),
     files=tuple(
-        f"{_FOLDER}/{file}"
-        for file in ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt")
+        f"{_FOLDER}/{file}" for file in ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt")
     ),
     archives=(
         Archive(

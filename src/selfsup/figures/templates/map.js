@@ -26,4 +26,11 @@
     else set(button, !isOn(button));
     show();
   });
+
+  // A finger does not hover: tell Bokeh that the pointer is where the tap was.
+  document.getElementById("map-plot").addEventListener("click", (event) => {
+    const { clientX, clientY } = event;
+    const move = { clientX, clientY, view: window, isPrimary: true, bubbles: true, composed: true };
+    event.composedPath()[0].dispatchEvent(new PointerEvent("pointermove", move));
+  });
 })();

@@ -1,0 +1,377 @@
+"""Building the store: every readable image once, in order, whole or not at all, and only once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from PIL import Image
+from pictures import labelled_folder, save_picture, smooth
+
+from selfsup.data import AuditEntry, Source, Store, open_source, open_store, prepare_store
+from selfsup.data.sources.base import Arrays, ArraySource
+from selfsup.errors import UserError
+
+
+def build(folder: Path, cache: Path, *, store_size: int = 64, threads: int = 2) -> Store:
+    return prepare_store(open_source(str(folder)), store_size=store_size, cache_dir=cache, threads=threads)
+
+
+def problems(store: Store) -> dict[str, str]:
+    return {entry.path: entry.problem for entry in store.audit}
+
+
+def refuse_to_decode(source: Source) -> None:
+    def fail(index: int) -> Image.Image:
+        raise AssertionError("was decoded again")
+
+    source.open = fail  # type: ignore[method-assign]
+
+
+def test_images_keep_the_order_of_the_source_whatever_thread_is_first(tmp_path: Path) -> None:
+    for number in range(40):
+        size = 200 if number % 7 == 0 else 20  # the slow ones would come last
+        save_picture(tmp_path / f"d/c{number % 3}/{number:02d}.png", seed=number, height=size, width=size)
+    store = build(tmp_path / "d", tmp_path / "cache", store_size=256, threads=4)
+    assert store.classes == ("c0", "c1", "c2")
+    assert len(store) == len(store.names) == 40
+    assert store.labels is not None
+    for index, name in enumerate(store.names):
+        original = np.asarray(Image.open(tmp_path / "d" / name))
+        assert np.array_equal(store.image(index), original)
+        assert store.classes[store.labels[index]] == name.split("/")[0]
+        assert store.sizes[index].tolist() == list(original.shape[:2])
+
+
+def test_large_images_are_shrunk_once_and_small_ones_kept(tmp_path: Path) -> None:
+    save_picture(tmp_path / "d/large.png", height=100, width=300)
+    save_picture(tmp_path / "d/long.png", seed=1, height=10, width=300)
+    save_picture(tmp_path / "d/small.png", seed=2, height=9, width=11)
+    store = build(tmp_path / "d", tmp_path / "cache", store_size=16)
+    assert dict(zip(store.names, store.sizes.tolist(), strict=True)) == {
+        "large.png": [16, 48],
+        "long.png": [2, 64],
+        "small.png": [9, 11],
+    }
+
+
+def test_what_cannot_be_read_is_set_aside_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = labelled_folder(tmp_path / "d")
+    (data / "class_0/empty.png").touch()
+    (data / "class_0/text.jpg").write_text("no image at all")
+    whole = save_picture(tmp_path / "whole.jpg", height=64, width=64).read_bytes()
+    (data / "class_1/cut.jpg").write_bytes(whole[: len(whole) // 2])
+    whole = save_picture(tmp_path / "whole.png", height=64, width=64).read_bytes()
+    (data / "class_1/cut.png").write_bytes(whole[: len(whole) // 2])
+    (data / "class_1/wrong.png").write_bytes(whole[:100] + bytes(200) + whole[300:])
+    save_picture(data / "class_1/bomb.png", height=200, width=300)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200 * 300 // 2 - 1)
+    store = build(data, tmp_path / "cache")
+    assert len(store) == 6
+    assert problems(store) == {
+        "class_0/empty.png": "empty",
+        "class_0/text.jpg": "unreadable",
+        "class_1/bomb.png": "unreadable",
+        "class_1/cut.jpg": "unreadable",
+        "class_1/cut.png": "unreadable",
+        "class_1/wrong.png": "unreadable",
+    }
+    reasons = {entry.path: entry.detail for entry in store.audit}
+    assert "truncated" in reasons["class_1/cut.jpg"]
+    assert "bomb" in reasons["class_1/bomb.png"]
+    assert reasons["class_0/text.jpg"] == "not an image in a known format"
+    assert str(tmp_path) not in "".join(reasons.values())
+
+
+def test_images_that_vanish_before_their_turn_are_set_aside(tmp_path: Path) -> None:
+    source = open_source(str(labelled_folder(tmp_path / "d")))
+    (tmp_path / "d/class_1/2.png").unlink()
+    store = prepare_store(source, store_size=64, cache_dir=tmp_path / "cache")
+    assert problems(store) == {"class_1/2.png": "unreadable"}
+
+
+def test_if_nothing_can_be_read_the_error_names_the_reasons(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"d/{number}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / f"d/{number}.png").write_text("x" * number)
+    with pytest.raises(UserError, match=r"None of the 3 images of 'd'.*2 x not an image.*1 x the file holds no bytes"):
+        build(tmp_path / "d", tmp_path / "cache")
+    assert not list((tmp_path / "cache/stores").glob("*/"))
+
+
+def test_a_class_without_readable_images_is_reported_and_dropped(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d")
+    (data / "class_9").mkdir()
+    (data / "class_9/0.png").touch()
+    store = build(data, tmp_path / "cache")
+    assert store.classes == ("class_0", "class_1")
+    assert problems(store)["class_9/"] == "small class"
+
+
+def test_one_readable_class_out_of_two_is_refused(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d", classes=1)
+    (data / "class_9").mkdir()
+    (data / "class_9/0.png").touch()
+    with pytest.raises(UserError, match="Only the class 'class_0' of 'd' has images .* or give --unlabelled"):
+        build(data, tmp_path / "cache")
+
+
+def test_equal_pixels_are_reported_even_in_unequal_files(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d")
+    Image.fromarray(smooth(0)).save(data / "class_1/twin.bmp")  # class_0/0.png is smooth(0) too
+    store = build(data, tmp_path / "cache")
+    (entry,) = store.audit
+    detail = "same pixels as 'class_0/0.png', which is of class 'class_0'"
+    assert entry == AuditEntry("class_1/twin.bmp", "duplicate", detail)
+    assert len(set(store.digests.tolist())) == len(store) - 1
+
+
+def test_the_digest_tells_shapes_apart() -> None:
+    arrays = [np.zeros((1, 2, 8), np.uint8), np.zeros((1, 4, 4), np.uint8)]
+    digests = set()
+    for number, images in enumerate(arrays):
+        source = ArraySource("zeros", lambda images=images: Arrays(images, ["a"]), identity=str(number))
+        from selfsup.data.depth import DeepScale
+        from selfsup.data.reading import Picture, read_all
+
+        (picture,) = read_all(source, 64, DeepScale(source), 1)
+        assert isinstance(picture, Picture)
+        digests.add(picture.digest)
+    assert len(digests) == 2
+
+
+def test_official_test_images_stay_with_their_image(tmp_path: Path) -> None:
+    images = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((4, 4), np.uint8)
+    official = np.array([False, True, False, True, True])
+    source = ArraySource("toy", lambda: Arrays(images, list("abaab"), official), identity="1")
+    broken = source.open
+
+    def open_all_but_the_first(index: int) -> Image.Image:
+        if index == 0:
+            raise OSError("broken")
+        return broken(index)
+
+    source.open = open_all_but_the_first  # type: ignore[method-assign]
+    store = prepare_store(source, store_size=8, cache_dir=tmp_path)
+    assert store.official_test is not None
+    assert store.official_test.tolist() == [True, False, True, True]
+    assert [store.image(index).max() for index in range(4)] == [1, 2, 3, 4]
+
+
+def test_a_second_opening_decodes_nothing_and_is_quick_with_1000_files(tmp_path: Path) -> None:
+    picture = save_picture(tmp_path / "one.png", height=8, width=8).read_bytes()
+    for number in range(1000):
+        path = tmp_path / f"d/class_{number % 4}/{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
+    first = build(tmp_path / "d", tmp_path / "cache")
+    started = time.perf_counter()
+    source = open_source(str(tmp_path / "d"))
+    refuse_to_decode(source)
+    second = prepare_store(source, store_size=64, cache_dir=tmp_path / "cache")
+    assert time.perf_counter() - started < 2
+    assert second.path == first.path
+    assert second.names == first.names
+
+
+def test_another_size_or_a_changed_image_makes_another_store(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d")
+    first = build(data, tmp_path / "cache")
+    smaller = build(data, tmp_path / "cache", store_size=16)
+    save_picture(data / "class_0/0.png", seed=77)
+    changed = build(data, tmp_path / "cache")
+    assert len({first.path, smaller.path, changed.path}) == 3
+    assert np.array_equal(changed.image(0), smooth(77))
+
+
+def test_what_the_source_ignores_is_told_anew_without_a_new_store(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d")
+    first = build(data, tmp_path / "cache")
+    (data / "notes.txt").write_text("x")
+    second = build(data, tmp_path / "cache")
+    assert second.path == first.path
+    assert problems(first) == {}
+    assert problems(second) == {"*.txt": "ignored"}
+
+
+def test_progress_counts_every_image_once(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    source = open_source(str(labelled_folder(tmp_path / "d")))
+    prepare_store(source, store_size=64, cache_dir=tmp_path / "c", progress=lambda done, of: calls.append((done, of)))
+    assert calls == [(done, 6) for done in range(1, 7)]
+
+
+def test_few_images_wait_in_memory(tmp_path: Path) -> None:
+    images = np.zeros((400, 4, 4), np.uint8)
+    source = ArraySource("many", lambda: Arrays(images, ["a", "b"] * 200), identity="1")
+    opened = 0
+    ahead: list[int] = []
+    lock = threading.Lock()
+    plain = source.open
+
+    def count(index: int) -> Image.Image:
+        nonlocal opened
+        with lock:
+            opened += 1
+        return plain(index)
+
+    def slow_disk(done: int, total: int) -> None:
+        time.sleep(0.001)
+        ahead.append(opened - done)
+
+    source.open = count  # type: ignore[method-assign]
+    prepare_store(source, store_size=8, cache_dir=tmp_path, progress=slow_disk, threads=2)
+    assert max(ahead) <= 4 * (2 * 2 + 1)
+
+
+def test_the_environment_variable_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELFSUP_CACHE", str(tmp_path / "elsewhere"))
+    store = prepare_store(open_source(str(labelled_folder(tmp_path / "d"))), store_size=64)
+    assert (tmp_path / "elsewhere") in store.path.parents
+
+
+def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Cannot write to the cache folder .*SELFSUP_CACHE"):
+        build(labelled_folder(tmp_path / "d"), tmp_path / "file")
+
+
+BUILD = """
+import sys
+from selfsup.data import open_source, prepare_store
+from selfsup.errors import UserError
+{before}
+try:
+    store = prepare_store(open_source(sys.argv[1]), store_size=64, cache_dir=sys.argv[2]{arguments})
+except UserError as error:
+    sys.exit(str(error))
+print(store.path)
+"""
+
+
+def run_build(data: Path, cache: Path, before: str = "", arguments: str = "") -> subprocess.Popen[str]:
+    code = BUILD.format(before=before, arguments=arguments)
+    command = [sys.executable, "-c", code, str(data), str(cache)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on file sizes")
+def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d", per_class=10)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"  # a write then fails
+    process = run_build(data, tmp_path / "cache", before=limit)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert error.startswith("Cannot write to the cache folder")
+    assert error.count("\n") == 1
+    assert not [path for path in (tmp_path / "cache/stores").iterdir() if path.is_dir()]
+
+
+STALL = """
+def stall(done, total):
+    if done == 3:
+        print("stalled", flush=True)
+        import time; time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_build_leaves_no_store_and_the_next_one_clears_up(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d")
+    other = labelled_folder(tmp_path / "other", classes=3)
+    process = run_build(data, tmp_path / "cache", before=STALL, arguments=", progress=stall")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "stalled\n"
+    stores = tmp_path / "cache/stores"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    left = [path for path in stores.iterdir() if path.is_dir()]
+    assert len(left) == 1
+    with pytest.raises(UserError, match="no complete store"):
+        open_store(left[0])
+    other_store = build(other, tmp_path / "cache")  # another data set's build removes it as well
+    assert [path for path in stores.iterdir() if path.is_dir()] == [other_store.path]
+    assert len(build(data, tmp_path / "cache")) == 6
+
+
+def test_the_unfinished_build_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
+    stores = tmp_path / "cache/stores"
+    (stores / ".aside-busy").mkdir(parents=True)
+    with FileLock(stores / ".busy.lock"):
+        build(labelled_folder(tmp_path / "d"), tmp_path / "cache")
+        assert (stores / ".aside-busy").is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d")
+    process = run_build(data, tmp_path / "cache", before=STALL, arguments=", progress=stall")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "stalled\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert not [path for path in (tmp_path / "cache/stores").iterdir() if path.is_dir()]
+
+
+def test_two_processes_do_the_work_once(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d", per_class=20)
+    note = f"""
+def note(done, total):
+    import os, time; time.sleep(0.02)
+    open({str(tmp_path)!r} + f"/decoded-by-{{os.getpid()}}", "w").close()
+"""
+    processes = [run_build(data, tmp_path / "cache", before=note, arguments=", progress=note") for _ in range(2)]
+    answers = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], answers
+    assert answers[0][0] == answers[1][0]
+    assert len(list(tmp_path.glob("decoded-by-*"))) == 1
+
+
+def damage_pixels(path: Path) -> None:
+    os.truncate(path / "pixels.bin", 10)
+
+
+def damage_index(path: Path) -> None:
+    (path / "index.npz").write_bytes(b"PK")
+
+
+def damage_meta(path: Path) -> None:
+    (path / "meta.json").write_text("{")
+
+
+def make_older(path: Path) -> None:
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps(meta | {"version": 0}))
+
+
+@pytest.mark.parametrize("damage", [damage_pixels, damage_index, damage_meta, make_older])
+def test_a_damaged_or_outdated_store_is_none_and_is_built_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    data = labelled_folder(tmp_path / "d")
+    path = build(data, tmp_path / "cache").path
+    damage(path)
+    with pytest.raises(UserError, match="holds no complete store"):
+        open_store(path)
+    assert np.array_equal(build(data, tmp_path / "cache").image(0), smooth(0))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_that_are_no_utf8_survive_the_store(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d")
+    raw = os.fsencode(data / "class_0") + b"/\xff\xfe.png"
+    save_picture(Path(os.fsdecode(raw)), seed=9)
+    (Path(os.fsdecode(os.fsencode(data) + b"/class_0/\xfa.png"))).touch()
+    store = build(data, tmp_path / "cache")
+    assert any("udcff" in name for name in store.names)
+    (entry,) = store.audit
+    for text in (*store.names, *store.classes, entry.path, entry.detail):
+        text.encode("utf-8")

@@ -1,0 +1,82 @@
+"""Opening data by name or path, and what is said where neither fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import labelled_folder, save_picture
+from sklearn.datasets import load_digits
+
+from selfsup import registry
+from selfsup.data import open_source
+from selfsup.errors import UserError
+
+
+def test_digits_are_those_of_scikit_learn_on_the_scale_of_eight_bits() -> None:
+    source = open_source("digits")
+    original = load_digits()
+    assert len(source.names) == len(set(source.names)) == 1797
+    assert list(source.labels or ()) == [str(label) for label in original.target]
+    pixels = np.stack([np.asarray(source.open(index)) for index in range(1797)])
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels / 255 - original.images / 16).max() <= 0.5 / 255
+    assert (pixels.min(), pixels.max()) == (0, 255)
+
+
+def test_every_data_set_is_found_by_its_file_and_has_a_line_of_description() -> None:
+    names = registry.names("selfsup.data.sources")
+    assert names == ["cifar10", "cifar100", "digits", "fashion-mnist", "plant-seedlings", "stl10"]
+    for name in names:
+        module = registry.load("selfsup.data.sources", name, kind="data set")
+        assert (module.__doc__ or "").splitlines()[0].endswith(".")
+
+
+def test_labels_can_be_left_out_of_a_named_data_set() -> None:
+    source = open_source("digits", unlabelled=True)
+    assert source.labels is None
+    assert source.fingerprint() != open_source("digits").fingerprint()
+
+
+def test_a_path_opens_the_folder(tmp_path: Path) -> None:
+    source = open_source(str(labelled_folder(tmp_path / "leaves")))
+    assert source.name == "leaves"
+    assert len(source.names) == 6
+
+
+def test_a_dot_is_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(labelled_folder(tmp_path / "leaves"))
+    assert open_source(".").name == "leaves"
+
+
+def test_a_name_wins_over_a_folder_unless_a_path_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labelled_folder(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert len(open_source("digits").names) == 1797
+    assert len(open_source("./digits").names) == 6
+
+
+def test_an_unknown_name_suggests_the_nearest_and_lists_all() -> None:
+    with pytest.raises(UserError, match=r"'cifar-10' is neither .* Did you mean 'cifar10'\?.*digits.*stl10"):
+        open_source("cifar-10")
+
+
+def test_a_missing_folder_suggests_one_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "seedlings").mkdir()
+    with pytest.raises(UserError, match=r"Did you mean '.*/seedlings'\?"):
+        open_source(str(tmp_path / "seedling"))
+
+
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "one.png")
+    with pytest.raises(UserError, match="is a file; give a folder"):
+        open_source(str(path))
+
+
+@pytest.mark.parametrize("option", ["data_root", "data_url"])
+def test_an_option_that_means_nothing_is_refused(tmp_path: Path, option: str) -> None:
+    labelled_folder(tmp_path)
+    for data in ("digits", str(tmp_path)):
+        with pytest.raises(UserError, match=f"--{option.replace('_', '-')} means nothing to the data"):
+            open_source(data, **{option: "x"})

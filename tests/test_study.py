@@ -1,0 +1,292 @@
+"""Whole studies on small real images: what a scientist does, from a folder to an answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import selfsup
+from selfsup.errors import UserError
+from selfsup.record import RESULT_COLUMNS
+from selfsup.study import superfluous_weights
+
+TINY = {
+    "backbone": "test_resnet",
+    "image_size": 16,
+    "batch_size": 64,
+    "epochs": 2,
+    "augmentations": "weak",
+    "lrs": "0.03",
+    "executor": "inline",
+    "precision": "fp32",
+    "threads": 1,
+    "device": "cpu",
+}
+CLASSES = ["a <b>bold</b>", 'quote " class', "Wiesenknöterich", "{{ 7 * 7 }} @x"]
+
+
+def digit(value: int, number: int) -> np.ndarray:
+    digits = load_digits()
+    image = digits.images[np.flatnonzero(digits.target == value)[number]]
+    return (image * 255 / 16).astype(np.uint8)
+
+
+def save_folder(root: Path, *, classes: list[str] = CLASSES, per_class: int = 12) -> Path:
+    """A folder of real digits under hostile class names, in many modes and formats."""
+    modes = ["L", "RGB", "RGBA", "CMYK", "I;16", "1"]
+    for value, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for number in range(per_class):
+            mode = modes[number % len(modes)]
+            grey = Image.fromarray(digit(value, number))
+            picture = (
+                Image.fromarray(np.asarray(grey).astype(np.uint16) * 257) if mode == "I;16" else grey.convert(mode)
+            )
+            picture.save(root / name / f"ü image {number} '{mode.replace(';', '')}'.TIF")
+    return root
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
+    out = tmp_path_factory.mktemp("digits") / "study"
+    return selfsup.compare(
+        "digits", out=out, methods="simclr,moco,byol,supervised,frozen,random", per_class="5,all", **TINY
+    )
+
+
+def test_every_cell_of_the_grid_is_recorded_once(study: selfsup.Study) -> None:
+    table = study.results
+    assert list(table.columns) == list(RESULT_COLUMNS)
+    assert len(table) == 4 * 2 + 2 * 2
+    assert table.cell.is_unique
+    assert set(table.status) == {"done"}
+    baselines = table[table.method.isin(["frozen", "random"])]
+    assert baselines.augmentation.isna().all()
+    assert baselines.lr.isna().all()
+
+
+def test_csv_and_parquet_hold_the_same_table(study: selfsup.Study) -> None:
+    csv = pd.read_csv(study.path / "results.csv")
+    parquet = pd.read_parquet(study.path / "results.parquet")
+    assert list(csv.columns) == list(parquet.columns)
+    np.testing.assert_array_equal(csv.test_accuracy, parquet.test_accuracy.astype(float))
+
+
+def test_a_cell_holds_every_file_that_the_readme_names(study: selfsup.Study) -> None:
+    names = {path.name for path in (study.path / "cells" / "simclr-weak-lr0.03-nall-s0").iterdir()}
+    assert names == {
+        "config.json",
+        "metrics.json",
+        "training_log.csv",
+        "loss.png",
+        "embeddings.npz",
+        "probe.npz",
+        "classification_report.csv",
+        "confusion_matrix.png",
+        "tsne.png",
+        "tsne.html",
+        "backbone.safetensors",
+    }
+
+
+def test_the_recorded_accuracy_is_that_of_the_recorded_predictions(study: selfsup.Study) -> None:
+    for row in study.results.itertuples():
+        with np.load(study.path / "cells" / row.cell / "embeddings.npz") as arrays:
+            assert (arrays["labels"] == arrays["predicted"]).mean() == pytest.approx(row.test_accuracy)
+
+
+def test_training_on_all_images_beats_five_per_class(study: selfsup.Study) -> None:
+    table = study.results.set_index(["method", "per_class"]).test_accuracy
+    for method in ("simclr", "supervised", "random"):
+        assert table[method, "all"] > table[method, "5"]
+
+
+def test_best_is_a_self_supervised_cell_with_the_highest_validation_accuracy(study: selfsup.Study) -> None:
+    table = study.results
+    largest = table[(table.per_class == "all") & table.method.isin(["simclr", "moco", "byol"])]
+    best = study.best()
+    assert best.cell == largest.loc[largest.val_accuracy.idxmax()].cell
+    assert study.best(per_class=5).per_class == "5"
+
+
+def test_the_kept_backbone_gives_the_recorded_embedding(study: selfsup.Study) -> None:
+    import torch
+
+    from selfsup.augment.none import policy
+    from selfsup.data import open_store
+
+    backbone = study.load_backbone()
+    store = open_store(Path(json.loads((study.path / "dataset.json").read_text())["store"]))
+    with np.load(study.path / "cells" / study.best().cell / "embeddings.npz") as arrays:
+        indices, features = arrays["indices"][:8], arrays["features"][:8]
+    views = policy(*store.batch(indices), 16, torch.Generator())
+    with torch.no_grad():
+        again = backbone(views).numpy()
+    np.testing.assert_allclose(again, features, rtol=2e-3, atol=2e-3)  # stored in half precision
+
+
+def test_the_same_call_again_runs_nothing(study: selfsup.Study) -> None:
+    before = {path: path.stat().st_mtime_ns for path in study.path.glob("cells/*/metrics.json")}
+    selfsup.compare(
+        "digits", out=study.path, methods="simclr,moco,byol,supervised,frozen,random", per_class="5,all", **TINY
+    )
+    assert before == {path: path.stat().st_mtime_ns for path in study.path.glob("cells/*/metrics.json")}
+
+
+def test_a_larger_grid_runs_only_the_new_cells_and_a_changed_setting_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    small = {**TINY, "methods": "simclr", "per_class": "5"}
+    selfsup.compare("digits", out=out, **small)
+    before = (out / "cells" / "simclr-weak-lr0.03-n5-s0" / "metrics.json").stat().st_mtime_ns
+    grown = selfsup.compare("digits", out=out, **{**small, "lrs": "0.01,0.03", "per_class": "5,10"})
+    assert len(grown.results) == 4
+    assert (out / "cells" / "simclr-weak-lr0.03-n5-s0" / "metrics.json").stat().st_mtime_ns == before
+    table = (out / "results.csv").read_bytes()
+    with pytest.raises(UserError, match=r"epochs: 2 in the study, 3 now"):
+        selfsup.compare("digits", out=out, **{**small, "epochs": 3})
+    assert (out / "results.csv").read_bytes() == table
+
+
+def test_two_runs_of_one_study_give_the_same_numbers(tmp_path: Path) -> None:
+    grid = {**TINY, "methods": "moco,byol", "per_class": "10", "lrs": "0.03"}
+    first, second = (
+        selfsup.compare("digits", out=tmp_path / name, **grid).results.drop(
+            columns=["train_seconds", "images_per_second"]
+        )
+        for name in ("one", "two")
+    )
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_label_efficiency_trains_once_for_all_numbers_of_labels(tmp_path: Path) -> None:
+    study = selfsup.compare(
+        "digits",
+        out=tmp_path / "study",
+        protocol="label-efficiency",
+        **{**TINY, "methods": "simclr,supervised", "per_class": "5,20,all"},
+    )
+    table = study.results
+    ssl, supervised = table[table.method == "simclr"], table[table.method == "supervised"]
+    assert ssl.final_loss.nunique() == 1
+    assert ssl.train_seconds.nunique() == 1
+    assert supervised.final_loss.nunique() == 3
+    assert ssl.test_accuracy.is_monotonic_increasing
+
+
+def test_a_folder_of_mixed_images_and_hostile_names_works(tmp_path: Path) -> None:
+    data = save_folder(tmp_path / "data")
+    (data / "one image").mkdir()
+    Image.fromarray(digit(5, 0)).save(data / "one image" / "only.png")
+    (data / CLASSES[0] / "empty.png").touch()
+    (data / CLASSES[0] / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
+    study = selfsup.compare(
+        data, out=tmp_path / "study", **{**TINY, "methods": "simclr,random", "per_class": "5,100,all"}
+    )
+    assert set(study.results.status) == {"done"}
+    audit = pd.read_csv(study.path / "audit.csv")
+    assert {"empty", "unreadable", "small class"} <= set(audit.problem)
+    report = (study.path / "report.html").read_text()
+    assert "<b>bold</b>" not in report
+    assert "&lt;b&gt;bold&lt;/b&gt;" in report
+    sizes = study.results.set_index(["method", "per_class"]).train_images
+    assert sizes["simclr", "100"] == sizes["simclr", "all"]
+
+
+def test_unlabelled_images_get_clusters_and_no_accuracy(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "everything"
+    folder.mkdir(parents=True)
+    for value in range(3):
+        for number in range(15):
+            Image.fromarray(digit(value, number)).save(folder / f"{value}-{number}.png")
+    study = selfsup.compare(
+        tmp_path / "data", out=tmp_path / "study", **{**TINY, "methods": "simclr,supervised", "per_class": "5,all"}
+    )
+    (row,) = study.results.itertuples()
+    assert row.cell == "simclr-weak-lr0.03-nall-s0"
+    assert pd.isna(row.test_accuracy)
+    assert row.clusters >= 2
+    assert (study.path / "cells" / row.cell / "tsne.html").exists()
+    assert study.best().cell == row.cell
+    with pytest.raises(UserError, match="supervised needs labels"):
+        selfsup.compare(tmp_path / "data", out=tmp_path / "other", **{**TINY, "methods": "supervised"})
+
+
+def test_an_absurd_learning_rate_ends_as_diverged_and_the_study_goes_on(tmp_path: Path) -> None:
+    study = selfsup.compare(
+        "digits",
+        out=tmp_path / "study",
+        **{**TINY, "methods": "supervised", "lrs": "0.03,1e30", "per_class": "5", "epochs": 4},
+    )
+    statuses = study.results.set_index("lr").status
+    assert statuses[0.03] == "done"
+    assert statuses[1e30] == "diverged"
+    diverged = study.results[study.results.status == "diverged"].iloc[0]
+    assert "smaller learning rate" in diverged.message
+    assert pd.isna(diverged.test_accuracy)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "words"),
+    [
+        ("/no/such/folder", {}, "/no/such/folder"),
+        ("digits", {"methods": "simclrr"}, "Did you mean 'simclr'"),
+        ("digits", {"lrs": "-1"}, "--lrs"),
+        ("digits", {"per_class": "0"}, "--per-class"),
+        ("digits", {"epochs": "many"}, "--epochs"),
+        ("digits", {"device": "tpu"}, "--device"),
+        ("digits", {"backbone": "resnet1800"}, "resnet1800"),
+        ("digits", {"weights": "/no/such/file.pth"}, "/no/such/file.pth"),
+        ("digits", {"settings": {"moco": {"temprature": 1}}}, "temperature"),
+        ("digits", {"group": "("}, "--group"),
+        ("digits", {"preset": "fulll"}, "Did you mean 'full'"),
+        ("digits", {"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_sentence(tmp_path: Path, data: str, options: dict, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        selfsup.compare(data, out=tmp_path / "study", **{**TINY, "methods": "simclr,moco", **options})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_weights_of_chosen_learning_rates_are_kept() -> None:
+    rows = [("a", 0.1, 0.8), ("b", 0.01, 0.9), ("c", 0.001, 0.9), ("d", 1.0, None)]
+    table = pd.DataFrame(
+        [
+            {"cell": c, "lr": lr, "val_accuracy": v, "method": "m", "augmentation": "w", "per_class": "5", "seed": 0}
+            for c, lr, v in rows
+        ]
+    )
+    assert superfluous_weights(table) == ["b", "a"]  # of equals, the smaller learning rate stays
+
+
+def test_embed_and_predict_new_images(study: selfsup.Study, tmp_path: Path) -> None:
+    from selfsup.inference import embed_images, find_cell, predict_classes
+
+    folder = tmp_path / "new"
+    folder.mkdir()
+    values = [0, 1, 4, 6]
+    for value in values:
+        Image.fromarray(digit(value, 150)).save(folder / f"{value}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    complaints: list[str] = []
+    found, cell = find_cell(study.path)
+    embeddings = embed_images(found, cell, folder, device="cpu", say=complaints.append)
+    assert embeddings.names == ("0.png", "1.png", "4.png", "6.png")
+    assert any("broken.png" in line for line in complaints)
+    table = predict_classes(found, embeddings)
+    assert list(table.columns) == ["path", "class", "probability"]
+    assert (table["class"] == [str(v) for v in values]).mean() >= 0.75
+    assert table.probability.between(0.1, 1).all()
+    single = embed_images(found, cell, folder / "4.png", device="cpu")
+    np.testing.assert_allclose(single.features[0], embeddings.features[2], rtol=1e-4, atol=1e-5)
+    _, named = find_cell(study.path / "cells" / "random-n5-s0")
+    assert named.cell == "random-n5-s0"
+    with pytest.raises(UserError, match="neither a study nor a cell"):
+        find_cell(tmp_path)
