@@ -244,6 +244,8 @@ def _show_answer(study: Study, as_json: bool) -> None:
         click.echo(json.dumps({"answer": _records(table), "report": str(report)}, indent=1))
         return
     _print_table(table)
+    counts = study.results.status.value_counts()
+    click.echo(f"{len(study.results)} cells: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     click.echo(f"Report: {report}")
 
 

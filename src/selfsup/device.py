@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,9 @@ class Hardware:
         """A Lightning Fabric on this hardware, launched."""
         from lightning_fabric import Fabric
 
+        # It would announce the precision at every training; `reason` says it once.
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         index = self.device.partition(":")[2]
         devices: Any = [int(index)] if index else 1
         fabric = Fabric(accelerator=self.kind, devices=devices, precision=_FABRIC_PRECISION[self.precision])  # type: ignore[arg-type]

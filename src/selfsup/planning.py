@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +26,8 @@ from selfsup.training import TrainingPlan, train
 
 #: Steps that are timed per method and augmentation, after one to warm up.
 TIMED_STEPS = 3
+#: Images of the source that are opened to learn how large they are.
+SAMPLED_IMAGES = 8
 #: Seconds per cell for the probe, the maps and the pictures, and for a worker's start; measured on
 #: two cores for the digits and rounded up.
 SECONDS_PER_CELL, SECONDS_PER_START = 3.0, 10.0
@@ -45,7 +49,7 @@ class Plan:
     bytes : float
         Estimated disk of the study's folder when finished.
     store_bytes : float
-        Upper bound of the disk of the decoded images, shared by all studies of them.
+        Estimated disk of the decoded images, shared by all studies of them.
     """
 
     config: StudyConfig
@@ -85,7 +89,8 @@ def plan_study(values: Mapping[str, Any]) -> Plan:
         seed=config.split_seed,
         official_test=source.official_test,
     )
-    steps = _time_steps(config, grid.jobs, resources)
+    side = _stored_side(source, config)
+    steps = _time_steps(config, grid.jobs, resources, side)
     seconds = sum(_job_seconds(config, job, labels, split, steps) for job in grid.jobs)
     return Plan(
         config=config,
@@ -94,24 +99,36 @@ def plan_study(values: Mapping[str, Any]) -> Plan:
         images=len(source.names),
         seconds=seconds / resources.workers + SECONDS_PER_START,
         bytes=_study_bytes(config, grid, split),
-        store_bytes=3.0 * len(source.names) * config.resolved_store_size**2 * 4 / 3,
+        store_bytes=3.0 * len(source.names) * side**2,
     )
 
 
-def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources) -> dict[tuple[str, str], float]:
+def _stored_side(source: datasets.Source, config: StudyConfig) -> int:
+    """Typical side of a stored image in pixels: the root of its area, from a few images of the source."""
+    sides = []
+    for index in np.linspace(0, len(source.names) - 1, min(SAMPLED_IMAGES, len(source.names))).astype(int):
+        with contextlib.suppress(Exception):  # a broken file; the run will set it aside
+            width, height = source.open(int(index)).size
+            scale = min(1.0, config.resolved_store_size / min(width, height))
+            sides.append(scale * math.sqrt(width * height))
+    return max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
+
+
+def _time_steps(
+    config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int
+) -> dict[tuple[str, str], float]:
     """Seconds per step of a full batch for every trained method and augmentation of the grid."""
     make_deterministic(resources.threads)
     kinds = {(job.cells[0].method, job.cells[0].augmentation): job.cells[0] for job in jobs}
     return {
-        (method, augmentation): _seconds_per_step(config, cell, resources)
+        (method, augmentation): _seconds_per_step(config, cell, resources, side)
         for (method, augmentation), cell in kinds.items()
         if augmentation is not None
     }
 
 
-def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources) -> float:
+def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, side: int) -> float:
     assert cell.augmentation is not None
-    side = min(config.resolved_store_size, 256)
     images = _Noise(side)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)

@@ -11,14 +11,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
-from PIL import Image
 from pictures import labelled_folder, save_picture, smooth
+from PIL import Image
 
-from selfsup.data import AuditEntry, Source, Store, open_source, open_store, prepare_store
+from selfsup.data import AuditEntry, Source, Store, open_source, open_store, prepare_store, reading
+from selfsup.data.depth import DeepScale
+from selfsup.data.reading import Picture, read_all
 from selfsup.data.sources.base import Arrays, ArraySource
 from selfsup.errors import UserError
 
@@ -70,7 +73,7 @@ def test_what_cannot_be_read_is_set_aside_with_the_reason(tmp_path: Path, monkey
     (data / "class_0/empty.png").touch()
     (data / "class_0/text.jpg").write_text("no image at all")
     whole = save_picture(tmp_path / "whole.jpg", height=64, width=64).read_bytes()
-    (data / "class_1/cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (data / "class_1/cut.jpg").write_bytes(whole[:-50])
     whole = save_picture(tmp_path / "whole.png", height=64, width=64).read_bytes()
     (data / "class_1/cut.png").write_bytes(whole[: len(whole) // 2])
     (data / "class_1/wrong.png").write_bytes(whole[:100] + bytes(200) + whole[300:])
@@ -122,7 +125,7 @@ def test_one_readable_class_out_of_two_is_refused(tmp_path: Path) -> None:
     data = labelled_folder(tmp_path / "d", classes=1)
     (data / "class_9").mkdir()
     (data / "class_9/0.png").touch()
-    with pytest.raises(UserError, match="Only the class 'class_0' of 'd' has images .* or give --unlabelled"):
+    with pytest.raises(UserError, match=r"Only the class 'class_0' of 'd' has images .* or give --unlabelled"):
         build(data, tmp_path / "cache")
 
 
@@ -141,9 +144,6 @@ def test_the_digest_tells_shapes_apart() -> None:
     digests = set()
     for number, images in enumerate(arrays):
         source = ArraySource("zeros", lambda images=images: Arrays(images, ["a"]), identity=str(number))
-        from selfsup.data.depth import DeepScale
-        from selfsup.data.reading import Picture, read_all
-
         (picture,) = read_all(source, 64, DeepScale(source), 1)
         assert isinstance(picture, Picture)
         digests.add(picture.digest)
@@ -234,6 +234,26 @@ def test_few_images_wait_in_memory(tmp_path: Path) -> None:
     assert max(ahead) <= 4 * (2 * 2 + 1)
 
 
+def test_huge_images_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "LARGE", 100)
+    images = np.zeros((12, 16, 16), np.uint8)
+    source = ArraySource("huge", lambda: Arrays(images, ["a", "b"] * 6), identity="1")
+    at_once, most = 0, 0
+    decode = reading.decode
+
+    def watch(image: Image.Image, **options: Any) -> np.ndarray:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.005)
+        at_once -= 1
+        return decode(image, **options)
+
+    monkeypatch.setattr(reading, "decode", watch)
+    prepare_store(source, store_size=8, cache_dir=tmp_path, threads=4)
+    assert most == 1
+
+
 def test_the_environment_variable_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELFSUP_CACHE", str(tmp_path / "elsewhere"))
     store = prepare_store(open_source(str(labelled_folder(tmp_path / "d"))), store_size=64)
@@ -242,7 +262,7 @@ def test_the_environment_variable_names_the_cache(tmp_path: Path, monkeypatch: p
 
 def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="Cannot write to the cache folder .*SELFSUP_CACHE"):
+    with pytest.raises(UserError, match=r"Cannot write to the cache folder .*SELFSUP_CACHE"):
         build(labelled_folder(tmp_path / "d"), tmp_path / "file")
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
 from pictures import smooth
+from PIL import Image, ImageCms
 from sklearn.datasets import load_sample_image
 
 from selfsup.data.decode import decode, fitted_size

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from pictures import save_picture
+from PIL import Image
 
 from selfsup.data import open_source, prepare_store
 from selfsup.data.depth import SAMPLE, DeepScale, level_above

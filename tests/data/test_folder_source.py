@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from pictures import labelled_folder, save_picture, smooth
+from PIL import Image
 
 from selfsup.data import AuditEntry
 from selfsup.data.sources._folder import FolderSource

@@ -206,7 +206,7 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         "names": names,
     }
     with (folder / INDEX).open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
         _sync(file)
     with (folder / META).open("w", encoding="utf-8") as text:
         json.dump(meta, text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import warnings
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,7 @@ from selfsup.data.depth import DeepScale
 from selfsup.data.sources.base import EmptyFileError, Source
 
 CHUNK = 4  # images per task, so that handing over a small image costs less than decoding it
+LARGE = 50_000_000  # pixels; larger images take turns, for each needs a gigabyte or so to decode
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,15 @@ def read_all(
         Of the same source.
     threads : int, optional
         By default one per core that this process may use. At most 3 * `threads` tasks of
-        ``CHUNK`` images are held in memory, and `threads` images at their full size.
+        ``CHUNK`` images are held in memory, and `threads` images at their full size, but only one
+        of more than ``LARGE`` pixels.
     """
     threads = threads or usable_cores()
     count = len(source.names)
+    turn = threading.Lock()
 
     def read_chunk(start: int) -> list[Picture | AuditEntry]:
-        return [_read(source, index, store_size, scale) for index in range(start, min(start + CHUNK, count))]
+        return [_read(source, index, store_size, scale, turn) for index in range(start, min(start + CHUNK, count))]
 
     waiting: deque[Future[list[Picture | AuditEntry]]] = deque()
     pool = ThreadPoolExecutor(threads)
@@ -83,9 +88,9 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _read(source: Source, index: int, store_size: int, scale: DeepScale) -> Picture | AuditEntry:
+def _read(source: Source, index: int, store_size: int, scale: DeepScale, turn: threading.Lock) -> Picture | AuditEntry:
     try:
-        with source.open(index) as image:
+        with source.open(index) as image, turn if image.width * image.height > LARGE else nullcontext():
             sixteen_bit_colour = image.mode.startswith(("RGB", "LA")) and _has_sixteen_bits(image)
             pixels = decode(image, store_size=store_size, scale=scale)
     except EmptyFileError as error:

@@ -54,7 +54,9 @@ def confusion_matrix(
     if n <= MOST_CLASSES_WITH_COUNTS:
         for row, column in np.argwhere(matrix > 0):
             colour = theme.paper if share[row, column] > 0.5 else theme.ink
-            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
+            axes.text(
+                column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8
+            )
     bar = figure.colorbar(image, ax=axes, shrink=min(0.6, 3.5 / side), aspect=24)
     bar.set_label("share of the true class", **label(theme, 8))
     bar.ax.tick_params(colors=theme.muted, labelsize=7.5, length=0)

@@ -9,7 +9,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from selfsup.figures.canvas import LIGHT, MARKERS, PALETTE, Theme, label, new_figure, shorten, style_axes, to_png
+from selfsup.figures.canvas import (
+    LIGHT,
+    MARKERS,
+    PALETTE,
+    Theme,
+    label,
+    new_figure,
+    shorten,
+    style_axes,
+    to_png,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,13 @@ def accuracy_curves(
         style = (0, (4, 2.5)) if curve.baseline else "-"
         marker = MARKERS[index % len(MARKERS)].matplotlib
         axes.plot(
-            curve.sizes, curve.accuracy, color=colour, linestyle=style, marker=marker, linewidth=1.8, markersize=5
+            curve.sizes,
+            curve.accuracy,
+            color=colour,
+            linestyle=style,
+            marker=marker,
+            linewidth=1.8,
+            markersize=5,
         )
         alpha = 0.07 if curve.baseline else 0.14
         if np.isfinite(curve.low).any():
@@ -103,7 +119,8 @@ def _colours(curves: Sequence[Curve], theme: Theme) -> list[str]:
     coloured = [colour for colour in PALETTE if colour not in ("#94a4a2", "#717581")]
     names = [curve.name for curve in curves if not curve.baseline]
     return [
-        theme.muted if curve.baseline else coloured[names.index(curve.name) % len(coloured)] for curve in curves
+        theme.muted if curve.baseline else coloured[names.index(curve.name) % len(coloured)]
+        for curve in curves
     ]
 
 
@@ -120,7 +137,9 @@ def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str], the
     if not ends:
         return
     low, high = axes.get_ylim()
-    for (_, index), y in zip(sorted(ends), spread([y for y, _ in sorted(ends)], 0.052 * (high - low)), strict=True):
+    for (_, index), y in zip(
+        sorted(ends), spread([y for y, _ in sorted(ends)], 0.052 * (high - low)), strict=True
+    ):
         end = curves[index].sizes[-1]
         axes.annotate(
             shorten(curves[index].name, 22),
@@ -129,7 +148,13 @@ def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str], the
             textcoords=axes.get_yaxis_transform(),
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colours[index], "linewidth": 0.9, "shrinkA": 1, "shrinkB": 4},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colours[index],
+                "linewidth": 0.9,
+                "shrinkA": 1,
+                "shrinkB": 4,
+            },
             **label(theme, 8.5),
         )
 

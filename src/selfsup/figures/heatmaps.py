@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from selfsup.figures.canvas import LIGHT, Theme, accuracy_colour, label, name_ticks, new_figure, shorten, to_png
+from selfsup.figures.canvas import (
+    LIGHT,
+    Theme,
+    accuracy_colour,
+    label,
+    name_ticks,
+    new_figure,
+    shorten,
+    to_png,
+)
 
 TITLE = "Test accuracy of every cell; learning rates are chosen on validation accuracy"
 FAILURES = {"diverged": "div", "collapsed": "col", "failed": "fail"}
@@ -105,7 +115,9 @@ def _draw_panel(axes: Axes, panel: Panel, theme: Theme) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_title(
-        f"{shorten(panel.method)} · {shorten(panel.augmentation)}", **label(theme, 9.5, weight="bold"), loc="left"
+        f"{shorten(panel.method)} · {shorten(panel.augmentation)}",
+        **label(theme, 9.5, weight="bold"),
+        loc="left",
     )
 
 
@@ -124,9 +136,13 @@ def _draw_square(axes: Axes, x: int, y: int, square: Square, theme: Theme) -> No
         axes.text(x, y, square.text, ha="center", va="center", fontsize=7, color=theme.ink)
     if square.chosen:
         # A light line inside a dark one stays visible on every colour of the scale.
-        frame = {"facecolor": "none", "joinstyle": "miter"}
-        axes.add_patch(Rectangle((x - 0.42, y - 0.39), 0.84, 0.78, edgecolor=theme.paper, linewidth=1.2, **frame))
-        axes.add_patch(Rectangle((x - 0.45, y - 0.44), 0.90, 0.88, edgecolor=theme.ink, linewidth=1.8, **frame))
+        frame: dict[str, Any] = {"facecolor": "none", "joinstyle": "miter"}
+        axes.add_patch(
+            Rectangle((x - 0.42, y - 0.39), 0.84, 0.78, edgecolor=theme.paper, linewidth=1.2, **frame)
+        )
+        axes.add_patch(
+            Rectangle((x - 0.45, y - 0.44), 0.90, 0.88, edgecolor=theme.ink, linewidth=1.8, **frame)
+        )
 
 
 def _shared_scale(figure: Figure, axes: list[Axes], theme: Theme) -> None:

@@ -7,11 +7,13 @@ or as Bokeh column values, which Bokeh escapes and never reads as a template.
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+from bokeh.core.types import ID
 from bokeh.embed import json_item
 from bokeh.models import CDSView, ColumnDataSource, HoverTool, IndexFilter
 from bokeh.plotting import figure
@@ -68,15 +70,24 @@ class Map:
         return np.asarray(self.predicted != self.groups)
 
 
-def map_fragment(data: Map) -> Markup:
-    """The map as a piece of a page that holds BokehJS and, for thumbnails, sets ``--thumbs``."""
+def map_fragment(data: Map, thumbnails: bytes | None = None) -> Markup:
+    """The map as a piece of a page that holds BokehJS.
+
+    Parameters
+    ----------
+    data : Map
+        The points.
+    thumbnails : bytes, optional
+        The sheet, WebP, to carry in the page; without it, the page sets ``--thumbs`` itself.
+    """
     template = _templates().get_template("map.html.j2")
     return Markup(
         template.render(
-            item=json_item(_plot(data), "map-plot"),
+            item=json_item(_plot(data), ID("map-plot")),
             legend=_legend(data),
             has_wrong=bool(data.wrong.any()),
             wrong=int(data.wrong.sum()),
+            thumbnails=base64.b64encode(thumbnails).decode() if thumbnails else "",
         )
     )
 
@@ -94,7 +105,9 @@ def tsne_page(data: Map, *, title: str, assets: str = "../../assets") -> str:
         Relative address of the folder that holds ``bokeh.min.js`` and ``thumbnails.webp``.
     """
     template = _templates().get_template("map_page.html.j2")
-    text = template.render(title=title, assets=assets, fragment=map_fragment(data), has_sheet=data.sheet is not None)
+    text = template.render(
+        title=title, assets=assets, fragment=map_fragment(data), has_sheet=data.sheet is not None
+    )
     # A file name that is not valid Unicode is shown with escapes: the page can always be encoded.
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -134,7 +147,7 @@ def _plot(data: Map) -> Any:
     plot.grid.visible = False
     plot.toolbar.logo = None
     size = float(np.interp(len(data.files), [100, 1000, 5000], [10, 7, 4.5]))
-    style = {"x": "x", "y": "y", "source": source}
+    style: dict[str, Any] = {"x": "x", "y": "y", "source": source}
     # Invisible, and never filtered: hiding a class must not move the rest of the map.
     plot.scatter(**style, size=size, fill_alpha=0, line_alpha=0)
     points = plot.scatter(
@@ -207,5 +220,3 @@ def _legend(data: Map) -> list[dict[str, Any]]:
         name = _name(data.names, group)
         entries.append({"group": group, "name": name, "count": count, "colour": colour, "shape": marker.text})
     return entries
-
-

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -56,9 +57,18 @@ def tsne_picture(
         name = shorten(names[group], 22) if group >= 0 else "no class"
         here = points[groups == group]
         axes.scatter(
-            here[:, 0], here[:, 1], s=size, c=colour, marker=shape.matplotlib, alpha=0.85, edgecolors=theme.paper, linewidths=0.3
+            here[:, 0],
+            here[:, 1],
+            s=size,
+            c=colour,
+            marker=shape.matplotlib,
+            alpha=0.85,
+            edgecolors=theme.paper,
+            linewidths=0.3,
         )
-        handles.append(Line2D([], [], linestyle="", marker=shape.matplotlib, color=colour, markersize=5.5, label=name))
+        handles.append(
+            Line2D([], [], linestyle="", marker=shape.matplotlib, color=colour, markersize=5.5, label=name)
+        )
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -69,7 +79,7 @@ def tsne_picture(
     return to_png(figure)
 
 
-def _legend_beside(figure, handles, columns: int, theme: Theme) -> None:  # type: ignore[no-untyped-def]
+def _legend_beside(figure: Figure, handles: list[Line2D], columns: int, theme: Theme) -> None:
     legend = figure.legend(
         handles=handles,
         loc="outside right upper",

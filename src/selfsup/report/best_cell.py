@@ -52,8 +52,8 @@ class BestCell:
         The interactive map.
     picture : str
         The map on paper, as a ``data:`` address.
-    thumbnails : str
-        The sheet as a ``data:`` address; empty where there are none.
+    thumbnails : bool
+        Whether the map shows images.
     confusion : Picture or None
         None without labels.
     confused : tuple of Confused
@@ -69,7 +69,7 @@ class BestCell:
     cell: str
     map: Markup
     picture: str
-    thumbnails: str
+    thumbnails: bool
     confusion: Picture | None
     confused: tuple[Confused, ...]
     mistakes: tuple[Thumbnail, ...]
@@ -90,9 +90,9 @@ def look_at(study: Study, cell: str) -> BestCell | None:
     counts = confusion_counts(embeddings, len(names)) if study.labelled else None
     return BestCell(
         cell=cell,
-        map=map_fragment(placed),
+        map=map_fragment(placed, thumbnails.content if thumbnails else None),
         picture=data_address(tsne_picture(placed.points, placed.groups, names), "image/png"),
-        thumbnails=data_address(thumbnails.content, "image/webp") if thumbnails else "",
+        thumbnails=thumbnails is not None,
         confusion=None if counts is None else confusion_picture(counts, names),
         confused=() if counts is None else most_confused(counts, names),
         mistakes=_mistakes(shown) if study.labelled else (),

@@ -17,7 +17,7 @@ from selfsup.figures.heatmaps import FAILURES
 from selfsup.record import replace_file
 from selfsup.report import wording
 from selfsup.report.best_cell import look_at
-from selfsup.report.pictures import curves_picture, heatmap_picture, training_pictures
+from selfsup.report.pictures import Picture, curves_picture, heatmap_picture, training_pictures
 from selfsup.report.reading import Study, read_study
 from selfsup.report.series import accuracy_series, baseline_panel, heatmap_panels, size_places
 from selfsup.report.verdict import Answer, answer_study
@@ -95,7 +95,7 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
         study=study,
         answer=answer,
         best=best,
-        sizes=wording.size_names(places, answer.sizes),
+        sizes=wording.size_names(answer.sizes, study.mean_per_class),
         panels=panels,
         baselines=baseline_panel(study.results) if study.labelled else None,
         heatmap_picture=heatmap_picture(panels) if panels else "",
@@ -114,7 +114,7 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
     )  # fmt: skip
 
 
-def _curves(study: Study, answer: Answer, places: dict[str, float]):  # type: ignore[no-untyped-def]
+def _curves(study: Study, answer: Answer, places: dict[str, float]) -> Picture | None:
     curves = accuracy_series(answer, places)
     if not any(len(curve.sizes) > 1 for curve in curves):
         return None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from selfsup.figures import DARK, LIGHT, Theme, accuracy_curves, confusion_matrix, heatmaps, loss_curve
@@ -57,18 +58,25 @@ def in_both_themes(draw: Callable[[Theme], bytes], alt: str) -> Picture:
     # Drawn at 160 dots per inch, seen at 96, as CSS counts.
     scale = 96 / DPI
     png = "image/png"
-    return Picture(alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale))
+    return Picture(
+        alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale)
+    )
 
 
 def curves_picture(curves: list[Curve], ticks: dict[float, str], *, unit: str, band: str) -> Picture:
     """Accuracy against images (or labels) per class, for wide and narrow screens."""
     names = ", ".join(curve.name for curve in curves)
     alt = f"Line chart: test accuracy against {unit} for {names}; the numbers are in the table of accuracies."
-    wide = in_both_themes(lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, theme=theme), alt)
-    narrow = in_both_themes(
-        lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, width=NARROW_SCREEN, theme=theme), alt
+    wide = in_both_themes(
+        lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, theme=theme), alt
     )
-    return Picture(alt, wide.light, wide.dark, wide.width, wide.height, {"light": narrow.light, "dark": narrow.dark})
+    narrow = in_both_themes(
+        lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, width=NARROW_SCREEN, theme=theme),
+        alt,
+    )
+    return Picture(
+        alt, wide.light, wide.dark, wide.width, wide.height, {"light": narrow.light, "dark": narrow.dark}
+    )
 
 
 def heatmap_picture(panels: list[Panel]) -> str:
@@ -78,23 +86,18 @@ def heatmap_picture(panels: list[Panel]) -> str:
 
 def training_pictures(study: Study, answer: Answer) -> list[Picture]:
     """The training curve of each method's chosen cell at its largest number of images."""
-    pictures = []
-    for method in answer.methods:
-        choice = answer.of(method)[-1]
-        log = study.training_log(choice.cells[0])
-        if log is None:
-            continue
-        spread = log["embedding_std"].to_numpy() if "embedding_std" in log else None
-        pictures.append(
-            in_both_themes(
-                lambda theme, log=log, spread=spread, choice=choice: loss_curve(  # type: ignore[misc]
-                    log["epoch"], log["loss"], spread, title=_title(choice), theme=theme
-                ),
-                f"Line chart: loss and embedding spread by epoch of {choice.cells[0]}; "
-                f"final loss {log['loss'].iloc[-1]:.3g}.",
-            )
-        )
-    return pictures
+    largest = [answer.of(method)[-1] for method in answer.methods]
+    logs = [(choice, study.training_log(choice.cells[0])) for choice in largest]
+    return [_training_picture(choice, log) for choice, log in logs if log is not None]
+
+
+def _training_picture(choice: Choice, log: pd.DataFrame) -> Picture:
+    spread = log.get("embedding_std")
+    return in_both_themes(
+        lambda theme: loss_curve(log["epoch"], log["loss"], spread, title=_title(choice), theme=theme),
+        f"Line chart: loss and embedding spread by epoch of {choice.cells[0]}; "
+        f"final loss {log['loss'].iloc[-1]:.3g}.",
+    )
 
 
 def _title(choice: Choice) -> str:

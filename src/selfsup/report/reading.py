@@ -94,6 +94,11 @@ class Study:
             protocol = None
         return "labels" if protocol == "label-efficiency" else "images"
 
+    @property
+    def mean_per_class(self) -> float:
+        """Training images per class, averaged over the classes."""
+        return float(self.dataset.get("train", 0)) / max(len(self.classes), 1)
+
     def cell(self, cell: str) -> Path:
         """Folder of a cell."""
         return self.path / "cells" / cell
@@ -132,7 +137,9 @@ def read_study(path: Path) -> Study:
     path = Path(path)
     dataset = _read_json(path / "dataset.json")
     if not dataset:
-        raise UserError(f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote.")
+        raise UserError(
+            f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote."
+        )
     return Study(
         path=path,
         results=tidy(_read_table(path / "results.csv")),

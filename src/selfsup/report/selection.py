@@ -60,7 +60,9 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
         return pd.DataFrame(columns=CHOICE_COLUMNS)
     settings = ["method", "per_class", "augmentation", "lr"]
     groups = done.groupby(settings, dropna=False, sort=False)
-    candidates = groups.agg(seeds=("seed", "nunique"), score=("score", "mean"), cells=("cell", tuple)).reset_index()
+    candidates = groups.agg(
+        seeds=("seed", "nunique"), score=("score", "mean"), cells=("cell", tuple)
+    ).reset_index()
     # Means of the same numbers in another order differ in the last bit; they are equals.
     candidates["rounded"] = candidates["score"].round(12)
     ranked = candidates.sort_values(
@@ -90,12 +92,12 @@ def answer_table(results: pd.DataFrame, *, test_images: int | None = None) -> pd
     """
     table = tidy(results).set_index("cell")
     rows = []
-    for choice in choose(results).itertuples():
-        cells = table.loc[list(choice.cells)]
+    for choice in choose(results).to_dict("records"):
+        cells = table.loc[list(choice["cells"])]
         interval = interval_of(cells["test_accuracy"], test_images)
         rows.append(
             {
-                **{name: getattr(choice, name) for name in ANSWER_COLUMNS[:5]},
+                **{name: choice[name] for name in ANSWER_COLUMNS[:5]},
                 "val_accuracy": cells["val_accuracy"].mean(),
                 "test_accuracy": cells["test_accuracy"].mean(),
                 "test_low": interval.low if interval else np.nan,

@@ -27,7 +27,9 @@ def heatmap_panels(results: pd.DataFrame) -> list[Panel]:
             tuple(_square(rows[(rows["lr"] == lr) & (rows["per_class"] == size)], chosen) for size in sizes)
             for lr in lrs
         )
-        panels.append(Panel(str(method), str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares))
+        panels.append(
+            Panel(str(method), str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares)
+        )
     return panels
 
 
@@ -38,7 +40,9 @@ def baseline_panel(results: pd.DataFrame) -> Panel | None:
         return None
     methods, sizes = list(dict.fromkeys(rows["method"])), size_order(rows["per_class"])
     squares = tuple(
-        tuple(_square(rows[(rows["method"] == method) & (rows["per_class"] == size)], set()) for size in sizes)
+        tuple(
+            _square(rows[(rows["method"] == method) & (rows["per_class"] == size)], set()) for size in sizes
+        )
         for method in methods
     )
     return Panel("baselines without training", "", tuple(methods), tuple(sizes), squares)
@@ -87,14 +91,6 @@ def size_places(study: Study) -> dict[str, float]:
     places = {size: float(size) for size in sizes if size != "all"}
     if "all" in sizes:
         largest = max(places.values(), default=0.0)
-        mean = _mean_per_class(study)
-        # A class may hold fewer images than the largest size; "all" still lies to its right.
-        places["all"] = max(mean, largest * 1.1, 1.0)
+        # Classes may hold fewer images than the largest size; "all" still lies to its right.
+        places["all"] = max(study.mean_per_class, largest * 1.1, 1.0)
     return places
-
-
-def _mean_per_class(study: Study) -> float:
-    counts = [split[0] for split in study.dataset.get("class_counts", {}).values()]
-    if counts:
-        return float(np.mean(counts))
-    return float(study.dataset.get("train", 0)) / max(len(study.classes), 1)

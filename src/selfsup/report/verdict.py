@@ -188,28 +188,27 @@ def answer_study(study: Study) -> Answer:
 def _choices(study: Study) -> tuple[Choice, ...]:
     table = study.results.set_index("cell")
     found = []
-    for row in choose(study.results).itertuples():
-        cells = table.loc[list(row.cells)]
+    for row in choose(study.results).to_dict("records"):
+        cells = table.loc[list(row["cells"])]
         found.append(
             Choice(
-                method=str(row.method),
-                augmentation=str(row.augmentation),
-                lr=_number(row.lr),
-                per_class=str(row.per_class),
-                seeds=int(str(row.seeds)),
-                score=float(str(row.score)),
+                method=row["method"],
+                augmentation=row["augmentation"],
+                lr=_number(row["lr"]),
+                per_class=row["per_class"],
+                seeds=int(row["seeds"]),
+                score=float(row["score"]),
                 test_accuracy=_number(cells["test_accuracy"].mean()),
                 interval=interval_of(cells["test_accuracy"], study.dataset.get("test")),
                 train_seconds=_number(cells["train_seconds"].mean()),
-                cells=tuple(row.cells),
+                cells=row["cells"],
             )
         )
     return tuple(found)
 
 
-def _number(value: object) -> float | None:
-    number = float(str(value))
-    return number if np.isfinite(number) else None
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def best_choice(choices: tuple[Choice, ...]) -> Choice | None:
@@ -228,7 +227,8 @@ def _compare(study: Study, best: Choice | None, choices: tuple[Choice, ...]) -> 
     tested = [(other, test) for other in others if (test := _paired(study, best, other)) is not None]
     adjusted = holm([test.p_value for _, test in tested])
     return tuple(
-        Comparison(other, test, p, verdict_of(test, p)) for (other, test), p in zip(tested, adjusted, strict=True)
+        Comparison(other, test, p, verdict_of(test, p))
+        for (other, test), p in zip(tested, adjusted, strict=True)
     )
 
 

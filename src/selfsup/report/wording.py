@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from selfsup.grid import format_lr
 from selfsup.report.limits import listed
@@ -67,9 +67,9 @@ def size(name: str, unit: str) -> str:
     return f"{name} {unit if name != '1' else unit.removesuffix('s')} per class"
 
 
-def size_names(places: Mapping[str, float], sizes: Sequence[str]) -> dict[str, str]:
+def size_names(sizes: Sequence[str], mean_per_class: float) -> dict[str, str]:
     """Headings of the sizes; ``all`` says how many images per class that is on average."""
-    return {name: f"all (≈ {places[name]:.0f})" if name == "all" else name for name in sizes}
+    return {name: f"all (≈ {mean_per_class:.0f})" if name == "all" else name for name in sizes}
 
 
 def setting(choice: Choice) -> str:

@@ -10,7 +10,7 @@ from selfsup import registry
 from selfsup.data.audit import printable
 from selfsup.data.cache import cache_root
 from selfsup.data.sources._folder import FolderSource
-from selfsup.data.sources.base import Source, SourceOptions
+from selfsup.data.sources.base import Source, SourceOptions, silent
 from selfsup.errors import UserError
 
 PACKAGE = "selfsup.data.sources"
@@ -57,7 +57,7 @@ def open_source(
         data_url=data_url,
         unlabelled=unlabelled,
         cache_dir=cache_root(cache_dir),
-        **({} if say is None else {"say": say}),
+        say=say or silent,
     )
     if data in registry.names(PACKAGE):
         source: Source = registry.load(PACKAGE, data, kind="data set").open_source(options)

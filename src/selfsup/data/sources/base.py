@@ -17,8 +17,8 @@ from selfsup.data.cache import cache_root
 from selfsup.errors import UserError
 
 
-def _silent(message: str) -> None:
-    pass
+def silent(message: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SourceOptions:
     data_url: str | None = None
     unlabelled: bool = False
     cache_dir: Path = field(default_factory=cache_root)
-    say: Callable[[str], None] = _silent
+    say: Callable[[str], None] = silent
 
     def refuse(self, *options: str, source: str) -> None:
         """Raise UserError if an option is set that means nothing to `source`."""

@@ -1,5 +1,12 @@
 
 (async () => {
+  const sheet = document.getElementById("map-thumbnails");
+  if (sheet !== null) {
+    // Not a data: address, because browsers cut custom properties off at 2 MB.
+    const bytes = Uint8Array.from(atob(sheet.textContent), (character) => character.charCodeAt(0));
+    const address = URL.createObjectURL(new Blob([bytes], { type: "image/webp" }));
+    document.documentElement.style.setProperty("--thumbs", `url("${address}")`);
+  }
   const item = JSON.parse(document.getElementById("map-item").textContent);
   await Bokeh.embed.embed_item(item, "map-plot");
   const plot = Bokeh.documents[Bokeh.documents.length - 1];

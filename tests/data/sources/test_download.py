@@ -1,0 +1,195 @@
+"""Downloads: complete or not there, resumed only onto the same version, quick to fail."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from range_server import Served, serve
+
+from selfsup.data.sources import _download
+from selfsup.data.sources._download import download
+from selfsup.errors import UserError
+
+CONTENT = np.random.default_rng(0).bytes(1_000_000)
+OTHER = np.random.default_rng(1).bytes(1_000_000)
+
+
+def fetch(served: Served, folder: Path) -> list[str]:
+    lines: list[str] = []
+    download(served.url, folder / "file.zip", say=lines.append, remedy="give --data-url")
+    return lines
+
+
+def test_a_whole_file_arrives_and_nothing_else_is_left(tmp_path: Path) -> None:
+    with serve(Served(CONTENT)) as served:
+        lines = fetch(served, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.zip"]
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+    assert served.requests == [(None, None)]
+    assert lines == ["Downloading file.zip: 0.0 MB of 1.0 MB."]
+
+
+def test_a_connection_that_breaks_off_is_taken_up_where_it_ended(tmp_path: Path) -> None:
+    with serve(Served(CONTENT, cut_after=[300_000, 400_000])) as served:
+        lines = fetch(served, tmp_path)
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+    assert served.requests == [(None, None), ("bytes=300000-", '"v1"'), ("bytes=700000-", '"v1"')]
+    assert sum("broke off" in line for line in lines) == 2
+
+
+def break_off(served: Served, folder: Path, at: int) -> None:
+    """Leave a part of `at` bytes behind, as a run that was stopped does."""
+    served.cut_after = [at, 0]
+    with pytest.raises(UserError, match=r"broke off after \d+ of 1000000 bytes; give --data-url"):
+        fetch(served, folder)
+    assert not (folder / "file.zip").exists()
+    assert (folder / "file.zip.part").stat().st_size == at
+    served.requests.clear()
+    served.cut_after = []
+
+
+def test_a_later_run_goes_on_where_the_earlier_one_stopped(tmp_path: Path) -> None:
+    with serve(Served(CONTENT)) as served:
+        break_off(served, tmp_path, 600_000)
+        fetch(served, tmp_path)
+    assert served.requests == [("bytes=600000-", '"v1"')]
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_a_file_that_has_changed_meanwhile_is_fetched_from_its_start(tmp_path: Path) -> None:
+    with serve(Served(CONTENT)) as served:
+        break_off(served, tmp_path, 600_000)
+        served.content, served.etag = OTHER, '"v2"'
+        fetch(served, tmp_path)
+    assert served.requests == [("bytes=600000-", '"v1"')]
+    assert (tmp_path / "file.zip").read_bytes() == OTHER
+
+
+def test_a_server_that_ignores_ranges_sends_it_all_again(tmp_path: Path) -> None:
+    with serve(Served(CONTENT)) as served:
+        break_off(served, tmp_path, 600_000)
+        served.ranges = False
+        fetch(served, tmp_path)
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_without_a_mark_of_the_version_the_length_must_agree(tmp_path: Path) -> None:
+    with serve(Served(CONTENT, etag=None)) as served:
+        break_off(served, tmp_path, 600_000)
+        fetch(served, tmp_path)
+        assert served.requests == [("bytes=600000-", None)]
+        assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_part_of_a_file_of_another_length_is_thrown_away(tmp_path: Path, longer: bool) -> None:
+    with serve(Served(CONTENT, etag=None)) as served:
+        break_off(served, tmp_path, 600_000)
+        served.content = OTHER + OTHER if longer else OTHER[:500_000]  # the shorter one answers 416
+        fetch(served, tmp_path)
+    assert served.requests == [("bytes=600000-", None), (None, None)]
+    assert (tmp_path / "file.zip").read_bytes() == served.content
+
+
+def test_a_content_range_that_contradicts_the_length_is_not_trusted(tmp_path: Path) -> None:
+    with serve(Served(CONTENT)) as served:
+        break_off(served, tmp_path, 600_000)
+        served.wrong_total = True
+        fetch(served, tmp_path)
+    assert served.requests == [("bytes=600000-", '"v1"'), (None, None)]
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_a_part_of_another_address_is_thrown_away(tmp_path: Path) -> None:
+    with serve(Served(CONTENT)) as served:
+        break_off(served, tmp_path, 600_000)
+    with serve(Served(OTHER)) as other:
+        fetch(other, tmp_path)
+    assert other.requests == [(None, None)]
+    assert (tmp_path / "file.zip").read_bytes() == OTHER
+
+
+@pytest.mark.parametrize("note", ["", "{", '{"url": 1}', "[]", "null"])
+def test_a_part_whose_note_is_damaged_is_thrown_away(tmp_path: Path, note: str) -> None:
+    (tmp_path / "file.zip.part").write_bytes(OTHER[:1000])
+    (tmp_path / "file.zip.part.json").write_text(note)
+    with serve(Served(CONTENT)) as served:
+        fetch(served, tmp_path)
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_a_part_that_is_already_whole_asks_for_nothing(tmp_path: Path) -> None:
+    with serve(Served(CONTENT)) as served:
+        break_off(served, tmp_path, 600_000)
+        (tmp_path / "file.zip.part").write_bytes(CONTENT)
+        fetch(served, tmp_path)
+    assert served.requests == []
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+def test_a_body_of_unknown_length_is_taken_as_it_comes(tmp_path: Path) -> None:
+    with serve(Served(CONTENT, chunked=True)) as served:
+        fetch(served, tmp_path)
+    assert (tmp_path / "file.zip").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_an_error_of_the_server_is_one_sentence(tmp_path: Path, status: int) -> None:
+    with serve(Served(CONTENT, status=status)) as served, pytest.raises(UserError, match=f"answered {status} .*; give"):
+        fetch(served, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_connection_is_one_sentence_at_once(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/x.zip"
+        started = time.perf_counter()
+        with pytest.raises(UserError, match=r"cannot be downloaded: .*refused; give --data-url\.$"):
+            fetch(Served(CONTENT, url=url), tmp_path)
+        assert time.perf_counter() - started < 2
+
+
+def test_a_lookup_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*args: Any, **options: Any) -> None:
+        time.sleep(5)
+
+    monkeypatch.setattr(_download, "SECONDS_TO_ANSWER", 0.2)
+    monkeypatch.setattr(urllib.request, "urlopen", hang)
+    started = time.perf_counter()
+    with pytest.raises(UserError, match=r"no answer within .*; give --data-url"):
+        fetch(Served(CONTENT, url="http://example.invalid/x.zip"), tmp_path)
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher", "http://", "http://a..b/x", "http://a b"]
+)
+def test_other_addresses_are_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UserError, match="give --data-url"):
+        fetch(Served(CONTENT, url=url), tmp_path)
+
+
+def test_a_disk_without_room_is_noticed_before_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with (
+        serve(Served(CONTENT)) as served,
+        pytest.raises(UserError, match=r"1\.0 MB needed and 0\.0 MB free; make room"),
+    ):
+        fetch(served, tmp_path)
+
+
+def test_a_long_download_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_download, "SECONDS_BETWEEN_LINES", 0)
+    with serve(Served(CONTENT)) as served:
+        lines = fetch(served, tmp_path)
+    assert len(lines) >= 4
+    assert lines[-1] == "Downloading file.zip: 1.0 MB of 1.0 MB."

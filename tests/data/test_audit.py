@@ -1,0 +1,53 @@
+"""Duplicates across the split, and classes that are too small."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfsup.data import AuditEntry, Split, find_duplicates, small_classes
+from selfsup.data.audit import printable
+
+NAMES = [f"{number}.png" for number in range(7)]
+
+
+def split(train: list[int], val: list[int], test: list[int]) -> Split:
+    return Split(*(np.array(side, np.int64) for side in (train, val, test)))
+
+
+def test_twins_across_the_split_are_reported_with_both_names() -> None:
+    digests = np.array([b"a", b"b", b"c", b"a", b"c", b"d", b"d"])
+    entries = find_duplicates(NAMES, digests, split([0, 1, 2], [3, 5], [4, 6]))
+    assert [(entry.path, entry.problem) for entry in entries] == [
+        ("3.png", "duplicate across split"),
+        ("4.png", "duplicate across split"),
+        ("6.png", "duplicate across split"),
+    ]
+    assert "in val" in entries[0].detail
+    assert "'0.png' in train" in entries[0].detail
+    assert "'2.png' in train" in entries[1].detail
+    assert "'5.png' in val" in entries[2].detail
+
+
+def test_twins_on_one_side_do_no_harm() -> None:
+    assert find_duplicates(NAMES[:3], np.array([b"a", b"a", b"b"]), split([0, 1], [], [2])) == []
+
+
+def test_small_classes_say_what_was_asked_for_and_what_there_is() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    entries = small_classes(labels, ["big", "pair", "lone"], split([0, 3, 5], [1], [2, 4]), [1, 2, 5, "all"])
+    assert [entry for entry in entries if entry.path == "big/"] == [
+        AuditEntry("big/", "small class", "1 training images where 2, 5 per class are asked for: it gives all it has")
+    ]
+    assert {entry.detail for entry in entries if entry.path == "lone/"} >= {"no image in val", "no image in test"}
+    assert {entry.detail for entry in entries if entry.path == "pair/"} >= {"no image in val"}
+    assert {entry.problem for entry in entries} == {"small class"}
+
+
+def test_classes_that_suffice_are_not_mentioned() -> None:
+    labels = np.zeros(4, np.int64)
+    assert small_classes(labels, ["a"], split([0, 1], [2], [3]), [1, 2, "all"]) == []
+
+
+def test_text_that_is_no_unicode_becomes_printable() -> None:
+    assert printable("caf\udce9") == "caf\\udce9"
+    assert printable("naïve 雑草") == "naïve 雑草"
