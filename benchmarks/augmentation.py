@@ -4,7 +4,7 @@ Every contender makes the same view: random resized crop, flip, colour jitter, g
 64 pixels on, from decoded images in memory to float tensors. Rounds are interleaved, so that a
 busy machine slows all alike; ratios of the medians are what to look at.
 
-    python benchmarks/augmentation.py [--rounds 7] [--policy simclr]
+    python benchmarks/augmentation.py [--rounds 7]
 """
 
 from __future__ import annotations
@@ -32,17 +32,14 @@ JITTER = (0.8, 0.8, 0.8, 0.2)
 def photographs(side: int, count: int) -> Tensor:
     """Square pieces of real photographs, uint8 (count, 3, side, side), channels-last memory."""
     rng = np.random.default_rng(0)
+    photos = load_sample_images().images
     pieces = []
     for index in range(count):
-        photo = load_photo(index % 2)
+        photo = photos[index % len(photos)]
         top, left = (int(rng.integers(0, edge - 256 + 1)) for edge in photo.shape[:2])
         piece = Image.fromarray(photo[top : top + 256, left : left + 256])
         pieces.append(np.asarray(piece.resize((side, side), Image.Resampling.BILINEAR)))
     return torch.from_numpy(np.stack(pieces)).permute(0, 3, 1, 2)
-
-
-def load_photo(index: int) -> np.ndarray:
-    return np.asarray(load_sample_images().images[index])
 
 
 def blur_kernel(side: int) -> int:
@@ -93,7 +90,7 @@ def contenders(images: Tensor, side: int) -> dict[str, Callable[[], Tensor]]:
 
 
 def measure(images: Tensor, side: int, rounds: int) -> dict[str, float]:
-    """Median seconds per batch of each contender, the rounds interleaved after one to warm up."""
+    """Median seconds per batch of each contender: interleaved rounds, after one to warm up."""
     functions = contenders(images, side)
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(rounds + 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 import urllib.error
 import urllib.request
@@ -89,7 +90,7 @@ def build_backbone(name: str, *, image_size: int, stem: str = "standard") -> Bac
     UserError
         If timm has no such model, it cannot be built for this image size, or the stem does not fit it.
     """
-    return _wrap(_create(name, image_size), name, stem)
+    return _wrap(_create(name, image_size), name, image_size, stem)
 
 
 def imagenet_backbone(name: str, *, image_size: int, stem: str = "standard") -> Backbone:
@@ -100,7 +101,7 @@ def imagenet_backbone(name: str, *, image_size: int, stem: str = "standard") -> 
     UserError
         If there are none, or they are not on this machine and cannot be downloaded.
     """
-    return _wrap(_create(name, image_size, weights=pretrained_file(name)), name, stem)
+    return _wrap(_create(name, image_size, weights=pretrained_file(name)), name, image_size, stem)
 
 
 def pretrained_file(name: str) -> Path:
@@ -183,19 +184,23 @@ def _require_model(name: str) -> None:
     import timm
 
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name.split('.')[0][:6]}*")[:5]
+        near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5)
         hint = f" Near: {', '.join(near)}." if near else ""
         raise UserError(f"timm has no model '{name}' (--backbone).{hint} `selfsup list backbones` shows all names.")
+    tags = timm.list_models(f"{name.split('.')[0]}.*", pretrained=True)
+    if "." in name and name not in tags:
+        raise UserError(
+            f"timm has no weights '{name.split('.', 1)[1]}' for '{name.split('.')[0]}' (--backbone {name}); known: "
+            f"{', '.join(tags) or 'none'}."
+        )
 
 
 def _create(name: str, image_size: int, weights: Path | None = None) -> nn.Module:
     _require_model(name)
     try:
         return _create_with_options(name, image_size, weights)
-    except AssertionError as error:
-        raise UserError(
-            f"'{name}' cannot be built for --image-size {image_size}: {error}; choose another size."
-        ) from None
+    except (AssertionError, ValueError) as error:
+        raise _unfit_size(name, image_size, error) from None
 
 
 def _create_with_options(name: str, image_size: int, weights: Path | None) -> nn.Module:
@@ -221,13 +226,34 @@ def _create_with_options(name: str, image_size: int, weights: Path | None) -> nn
     raise AssertionError("the last try takes no options")
 
 
-def _wrap(network: nn.Module, name: str, stem: str) -> Backbone:
+def _wrap(network: nn.Module, name: str, image_size: int, stem: str) -> Backbone:
     if stem == "small":
         _use_small_stem(network, name)
     config = network.pretrained_cfg
-    # Width measured, not asked: some networks pool to more than `num_features`.
-    width = int(getattr(network, "head_hidden_size", None) or network.num_features)  # type: ignore[arg-type]
+    width = _measure_width(network, name, image_size)
     return Backbone(network, width, tuple(config["mean"]), tuple(config["std"]))  # type: ignore[index]
+
+
+def _measure_width(network: nn.Module, name: str, image_size: int) -> int:
+    """Width of an embedding, from embedding one image.
+
+    Some networks pool to more than their `num_features`, and some can be built for a size of
+    images that they cannot embed.
+    """
+    try:
+        with torch.no_grad():
+            shape = network.eval()(torch.zeros(1, 3, image_size, image_size)).shape
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise _unfit_size(name, image_size, error) from None
+    network.train()
+    if len(shape) != 2:
+        raise UserError(f"'{name}' gives no single embedding for an image (--backbone); choose another network.")
+    return int(shape[1])
+
+
+def _unfit_size(name: str, image_size: int, error: Exception) -> UserError:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return UserError(f"'{name}' cannot be used with --image-size {image_size} ({reason}); choose another size.")
 
 
 def _use_small_stem(network: nn.Module, name: str) -> None:
@@ -263,13 +289,13 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _unwrap(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Strip wrappers such as ``module.backbone.`` for as long as that makes more names fit."""
-    state = dict(given)
-    while True:
+    """Strip wrappers such as ``module.backbone.``: as many as make the most names fit."""
+    best = state = dict(given)
+    while any(_WRAPPERS.match(key) for key in state):
         stripped: dict[str, Tensor] = {}
         for key, value in state.items():
-            match = _WRAPPERS.match(key)
-            stripped.setdefault(key[match.end() :] if match else key, value)
-        if sum(k in expected for k in stripped) <= sum(k in expected for k in state):
-            return state
+            stripped.setdefault(_WRAPPERS.sub("", key), value)
         state = stripped
+        if sum(k in expected for k in state) > sum(k in expected for k in best):
+            best = state
+    return best

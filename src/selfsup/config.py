@@ -203,7 +203,9 @@ def load_values(
             if name == "settings" and isinstance(value, Mapping):
                 merged = values.setdefault("settings", {})
                 for method, options in value.items():
-                    merged[method] = {**merged.get(method, {}), **options}
+                    known = merged.get(method)
+                    both = isinstance(known, Mapping) and isinstance(options, Mapping)
+                    merged[method] = {**known, **options} if both else options
             else:
                 values[name] = value
     values.pop("description", None)
@@ -222,18 +224,22 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
     try:
         config = StudyConfig(**values)
     except ValidationError as error:
-        raise UserError("; ".join(_explain(problem) for problem in error.errors()) + ".") from None
+        raise UserError("; ".join(_explain(error)) + ".") from None
     registry.require(config.methods, registry.names("selfsup.methods"), kind="method")
     registry.require(config.augmentations, registry.names("selfsup.augment"), kind="augmentation")
     registry.require(config.settings, registry.names("selfsup.methods"), kind="method under 'settings':")
     return config
 
 
-def _explain(problem: Any) -> str:
-    option = "--" + str(problem["loc"][0]).replace("_", "-")
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{option} = {problem['input']!r} does not fit: {message}"
+def _explain(error: ValidationError) -> list[str]:
+    """One sentence for every value that does not fit, with all that would have."""
+    wanted: dict[str, list[str]] = {}
+    for problem in error.errors():
+        option = "--" + str(problem["loc"][0]).replace("_", "-")
+        message = str(problem["msg"]).removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        wanted.setdefault(f"{option} = {problem['input']!r} does not fit", []).append(message)
+    return [f"{what}: {', or '.join(messages)}" for what, messages in wanted.items()]
 
 
 def read_toml(path: Path) -> dict[str, Any]:
