@@ -1,7 +1,8 @@
 """Views per second of the simclr policy against kornia and torchvision, one thread, side by side.
 
 Every contender makes the same view: random resized crop, flip, colour jitter, grey, and blur from
-64 pixels on, from decoded images in memory to float tensors. Rounds are interleaved, so that a
+64 pixels on, from decoded images in memory to float tensors. (kornia does less: it shrinks without
+antialiasing, and one order of the colour operations serves the whole batch.) Rounds are interleaved, so that a
 busy machine slows all alike; ratios of the medians are what to look at.
 
     python benchmarks/augmentation.py [--rounds 7]

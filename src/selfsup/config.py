@@ -157,6 +157,13 @@ class StudyConfig(BaseModel):
             raise ValueError("must be at least 1, or 'auto'")
         return value
 
+    @field_validator("data", "data_root", "data_url", "group", "weights")
+    @classmethod
+    def _text(cls, value: str | None) -> str | None:
+        if any("\ud800" <= c <= "\udfff" for c in value or ""):
+            raise ValueError("its name is not valid UTF-8, which TOML cannot hold; rename the file or folder")
+        return value
+
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
@@ -199,17 +206,16 @@ def load_values(
         layers.append(read_toml(Path(file)))
     layers.append(overrides or {})
     for layer in layers:
-        for name, value in layer.items():
-            if name == "settings" and isinstance(value, Mapping):
-                merged = values.setdefault("settings", {})
-                for method, options in value.items():
-                    known = merged.get(method)
-                    both = isinstance(known, Mapping) and isinstance(options, Mapping)
-                    merged[method] = {**known, **options} if both else options
-            else:
-                values[name] = value
+        values = _merge(values, layer)
     values.pop("description", None)
     return values
+
+
+def _merge(known: Any, given: Any) -> Any:
+    """`given` in place of `known`; of two tables, name by name."""
+    if not (isinstance(known, Mapping) and isinstance(given, Mapping)):
+        return given
+    return {**known, **{name: _merge(known.get(name), value) for name, value in given.items()}}
 
 
 def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> StudyConfig:
@@ -268,8 +274,18 @@ def to_toml(config: StudyConfig) -> str:
 
 
 def from_toml(text: str) -> StudyConfig:
-    """The configuration in TOML text that :func:`to_toml` wrote."""
-    return validate(tomllib.loads(text), where="config.toml")
+    """The configuration in TOML text that :func:`to_toml` wrote.
+
+    Raises
+    ------
+    UserError
+        If someone has changed it into what is not TOML, or not a configuration.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"The study's config.toml cannot be read as TOML: {error}; mend it and run again.") from None
+    return validate(values, where="config.toml")
 
 
 def differences(stored: StudyConfig, wanted: Mapping[str, Any]) -> list[str]:

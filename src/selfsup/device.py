@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from selfsup.errors import UserError
+from selfsup.machine import usable_cores
 
 #: Lightning Fabric's names of our precisions.
 _FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -77,11 +76,6 @@ def count_devices(kind: str) -> int:
     return torch.cuda.device_count() if kind == "cuda" else 1
 
 
-def usable_cores() -> int:
-    """Cores that this process may use (affinity and container limits respected where known)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def make_deterministic(threads: int) -> None:
     """Fix all that could make two runs of one cell differ on one machine."""
     torch.set_num_threads(threads)
@@ -130,15 +124,3 @@ def _describe(device: str) -> str:
     if device.startswith("cuda"):
         return f"{device}, {torch.cuda.get_device_name(torch.device(device))}"
     return "the Apple GPU" if device == "mps" else f"the CPU, {usable_cores()} cores"
-
-
-def available_memory() -> int:
-    """Bytes of main memory that can be used now, container limits respected where known."""
-    free = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return min(free, limit - used)

@@ -16,6 +16,7 @@ from selfsup import data as datasets
 from selfsup.augment import load_policy
 from selfsup.backbones import build_backbone
 from selfsup.config import StudyConfig, validate
+from selfsup.data.groups import read_groups
 from selfsup.data.split import Split, draw_subset, split_images
 from selfsup.device import make_deterministic
 from selfsup.executors.base import Resources
@@ -87,6 +88,7 @@ def plan_study(values: Mapping[str, Any]) -> Plan:
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
         seed=config.split_seed,
+        groups=read_groups(config.group, source.names) if config.group else None,
         official_test=source.official_test,
     )
     side = _stored_side(source, config)

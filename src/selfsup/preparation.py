@@ -19,10 +19,11 @@ from selfsup.data import AuditEntry, Store
 from selfsup.data.audit import find_duplicates, small_classes
 from selfsup.data.groups import read_groups
 from selfsup.data.split import Split, split_images
-from selfsup.device import Hardware, available_memory, choose_hardware, usable_cores
+from selfsup.device import Hardware, choose_hardware, count_devices
 from selfsup.errors import UserError
 from selfsup.executors.base import Resources
 from selfsup.grid import Cell, Job, Traits, expand, group_jobs
+from selfsup.machine import available_memory, usable_cores
 from selfsup.methods import method_class, read_settings
 from selfsup.record import StudyFolder
 
@@ -153,8 +154,6 @@ def _without_labels(
 
 def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
     if hardware.kind != "cpu":
-        from selfsup.device import count_devices
-
         return count_devices(hardware.kind)
     views = 2 * config.batch_size
     activations = views * (config.image_size / 224) ** 2 * ACTIVATION_BYTES

@@ -118,13 +118,14 @@ class StudyFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--out {self.path} is a file, not a folder; choose another place for the study.")
-        if self.path.is_dir() and not self.exists():
-            foreign = [p.name for p in self.path.iterdir() if p.name not in {"cells", "running", ".lock", "assets"}]
-            if foreign:
-                raise UserError(
-                    f"--out {self.path} is not a study and not empty (it holds '{foreign[0]}'); choose a new folder."
-                )
         try:
+            # Both folders and no config.toml: a run ended before its study was laid out.
+            if self.path.is_dir() and not self.exists() and not (self.cells.is_dir() and self.running.is_dir()):
+                foreign = sorted(p.name for p in self.path.iterdir() if p.name != "cells")
+                if foreign:
+                    raise UserError(
+                        f"--out {self.path} is not a study and not empty (it holds {foreign[0]!r}); choose a new folder."
+                    )
             self.cells.mkdir(parents=True, exist_ok=True)
             self.running.mkdir(exist_ok=True)
         except OSError as error:
@@ -142,6 +143,8 @@ class StudyFolder:
             raise UserError(
                 f"Another selfsup is at work on '{self.path}'; wait for it, stop it, or choose another --out."
             ) from None
+        except OSError as error:
+            raise UserError(f"--out {self.path} cannot be written ({error.strerror}); choose another folder.") from None
         try:
             yield
         finally:
@@ -190,15 +193,16 @@ class StudyFolder:
         """Publish a cell: its row, what else is known of it, and its files."""
         content = {**files, "metrics.json": to_json({**asdict(result), **(extras or {})})}
         aside = self.aside / f"{result.cell}.{uuid.uuid4().hex}"
-        aside.mkdir(parents=True)
-        for name, data in content.items():
-            write_file(aside / name, data)
-        sync_folder(aside)
         place = self.cells / result.cell
-        if place.exists():  # an earlier failure
-            place.rename(self.aside / f"{result.cell}.{uuid.uuid4().hex}.old")
-        aside.rename(place)
-        sync_folder(self.cells)
+        with _writing_to(place):
+            aside.mkdir(parents=True)
+            for name, data in content.items():
+                write_file(aside / name, data)
+            sync_folder(aside)
+            if place.exists():  # an earlier failure
+                place.rename(self.aside / f"{result.cell}.{uuid.uuid4().hex}.old")
+            aside.rename(place)
+            sync_folder(self.cells)
 
     def drop_weights(self, cell_id: str) -> None:
         """Remove a cell's weights, if it has any."""
@@ -301,27 +305,40 @@ def write_file(path: Path, content: bytes) -> None:
     UserError
         If the disk is full or the folder went away.
     """
+    with _writing_to(path), open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file in one step: a reader, or a crash, sees the old or the new content.
+
+    Raises
+    ------
+    UserError
+        If the disk is full or the folder went away.
+    """
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        with open(path, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        with _writing_to(path):
+            write_file(aside, content)
+            os.replace(aside, path)
+            sync_folder(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing_to(path: Path) -> Iterator[None]:
+    """Say what a full disk, or a folder that went away, means for the user."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"'{path}' cannot be written ({error.strerror}); free some space or mend the folder, then run the same "
             f"command again: nothing that was finished is lost."
         ) from None
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader, or a crash, sees the old or the new content."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        write_file(aside, content)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:

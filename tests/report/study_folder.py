@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 
-from selfsup.figures import project
 from selfsup.grid import Cell
 
 #: Accuracy of each method with all images, and how much of it is lost with few.
@@ -65,7 +65,8 @@ class FolderWriter:
         # The same images are hard for every method, as in real studies: tests are paired.
         self.difficulty = np.random.default_rng(1).random(self.test_images)
         features = digits.data[self.indices].astype(np.float32)
-        self.features, self.projection = features.astype(np.float16), project(features, 0)[0]
+        self.features = features.astype(np.float16)
+        self.projection = PCA(2, random_state=0).fit_transform(features).astype(np.float32)
         pixels = np.repeat((digits.images * 15.9).astype(np.uint8)[..., None], 3, axis=3)
         names = [f"{self.classes[c]}/{self.file_name}{i:04d}.png" for i, c in enumerate(labels)]
         self.store = FakeStore(names, pixels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import warnings
 from collections import deque
@@ -19,6 +18,7 @@ from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.decode import decode
 from selfsup.data.depth import DeepScale
 from selfsup.data.sources.base import EmptyFileError, Source
+from selfsup.machine import usable_cores
 
 CHUNK = 4  # images per task, so that handing over a small image costs less than decoding it
 LARGE = 50_000_000  # pixels; larger images take turns, for each needs a gigabyte or so to decode
@@ -79,13 +79,6 @@ def read_all(
                 yield from waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _read(source: Source, index: int, store_size: int, scale: DeepScale, turn: threading.Lock) -> Picture | AuditEntry:

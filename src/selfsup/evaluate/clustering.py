@@ -10,6 +10,8 @@ import numpy as np
 #: Numbers of clusters that are tried.
 CANDIDATES = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
 REPEATS = 5
+#: Most images that the silhouette is computed on.
+SILHOUETTE_IMAGES = 2000
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ def find_clusters(features: np.ndarray, *, seed: int = 0) -> Clusters:
     from sklearn.metrics import adjusted_rand_score, silhouette_score
 
     x = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    # The silhouette looks at all pairs; a sample that misses a small cluster altogether has none.
+    sample = np.random.default_rng(seed).permutation(len(x))[:SILHOUETTE_IMAGES]
     scored = []
     for count in [k for k in CANDIDATES if k < len(x)]:
         labels = _kmeans(x, count, seed)
-        if len(np.unique(labels)) > 1:
-            scored.append((float(silhouette_score(x, labels, sample_size=min(2000, len(x)), random_state=seed)), count))
+        if len(np.unique(labels[sample])) > 1:
+            scored.append((float(silhouette_score(x[sample], labels[sample])), count))
     if not scored:  # all embeddings are one point
         return Clusters(np.zeros(len(x), np.int64), 1, 0.0, 1.0)
     silhouette, count = max(scored)

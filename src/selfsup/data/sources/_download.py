@@ -123,8 +123,8 @@ def _fetch(url: str, part: Path, say: Callable[[str], None]) -> None:
     with response:
         with writing_to(part.parent):
             _refuse_full_disk(part.parent, (version.length or 0) - have)
+            file = part.open("ab" if have else "wb")  # emptied first: no note may speak of older bytes
             _version_file(part).write_text(json.dumps(asdict(version)), encoding="utf-8")
-            file = part.open("ab" if have else "wb")
         with file:
             _receive(response, file, part, have, version.length, say)
 
