@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.errors import UserError
+from selfsup.tiny_convolution import quicken_tiny_convolutions
 
 #: Prefixes under which other tools store a backbone inside a whole model.
 _WRAPPERS = re.compile(
@@ -229,6 +230,7 @@ def _create_with_options(name: str, image_size: int, weights: Path | None) -> nn
 def _wrap(network: nn.Module, name: str, image_size: int, stem: str) -> Backbone:
     if stem == "small":
         _use_small_stem(network, name)
+    quicken_tiny_convolutions(network)
     config = network.pretrained_cfg
     width = _measure_width(network, name, image_size)
     return Backbone(network, width, tuple(config["mean"]), tuple(config["std"]))  # type: ignore[index]

@@ -72,16 +72,21 @@ class CellResult:
 
     @classmethod
     def of(cls, cell: Cell, status: str, **values: Any) -> CellResult:
-        """A row for `cell`; numbers that are not finite are left empty."""
-        clean: dict[str, Any] = {
-            k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()
-        }
+        """A row for `cell`; numbers that are not finite are left empty, bytes of no text are escaped."""
+        clean: dict[str, Any] = {name: _plain(value) for name, value in values.items()}
         return cls(cell.id, cell.method, cell.augmentation, cell.lr, str(cell.per_class), cell.seed, status, **clean)
 
     @classmethod
     def read(cls, metrics: Mapping[str, Any]) -> CellResult:
         """The row in the content of a ``metrics.json``."""
         return cls(**{field.name: metrics.get(field.name) for field in fields(cls)})  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    # A message may quote a file's name that is not valid Unicode, which no table can hold.
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 RESULT_COLUMNS = tuple(field.name for field in fields(CellResult))

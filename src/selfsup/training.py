@@ -221,7 +221,9 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr(step)
         torch.manual_seed(derive_seed(self.plan.seed, "network", step))  # dropout, MoCo's shuffling
-        result = self.wrapped.loss(views, labels)
+        # On a single device Fabric hands out `loss` as it is, without its precision.
+        with self.fabric.autocast():
+            result = self.wrapped.loss(views, labels)
         self.fabric.backward(result.loss)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -15,7 +15,7 @@ from selfsup.figures import DARK, LIGHT, Curve, Panel, Square
 from selfsup.figures.canvas import accuracy_colour, series_style, shorten
 from selfsup.figures.curves import spread
 
-HOSTILE = ["<b>", "$x_{", "_hidden", "a\nb\tc", "\udcff", "日本語", "{}@{x}", "\\frac", "x" * 300, ""]
+HOSTILE = ["<b>", "$x_{$", "_hidden", "a\nb\tc", "\udcff", "日本語", "{}@{x}", "\\frac", "x" * 300, ""]
 
 
 def decode(png: bytes) -> np.ndarray:
@@ -45,6 +45,9 @@ class TestLossCurve:
         # The dashed line and its words are drawn in ink that nothing else reaches to the top with.
         assert (decode(diverged)[:40] < 60).all(axis=2).sum() > (decode(finite)[:40] < 60).all(axis=2).sum()
 
+    def test_any_text_may_be_a_title(self):
+        decode(figures.loss_curve([1, 2], [2, 1], title="$\\bad{$"))
+
     def test_one_epoch_is_visible(self):
         assert has_colour(figures.loss_curve([1], [2.0]), LIGHT.accent)
 
@@ -71,7 +74,7 @@ class TestConfusionMatrix:
             decode(figures.confusion_matrix([[0, 0], [1, 2]], ["none", "some"]))
 
     def test_any_text_may_be_a_class_name(self):
-        decode(figures.confusion_matrix(np.eye(len(HOSTILE), dtype=int), HOSTILE, title="$\\bad{"))
+        decode(figures.confusion_matrix(np.eye(len(HOSTILE), dtype=int), HOSTILE, title="$\\bad{$"))
 
 
 class TestTsnePicture:
@@ -144,7 +147,7 @@ class TestHeatmaps:
     def test_panels_may_differ_in_learning_rates(self):
         square = Square(mean=0.5, status="done")
         one = Panel("a", "weak", ("0.1",), ("5",), ((square,),))
-        three = Panel("b", "$strong", ("0.1", "1", "10"), ("5", "all"), ((square, square),) * 3)
+        three = Panel("b", "$\\strong{$", ("0.1", "1", "10"), ("5", "all"), ((square, square),) * 3)
         decode(figures.heatmaps([one, three]))
 
 

@@ -92,9 +92,7 @@ class FolderWriter:
 
     def _write_cell(self, cell: Cell, size: str) -> None:
         rng = np.random.default_rng(zlib.crc32(cell.id.encode()))
-        status = self.status_of.get(
-            cell.id, "diverged" if cell.lr == 10 and cell.method != "supervised" else "done"
-        )
+        status = self.status_of.get(cell.id, "diverged" if cell.lr == 10 and cell.method != "supervised" else "done")
         folder = self.path / "cells" / cell.id
         folder.mkdir(parents=True)
         row = {"cell": cell.id, "method": cell.method, "augmentation": cell.augmentation, "lr": cell.lr,
@@ -129,9 +127,7 @@ class FolderWriter:
             predicted, labels = self.labels.copy(), self.labels
             offset = rng.integers(1, len(self.classes), len(wrong)) if len(self.classes) > 1 else 0
             predicted[wrong] = (predicted[wrong] + offset) % len(self.classes)
-            confidence = np.where(
-                predicted == labels, rng.beta(8, 2, len(labels)), rng.beta(4, 4, len(labels))
-            )
+            confidence = np.where(predicted == labels, rng.beta(8, 2, len(labels)), rng.beta(4, 4, len(labels)))
             right = float((predicted == labels).mean())
             row = {"val_accuracy": round(accuracy, 4), "test_accuracy": right, "test_balanced_accuracy": right - 0.003,
                    "test_macro_f1": right - 0.004, "knn_accuracy": right - 0.03}  # fmt: skip
@@ -171,9 +167,7 @@ class FolderWriter:
                    "store": str(self.path / "store"), "warnings": list(self.warnings),
                    "class_counts": counts if self.labelled else {}}  # fmt: skip
         (self.path / "dataset.json").write_text(json.dumps(dataset))
-        pd.DataFrame(self.audit, columns=["path", "problem", "detail"]).to_csv(
-            self.path / "audit.csv", index=False
-        )
+        pd.DataFrame(self.audit, columns=["path", "problem", "detail"]).to_csv(self.path / "audit.csv", index=False)
         (self.path / "config.toml").write_text('data = "digits"\nepochs = 100\n')
         if self.rows:
             pd.DataFrame(self.rows).to_csv(self.path / "results.csv", index=False)

@@ -96,9 +96,7 @@ def label(theme: Theme, size: float = 9, **more: Any) -> dict[str, Any]:
     return {"color": theme.ink, "fontsize": size, "parse_math": False, **more}
 
 
-def name_ticks(
-    axes: Axes, *, x: Sequence[str] | None = None, y: Sequence[str] | None = None, **text: Any
-) -> None:
+def name_ticks(axes: Axes, *, x: Sequence[str] | None = None, y: Sequence[str] | None = None, **text: Any) -> None:
     """Put names at the positions 0, 1, 2, … of an axis of `axes`."""
     if x is not None:
         axes.set_xticks(range(len(x)), x, parse_math=False, **text)
@@ -108,9 +106,7 @@ def name_ticks(
 
 def shorten(name: str, length: int = 24) -> str:
     """`name` on one line in at most `length` characters, an ellipsis in its middle if cut."""
-    flat = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
-    )
+    flat = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
     if len(flat) <= length:
         return flat
     head = (length - 1) // 2

@@ -12,9 +12,7 @@ from selfsup.figures.canvas import LIGHT, Theme, label, name_ticks, new_figure, 
 MOST_CLASSES_WITH_COUNTS = 20
 
 
-def confusion_matrix(
-    counts: ArrayLike, classes: Sequence[str], *, title: str = "", theme: Theme = LIGHT
-) -> bytes:
+def confusion_matrix(counts: ArrayLike, classes: Sequence[str], *, title: str = "", theme: Theme = LIGHT) -> bytes:
     """Draw a confusion matrix as PNG: rows are true classes, shaded by their share of the row.
 
     Parameters
@@ -54,9 +52,7 @@ def confusion_matrix(
     if n <= MOST_CLASSES_WITH_COUNTS:
         for row, column in np.argwhere(matrix > 0):
             colour = theme.paper if share[row, column] > 0.5 else theme.ink
-            axes.text(
-                column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8
-            )
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
     bar = figure.colorbar(image, ax=axes, shrink=min(0.6, 3.5 / side), aspect=24)
     bar.set_label("share of the true class", **label(theme, 8))
     bar.ax.tick_params(colors=theme.muted, labelsize=7.5, length=0)

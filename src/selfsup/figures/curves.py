@@ -118,10 +118,7 @@ def _staggered(size_names: Mapping[float, str], width: float) -> list[str]:
 def _colours(curves: Sequence[Curve], theme: Theme) -> list[str]:
     coloured = [colour for colour in PALETTE if colour not in ("#94a4a2", "#717581")]
     names = [curve.name for curve in curves if not curve.baseline]
-    return [
-        theme.muted if curve.baseline else coloured[names.index(curve.name) % len(coloured)]
-        for curve in curves
-    ]
+    return [theme.muted if curve.baseline else coloured[names.index(curve.name) % len(coloured)] for curve in curves]
 
 
 def _limits(axes: Axes, curves: Sequence[Curve]) -> None:
@@ -137,9 +134,7 @@ def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str], the
     if not ends:
         return
     low, high = axes.get_ylim()
-    for (_, index), y in zip(
-        sorted(ends), spread([y for y, _ in sorted(ends)], 0.052 * (high - low)), strict=True
-    ):
+    for (_, index), y in zip(sorted(ends), spread([y for y, _ in sorted(ends)], 0.052 * (high - low)), strict=True):
         end = curves[index].sizes[-1]
         axes.annotate(
             shorten(curves[index].name, 22),

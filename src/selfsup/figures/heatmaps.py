@@ -137,12 +137,8 @@ def _draw_square(axes: Axes, x: int, y: int, square: Square, theme: Theme) -> No
     if square.chosen:
         # A light line inside a dark one stays visible on every colour of the scale.
         frame: dict[str, Any] = {"facecolor": "none", "joinstyle": "miter"}
-        axes.add_patch(
-            Rectangle((x - 0.42, y - 0.39), 0.84, 0.78, edgecolor=theme.paper, linewidth=1.2, **frame)
-        )
-        axes.add_patch(
-            Rectangle((x - 0.45, y - 0.44), 0.90, 0.88, edgecolor=theme.ink, linewidth=1.8, **frame)
-        )
+        axes.add_patch(Rectangle((x - 0.42, y - 0.39), 0.84, 0.78, edgecolor=theme.paper, linewidth=1.2, **frame))
+        axes.add_patch(Rectangle((x - 0.45, y - 0.44), 0.90, 0.88, edgecolor=theme.ink, linewidth=1.8, **frame))
 
 
 def _shared_scale(figure: Figure, axes: list[Axes], theme: Theme) -> None:

@@ -105,9 +105,7 @@ def tsne_page(data: Map, *, title: str, assets: str = "../../assets") -> str:
         Relative address of the folder that holds ``bokeh.min.js`` and ``thumbnails.webp``.
     """
     template = _templates().get_template("map_page.html.j2")
-    text = template.render(
-        title=title, assets=assets, fragment=map_fragment(data), has_sheet=data.sheet is not None
-    )
+    text = template.render(title=title, assets=assets, fragment=map_fragment(data), has_sheet=data.sheet is not None)
     # A file name that is not valid Unicode is shown with escapes: the page can always be encoded.
     return text.encode("utf-8", "backslashreplace").decode()
 

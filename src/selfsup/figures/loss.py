@@ -59,9 +59,7 @@ def loss_curve(
     return to_png(figure)
 
 
-def _line(
-    axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], name: str, colour: str, theme: Theme
-) -> None:
+def _line(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], name: str, colour: str, theme: Theme) -> None:
     style_axes(axes, theme)
     finite = np.where(np.isfinite(y), y, np.nan)
     few = len(x) < 3

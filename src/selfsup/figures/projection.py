@@ -55,9 +55,7 @@ def _layout(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     if n < 2 or float(np.ptp(features, axis=0).max(initial=0.0)) < 1e-6:
         return points
     # As in the t-SNE paper, distances are taken between the leading principal components.
-    components = PCA(
-        min(50, *features.shape), svd_solver="full" if n < 100 else "randomized", random_state=seed
-    )
+    components = PCA(min(50, *features.shape), svd_solver="full" if n < 100 else "randomized", random_state=seed)
     reduced = components.fit_transform(features).astype(np.float32)
     if n < LEAST_FOR_TSNE or reduced.shape[1] < 2:
         kept = min(2, reduced.shape[1])

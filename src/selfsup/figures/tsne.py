@@ -66,9 +66,7 @@ def tsne_picture(
             edgecolors=theme.paper,
             linewidths=0.3,
         )
-        handles.append(
-            Line2D([], [], linestyle="", marker=shape.matplotlib, color=colour, markersize=5.5, label=name)
-        )
+        handles.append(Line2D([], [], linestyle="", marker=shape.matplotlib, color=colour, markersize=5.5, label=name))
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
+def _in_float32(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Without autocast, which would compute the products of even float32 tensors in bf16 or fp16."""
+
+    @wraps(loss)
+    def computed(first: Tensor, *rest: Tensor | float, **named: Tensor | float) -> Tensor:
+        with torch.autocast(first.device.type, enabled=False):
+            return loss(first, *rest, **named)
+
+    return computed
+
+
+@_in_float32
 def nt_xent(projections: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross entropy (Chen et al. 2020, eq. 1 and algorithm 1).
 
@@ -31,6 +46,7 @@ def nt_xent(projections: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(logits, positives)
 
 
+@_in_float32
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     """InfoNCE with one positive key per query and a shared queue (He et al. 2020, eq. 1).
 
@@ -52,6 +68,7 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
 
 
+@_in_float32
 def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error of unit vectors, 2 - 2 cos (Grill et al. 2020, eq. 2).
 

@@ -32,7 +32,7 @@ class Settings(BaseModel):
     Attributes
     ----------
     optimizer : {"sgd", "adam", "adamw", "lars"}
-    momentum : float
+    optimizer_momentum : float
         Momentum of the optimizer (sgd and lars), in [0, 1).
     weight_decay : float
         At least 0.

@@ -29,20 +29,14 @@ def not_shown(study: Study, found: Answer) -> list[str]:
         sentences.append(f"No difference was shown between {best.method} and {listed(close)}.")
     untested = _untested(found, best)
     if untested:
-        sentences.append(
-            f"{best.method} was not tested against {listed(untested)}: no finished cell to pair with."
-        )
+        sentences.append(f"{best.method} was not tested against {listed(untested)}: no finished cell to pair with.")
     if found.comparisons and len(found.of(best.method)) > 1:
         place = f"all {study.unit}" if best.per_class == "all" else f"{best.per_class} {study.unit} per class"
         sentences.append(f"Differences were tested with {place} only, not at the smaller numbers.")
     if best.seeds == 1:
-        sentences.append(
-            "One seed: how much the result changes from one training to the next was not measured."
-        )
+        sentences.append("One seed: how much the result changes from one training to the next was not measured.")
     elif found.labelled:
-        sentences.append(
-            "Intervals are over seeds; how much other test images would change the result is not in them."
-        )
+        sentences.append("Intervals are over seeds; how much other test images would change the result is not in them.")
     sentences += _at_the_edge(study.results, best)
     missing = [name for name in dict.fromkeys(study.results["method"]) if name not in found.methods]
     if missing:

@@ -58,25 +58,19 @@ def in_both_themes(draw: Callable[[Theme], bytes], alt: str) -> Picture:
     # Drawn at 160 dots per inch, seen at 96, as CSS counts.
     scale = 96 / DPI
     png = "image/png"
-    return Picture(
-        alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale)
-    )
+    return Picture(alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale))
 
 
 def curves_picture(curves: list[Curve], ticks: dict[float, str], *, unit: str, band: str) -> Picture:
     """Accuracy against images (or labels) per class, for wide and narrow screens."""
     names = ", ".join(curve.name for curve in curves)
     alt = f"Line chart: test accuracy against {unit} for {names}; the numbers are in the table of accuracies."
-    wide = in_both_themes(
-        lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, theme=theme), alt
-    )
+    wide = in_both_themes(lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, theme=theme), alt)
     narrow = in_both_themes(
         lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, width=NARROW_SCREEN, theme=theme),
         alt,
     )
-    return Picture(
-        alt, wide.light, wide.dark, wide.width, wide.height, {"light": narrow.light, "dark": narrow.dark}
-    )
+    return Picture(alt, wide.light, wide.dark, wide.width, wide.height, {"light": narrow.light, "dark": narrow.dark})
 
 
 def heatmap_picture(panels: list[Panel]) -> str:
@@ -95,8 +89,7 @@ def _training_picture(choice: Choice, log: pd.DataFrame) -> Picture:
     spread = log.get("embedding_std")
     return in_both_themes(
         lambda theme: loss_curve(log["epoch"], log["loss"], spread, title=_title(choice), theme=theme),
-        f"Line chart: loss and embedding spread by epoch of {choice.cells[0]}; "
-        f"final loss {log['loss'].iloc[-1]:.3g}.",
+        f"Line chart: loss and embedding spread by epoch of {choice.cells[0]}; final loss {log['loss'].iloc[-1]:.3g}.",
     )
 
 

@@ -137,9 +137,7 @@ def read_study(path: Path) -> Study:
     path = Path(path)
     dataset = _read_json(path / "dataset.json")
     if not dataset:
-        raise UserError(
-            f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote."
-        )
+        raise UserError(f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote.")
     return Study(
         path=path,
         results=tidy(_read_table(path / "results.csv")),
@@ -162,9 +160,7 @@ def tidy(results: pd.DataFrame) -> pd.DataFrame:
 def _read_table(path: Path) -> pd.DataFrame:
     try:
         # Only an empty field is missing: a class or file may be called "NA" or "null".
-        return pd.read_csv(
-            path, dtype=str, keep_default_na=False, na_values=[""], encoding_errors="backslashreplace"
-        )
+        return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding_errors="backslashreplace")
     except (FileNotFoundError, pd.errors.EmptyDataError):
         return pd.DataFrame()
 

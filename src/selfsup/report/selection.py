@@ -60,9 +60,7 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
         return pd.DataFrame(columns=CHOICE_COLUMNS)
     settings = ["method", "per_class", "augmentation", "lr"]
     groups = done.groupby(settings, dropna=False, sort=False)
-    candidates = groups.agg(
-        seeds=("seed", "nunique"), score=("score", "mean"), cells=("cell", tuple)
-    ).reset_index()
+    candidates = groups.agg(seeds=("seed", "nunique"), score=("score", "mean"), cells=("cell", tuple)).reset_index()
     # Means of the same numbers in another order differ in the last bit; they are equals.
     candidates["rounded"] = candidates["score"].round(12)
     ranked = candidates.sort_values(

@@ -27,9 +27,7 @@ def heatmap_panels(results: pd.DataFrame) -> list[Panel]:
             tuple(_square(rows[(rows["lr"] == lr) & (rows["per_class"] == size)], chosen) for size in sizes)
             for lr in lrs
         )
-        panels.append(
-            Panel(str(method), str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares)
-        )
+        panels.append(Panel(str(method), str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares))
     return panels
 
 
@@ -40,9 +38,7 @@ def baseline_panel(results: pd.DataFrame) -> Panel | None:
         return None
     methods, sizes = list(dict.fromkeys(rows["method"])), size_order(rows["per_class"])
     squares = tuple(
-        tuple(
-            _square(rows[(rows["method"] == method) & (rows["per_class"] == size)], set()) for size in sizes
-        )
+        tuple(_square(rows[(rows["method"] == method) & (rows["per_class"] == size)], set()) for size in sizes)
         for method in methods
     )
     return Panel("baselines without training", "", tuple(methods), tuple(sizes), squares)

@@ -227,8 +227,7 @@ def _compare(study: Study, best: Choice | None, choices: tuple[Choice, ...]) -> 
     tested = [(other, test) for other in others if (test := _paired(study, best, other)) is not None]
     adjusted = holm([test.p_value for _, test in tested])
     return tuple(
-        Comparison(other, test, p, verdict_of(test, p))
-        for (other, test), p in zip(tested, adjusted, strict=True)
+        Comparison(other, test, p, verdict_of(test, p)) for (other, test), p in zip(tested, adjusted, strict=True)
     )
 
 

@@ -1,0 +1,18 @@
+"""What every test starts from: one thread and one seed; a loaded machine fails no property test."""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+import torch
+
+hypothesis.settings.register_profile("selfsup", deadline=None)
+hypothesis.settings.load_profile("selfsup")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> None:
+    """A test that sets threads or draws random numbers changes nothing for the next one."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)

@@ -1,0 +1,278 @@
+"""The page of a study, whatever state the study is in: complete, in one file, and safe."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from page_reader import PageReader
+from study_folder import FolderWriter
+
+from selfsup.errors import UserError
+from selfsup.report import answer, write_assets, write_report
+
+HOSTILE = (
+    "<b>bold</b>",
+    "</script><script>alert(1)</script>",
+    "{{ 7 * 7 }}",
+    "@{file} {} $x",
+    "\"'><img src=x onerror=alert(1)>",
+    "--> <!--",
+    "日本語",
+    "x" * 120,
+)
+
+
+def read(path) -> PageReader:
+    return PageReader(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def report(make_study):
+    """Write a study with its assets and its report; returns the page."""
+
+    def make(**settings) -> PageReader:
+        writer = make_study(**settings)
+        write_assets(writer.path, writer.store, writer.indices)
+        return read(write_report(writer.path, "selfsup run photos --epochs 100"))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> FolderWriter:
+    """A whole study with its report; read only."""
+    writer = FolderWriter(
+        tmp_path_factory.mktemp("page") / "study",
+        audit=(("a/b.png", "unreadable", "truncated"),),
+        warnings=("1 x unreadable (see audit.csv)",),
+    )
+    writer.write()
+    write_assets(writer.path, writer.store, writer.indices)
+    write_report(writer.path, "selfsup run photos --epochs 100")
+    return writer
+
+
+@pytest.fixture(scope="module")
+def page(full) -> PageReader:
+    """The report of the whole study."""
+    return read(full.path / "report.html")
+
+
+def test_the_answer_stands_first(page):
+    heading = next(i for i, (tag, _) in enumerate(page.elements) if tag == "h1")
+    assert heading < min(i for i, (tag, _) in enumerate(page.elements) if tag in ("table", "img"))
+    assert "Use moco with weak augmentation at learning rate 0.06" in page.visible
+
+
+def test_the_first_screen_says_how_sure_and_what_it_cost(full, page):
+    found = answer(full.path)
+    visible = page.visible
+    first = visible[: visible.index("Accuracy and images per class")]
+    assert f"test accuracy of {found.best.test_accuracy:.3f}" in first
+    assert f"{found.best.interval.low:.3f}–{found.best.interval.high:.3f}" in first
+    assert "one seed, over 360 test images" in first
+    assert "Better than frozen" in first
+    assert "McNemar" in first
+    assert "What was not shown" in first
+    assert "of training" in first
+    for choice in found.choices:
+        assert f"{choice.test_accuracy:.3f}" in first
+
+
+def test_everything_it_rests_on_follows(page):
+    for words in (
+        "Learning rate against images per class",
+        "learning rates are chosen on validation accuracy",
+        "How the chosen cells trained",
+        "Most frequent confusions",
+        "Map of the embeddings",
+        "Mistakes it was surest of",
+        "All cells",
+        "18 cells that diverged, collapsed or failed",
+        "the loss was not finite in epoch 31",
+        "1 x unreadable (see audit.csv)",
+        "a/b.png",
+        "selfsup run photos --epochs 100",
+        'data = "digits"',
+    ):
+        assert words in page.visible, words
+
+
+def test_the_page_needs_nothing_but_itself(page):
+    fetched = page.addresses(links=False)
+    assert fetched
+    assert all(address.startswith(("data:", "#")) for address in fetched)
+    assert not any("@import" in style or re.search(r"url\(\s*[\"']?(?!data:)", style) for style in page.styles)
+    policy = next(a["content"] for t, a in page.elements if t == "meta" and a.get("http-equiv"))
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+
+
+def test_links_lead_into_the_study(make_study):
+    writer = make_study(sizes=("20",))
+    page = read(write_report(writer.path))
+    targets = {a["href"] for t, a in page.elements if t == "a" and a["href"].startswith("cells/")}
+    assert "cells/moco-weak-lr0.06-n20-s0/tsne.html" in targets
+    assert "cells/moco-weak-lr10.0-n20-s0/" not in targets
+    assert "cells/moco-weak-lr10-n20-s0/" in targets
+
+
+def test_hostile_class_and_file_names_stay_text(report):
+    page = report(classes=HOSTILE, file_name="</script><i>{{x}}@{y}", sizes=("20",))
+    for name in HOSTILE:
+        assert " ".join(name.split()) in page.visible, name
+    assert "49" not in {word.strip() for word in page.text}
+    assert not page.handlers
+    assert page.count("i") == 0
+    assert not any("alert" in script for script in page.scripts if not script.startswith("{"))
+    sources = [a["src"] for t, a in page.elements if t == "img"]
+    assert all(source.startswith("data:image/") for source in sources)
+
+
+def test_hostile_messages_and_commands_stay_text(make_study):
+    writer = make_study(methods=("moco",), sizes=("20",), warnings=("<script>x</script>",))
+    results = writer.path / "results.csv"
+    results.write_text(results.read_text().replace("the loss was not finite", "<u>loss</u>"))
+    page = read(write_report(writer.path, "selfsup run '<s>&amp;'"))
+    assert "<script>x</script>" in page.visible
+    assert "<u>loss</u>" in page.visible
+    assert "selfsup run '<s>&amp;'" in page.visible
+    assert page.count("u") == page.count("s") == 0
+
+
+def test_a_file_called_na_is_a_file(make_study):
+    writer = make_study(methods=(), audit=(("NA", "ignored", "null"),))
+    assert "NA ignored null" in read(write_report(writer.path)).visible
+
+
+def test_a_running_study_says_how_far_it_is(make_study):
+    writer = make_study(methods=("simclr", "moco"))
+    visible = read(write_report(writer.path, planned=126)).visible
+    assert "36 of 126 cells so far" in visible
+    assert "on these images, so far" in visible
+
+
+def test_one_cell_makes_a_report(report):
+    page = report(methods=("moco",), augmentations=("weak",), lrs=(0.06,), sizes=("20",))
+    assert "No other method has a finished cell to compare with" in page.visible
+    assert "for the one cell" in page.visible
+
+
+def test_no_cell_makes_a_report(make_study):
+    writer = make_study(methods=())
+    visible = read(write_report(writer.path, planned=10)).visible
+    assert "No cell has finished" in visible
+    assert "0 of 10 cells so far" in visible
+
+
+def test_only_failed_cells_make_a_report(make_study):
+    ids = {f"moco-weak-lr0.06-n{n}-s0": s for n, s in (("5", "failed"), ("20", "diverged"))}
+    writer = make_study(methods=("moco",), augmentations=("weak",), lrs=(0.06,), sizes=("5", "20"), status_of=ids)
+    visible = read(write_report(writer.path)).visible
+    assert "No cell has finished well" in visible
+    assert "out of memory" in visible
+
+
+def test_only_baselines_make_a_report(report):
+    page = report(methods=("frozen", "random"))
+    assert "Use the frozen backbone, without training" in page.visible
+
+
+def test_a_baseline_that_is_as_good_is_not_hidden(make_study):
+    writer = make_study(methods=("moco", "frozen"), sizes=("20",))
+    best = answer(writer.path).best.cells[0]
+    source = writer.path / "cells" / best / "embeddings.npz"
+    (writer.path / "cells" / "frozen-n20-s0" / "embeddings.npz").write_bytes(source.read_bytes())
+    visible = read(write_report(writer.path)).visible
+    assert re.search(r"The frozen backbone, without any training, reaches 0\.\d+; no difference was shown", visible)
+
+
+def test_an_unlabelled_study_makes_a_report(report):
+    page = report(labelled=False, methods=("simclr", "moco", "frozen"), sizes=("all",))
+    assert "A weak recommendation, without labels" in page.visible
+    assert "effective rank" in page.visible
+    assert "What the clusters hold" in page.visible
+    assert "test accuracy of" not in page.visible
+
+
+def test_several_seeds_are_averaged(make_study):
+    writer = make_study(seeds=3, methods=("moco", "supervised"), sizes=("5", "20"))
+    visible = read(write_report(writer.path)).visible
+    assert "over 3 seeds" in visible
+    assert "±." in visible
+    assert "all seeds must agree" in visible
+
+
+def test_the_label_efficiency_protocol_counts_labels(make_study):
+    writer = make_study(methods=("moco",), sizes=("5", "20"))
+    (writer.path / "config.toml").write_text('protocol = "label-efficiency"\n')
+    visible = read(write_report(writer.path)).visible
+    assert "With 20 labels per class" in visible
+    assert "images per class" not in visible
+
+
+def test_without_a_store_the_report_does_without_thumbnails_and_says_so(make_study):
+    page = read(write_report(make_study(sizes=("20",)).path))
+    assert "No thumbnails: the decoded images are gone" in page.visible
+    assert "Mistakes it was surest of" not in page.visible
+    assert "Map of the embeddings" in page.visible
+
+
+def test_the_store_gives_the_thumbnails_that_the_study_lacks(make_study, monkeypatch):
+    writer = make_study(sizes=("20",))
+    monkeypatch.setattr("selfsup.data.open_store", lambda path: writer.store)
+    page = read(write_report(writer.path))
+    assert "No thumbnails" not in page.visible
+    assert "Mistakes it was surest of" in page.visible
+    assert (writer.path / "assets" / "thumbnails.webp").is_file()
+
+
+def test_a_report_of_5000_images_is_below_15_mb(make_study):
+    writer = make_study(methods=("moco",), sizes=("20",), augmentations=("weak",), test_images=1700)
+    rng, n = np.random.default_rng(0), 5000
+    # Noise is what compresses worst.
+    writer.store._images = rng.integers(0, 256, (n, 64, 64, 3), dtype=np.uint8)
+    writer.store.names = tuple(f"a/rather/long/path/to/an/image/number/{i:05d}.png" for i in range(n))
+    for path in writer.path.glob("cells/*/embeddings.npz"):
+        with np.load(path) as arrays:
+            rows = np.arange(n) % len(arrays["labels"])
+            content = {name: array[rows] for name, array in arrays.items()}
+        np.savez(path, **content | {"indices": np.arange(n)})
+    write_assets(writer.path, writer.store, range(n))
+    assert write_report(writer.path).stat().st_size < 15e6
+
+
+def test_every_picture_is_described(page):
+    drawn = [a for t, a in page.elements if t == "img" and a.get("class", "").startswith(("light", "dark"))]
+    assert drawn
+    assert all(len(a["alt"]) > 20 for a in drawn)
+
+
+def test_every_table_and_region_can_be_reached_and_named(page):
+    regions = [a for _, a in page.elements if a.get("role") == "region"]
+    assert all(a["tabindex"] == "0" and a["aria-label"] for a in regions)
+    levels = [tag for tag, _ in page.elements if tag in ("h1", "h2", "h3")]
+    assert levels.count("h1") == 1
+    ids = {a["id"] for _, a in page.elements if "id" in a}
+    assert all(a["href"][1:] in ids for t, a in page.elements if t == "a" and a["href"].startswith("#"))
+
+
+def test_ids_are_unique(page):
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_report_is_replaced_in_one_step(make_study):
+    writer = make_study(methods=("moco",), sizes=("20",))
+    first = write_report(writer.path)
+    inode = first.stat().st_ino
+    assert write_report(writer.path).stat().st_ino != inode
+    assert not list(writer.path.glob("*.partial")) + list(writer.path.glob(".*.partial"))
+
+
+def test_a_folder_that_is_no_study_gets_no_report(tmp_path):
+    with pytest.raises(UserError, match="no study in"):
+        write_report(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,124 @@
+"""Which settings are chosen, on tables small enough to choose by eye."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfsup.report import answer_table, choose
+from selfsup.report.selection import CHOICE_COLUMNS, criterion, size_order
+from selfsup.report.statistics import wilson
+
+
+def cell(method="moco", augmentation="weak", lr=0.1, per_class="5", seed=0, val=0.5, test=0.5, status="done", **more):
+    return {
+        "cell": f"{method}-{augmentation}-{lr}-{per_class}-{seed}",
+        "method": method, "augmentation": augmentation, "lr": lr, "per_class": per_class, "seed": seed,
+        "status": status, "val_accuracy": val, "test_accuracy": test, "train_seconds": 10.0,
+    } | more  # fmt: skip
+
+
+def table(*rows: dict) -> pd.DataFrame:
+    return pd.DataFrame(list(rows))
+
+
+def chosen_lr(*rows: dict) -> float:
+    return choose(table(*rows))["lr"].item()
+
+
+def test_validation_decides_and_not_the_test():
+    assert chosen_lr(cell(lr=0.1, val=0.7, test=0.5), cell(lr=0.3, val=0.6, test=0.9)) == 0.1
+
+
+def test_the_mean_over_the_seeds_decides():
+    rows = [cell(lr=0.1, seed=0, val=0.9), cell(lr=0.1, seed=1, val=0.5)]
+    rows += [cell(lr=0.3, seed=0, val=0.75), cell(lr=0.3, seed=1, val=0.75)]
+    assert chosen_lr(*rows) == 0.3
+
+
+def test_of_equals_the_smaller_learning_rate_is_chosen():
+    assert chosen_lr(cell(lr=0.3, val=0.7), cell(lr=0.1, val=0.7), cell(lr=1.0, val=0.7)) == 0.1
+
+
+def test_means_that_differ_in_the_last_bit_are_equals():
+    assert np.mean([0.1, 0.7, 0.4]) != np.mean([0.7, 0.4, 0.1])
+    rows = [cell(lr=0.3, seed=s, val=v) for s, v in enumerate([0.1, 0.7, 0.4])]
+    rows += [cell(lr=0.1, seed=s, val=v) for s, v in enumerate([0.7, 0.4, 0.1])]
+    assert chosen_lr(*rows) == 0.1
+
+
+@pytest.mark.parametrize("status", ["diverged", "collapsed", "failed"])
+def test_only_cells_that_are_done_can_be_chosen(status):
+    assert chosen_lr(cell(lr=0.1, val=0.9, status=status), cell(lr=0.3, val=0.2)) == 0.3
+
+
+def test_a_lucky_seed_of_settings_that_diverge_is_not_chosen():
+    rows = [cell(lr=0.3, seed=0, val=0.99), cell(lr=0.3, seed=1, status="diverged", val=None)]
+    rows += [cell(lr=0.1, seed=0, val=0.8), cell(lr=0.1, seed=1, val=0.8)]
+    assert chosen_lr(*rows) == 0.1
+
+
+def test_the_augmentation_is_chosen_with_the_learning_rate():
+    rows = [cell(augmentation="weak", lr=0.1, val=0.7), cell(augmentation="simclr", lr=0.3, val=0.8)]
+    both = choose(table(*rows))
+    assert (both["augmentation"].item(), both["lr"].item()) == ("simclr", 0.3)
+    each = choose(table(*rows), per_augmentation=True)
+    assert each["augmentation"].tolist() == ["simclr", "weak"]
+
+
+def test_every_method_and_size_gets_a_choice_in_order():
+    rows = [cell(method=m, per_class=n) for m in ("simclr", "byol") for n in ("all", "100", "20", "5")]
+    chosen = choose(table(*rows))
+    assert list(zip(chosen["method"], chosen["per_class"], strict=True)) == [
+        (m, n) for m in ("simclr", "byol") for n in ("5", "20", "100", "all")
+    ]
+
+
+def test_baselines_have_no_learning_rate_and_are_chosen_all_the_same():
+    chosen = choose(table(cell(method="frozen", augmentation=None, lr=None)))
+    assert chosen["augmentation"].item() == ""
+    assert np.isnan(chosen["lr"].item())
+
+
+def test_cells_of_a_choice_come_by_seed():
+    rows = [cell(seed=2), cell(seed=0), cell(seed=1)]
+    assert choose(table(*rows))["cells"].item() == tuple(f"moco-weak-0.1-5-{s}" for s in range(3))
+
+
+@pytest.mark.parametrize("rows", [[], [cell(status="failed", val=None)]])
+def test_nothing_finished_gives_an_empty_choice(rows):
+    results = table(*rows)
+    assert choose(results).empty
+    assert list(choose(results).columns) == CHOICE_COLUMNS
+    assert answer_table(results).empty
+
+
+def test_numbers_of_images_are_ordered_as_numbers():
+    assert size_order(["all", "100", "20", "5", "5"]) == ["5", "20", "100", "all"]
+
+
+def test_without_labels_effective_rank_decides():
+    rows = [cell(lr=lr, val=None, test=None, effective_rank=rank) for lr, rank in ((0.1, 12.0), (0.3, 40.0))]
+    assert criterion(table(*rows)) == "effective_rank"
+    assert chosen_lr(*rows) == 0.3
+
+
+def test_one_seed_gets_an_interval_over_the_test_images():
+    row = answer_table(table(cell(test=0.8)), test_images=360).iloc[0]
+    expected = wilson(0.8, 360)
+    assert (row.test_low, row.test_high, row.interval) == (expected.low, expected.high, "wilson")
+    assert answer_table(table(cell(test=0.8))).iloc[0].interval == ""
+
+
+def test_several_seeds_get_an_interval_over_the_seeds():
+    rows = [cell(seed=s, test=t) for s, t in enumerate([0.7, 0.8, 0.9])]
+    row = answer_table(table(*rows), test_images=360).iloc[0]
+    assert (row.test_accuracy, row.interval, row.seeds) == (pytest.approx(0.8), "t", 3)
+    assert row.test_low == pytest.approx(0.551586, abs=1e-5)
+
+
+def test_missing_values_of_any_kind_are_understood():
+    results = table(cell(), cell(method="frozen", augmentation=None, lr=None)).astype({"seed": "Int64"})
+    results["clusters"] = pd.array([pd.NA, pd.NA], dtype="Int64")
+    assert len(answer_table(results)) == 2
