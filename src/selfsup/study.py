@@ -139,8 +139,8 @@ class Study:
         """Write ``report.html`` anew from the recorded cells; returns its path."""
         from selfsup.report import write_report
 
-        command = self.folder.read_json("run.json").get("command")
-        return write_report(self.path, command)
+        run = self.folder.read_json("run.json")
+        return write_report(self.path, run.get("command"), planned=run.get("planned"))
 
 
 def load_study(path: str | Path) -> Study:
@@ -260,8 +260,8 @@ class _Run:
         resources = preparation.resolve_resources(config, max(1, len(grid.jobs)))
         self._store_configuration(config, resources)
         preparation.prepare_weights(self.folder, config, self.watcher.say)
-        if command is not None:
-            self.folder.write_json("run.json", {"command": command})
+        planned = len({cell.id for cell in grid.cells} | set(self.folder.statuses()))
+        self.folder.write_json("run.json", {"command": command, "planned": planned})
         for notice in grid.notices:
             self.watcher.say(notice)
         write_assets(self.folder.path, store, OpenStudy(self.folder, resources.hardware).mapped)

@@ -274,7 +274,8 @@ class Live:
             loss = "" if math.isnan(r.loss) else f"{r.loss:.4f}"
             rate = "" if math.isnan(r.rate) else f"{r.rate:.0f}"
             table.add_row(str(number), r.job.id, epoch, loss, rate)
-        bar = ProgressBar(total=tally.cells, completed=tally.done_cells, width=60)
+        bar = Table.grid()  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=tally.cells, completed=tally.done_cells, width=60))
         return Group(head, bar, table)
 
 

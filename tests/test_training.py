@@ -1,0 +1,532 @@
+"""The one training loop: what it trains on, in what steps, and that stopping changes nothing."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from selfsup.augment import load_policy
+from selfsup.backbones import Backbone
+from selfsup.device import Hardware
+from selfsup.errors import Interrupted
+from selfsup.methods import Method, Settings, Step, method_class, method_names
+from selfsup.testing import build, tiny_backbone
+from selfsup.training import (
+    EpochLog,
+    NoHooks,
+    Outcome,
+    TrainingPlan,
+    build_optimizer,
+    embedding_std,
+    learning_rate,
+    train,
+)
+
+TRAINED = [name for name in method_names() if method_class(name).traits.trains]
+PLAN = TrainingPlan(epochs=2, batch_size=32, image_size=16, lr=0.05, seed=0)
+DATA = load_digits()
+
+
+class Digits:
+    """The handwritten digits, 8 x 8 pixels, as the store gives them; notes which were asked for."""
+
+    def __init__(self) -> None:
+        self.pixels = torch.from_numpy(DATA.images * 15).byte().unsqueeze(1).expand(-1, 3, -1, -1)
+        self.asked: list[list[int]] = []
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        self.asked.append(indices.tolist())
+        return self.pixels[indices], torch.full((len(indices), 2), 8)
+
+
+class Watched(Method):
+    """Moves its one weight by the learning rate in every step, and notes what it is given.
+
+    The gradient of its loss is 1 everywhere, so that the weight tells the sum of the learning rates.
+    """
+
+    views = 2
+
+    def __init__(self, backbone: Backbone, settings: Any = None, **sizes: int) -> None:
+        super().__init__(backbone, settings or Settings(optimizer_momentum=0, weight_decay=0), **sizes)
+        backbone.requires_grad_(False)
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.seen: list[tuple[list[Tensor], Tensor]] = []
+        self.losses: list[float] = []
+        self.spreads: list[float] = []
+        self.dtypes: list[torch.dtype] = []
+        self.modes: list[bool] = []
+        self.progress: list[float] = []
+
+    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
+        embedding = self.backbone(views[0])
+        self.seen.append(([view.clone() for view in views], labels))
+        self.dtypes.append(embedding.dtype)
+        self.modes.append(self.training)
+        self.losses.append(self.weight.item() + embedding.float().mean().item())
+        self.spreads.append(embedding_std(embedding).item())
+        return Step(self.weight.sum() + embedding.float().mean(), embedding)
+
+    def after_step(self, progress: float) -> None:
+        self.progress.append(progress)
+
+
+class Pixels(nn.Module):
+    """A backbone without weights: the mean of each channel."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3)) * torch.tensor([1.0, -1.0, 0.5])
+
+
+def watched(settings: Settings | None = None) -> Watched:
+    return Watched(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3), settings)
+
+
+def run(
+    method: Method,
+    plan: TrainingPlan = PLAN,
+    *,
+    images: int | np.ndarray = 96,
+    hooks: NoHooks | None = None,
+    source: Digits | None = None,
+    augmentation: str = "weak",
+    precision: str = "fp32",
+) -> Outcome:
+    indices = np.arange(images) if isinstance(images, int) else images
+    fabric = Hardware("cpu", precision).fabric()
+    policy = load_policy(augmentation)
+    return train(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, hooks)
+
+
+def numbers(outcome: Outcome) -> list[tuple[float, ...]]:
+    """All of the log that does not measure time."""
+    return [(line.epoch, line.loss, line.lr, line.embedding_std) for line in outcome.progress.log]
+
+
+def assert_same_state(first: Method, second: Method) -> None:
+    a, b = first.state_dict(), second.state_dict()
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+
+
+# -- interruption ------------------------------------------------------------------------------------
+
+
+class Interrupting(NoHooks):
+    """Stops after some number of steps; its checkpoint goes through a file's bytes."""
+
+    def __init__(self, after: int | None = None, checkpoint: bytes | None = None) -> None:
+        self.after, self.checkpoint, self.steps = after, checkpoint, 0
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        if self.checkpoint is None:
+            return None
+        state: dict[str, Any] = torch.load(io.BytesIO(self.checkpoint), map_location="cpu", weights_only=True)
+        return state
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        content = io.BytesIO()
+        torch.save(state, content)
+        self.checkpoint = content.getvalue()
+
+    def should_stop(self) -> bool:
+        self.steps += 1
+        return self.steps == self.after
+
+
+def interrupted_and_resumed(
+    make: Callable[[int], Method], plan: TrainingPlan, *stops: int, precision: str = "fp32"
+) -> tuple[Method, Outcome]:
+    """Train in several processes' worth of pieces; each starts with weights of its own, to be overwritten."""
+    checkpoint = None
+    for piece, stop in enumerate(stops):
+        hooks = Interrupting(stop, checkpoint)
+        with pytest.raises(Interrupted):
+            run(make(piece), plan, hooks=hooks, precision=precision)
+        checkpoint = hooks.checkpoint
+        assert checkpoint is not None
+    method = make(99)
+    return method, run(method, plan, hooks=Interrupting(None, checkpoint), precision=precision)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_training_stopped_after_any_step_ends_as_if_it_never_was(name: str) -> None:
+    cls = method_class(name)
+    whole = build(cls)
+    expected = run(whole)
+    steps = PLAN.epochs * PLAN.steps_per_epoch(96)
+    assert steps == 6
+    for stop in range(1, steps + 1):
+        method, outcome = interrupted_and_resumed(lambda piece: build(cls, seed=piece), PLAN, stop)
+        assert numbers(outcome) == numbers(expected), stop
+        assert outcome.status == "done"
+        assert_same_state(method, whole)
+
+
+def with_dropout(piece: int, **settings: Any) -> Method:
+    torch.manual_seed(piece)
+    backbone = tiny_backbone()
+    backbone.network.insert(3, nn.Dropout(0.3))
+    cls = method_class("supervised")
+    return cls(backbone, cls.Settings(**settings), num_classes=10, num_images=96)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "lars"])
+def test_the_optimizers_memory_and_dropout_survive_two_stops(optimizer: str) -> None:
+    plan = replace(PLAN, epochs=3, schedule="cosine", warmup_epochs=1)
+    whole = with_dropout(0, optimizer=optimizer)
+    expected = run(whole, plan)
+    method, outcome = interrupted_and_resumed(lambda piece: with_dropout(piece, optimizer=optimizer), plan, 2, 3)
+    assert numbers(outcome) == numbers(expected)
+    assert_same_state(method, whole)
+
+
+def test_a_training_in_bf16_survives_a_stop() -> None:
+    cls = method_class("moco")
+    whole = build(cls)
+    expected = run(whole, precision="bf16")
+    method, outcome = interrupted_and_resumed(lambda piece: build(cls, seed=piece), PLAN, 4, precision="bf16")
+    assert numbers(outcome) == numbers(expected)
+    assert_same_state(method, whole)
+
+
+class Careful(Interrupting):
+    """Asks for a checkpoint after every step."""
+
+    def checkpoint_due(self) -> bool:
+        return True
+
+
+def test_checkpoints_by_themselves_change_nothing_and_the_last_one_is_of_the_end() -> None:
+    cls = method_class("moco")
+    plain, careful = build(cls), build(cls)
+    hooks = Careful()
+    assert numbers(run(careful, hooks=hooks)) == numbers(run(plain))
+    assert_same_state(careful, plain)
+    resumed = build(cls, seed=1)
+    run(resumed, hooks=Interrupting(None, hooks.checkpoint))
+    assert_same_state(resumed, plain)
+
+
+def test_a_resumed_training_asks_only_for_the_images_that_were_left() -> None:
+    whole, first, second = Digits(), Digits(), Digits()
+    run(watched(), source=whole)
+    hooks = Interrupting(4)
+    with pytest.raises(Interrupted):
+        run(watched(), source=first, hooks=hooks)
+    run(watched(), source=second, hooks=Interrupting(None, hooks.checkpoint))
+    assert first.asked + second.asked == whole.asked
+    assert len(first.asked) == 4
+
+
+# -- randomness --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(name: str) -> None:
+    cls = method_class(name)
+    first, same, other = build(cls), build(cls), build(cls)
+    expected = numbers(run(first))
+    torch.manual_seed(123)  # whatever was drawn before
+    assert numbers(run(same)) == expected
+    assert_same_state(same, first)
+    assert numbers(run(other, replace(PLAN, seed=1))) != expected
+
+
+def test_two_learning_rates_see_the_same_views_in_the_same_order() -> None:
+    slow, fast = watched(), watched()
+    run(slow, replace(PLAN, lr=1e-4))
+    run(fast, replace(PLAN, lr=10.0))
+    assert len(slow.seen) == 6
+    for (ours, our_labels), (theirs, their_labels) in zip(slow.seen, fast.seen, strict=True):
+        assert all(map(torch.equal, ours, theirs))
+        assert torch.equal(our_labels, their_labels)
+
+
+def test_two_methods_see_the_same_first_view() -> None:
+    both, one = watched(), watched()
+    one.views = 1  # type: ignore[misc]
+    run(both)
+    run(one)
+    assert all(torch.equal(a[0][0], b[0][0]) for a, b in zip(both.seen, one.seen, strict=True))
+
+
+def test_views_differ_between_each_other_between_steps_and_between_seeds() -> None:
+    method, other = watched(), watched()
+    run(method, replace(PLAN, batch_size=96, epochs=2))
+    run(other, replace(PLAN, batch_size=96, epochs=2, seed=5))
+    first, second = method.seen[0][0]
+    assert not torch.equal(first, second)
+    # The same 96 images in both epochs: sorted by their means, not one has the same view again.
+    means = [sorted(view.mean(dim=(1, 2, 3)).tolist()) for (view, _), _ in method.seen]
+    assert not set(means[0]) & set(means[1])
+    assert not torch.equal(other.seen[0][0][0], first)
+
+
+# -- batches -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "sizes"),
+    [
+        (96, 32, [32, 32, 32]),
+        (97, 32, [25, 24, 24, 24]),
+        (33, 32, [17, 16]),
+        (20, 32, [20]),
+        (32, 32, [32]),
+        (10, 4, [4, 3, 3]),
+    ],
+)
+def test_every_image_comes_once_per_epoch_in_equal_batches(images: int, batch_size: int, sizes: list[int]) -> None:
+    source = Digits()
+    chosen = np.arange(images) * 7 + 3
+    plan = replace(PLAN, batch_size=batch_size, epochs=3)
+    run(watched(), plan, images=chosen, source=source)
+    steps = plan.steps_per_epoch(images)
+    assert steps == len(sizes)
+    assert [len(batch) for batch in source.asked] == sizes * 3
+    epochs = [sum(source.asked[e * steps : (e + 1) * steps], []) for e in range(3)]
+    assert all(sorted(epoch) == chosen.tolist() for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert tuple(epochs[0]) != tuple(chosen)
+
+
+def test_labels_belong_to_their_images() -> None:
+    method, source = watched(), Digits()
+    run(method, source=source)
+    for asked, (_, labels) in zip(source.asked, method.seen, strict=True):
+        assert labels.tolist() == DATA.target[asked].tolist()
+        assert labels.dtype == torch.int64
+
+
+def test_without_labels_every_label_is_minus_one() -> None:
+    method = watched()
+    fabric = Hardware("cpu", "fp32").fabric()
+    train(method, Digits(), np.arange(40), None, load_policy("weak"), PLAN, fabric)
+    assert set(torch.cat([labels for _, labels in method.seen]).tolist()) == {-1}
+
+
+def test_views_have_the_plans_size_and_are_images_in_zero_to_one() -> None:
+    method = watched()
+    run(method, replace(PLAN, image_size=24), augmentation="simclr")
+    for views, _ in method.seen:
+        for view in views:
+            assert view.shape[1:] == (3, 24, 24)
+            assert view.dtype == torch.float32
+            assert view.min() >= 0
+            assert view.max() <= 1
+
+
+def test_the_views_are_those_of_the_policy() -> None:
+    method, source = watched(), Digits()
+    run(method, replace(PLAN, image_size=8), source=source, augmentation="none")
+    for asked, (views, _) in zip(source.asked, method.seen, strict=True):
+        torch.testing.assert_close(views[0], source.pixels[asked].float() / 255, atol=1e-5, rtol=0)
+
+
+# -- steps -------------------------------------------------------------------------------------------
+
+
+def test_the_method_is_told_its_share_of_the_training_after_every_step() -> None:
+    method = watched()
+    run(method)
+    assert method.progress == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    assert method.progress[-1] == 1
+
+
+def test_a_method_given_in_evaluation_mode_is_trained_in_training_mode() -> None:
+    method = watched()
+    method.eval()
+    run(method)
+    assert method.modes == [True] * 6
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_network_computes_in_the_precision_that_was_chosen(precision: str, dtype: torch.dtype) -> None:
+    method = Watched(tiny_backbone())
+    method.backbone.network[-1].register_forward_hook(lambda *_: None)
+    run(method, precision=precision)
+    # A convolution is where autocast acts; pooling keeps its type.
+    assert set(method.dtypes) == {dtype}
+    assert all(p.dtype == torch.float32 for p in method.parameters())
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("warmup_epochs", [0, 1, 0.5])
+def test_every_step_is_as_long_as_the_schedule_says(schedule: str, warmup_epochs: float) -> None:
+    method = watched()
+    plan = replace(PLAN, epochs=4, schedule=schedule, warmup_epochs=warmup_epochs, lr=0.3)
+    run(method, plan)
+    warmup, total = warmup_epochs * 3, 12
+    rates = []
+    for step in range(total):
+        after = (step - warmup) / (total - warmup)
+        decayed = 0.3 * 0.5 * (1 + math.cos(math.pi * after)) if schedule == "cosine" else 0.3
+        rates.append(0.3 * (step + 1) / warmup if step < warmup else decayed)
+    assert method.weight.item() == pytest.approx(-sum(rates), rel=1e-5)
+
+
+# -- log ---------------------------------------------------------------------------------------------
+
+
+class Listening(NoHooks):
+    def __init__(self) -> None:
+        self.lines: list[tuple[EpochLog, int]] = []
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        self.lines.append((log, epochs))
+
+
+def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None:
+    method, hooks = watched(), Listening()
+    outcome = run(method, hooks=hooks)
+    log = outcome.progress.log
+    assert outcome.status == "done"
+    assert hooks.lines == [(line, 2) for line in log]
+    assert [line.epoch for line in log] == [1, 2]
+    for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
+        assert line.loss == pytest.approx(np.mean(method.losses[steps]), abs=1e-6)
+        assert line.embedding_std == pytest.approx(np.mean(method.spreads[steps]), rel=1e-5)
+        assert line.seconds > 0
+        assert line.images_per_second == pytest.approx(96 / line.seconds)
+    assert outcome.progress.seconds == pytest.approx(sum(line.seconds for line in log))
+    # The learning rate of the epoch's last step: 3 and 6 of 6, counted from 0.
+    assert [line.lr for line in log] == pytest.approx([0.05 * (1 + math.cos(math.pi * k / 6)) / 2 for k in (2, 5)])
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_an_absurd_learning_rate_ends_as_diverged_in_the_epoch_where_it_happened(name: str) -> None:
+    cls = method_class(name)
+    method = build(cls, optimizer="sgd")
+    outcome = run(method, replace(PLAN, epochs=5, lr=1e30))
+    assert outcome.status == "diverged"
+    assert len(outcome.progress.log) < 5
+    assert not math.isfinite(outcome.progress.log[-1].loss)
+    assert all(math.isfinite(line.loss) for line in outcome.progress.log[:-1])
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_some_epochs_of_training_lower_the_loss_of_real_images(name: str) -> None:
+    """On the digits, views drawn anew in every step; against the same training with a rate of zero."""
+    cls = method_class(name)
+    plan = replace(PLAN, epochs=6)
+    learnt, unlearnt = build(cls), build(cls)
+    last = run(learnt, plan, images=256).progress.log[-1].loss
+    assert last < run(unlearnt, replace(plan, lr=1e-12), images=256).progress.log[-1].loss
+
+
+# -- embedding_std -------------------------------------------------------------------------------------
+
+
+def test_embedding_std_is_zero_where_all_images_are_one_point() -> None:
+    assert embedding_std(torch.randn(1, 64).expand(100, -1)).item() == pytest.approx(0, abs=1e-6)
+    # Also where they differ in length alone.
+    assert embedding_std(torch.randn(1, 64) * torch.rand(100, 1)).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [2, 64, 512])
+def test_embedding_std_is_one_for_a_gaussian(width: int) -> None:
+    assert embedding_std(torch.randn(4000, width)).item() == pytest.approx(1, abs=0.03)
+
+
+def test_embedding_std_is_the_mean_deviation_of_unit_vectors_times_the_root_of_the_width() -> None:
+    embedding = torch.randn(50, 7) + 1
+    unit = embedding.double().numpy()
+    unit /= np.sqrt((unit**2).sum(axis=1, keepdims=True))
+    assert embedding_std(embedding).item() == pytest.approx(unit.std(axis=0).mean() * math.sqrt(7), rel=1e-5)
+
+
+def test_embedding_std_of_a_half_precision_embedding_is_computed_in_float32() -> None:
+    assert embedding_std(torch.randn(50, 7).bfloat16()).dtype == torch.float32
+
+
+# -- learning rate -----------------------------------------------------------------------------------
+
+
+def rates(plan: TrainingPlan, steps_per_epoch: int = 4) -> list[float]:
+    total = plan.epochs * steps_per_epoch
+    return [learning_rate(plan, step, steps_per_epoch, total) for step in range(total)]
+
+
+def test_a_constant_schedule_is_constant() -> None:
+    assert rates(replace(PLAN, schedule="constant", epochs=3)) == [0.05] * 12
+
+
+def test_the_cosine_begins_at_the_rate_is_half_in_the_middle_and_falls_to_almost_nothing() -> None:
+    values = rates(replace(PLAN, epochs=25, lr=0.8))
+    assert values[0] == 0.8
+    assert values[50] == pytest.approx(0.4)
+    assert values[-1] == pytest.approx(0.8 * (1 + math.cos(math.pi * 99 / 100)) / 2)
+    assert 0 < values[-1] < 0.001
+    assert values == sorted(values, reverse=True)
+
+
+def test_warm_up_rises_in_equal_steps_to_the_rate_and_the_cosine_follows() -> None:
+    values = rates(replace(PLAN, epochs=10, lr=0.8, warmup_epochs=2))
+    assert values[:8] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    assert values[8] == 0.8
+    assert values[24] == pytest.approx(0.4)  # half of the 32 steps that are left
+    assert max(values) == 0.8
+
+
+def test_a_warm_up_longer_than_the_training_never_exceeds_the_rate() -> None:
+    values = rates(replace(PLAN, epochs=2, lr=1.0, warmup_epochs=4))
+    assert values == pytest.approx([k / 16 for k in range(1, 9)])
+
+
+# -- optimizers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_the_optimizer_is_the_one_that_the_settings_name(name: str, cls: type) -> None:
+    settings = Settings(optimizer=name, optimizer_momentum=0.7, weight_decay=0.01)  # type: ignore[arg-type]
+    optimizer = build_optimizer(watched(settings), 0.3)
+    assert type(optimizer) is cls
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.3, 0.01)
+    assert group.get("momentum", 0.7) == 0.7
+
+
+def test_only_parameters_with_a_gradient_are_optimized() -> None:
+    method = Watched(tiny_backbone())
+    (group,) = build_optimizer(method, 0.1).param_groups
+    assert group["params"] == [method.weight]
+
+
+def lars_step(gradient: float, weight_decay: float) -> tuple[Tensor, Tensor]:
+    """How far one LARS step moves a weight matrix of ones and a bias of ones, with lr 0.5."""
+    layer = nn.Linear(4, 4)
+    method = Method(Backbone(layer, 4, (0.0,) * 3, (1.0,) * 3), Settings(optimizer="lars", weight_decay=weight_decay))
+    optimizer = build_optimizer(method, 0.5)
+    for parameter in layer.parameters():
+        nn.init.ones_(parameter)
+        parameter.grad = torch.full_like(parameter, gradient)
+    optimizer.step()
+    return 1 - layer.weight.detach(), 1 - layer.bias.detach()
+
+
+@pytest.mark.parametrize("gradient", [0.01, 1.0, 100.0])
+def test_lars_scales_the_step_of_a_weight_matrix_to_its_norm(gradient: float) -> None:
+    """You et al. 2017: lr * eta |w| / (|g| + beta |w|) * (g + beta w), with eta = 0.001, |w| = 4, |g| = 4 g."""
+    weight, _ = lars_step(gradient, 0.02)
+    trust = 0.001 * 4 / (4 * gradient + 0.02 * 4)
+    torch.testing.assert_close(weight, torch.full((4, 4), 0.5 * trust * (gradient + 0.02)), rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("gradient", [0.01, 1.0])
+def test_lars_takes_plain_steps_without_decay_on_biases(gradient: float) -> None:
+    """Grill et al. 2020, section 3.3."""
+    _, bias = lars_step(gradient, 0.02)
+    torch.testing.assert_close(bias, torch.full((4,), 0.5 * gradient))
