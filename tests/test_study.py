@@ -290,3 +290,21 @@ def test_embed_and_predict_new_images(study: selfsup.Study, tmp_path: Path) -> N
     assert named.cell == "random-n5-s0"
     with pytest.raises(UserError, match="neither a study nor a cell"):
         find_cell(tmp_path)
+
+
+def test_a_command_runs_the_cells_that_it_names_and_no_others_of_the_study(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    grid = {**TINY, "methods": "random"}
+    selfsup.compare("digits", out=out, **{**grid, "per_class": "5", "seeds": 1})
+    study = selfsup.compare("digits", out=out, **{**grid, "per_class": "10", "seeds": 2})
+    assert set(study.results.cell) == {"random-n5-s0", "random-n10-s0", "random-n10-s1"}
+    assert study.config.per_class == (5, 10)
+
+
+def test_a_folder_may_be_named_from_another_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_folder(tmp_path / "data", per_class=6)
+    grid = {**TINY, "methods": "random", "per_class": "all"}
+    monkeypatch.chdir(tmp_path)
+    selfsup.compare("data/", out="study", **grid)
+    monkeypatch.chdir(tmp_path / "data")
+    assert len(selfsup.compare(".", out="../study", **grid).results) == 1

@@ -318,3 +318,21 @@ def extend(stored: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
         elif role_of(name) == "axis":
             grown[name] = _no_repeats((*getattr(stored, name), *new))
     return stored.model_copy(update=grown)
+
+
+def narrow(config: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
+    """The configuration with the axes that `wanted` names as they are there: what one command asks for."""
+    asked = validate({**config.model_dump(), **wanted})
+    axes = {name: getattr(asked, name) for name in wanted if role_of(name) == "axis"}
+    return config.model_copy(update=axes)
+
+
+def with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values in which folders and files are named in full, so that they mean the same from any folder."""
+    full = dict(values)
+    names = {*registry.names("selfsup.data.sources"), "none", "imagenet"}
+    for name in ("data", "weights", "group", "data_root"):
+        value = full.get(name)
+        if isinstance(value, str) and value not in names and Path(value).exists():
+            full[name] = str(Path(value).resolve())
+    return full

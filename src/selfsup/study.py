@@ -229,7 +229,7 @@ def wanted_values(
         overrides["data"] = str(data)
     values = configuration.load_values(preset=preset, file=config, overrides=overrides)
     configuration.validate(values)
-    return values
+    return configuration.with_full_paths(values)
 
 
 def default_out(values: dict[str, Any]) -> Path:
@@ -254,7 +254,8 @@ class _Run:
         self.folder.sweep()
         config = self._configuration()
         store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        grid = preparation.lay_out(config, labelled=store.labels is not None)
+        asked = configuration.narrow(config, self.values)
+        grid = preparation.lay_out(asked, labelled=store.labels is not None)
         finished = self.folder.finished()
         jobs = [job for job in (job.without(finished) for job in grid.jobs) if job is not None]
         resources = preparation.resolve_resources(config, max(1, len(grid.jobs)))
