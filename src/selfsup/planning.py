@@ -23,7 +23,7 @@ from selfsup.executors.base import Resources
 from selfsup.grid import Cell, Job
 from selfsup.methods import method_class, read_settings
 from selfsup.preparation import GridOfStudy, lay_out, resolve_resources
-from selfsup.training import TrainingPlan, train
+from selfsup.training import EpochLog, NoHooks, TrainingPlan, train
 
 #: Steps that are timed per method and augmentation, after one to warm up.
 TIMED_STEPS = 3
@@ -156,24 +156,13 @@ class _Noise:
         return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
 
 
-class _Clock:
+class _Clock(NoHooks):
     """Hooks that note how long every epoch, here one step, took."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
-    def load_checkpoint(self) -> dict[str, Any] | None:
-        return None
-
-    def save_checkpoint(self, state: dict[str, Any]) -> None: ...
-
-    def checkpoint_due(self) -> bool:
-        return False
-
-    def should_stop(self) -> bool:
-        return False
-
-    def epoch_done(self, log: Any, epochs: int) -> None:
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
         self.seconds.append(log.seconds)
 
 

@@ -129,7 +129,7 @@ class StudyFolder:
                 foreign = sorted(p.name for p in self.path.iterdir() if p.name != "cells")
                 if foreign:
                     raise UserError(
-                        f"--out {self.path} is not a study and not empty (it holds {foreign[0]!r}); choose a new folder."
+                        f"--out {self.path} is not a study and not empty (it holds {foreign[0]!r}); choose another."
                     )
             self.cells.mkdir(parents=True, exist_ok=True)
             self.running.mkdir(exist_ok=True)

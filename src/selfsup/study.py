@@ -250,6 +250,7 @@ class _Run:
         from selfsup.executors import load_executor
         from selfsup.opened import OpenStudy
         from selfsup.report import write_assets
+        from selfsup.watching import Tally
 
         self.folder.sweep()
         config = self._configuration()
@@ -267,7 +268,8 @@ class _Run:
             self.watcher.say(notice)
         write_assets(self.folder.path, store, OpenStudy(self.folder, resources.hardware).mapped)
         if jobs:
-            self.watcher.begin(self.folder, config, store, jobs, done=len(finished), resources=resources)
+            done = len(grid.cells) - sum(len(job.cells) for job in jobs)
+            self.watcher.begin(self.folder.path, Tally(jobs, store, done))
             try:
                 load_executor(self.executor).run(self.folder, jobs, resources, self._on_event)
             finally:

@@ -306,9 +306,9 @@ def build_optimizer(method: Method, lr: float) -> torch.optim.Optimizer:
             parameters, lr=lr, momentum=settings.optimizer_momentum, weight_decay=settings.weight_decay
         )
     if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=settings.weight_decay)
+        return torch.optim.Adam(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
     return _lars(parameters, lr, settings)
 
 

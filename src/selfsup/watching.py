@@ -8,14 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
-    from selfsup.config import StudyConfig
     from selfsup.data import Store
-    from selfsup.executors.base import Event, Resources
+    from selfsup.executors.base import Event
     from selfsup.grid import Job
-    from selfsup.record import StudyFolder
 
 #: Seconds between two plain lines about training.
 LINE_EVERY = 10.0
@@ -32,17 +31,8 @@ class Watcher(Protocol):
         """`done` of `total` images are decoded."""
         ...
 
-    def begin(
-        self,
-        folder: StudyFolder,
-        config: StudyConfig,
-        store: Store,
-        jobs: Sequence[Job],
-        *,
-        done: int,
-        resources: Resources,
-    ) -> None:
-        """Jobs are about to run; `done` cells were finished before."""
+    def begin(self, study: Path, tally: Tally) -> None:
+        """Jobs are about to run; `tally` counts them."""
         ...
 
     def on_event(self, event: Event) -> None:
@@ -61,7 +51,7 @@ class Silent:
 
     def decoded(self, done: int, total: int) -> None: ...
 
-    def begin(self, *_: Any, **__: Any) -> None: ...
+    def begin(self, study: Path, tally: Tally) -> None: ...
 
     def on_event(self, event: Event) -> None: ...
 
@@ -157,19 +147,10 @@ class Lines:
         if done == total or self._due():
             self.say(f"Decoded {done} of {total} images.")
 
-    def begin(
-        self,
-        folder: StudyFolder,
-        config: StudyConfig,
-        store: Store,
-        jobs: Sequence[Job],
-        *,
-        done: int,
-        resources: Resources,
-    ) -> None:
-        self._tally = Tally(jobs, store, done)
-        already = f", {done} of them finished before" if done else ""
-        self.say(f"{self._tally.cells} cells{already}; study in {folder.path}")
+    def begin(self, study: Path, tally: Tally) -> None:
+        self._tally = tally
+        already = f", {tally.done_cells} of them finished before" if tally.done_cells else ""
+        self.say(f"{tally.cells} cells{already}; study in {study}")
 
     def on_event(self, event: Event) -> None:
         from selfsup.executors.base import EpochDone, JobDone, JobRetried
@@ -223,19 +204,10 @@ class Live:
             self._decoding.stop()
             self._decoding = None
 
-    def begin(
-        self,
-        folder: StudyFolder,
-        config: StudyConfig,
-        store: Store,
-        jobs: Sequence[Job],
-        *,
-        done: int,
-        resources: Resources,
-    ) -> None:
+    def begin(self, study: Path, tally: Tally) -> None:
         from rich.live import Live as RichLive
 
-        self._tally = Tally(jobs, store, done)
+        self._tally = tally
         self._live = RichLive(self._view(), console=self._console, refresh_per_second=4, transient=True)
         self._live.start()
 

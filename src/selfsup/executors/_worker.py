@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from selfsup.cellrun import run_job
-from selfsup.device import Hardware, make_deterministic
+from selfsup.device import Hardware, keep_freed_memory, make_deterministic
 from selfsup.errors import Interrupted, UserError
 from selfsup.executors import _protocol
 from selfsup.grid import Job
@@ -65,6 +65,7 @@ def main(study: str, device: str, precision: str, threads: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to handle
     parent = _Parent()
     signal.signal(signal.SIGTERM, parent.stop)
+    keep_freed_memory()
     make_deterministic(int(threads))
     opened = OpenStudy(StudyFolder(Path(study)), Hardware(device, precision))
     parent.tell("ready")

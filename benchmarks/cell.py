@@ -1,0 +1,184 @@
+"""One cell trained by selfsup and by lightly's documented loop, side by side: speed, accuracy, roofline.
+
+Both train a ResNet-18 from random weights on the same real images with plain SGD at learning rate
+0.06, in the same batches and epochs, and are judged by the same probe on images that neither has
+seen. Every training has a process of its own, the contenders take turns, and a rate is the median
+over the epochs of one training; ratios are the medians of the ratios within each repeat. lightly
+runs with the number of loader workers that serves it best.
+
+    python benchmarks/cell.py [--image-size 32] [--methods simclr,moco,byol] [--repeats 3]
+
+The bare line is the work of the encoder alone, both views in one batch: what a loop could reach if
+all else were free, with the library's own convolutions. A share above 1 is the doing of
+selfsup.tiny_convolution.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
+
+from selfsup.machine import usable_cores
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: everything but who does it."""
+
+    method: str
+    seed: int
+    image_size: int
+    epochs: int
+    batch_size: int
+    precision: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Images per second, and the probe's accuracy (NaN where nothing was trained)."""
+
+    rate: float
+    accuracy: float = float("nan")
+
+
+def by_selfsup(task: Task, pictures: Pictures) -> Score:
+    """store -> policy -> train() -> embed, as a worker of a study does it."""
+    from selfsup.augment import load_policy
+    from selfsup.backbones import build_backbone
+    from selfsup.device import Hardware, keep_freed_memory, make_deterministic
+    from selfsup.evaluate.embedding import embed
+    from selfsup.methods import method_class, read_settings
+    from selfsup.training import TrainingPlan, train
+
+    keep_freed_memory()
+    make_deterministic(task.threads)
+    torch.manual_seed(task.seed)
+    store = pictures.store()
+    assert store.labels is not None
+    settings = read_settings(task.method, {"optimizer_momentum": 0.0, "weight_decay": 0.0})
+    method = method_class(task.method)(build_backbone("resnet18", image_size=task.image_size), settings)
+    plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=0.06, seed=task.seed, schedule="constant")
+    fabric = Hardware("cpu", task.precision).fabric()
+    outcome = train(method, store, pictures.train, None, load_policy("simclr"), plan, fabric)
+    train_x, test_x = (
+        embed(method.backbone, store, indices, image_size=task.image_size, device="cpu")
+        for indices in (pictures.train, pictures.test)
+    )
+    accuracy = probe_accuracy(train_x, store.labels[pictures.train], test_x, store.labels[pictures.test])
+    return Score(statistics.median(line.images_per_second for line in outcome.progress.log), accuracy)
+
+
+def by_lightly(task: Task, pictures: Pictures, workers: int) -> Score:
+    """lightly's loop, in float32 as documented."""
+    import peers
+
+    torch.set_num_threads(task.threads)
+    images = pictures.images(pictures.train)
+    trained = peers.train(
+        task.method,
+        images,
+        size=task.image_size,
+        epochs=task.epochs,
+        batch_size=task.batch_size,
+        workers=workers,
+        seed=task.seed,
+    )
+    train_x = peers.embed(trained.backbone, images, task.image_size)
+    test_x = peers.embed(trained.backbone, pictures.images(pictures.test), task.image_size)
+    labels = pictures.store().labels
+    assert labels is not None
+    accuracy = probe_accuracy(train_x, labels[pictures.train], test_x, labels[pictures.test])
+    return Score(statistics.median(trained.rates), accuracy)
+
+
+def bare(task: Task, pictures: Pictures) -> Score:
+    """Forward and backward alone."""
+    import peers
+
+    from selfsup.device import keep_freed_memory
+
+    keep_freed_memory()
+    torch.set_num_threads(task.threads)
+    rate = peers.bare_rate(task.method, size=task.image_size, batch_size=task.batch_size, precision=task.precision)
+    return Score(rate)
+
+
+def apart(function: Any, *arguments: Any) -> Score:
+    """The function's result, computed in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def compare(tasks: list[Task], pictures: Pictures, workers: list[int]) -> None:
+    """Run all repeats of one method and print its lines."""
+    ours, theirs, limits = [], [], []
+    for task in tasks:
+        ours.append(apart(by_selfsup, task, pictures))
+        runs = [apart(by_lightly, task, pictures, number) for number in workers]
+        theirs.append(max(runs, key=lambda score: score.rate))
+        limits.append(apart(bare, task, pictures))
+    for name, scores in (("selfsup", ours), ("lightly", theirs)):
+        rate = statistics.median(score.rate for score in scores)
+        accuracy = mean_and_error([score.accuracy for score in scores], len(pictures.test))
+        print(f"  {tasks[0].method:<8}{name:<10}{rate:8.1f} images/s   accuracy {accuracy}")
+    limit = statistics.median(score.rate for score in limits)
+    print(f"  {tasks[0].method:<8}{'bare':<10}{limit:8.1f} images/s")
+    ratio = statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
+    share = statistics.median(a.rate / b.rate for a, b in zip(ours, limits, strict=True))
+    print(f"  {tasks[0].method:<8}selfsup / lightly {ratio:.2f}   selfsup / bare {share:.2f}", flush=True)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", default="digits", help="name or folder, as for `selfsup run` (default digits)")
+    parser.add_argument("--data-root", help="folder that holds a named data set's files")
+    parser.add_argument("--methods", default="simclr,moco,byol")
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--source-size", type=int, help="side of the source images (default 8/7 of the view)")
+    parser.add_argument("--images", type=int, default=1024, help="training images (default 1024)")
+    parser.add_argument("--test-images", type=int, default=700)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16", help="of selfsup and the bare line")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--loader-workers", default="0,2", help="numbers of lightly's loader workers to try")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = options()
+    side = given.source_size or given.image_size * 8 // 7
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = write_pictures(
+            Path(folder),
+            data=given.data,
+            data_root=given.data_root,
+            side=side,
+            train=given.images,
+            test=given.test_images,
+        )
+        pictures.store()
+        print(
+            f"{given.data}, {given.images} images of {side} px, views of {given.image_size} px, batch "
+            f"{given.batch_size}, {given.epochs} epochs, {given.threads} threads, {given.precision}, "
+            f"{given.repeats} repeats, torch {torch.__version__}"
+        )
+        for method in given.methods.split(","):
+            sizes = (given.image_size, given.epochs, given.batch_size, given.precision, given.threads)
+            tasks = [Task(method, seed, *sizes) for seed in range(given.repeats)]
+            compare(tasks, pictures, [int(number) for number in given.loader_workers.split(",")])
+
+
+if __name__ == "__main__":
+    main()
