@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
 
+from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
 from selfsup.machine import usable_cores
 
 
@@ -104,7 +104,6 @@ def by_lightly(task: Task, pictures: Pictures, workers: int) -> Score:
 def bare(task: Task, pictures: Pictures) -> Score:
     """Forward and backward alone."""
     import peers
-
     from selfsup.device import keep_freed_memory
 
     keep_freed_memory()

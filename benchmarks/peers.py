@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from lightly.data import LightlyDataset
 from lightly.loss import NegativeCosineSimilarity, NTXentLoss
 from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead, MoCoProjectionHead, SimCLRProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
@@ -45,16 +44,16 @@ class Trained:
 
 
 class InMemory(torch.utils.data.Dataset):
-    """Decoded images with a label that is not read."""
+    """Decoded images through a transform, with a label that is not read, as torchvision's data sets give them."""
 
-    def __init__(self, images: Sequence[Image.Image]) -> None:
-        self.images = images
+    def __init__(self, images: Sequence[Image.Image], transform: Callable[[Image.Image], Any]) -> None:
+        self.images, self.transform = images, transform
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return self.images[index], 0
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.transform(self.images[index]), 0
 
 
 class SimCLR(nn.Module):
@@ -148,7 +147,7 @@ def train(
     """The loop of the example, timed epoch by epoch."""
     torch.manual_seed(seed)
     model = MODELS[method](resnet18())
-    dataset = LightlyDataset.from_torch_dataset(InMemory(images), transform=transform(method, size))
+    dataset = InMemory(images, transform(method, size))
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers
     )

@@ -95,7 +95,10 @@ def test_an_untrained_resnet_is_more_than_subsampling() -> None:
         ("zzzzzz", r"timm has no model 'zzzzzz' \(--backbone\)\. `selfsup list backbones` shows all names"),
         ("", r"timm has no model ''"),
         ("hf-hub:timm/resnet18", r"timm has no model 'hf-hub:timm/resnet18'"),
-        ("resnet18.mine", r"no weights 'mine' for 'resnet18' \(--backbone resnet18\.mine\); known: .*resnet18\.tv_in1k"),
+        (
+            "resnet18.mine",
+            r"no weights 'mine' for 'resnet18' \(--backbone resnet18\.mine\); known: .*resnet18\.tv_in1k",
+        ),
     ],
 )
 def test_an_unknown_network_is_refused_with_the_nearest(name: str, sentence: str) -> None:
@@ -200,9 +203,7 @@ WRAPPINGS = {
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_a_torch_state_dict_is_loaded_from_its_usual_wrappings(
-    donor: nn.Module, tmp_path: Path, wrapping: str
-) -> None:
+def test_a_torch_state_dict_is_loaded_from_its_usual_wrappings(donor: nn.Module, tmp_path: Path, wrapping: str) -> None:
     torch.save(WRAPPINGS[wrapping](donor.state_dict()), tmp_path / "weights.pth")
     backbone = fresh()
     report = load_weights(backbone, tmp_path / "weights.pth")
@@ -315,7 +316,9 @@ def test_a_torch_file_without_a_state_dict_is_refused(tmp_path: Path, content: o
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for place in (tmp_path / "gone.pth", tmp_path):
-        with pytest.raises(UserError, match="There is no weights file '.*'; --weights takes none, imagenet, or a file"):
+        with pytest.raises(
+            UserError, match=r"There is no weights file '.*'; --weights takes none, imagenet, or a file"
+        ):
             load_weights(fresh(), place)
 
 
@@ -401,7 +404,9 @@ def hub_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], N
         monkeypatch.setattr(constants, "ENDPOINT", address)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
 
     return point
 

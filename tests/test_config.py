@@ -232,7 +232,7 @@ WRONG: list[tuple[str, Any]] = [
 def test_a_wrong_value_gives_one_sentence_that_names_the_option_and_the_value(name: str, value: Any) -> None:
     message = refusal({name: value})
     parts = value if isinstance(value, list | tuple) and value else [value]
-    pieces = [*parts, *([piece for piece in value.split(",")] if isinstance(value, str) else [])]
+    pieces = [*parts, *(value.split(",") if isinstance(value, str) else [])]
     assert message.startswith(f"--{name.replace('_', '-')} = ")
     assert any(repr(piece) in message for piece in pieces)
     assert message.count("does not fit: ") == 1
@@ -313,7 +313,9 @@ def test_a_written_configuration_names_every_value_that_is_set(preset: str) -> N
     assert written["lrs"] == list(config.lrs)
 
 
-@pytest.mark.parametrize(("text", "named"), [("epochs = = 3", "TOML"), ("epochs = 0", "--epochs = 0"), ("x = 1", "'x'")])
+@pytest.mark.parametrize(
+    ("text", "named"), [("epochs = = 3", "TOML"), ("epochs = 0", "--epochs = 0"), ("x = 1", "'x'")]
+)
 def test_a_studys_configuration_that_someone_broke_is_refused_in_a_sentence(text: str, named: str) -> None:
     with pytest.raises(UserError, match=named):
         from_toml(text)
@@ -322,7 +324,13 @@ def test_a_studys_configuration_that_someone_broke_is_refused_in_a_sentence(text
 # -- going on with a study ---------------------------------------------------------------------------
 
 STORED = validate({"methods": "simclr,moco", "lrs": "0.1", "per_class": "5,all", "seeds": 2, "epochs": 10})
-OTHER = {"epochs": 20, "batch_size": 64, "data": "elsewhere", "precision": "bf16", "settings": {"moco": {"momentum": 0.5}}}
+OTHER = {
+    "epochs": 20,
+    "batch_size": 64,
+    "data": "elsewhere",
+    "precision": "bf16",
+    "settings": {"moco": {"momentum": 0.5}},
+}
 
 
 @pytest.mark.parametrize("name", OTHER)

@@ -75,8 +75,16 @@ def test_the_choice_is_explained_in_one_line(
     ("here", "asked", "sentence"),
     [
         ({}, ("cuda", "auto"), "--device cuda is not on this machine (0 CUDA devices); use --device auto."),
-        ({"gpus": 1}, ("cuda:1", "auto"), "--device cuda:1 is not on this machine (1 CUDA devices); use --device auto."),
-        ({"gpus": 2}, ("cuda:2", "fp32"), "--device cuda:2 is not on this machine (2 CUDA devices); use --device auto."),
+        (
+            {"gpus": 1},
+            ("cuda:1", "auto"),
+            "--device cuda:1 is not on this machine (1 CUDA devices); use --device auto.",
+        ),
+        (
+            {"gpus": 2},
+            ("cuda:2", "fp32"),
+            "--device cuda:2 is not on this machine (2 CUDA devices); use --device auto.",
+        ),
         ({"gpus": 1}, ("mps", "auto"), "--device mps is not on this machine; use --device auto."),
         (
             {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
@@ -39,5 +40,5 @@ def test_no_two_of_many_seeds_streams_and_steps_share_a_seed() -> None:
 def test_neighbouring_steps_give_unrelated_bits() -> None:
     """The share of bits in which neighbours differ is that of coin tosses."""
     seeds = np.array([derive_seed(0, "views", step) for step in range(500)], np.uint64)
-    differing = [int(a ^ b).bit_count() for a, b in zip(seeds[:-1], seeds[1:], strict=True)]
+    differing = [int(a ^ b).bit_count() for a, b in pairwise(seeds)]
     assert abs(np.mean(differing) / 63 - 0.5) < 0.02

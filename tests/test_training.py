@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -295,7 +296,7 @@ def test_every_image_comes_once_per_epoch_in_equal_batches(images: int, batch_si
     steps = plan.steps_per_epoch(images)
     assert steps == len(sizes)
     assert [len(batch) for batch in source.asked] == sizes * 3
-    epochs = [sum(source.asked[e * steps : (e + 1) * steps], []) for e in range(3)]
+    epochs = [list(chain(*source.asked[e * steps : (e + 1) * steps])) for e in range(3)]
     assert all(sorted(epoch) == chosen.tolist() for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
     assert tuple(epochs[0]) != tuple(chosen)

@@ -100,7 +100,9 @@ class StudyConfig(BaseModel):
         ge=8,
     )
     schedule: Literal["cosine", "constant"] = _field("cosine", "Learning-rate schedule.", "identity")
-    warmup_epochs: float = _field(0.0, "Epochs of linear warm-up of the learning rate.", "identity", ge=0)
+    warmup_epochs: float = _field(
+        0.0, "Epochs of linear warm-up of the learning rate.", "identity", ge=0, allow_inf_nan=False
+    )
     settings: dict[str, dict[str, Any]] = _field(
         {}, "Settings of single methods, for example moco.temperature=0.1.", "identity"
     )

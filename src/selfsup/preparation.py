@@ -56,7 +56,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     source = datasets.open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
     )
-    known = folder.read_json("dataset.json")
+    known = folder.read_json("dataset.json") if folder.exists() else {}
     if known and known["fingerprint"] != source.fingerprint():
         raise UserError(
             f"The images of '{config.data}' are not those with which '{folder.path}' was begun ({known['images']} "

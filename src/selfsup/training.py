@@ -314,10 +314,12 @@ def build_optimizer(method: Method, lr: float) -> torch.optim.Optimizer:
 
 def _lars(parameters: list[torch.nn.Parameter], lr: float, settings: Any) -> torch.optim.Optimizer:
     """LARS (You et al. 2017); biases and norms take no decay and no adaptation (Grill et al. 2020, 3.3)."""
-    from timm.optim import Lars
+    from timm.optim.lars import Lars
 
+    # timm adapts only what decays unless told otherwise, and without decay would be plain SGD.
+    adapted = {"weight_decay": settings.weight_decay, "always_adapt": True}
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim > 1], **adapted},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return Lars(groups, lr=lr, momentum=settings.optimizer_momentum)

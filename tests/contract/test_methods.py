@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from selfsup.augment import load_policy
@@ -30,7 +31,12 @@ def test_method_keeps_the_contract(name: str) -> None:
 def test_a_grid_of_all_methods_has_the_cells_that_their_traits_call_for() -> None:
     traits = {name: method_class(name).traits for name in method_names()}
     cells = expand(
-        methods=method_names(), augmentations=["weak", "simclr"], lrs=[0.1], per_class=[5, "all"], seeds=1, traits=traits
+        methods=method_names(),
+        augmentations=["weak", "simclr"],
+        lrs=[0.1],
+        per_class=[5, "all"],
+        seeds=1,
+        traits=traits,
     )
     for name in method_names():
         mine = [cell for cell in cells if cell.method == name]
@@ -191,7 +197,7 @@ class Lenient(Mean):
     """Swallows options that it does not have."""
 
     class Settings(Settings):
-        model_config = {"extra": "ignore"}
+        model_config = ConfigDict(extra="ignore")
 
 
 class Idle(Mean):

@@ -83,9 +83,7 @@ def test_alignment_is_the_mean_squared_distance_of_unit_vectors() -> None:
 def test_uniformity_is_the_log_of_the_mean_potential_over_all_pairs(t: float) -> None:
     features = gaussian(25, 4)
     unit = [row / np.linalg.norm(row) for row in features.astype(float)]
-    potentials = [
-        math.exp(-t * float(np.sum((unit[i] - unit[j]) ** 2))) for i in range(25) for j in range(25) if i < j
-    ]
+    potentials = [math.exp(-t * float(np.sum((unit[i] - unit[j]) ** 2))) for i in range(25) for j in range(25) if i < j]
     assert uniformity(features, t=t) == pytest.approx(math.log(sum(potentials) / len(potentials)), rel=1e-6)
 
 

@@ -26,9 +26,9 @@ def test_loss_sums_two_minus_two_cosines_over_both_directions() -> None:
     by_hand = copy.deepcopy(method)
     (first, second), labels = batch_of_digits(2)
     loss = method.loss([first, second], labels).loss
-    predicted_1, predicted_2 = by_hand.predictor(
-        by_hand.projector(by_hand.backbone(torch.cat([first, second])))
-    ).chunk(2)
+    predicted_1, predicted_2 = by_hand.predictor(by_hand.projector(by_hand.backbone(torch.cat([first, second])))).chunk(
+        2
+    )
     target_1, target_2 = by_hand.target.network(torch.cat([first, second])).chunk(2)
     negative_cosine = NegativeCosineSimilarity()
     expected = 2 + 2 * negative_cosine(predicted_1, target_2) + 2 + 2 * negative_cosine(predicted_2, target_1)

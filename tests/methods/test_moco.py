@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import chain
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def test_every_image_is_normalised_in_one_random_group() -> None:
     recorder = Recorder()
     _encode_shuffled(recorder, numbered(64), 4)
     assert [len(group) for group in recorder.groups] == [16, 16, 16, 16]
-    assert sorted(sum(recorder.groups, [])) == list(range(64))
+    assert sorted(chain(*recorder.groups)) == list(range(64))
     assert sorted(recorder.groups[0]) != list(range(16))
     first = recorder.groups
     recorder.groups = []
