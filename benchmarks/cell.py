@@ -7,6 +7,7 @@ over the epochs of one training; ratios are the medians of the ratios within eac
 runs with the number of loader workers that serves it best.
 
     python benchmarks/cell.py [--image-size 32] [--methods simclr,moco,byol] [--repeats 3]
+    python benchmarks/cell.py --threads 1 --clock cpu        # on a machine that others use too
 
 The bare line is the work of the encoder alone, both views in one batch: what a loop could reach if
 all else were free, with the library's own convolutions. A share above 1 is the doing of
@@ -18,16 +19,21 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
 from selfsup.machine import usable_cores
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ class Task:
     batch_size: int
     precision: str
     threads: int
+    clock: str
+
+    @property
+    def now(self) -> Callable[[], float]:
+        return {"wall": time.perf_counter, "cpu": time.process_time}[self.clock]
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,14 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     from selfsup.device import Hardware, keep_freed_memory, make_deterministic
     from selfsup.evaluate.embedding import embed
     from selfsup.methods import method_class, read_settings
-    from selfsup.training import TrainingPlan, train
+    from selfsup.training import EpochLog, NoHooks, TrainingPlan, train
+
+    class Stopwatch(NoHooks):
+        def __init__(self) -> None:
+            self.marks = [task.now()]
+
+        def epoch_done(self, log: EpochLog, epochs: int) -> None:
+            self.marks.append(task.now())
 
     keep_freed_memory()
     make_deterministic(task.threads)
@@ -69,13 +87,15 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     method = method_class(task.method)(build_backbone("resnet18", image_size=task.image_size), settings)
     plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=0.06, seed=task.seed, schedule="constant")
     fabric = Hardware("cpu", task.precision).fabric()
-    outcome = train(method, store, pictures.train, None, load_policy("simclr"), plan, fabric)
+    stopwatch = Stopwatch()
+    train(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, stopwatch)
     train_x, test_x = (
         embed(method.backbone, store, indices, image_size=task.image_size, device="cpu")
         for indices in (pictures.train, pictures.test)
     )
     accuracy = probe_accuracy(train_x, store.labels[pictures.train], test_x, store.labels[pictures.test])
-    return Score(statistics.median(line.images_per_second for line in outcome.progress.log), accuracy)
+    rates = [len(pictures.train) / (end - start) for start, end in pairwise(stopwatch.marks)]
+    return Score(statistics.median(rates), accuracy)
 
 
 def by_lightly(task: Task, pictures: Pictures, workers: int) -> Score:
@@ -92,6 +112,7 @@ def by_lightly(task: Task, pictures: Pictures, workers: int) -> Score:
         batch_size=task.batch_size,
         workers=workers,
         seed=task.seed,
+        clock=task.now,
     )
     train_x = peers.embed(trained.backbone, images, task.image_size)
     test_x = peers.embed(trained.backbone, pictures.images(pictures.test), task.image_size)
@@ -108,11 +129,13 @@ def bare(task: Task, pictures: Pictures) -> Score:
 
     keep_freed_memory()
     torch.set_num_threads(task.threads)
-    rate = peers.bare_rate(task.method, size=task.image_size, batch_size=task.batch_size, precision=task.precision)
+    rate = peers.bare_rate(
+        task.method, size=task.image_size, batch_size=task.batch_size, precision=task.precision, clock=task.now
+    )
     return Score(rate)
 
 
-def apart(function: Any, *arguments: Any) -> Score:
+def apart(function: Callable[..., Result], *arguments: Any) -> Result:
     """The function's result, computed in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
@@ -152,7 +175,16 @@ def options() -> argparse.Namespace:
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16", help="of selfsup and the bare line")
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--loader-workers", default="0,2", help="numbers of lightly's loader workers to try")
-    return parser.parse_args()
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu: seconds that the process computed, with one thread and no loader workers (default wall)",
+    )
+    given = parser.parse_args()
+    if given.clock == "cpu":
+        given.threads, given.loader_workers = 1, "0"  # the clock does not see others, nor overlapping threads
+    return given
 
 
 def main() -> None:
@@ -171,10 +203,10 @@ def main() -> None:
         print(
             f"{given.data}, {given.images} images of {side} px, views of {given.image_size} px, batch "
             f"{given.batch_size}, {given.epochs} epochs, {given.threads} threads, {given.precision}, "
-            f"{given.repeats} repeats, torch {torch.__version__}"
+            f"{given.repeats} repeats, {given.clock} clock, torch {torch.__version__}"
         )
         for method in given.methods.split(","):
-            sizes = (given.image_size, given.epochs, given.batch_size, given.precision, given.threads)
+            sizes = (given.image_size, given.epochs, given.batch_size, given.precision, given.threads, given.clock)
             tasks = [Task(method, seed, *sizes) for seed in range(given.repeats)]
             compare(tasks, pictures, [int(number) for number in given.loader_workers.split(",")])
 

@@ -143,6 +143,7 @@ def train(
     workers: int,
     seed: int,
     lr: float = 0.06,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Trained:
     """The loop of the example, timed epoch by epoch."""
     torch.manual_seed(seed)
@@ -156,7 +157,7 @@ def train(
     for epoch in range(epochs):
         total_loss = torch.zeros(())
         momentum = cosine_schedule(epoch, epochs, 0.996, 1) if epochs > 1 else 0.996
-        started = time.perf_counter()
+        started = clock()
         for batch in loader:
             x0, x1 = batch[0]
             loss = model.loss(x0, x1, momentum)
@@ -164,7 +165,7 @@ def train(
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-        rates.append(len(loader) * batch_size / (time.perf_counter() - started))
+        rates.append(len(loader) * batch_size / (clock() - started))
     return Trained(model.backbone, rates)
 
 
@@ -186,7 +187,15 @@ def embed(backbone: nn.Module, images: Sequence[Image.Image], size: int, batch_s
     return torch.cat([backbone(batch) for batch in batches]).numpy()
 
 
-def bare_rate(method: str, *, size: int, batch_size: int, precision: str, seconds: float = 8.0) -> float:
+def bare_rate(
+    method: str,
+    *,
+    size: int,
+    batch_size: int,
+    precision: str,
+    seconds: float = 8.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Images per second of nothing but the encoder's work in one step of the method.
 
     Both views that take a gradient go forward and backward in one batch, those that do not go
@@ -200,9 +209,9 @@ def bare_rate(method: str, *, size: int, batch_size: int, precision: str, second
     ]
     autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled=precision == "bf16")
     times = []
-    begun = time.perf_counter()
-    while len(times) < 4 or time.perf_counter() - begun < seconds:
-        started = time.perf_counter()
+    begun = clock()
+    while len(times) < 4 or clock() - begun < seconds:
+        started = clock()
         with autocast():
             if without:
                 with torch.no_grad():
@@ -210,5 +219,5 @@ def bare_rate(method: str, *, size: int, batch_size: int, precision: str, second
             loss = network(views[0]).float().square().mean()
         loss.backward()
         network.zero_grad()
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     return batch_size / float(np.median(times[1:]))
