@@ -119,7 +119,7 @@ def _stored_side(source: datasets.Source, config: StudyConfig) -> int:
 def _time_steps(
     config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int
 ) -> dict[tuple[str, str], float]:
-    """Seconds per step of a full batch for every trained method and augmentation of the grid."""
+    """Estimated seconds per step of a full batch for every trained method and augmentation of the grid."""
     make_deterministic(resources.threads)
     kinds = {(job.cells[0].method, job.cells[0].augmentation): job.cells[0] for job in jobs}
     return {
@@ -136,12 +136,18 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
     backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
     method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
     clock = _Clock()
-    indices = np.arange(config.batch_size)
-    plan = TrainingPlan(TIMED_STEPS + 1, config.batch_size, config.image_size, lr=1e-4, seed=0)
+    count = _timed_images(config)
+    indices = np.arange(count)
+    plan = TrainingPlan(TIMED_STEPS + 1, count, config.image_size, lr=1e-4, seed=0)
     train(
         method, images, indices, indices % 10, load_policy(cell.augmentation), plan, resources.hardware.fabric(), clock
     )
-    return float(np.median(clock.seconds[1:]))
+    return float(np.median(clock.seconds[1:])) * config.batch_size / count
+
+
+def _timed_images(config: StudyConfig) -> int:
+    """Images in a timed batch: fewer where they are large, so that a plan takes no minutes; at least 8."""
+    return min(config.batch_size, max(8, int(config.batch_size * (64 / config.image_size) ** 2)))
 
 
 class _Noise:
