@@ -308,3 +308,10 @@ def test_a_folder_may_be_named_from_another_place(tmp_path: Path, monkeypatch: p
     selfsup.compare("data/", out="study", **grid)
     monkeypatch.chdir(tmp_path / "data")
     assert len(selfsup.compare(".", out="../study", **grid).results) == 1
+
+
+def test_a_study_that_could_not_begin_binds_nobody_to_its_settings(tmp_path: Path) -> None:
+    grid = {**TINY, "methods": "random", "per_class": "5"}
+    with pytest.raises(UserError, match="no weights file"):
+        selfsup.compare("digits", out=tmp_path / "study", **{**grid, "weights": str(tmp_path / "none.pth")})
+    assert len(selfsup.compare("digits", out=tmp_path / "study", **grid).results) == 1

@@ -260,8 +260,8 @@ class _Run:
         finished = self.folder.finished()
         jobs = [job for job in (job.without(finished) for job in grid.jobs) if job is not None]
         resources = preparation.resolve_resources(config, max(1, len(grid.jobs)))
-        self._store_configuration(config, resources)
         preparation.prepare_weights(self.folder, config, self.watcher.say)
+        self._store_configuration(config, resources)  # last: what failed before it binds nobody
         planned = len({cell.id for cell in grid.cells} | set(self.folder.statuses()))
         self.folder.write_json("run.json", {"command": command, "planned": planned})
         for notice in grid.notices:
