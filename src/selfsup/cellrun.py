@@ -92,7 +92,8 @@ def _train(study: OpenStudy, job: Job, method: Method, hooks: _FileHooks) -> Out
         lr=cell.lr,
         seed=cell.seed,
         schedule=config.schedule,
-        warmup_epochs=config.warmup_epochs,
+        # A short run of a preset made for long ones must still reach the learning rate that it quotes.
+        warmup_epochs=min(config.warmup_epochs, config.epochs / 10),
     )
     indices = _training_images(study, job)
     labels = None if study.store.labels is None else study.store.labels[indices]

@@ -237,6 +237,7 @@ def _writable(output: str) -> Path:
 
 def _show_answer(study: Study, as_json: bool) -> None:
     from selfsup.report.selection import answer_table
+    from selfsup.report.verdict import answer
 
     table = answer_table(study.results, test_images=study.folder.read_json("dataset.json")["test"] or None)
     report = study.path / "report.html"
@@ -244,6 +245,10 @@ def _show_answer(study: Study, as_json: bool) -> None:
         click.echo(json.dumps({"answer": _records(table), "report": str(report)}, indent=1))
         return
     _print_table(table)
+    best = answer(study.path).best
+    if best is not None and best.self_supervised:
+        lr = "" if best.lr is None else f" at learning rate {format_lr(best.lr)}"
+        click.echo(f"Best self-supervised method on these images: {best.method}, {best.augmentation} augmentation{lr}")
     counts = study.results.status.value_counts()
     click.echo(f"{len(study.results)} cells: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     click.echo(f"Report: {report}")

@@ -101,7 +101,11 @@ class StudyConfig(BaseModel):
     )
     schedule: Literal["cosine", "constant"] = _field("cosine", "Learning-rate schedule.", "identity")
     warmup_epochs: float = _field(
-        0.0, "Epochs of linear warm-up of the learning rate.", "identity", ge=0, allow_inf_nan=False
+        0.0,
+        "Epochs of linear warm-up of the learning rate, at most a tenth of all.",
+        "identity",
+        ge=0,
+        allow_inf_nan=False,
     )
     settings: dict[str, dict[str, Any]] = _field(
         {}, "Settings of single methods, for example moco.temperature=0.1.", "identity"
