@@ -45,11 +45,12 @@ def run_job(
         If `should_stop` said so; a checkpoint is saved, and the same call goes on from it.
     """
     first = job.cells[0]
-    method = build_method(study, first, _training_images(study, job))
+    images = _training_images(study, job)
+    method = build_method(study, first, images)
     outcome = Outcome("done", Progress())
     if method.traits.trains:
         hooks = _FileHooks(study, job, on_epoch, should_stop)
-        outcome = _train(study, job, method, hooks)
+        outcome = _train(study, first, method, images, hooks)
     if outcome.status == "diverged":
         results = [_publish_diverged(study, cell, outcome) for cell in job.cells]
     else:
@@ -82,8 +83,8 @@ def _training_images(study: OpenStudy, job: Job) -> np.ndarray:
     return study.split.train if job.shared else study.subset(job.cells[0])
 
 
-def _train(study: OpenStudy, job: Job, method: Method, hooks: _FileHooks) -> Outcome:
-    config, cell = study.config, job.cells[0]
+def _train(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: _FileHooks) -> Outcome:
+    config = study.config
     assert cell.lr is not None and cell.augmentation is not None
     plan = TrainingPlan(
         epochs=config.epochs,
@@ -95,7 +96,6 @@ def _train(study: OpenStudy, job: Job, method: Method, hooks: _FileHooks) -> Out
         # A short run of a preset made for long ones must still reach the learning rate that it quotes.
         warmup_epochs=min(config.warmup_epochs, config.epochs / 10),
     )
-    indices = _training_images(study, job)
     labels = None if study.store.labels is None else study.store.labels[indices]
     return train(method, study.store, indices, labels, load_policy(cell.augmentation), plan, study.fabric, hooks)
 

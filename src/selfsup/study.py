@@ -275,7 +275,8 @@ class _Run:
             finally:
                 self._settle()
                 self.watcher.end()
-        self._settle()
+        else:
+            self._settle()
         Study(self.folder.path).report()
 
     def _configuration(self) -> StudyConfig:
