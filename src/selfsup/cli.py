@@ -236,19 +236,17 @@ def _writable(output: str) -> Path:
 
 
 def _show_answer(study: Study, as_json: bool) -> None:
-    from selfsup.report.selection import answer_table
-    from selfsup.report.verdict import answer
+    from selfsup.report import answer, answer_table, headline
 
-    table = answer_table(study.results, test_images=study.folder.read_json("dataset.json")["test"] or None)
+    found = answer(study.path)
+    table = answer_table(found)
     report = study.path / "report.html"
     if as_json:
-        click.echo(json.dumps({"answer": _records(table), "report": str(report)}, indent=1))
+        summary = {"headline": headline(found), "answer": _records(table), "report": str(report)}
+        click.echo(json.dumps(summary, indent=1))
         return
     _print_table(table)
-    best = answer(study.path).best
-    if best is not None and best.self_supervised:
-        lr = "" if best.lr is None else f" at learning rate {format_lr(best.lr)}"
-        click.echo(f"Best self-supervised method on these images: {best.method}, {best.augmentation} augmentation{lr}")
+    click.echo(headline(found))
     counts = study.results.status.value_counts()
     click.echo(f"{len(study.results)} cells: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
     click.echo(f"Report: {report}")

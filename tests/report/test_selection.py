@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfsup.report import answer_table, choose
-from selfsup.report.selection import CHOICE_COLUMNS, criterion, size_order
-from selfsup.report.statistics import wilson
+from selfsup.report import choose
+from selfsup.report.selection import CHOICE_COLUMNS, criterion, optimism, size_order
 
 
 def cell(method="moco", augmentation="weak", lr=0.1, per_class="5", seed=0, val=0.5, test=0.5, status="done", **more):
@@ -91,7 +90,6 @@ def test_nothing_finished_gives_an_empty_choice(rows):
     results = table(*rows)
     assert choose(results).empty
     assert list(choose(results).columns) == CHOICE_COLUMNS
-    assert answer_table(results).empty
 
 
 def test_numbers_of_images_are_ordered_as_numbers():
@@ -104,21 +102,26 @@ def test_without_labels_effective_rank_decides():
     assert chosen_lr(*rows) == 0.3
 
 
-def test_one_seed_gets_an_interval_over_the_test_images():
-    row = answer_table(table(cell(test=0.8)), test_images=360).iloc[0]
-    expected = wilson(0.8, 360)
-    assert (row.test_low, row.test_high, row.interval) == (expected.low, expected.high, "wilson")
-    assert answer_table(table(cell(test=0.8))).iloc[0].interval == ""
+def test_choosing_on_the_test_set_is_optimistic_by_a_known_amount():
+    rows = [cell(lr=0.1, val=0.7, test=0.6), cell(lr=0.3, val=0.6, test=0.65)]
+    rows += [cell(method="byol", lr=0.1, val=0.7, test=0.8), cell(method="byol", lr=0.3, val=0.6, test=0.7)]
+    rows += [cell(method="frozen", augmentation=None, lr=None, test=0.9)]
+    found = optimism(table(*rows))
+    assert (found.choices, found.mean, found.largest) == (2, pytest.approx(0.025), pytest.approx(0.05))
 
 
-def test_several_seeds_get_an_interval_over_the_seeds():
-    rows = [cell(seed=s, test=t) for s, t in enumerate([0.7, 0.8, 0.9])]
-    row = answer_table(table(*rows), test_images=360).iloc[0]
-    assert (row.test_accuracy, row.interval, row.seeds) == (pytest.approx(0.8), "t", 3)
-    assert row.test_low == pytest.approx(0.551586, abs=1e-5)
+def test_a_lucky_seed_does_not_count_as_optimism():
+    rows = [cell(lr=0.3, seed=0, val=0.9, test=0.99), cell(lr=0.3, seed=1, status="diverged", val=None, test=None)]
+    rows += [cell(lr=0.1, seed=s, val=0.8, test=0.8) for s in (0, 1)]
+    assert optimism(table(*rows)) is None
+
+
+def test_without_a_choice_there_is_no_optimism():
+    assert optimism(table(cell())) is None
+    assert optimism(table()) is None
 
 
 def test_missing_values_of_any_kind_are_understood():
     results = table(cell(), cell(method="frozen", augmentation=None, lr=None)).astype({"seed": "Int64"})
     results["clusters"] = pd.array([pd.NA, pd.NA], dtype="Int64")
-    assert len(answer_table(results)) == 2
+    assert len(choose(results)) == 2

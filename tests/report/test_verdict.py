@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selfsup.errors import UserError
 from selfsup.report import answer
+from selfsup.report.duels import verdict_of
 from selfsup.report.reading import read_study
-from selfsup.report.statistics import PairedTest
-from selfsup.report.verdict import verdict_of
+from selfsup.report.statistics import Interval, PairedTest
 
 
 def test_the_best_self_supervised_method_is_recommended(make_study):
@@ -20,16 +21,67 @@ def test_the_best_self_supervised_method_is_recommended(make_study):
 
 
 @pytest.mark.parametrize(
-    ("wins", "losses", "p", "agree", "word"),
-    [
-        (30, 5, 0.001, True, "better"),
-        (5, 30, 0.001, True, "worse"),
-        (30, 5, 0.06, True, "no difference shown"),
-        (30, 5, 0.001, False, "no difference shown"),
-    ],
+    ("difference", "p", "word"),
+    [(0.1, 0.001, "better"), (-0.1, 0.001, "worse"), (0.1, 0.06, "no difference shown")],
 )
-def test_a_difference_is_claimed_only_if_tested_and_repeated(wins, losses, p, agree, word):
-    assert verdict_of(PairedTest(wins, losses, p, agree, 3), p) == word
+def test_a_difference_is_claimed_only_if_tested(difference, p, word):
+    assert verdict_of(PairedTest(difference, Interval(-1, 1, 1, 10), p, 5, 1), p) == word
+
+
+def copy_outcome(writer, cell: str, onto: str) -> None:
+    """Give one cell the predictions of another."""
+    cells = writer.path / "cells"
+    (cells / onto / "embeddings.npz").write_bytes((cells / cell / "embeddings.npz").read_bytes())
+
+
+def test_a_network_without_training_that_does_as_well_is_named_first(make_study):
+    writer = make_study(methods=("moco", "frozen", "random"), sizes=("20",))
+    assert answer(writer.path).not_beaten == ()
+    copy_outcome(writer, answer(writer.path).best.cells[0], "frozen-n20-s0")
+    found = answer(writer.path)
+    assert [c.other.method for c in found.not_beaten] == ["frozen"]
+    assert found.not_shown[0].startswith("That training helps at all: moco was not shown to do better than frozen")
+
+
+def test_every_pair_is_tested_at_every_size(make_study):
+    found = answer(make_study(methods=("moco", "simclr", "frozen"), sizes=("5", "20")).path)
+    pairs = {(d.one.method, d.other.method, d.one.per_class, d.other.per_class) for d in found.duels}
+    assert pairs == {
+        (a, b, n, n) for a, b in (("moco", "simclr"), ("moco", "frozen"), ("simclr", "frozen")) for n in ("5", "20")
+    }
+    for tally in found.tallies:
+        assert tally.better + tally.alike + tally.worse == 2
+        back = next(t for t in found.tallies if (t.one, t.other) == (tally.other, tally.one))
+        assert (back.better, back.alike, back.worse) == (tally.worse, tally.alike, tally.better)
+
+
+def test_more_comparisons_made_together_need_larger_differences(make_study):
+    found = answer(make_study(methods=("moco", "simclr", "byol", "frozen")).path)
+    beside = {c.other.method: c.p_adjusted for c in found.comparisons}
+    for duel in found.duels:
+        if {duel.one.method, duel.other.method} == {"moco", "simclr"} and duel.one.per_class == "all":
+            assert duel.p_adjusted >= beside["simclr"]
+
+
+def test_equal_validation_accuracies_are_said(make_study):
+    writer = make_study(methods=("moco", "byol"), augmentations=("weak",), lrs=(0.06,), sizes=("20",))
+    table = writer.path / "results.csv"
+    results = pd.read_csv(table)
+    results["val_accuracy"] = 0.75
+    results.to_csv(table, index=False)
+    found = answer(writer.path)
+    assert found.best.method == "moco"
+    assert [choice.method for choice in found.ties] == ["byol"]
+    assert any("byol have exactly the validation accuracy of moco" in sentence for sentence in found.not_shown)
+
+
+def test_images_of_a_group_are_one_unit_of_the_tests(make_study):
+    writer = make_study(methods=("moco", "frozen"), sizes=("20",))
+    alone = answer(writer.path).comparisons[0].test.interval
+    np.savez(writer.path / "split.npz", groups=np.arange(1797) // 30)
+    found = answer(writer.path)
+    assert found.comparisons[0].test.interval.units == found.best.interval.units == 60
+    assert alone.units == 360
 
 
 def test_the_comparison_uses_the_predictions_of_the_chosen_cells(make_study):
@@ -91,11 +143,17 @@ def test_one_seed_is_said(make_study):
     assert not any(s.startswith("One seed") for s in answer(make_study("s", sizes=("20",), seeds=2).path).not_shown)
 
 
-def test_several_seeds_give_intervals_over_seeds(make_study):
+def test_several_seeds_are_tested_together(make_study):
     found = answer(make_study(seeds=3, methods=("moco", "frozen"), sizes=("20",)).path)
     assert found.best.seeds == 3
-    assert found.best.interval.kind == "t"
-    assert found.comparisons[0].test.seeds == 3
+    assert (found.best.interval.seeds, found.best.interval.units) == (3, 360)
+    assert found.comparisons[0].test.interval.seeds == 3
+    assert not any("seeds say little" in sentence for sentence in found.not_shown)
+
+
+def test_two_seeds_say_little(make_study):
+    found = answer(make_study(seeds=2, methods=("moco", "frozen"), sizes=("20",)).path)
+    assert any("2 seeds say little" in sentence for sentence in found.not_shown)
 
 
 def test_an_unlabelled_study_gets_a_weak_recommendation(make_study):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from selfsup.grid import format_lr
+from selfsup.report.findings import Answer, Choice
 from selfsup.report.reading import Study
 
-if TYPE_CHECKING:
-    from selfsup.report.verdict import Answer, Choice
+#: Seeds from which on the spread between trainings is known well enough to be of use.
+ENOUGH_SEEDS = 3
 
 
 def not_shown(study: Study, found: Answer) -> list[str]:
@@ -24,19 +23,14 @@ def not_shown(study: Study, found: Answer) -> list[str]:
             "Without labels there is no accuracy: effective rank says how many directions the embeddings use, "
             "and follows their usefulness only loosely. Label a few images per class to know."
         )
-    close = [c.other.method for c in found.comparisons if c.verdict == "no difference shown"]
-    if close:
-        sentences.append(f"No difference was shown between {best.method} and {listed(close)}.")
-    untested = _untested(found, best)
-    if untested:
-        sentences.append(f"{best.method} was not tested against {listed(untested)}: no finished cell to pair with.")
-    if found.comparisons and len(found.of(best.method)) > 1:
-        place = f"all {study.unit}" if best.per_class == "all" else f"{best.per_class} {study.unit} per class"
-        sentences.append(f"Differences were tested with {place} only, not at the smaller numbers.")
+    sentences += _rivals(study, found, best)
     if best.seeds == 1:
         sentences.append("One seed: how much the result changes from one training to the next was not measured.")
-    elif found.labelled:
-        sentences.append("Intervals are over seeds; how much other test images would change the result is not in them.")
+    elif found.labelled and best.seeds < ENOUGH_SEEDS:
+        sentences.append(
+            f"{best.seeds} seeds say little of how much results change from one training to the next, so the "
+            f"intervals are wide; {ENOUGH_SEEDS} or more say much more."
+        )
     sentences += _at_the_edge(study.results, best)
     missing = [name for name in dict.fromkeys(study.results["method"]) if name not in found.methods]
     if missing:
@@ -44,9 +38,32 @@ def not_shown(study: Study, found: Answer) -> list[str]:
     return sentences
 
 
+def _rivals(study: Study, found: Answer, best: Choice) -> list[str]:
+    """Methods that the best one was not shown to differ from, or not compared with."""
+    sentences = []
+    if found.not_beaten:
+        untrained = listed([c.other.method for c in found.not_beaten])
+        sentences.append(
+            f"That training helps at all: {best.method} was not shown to do better than {untrained}, without training. "
+            f"More epochs, more images or other learning rates may change that."
+        )
+    close = [c.other.method for c in found.comparisons if c.verdict == "no difference shown" and c.other.trains]
+    if close:
+        sentences.append(f"No difference was shown between {best.method} and {listed(close)}.")
+    if found.labelled and found.ties:
+        others = listed([choice.method for choice in found.ties])
+        sentences.append(
+            f"{others} have exactly the validation accuracy of {best.method}, which is named because it comes first."
+        )
+    if found.labelled and (untested := _untested(found, best)):
+        sentences.append(f"{best.method} was not tested against {listed(untested)}: no finished cell to pair with.")
+    if found.comparisons and len(found.of(best.method)) > 1:
+        place = f"all {study.unit}" if best.per_class == "all" else f"{best.per_class} {study.unit} per class"
+        sentences.append(f"The comparisons beside the answer are with {place}; the smaller numbers are tested below.")
+    return sentences
+
+
 def _untested(found: Answer, best: Choice) -> list[str]:
-    if not found.labelled:
-        return []
     tested = {c.other.method for c in found.comparisons} | {best.method}
     return [method for method in found.methods if method not in tested]
 

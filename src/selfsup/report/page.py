@@ -17,10 +17,11 @@ from selfsup.figures.heatmaps import FAILURES
 from selfsup.record import replace_file
 from selfsup.report import wording
 from selfsup.report.best_cell import look_at
+from selfsup.report.findings import Answer
 from selfsup.report.pictures import Picture, curves_picture, heatmap_picture, training_pictures
 from selfsup.report.reading import Study, read_study
 from selfsup.report.series import accuracy_series, baseline_panel, heatmap_panels, size_places
-from selfsup.report.verdict import Answer, answer_study
+from selfsup.report.verdict import answer_study
 
 MOST_AUDIT_ROWS = 200
 
@@ -118,8 +119,7 @@ def _curves(study: Study, answer: Answer, places: dict[str, float]) -> Picture |
     curves = accuracy_series(answer, places)
     if not any(len(curve.sizes) > 1 for curve in curves):
         return None
-    kinds = {choice.interval.kind for choice in answer.choices if choice.interval}
-    band = "95 % interval over seeds" if kinds == {"t"} else "95 % interval" if kinds else ""
+    band = "95 % interval" if any(choice.interval for choice in answer.choices) else ""
     used = {size for curve in curves for size in curve.sizes}
     ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
     unit = "labels per class" if study.unit == "labels" else "training images per class"
@@ -147,6 +147,7 @@ def _templates() -> Environment:
         "interval": wording.interval,
         "listed": wording.listed,
         "p_value": wording.p_value,
+        "signed": wording.signed,
         "size": wording.size,
         "value": wording.value,
         "lr": wording.learning_rate,

@@ -16,8 +16,8 @@ from selfsup.figures.canvas import DPI
 from selfsup.figures.curves import Curve
 from selfsup.figures.heatmaps import Panel
 from selfsup.grid import format_lr
+from selfsup.report.findings import Answer, Choice
 from selfsup.report.reading import Embeddings, Study
-from selfsup.report.verdict import Answer, Choice
 
 NARROW_SCREEN = 3.9
 

@@ -67,6 +67,8 @@ class Study:
         Files that were set aside, and other observations: path, problem, detail.
     config : str
         Text of ``config.toml``.
+    groups : array of int64 or None
+        Number of the group of each image of the store; None where every image stands for itself.
     """
 
     path: Path
@@ -74,6 +76,16 @@ class Study:
     dataset: dict[str, Any]
     audit: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["path", "problem", "detail"]))
     config: str = ""
+    groups: NDArray[np.int64] | None = None
+
+    def uses_labels(self, method: str) -> bool:
+        """Whether a method's training reads labels; False for one that is not installed any more."""
+        from selfsup.methods import method_class
+
+        try:
+            return method_class(method).traits.uses_labels
+        except UserError:
+            return False
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -144,6 +156,7 @@ def read_study(path: Path) -> Study:
         dataset=dataset,
         audit=_read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
         config=_read_text(path / "config.toml"),
+        groups=_read_groups(path / "split.npz"),
     )
 
 
@@ -171,6 +184,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content
+
+
+def _read_groups(path: Path) -> NDArray[np.int64] | None:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["groups"].astype(np.int64) if "groups" in arrays else None
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
 
 
 def _read_text(path: Path) -> str:

@@ -8,18 +8,32 @@ only loosely.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from selfsup.report.reading import tidy
-from selfsup.report.statistics import Interval, over_seeds, wilson
 
 CHOICE_COLUMNS = ["method", "per_class", "augmentation", "lr", "seeds", "score", "cells"]
-ANSWER_COLUMNS = [
-    "method", "per_class", "augmentation", "lr", "seeds", "val_accuracy", "test_accuracy", "test_low",
-    "test_high", "interval", "train_seconds",
-]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """What choosing settings by test accuracy would have added to the accuracies quoted.
+
+    Attributes
+    ----------
+    choices : int
+        Methods and numbers of images at which there was more than one setting to choose from.
+    mean, largest : float
+        Test accuracy of the setting with the highest, less that of the one chosen on validation;
+        at least 0.
+    """
+
+    choices: int
+    mean: float
+    largest: float
 
 
 def criterion(results: pd.DataFrame) -> str:
@@ -70,51 +84,22 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
     return _in_order(chosen, list(dict.fromkeys(table["method"])))[CHOICE_COLUMNS]
 
 
-def answer_table(results: pd.DataFrame, *, test_images: int | None = None) -> pd.DataFrame:
-    """What each method reaches at each number of images, with its chosen settings.
+def optimism(results: pd.DataFrame) -> Optimism | None:
+    """What choosing by test accuracy, among the same settings, would have added; None where there was no choice.
 
-    Parameters
-    ----------
-    results : DataFrame
-        As in ``results.csv``.
-    test_images : int, optional
-        Number of test images; without it, a single seed gets no interval.
-
-    Returns
-    -------
-    DataFrame
-        Columns method, per_class, augmentation, lr, seeds, val_accuracy and test_accuracy (means
-        over the seeds), test_low and test_high (95 % interval), interval (``"wilson"``: one seed,
-        over the test images; ``"t"``: over the seeds; ``""``: none), train_seconds (mean of one
-        training).
+    Settings that finished in fewer seeds than the chosen one are left out, as they are when choosing.
     """
-    table = tidy(results).set_index("cell")
-    rows = []
+    table = tidy(results)
+    done = table[(table["status"] == "done") & table["test_accuracy"].notna()]
+    gains = []
     for choice in choose(results).to_dict("records"):
-        cells = table.loc[list(choice["cells"])]
-        interval = interval_of(cells["test_accuracy"], test_images)
-        rows.append(
-            {
-                **{name: choice[name] for name in ANSWER_COLUMNS[:5]},
-                "val_accuracy": cells["val_accuracy"].mean(),
-                "test_accuracy": cells["test_accuracy"].mean(),
-                "test_low": interval.low if interval else np.nan,
-                "test_high": interval.high if interval else np.nan,
-                "interval": interval.kind if interval else "",
-                "train_seconds": cells["train_seconds"].mean(),
-            }
-        )
-    return pd.DataFrame(rows, columns=ANSWER_COLUMNS)
-
-
-def interval_of(accuracies: pd.Series, test_images: int | None) -> Interval | None:
-    """The 95 % interval that the finished seeds allow."""
-    values = [float(a) for a in accuracies.dropna()]
-    if len(values) > 1:
-        return over_seeds(values)
-    if values and test_images:
-        return wilson(values[0], test_images)
-    return None
+        rivals = done[(done["method"] == choice["method"]) & (done["per_class"] == choice["per_class"])]
+        settings = rivals.groupby(["augmentation", "lr"], dropna=False)
+        means = settings["test_accuracy"].mean()[settings["seed"].nunique() >= choice["seeds"]]
+        if len(means) > 1:
+            quoted = done.loc[done["cell"].isin(choice["cells"]), "test_accuracy"].mean()
+            gains.append(max(0.0, float(means.max() - quoted)))
+    return Optimism(len(gains), float(np.mean(gains)), max(gains)) if gains else None
 
 
 def _in_order(chosen: pd.DataFrame, methods: list[str]) -> pd.DataFrame:

@@ -8,9 +8,9 @@ import pandas as pd
 from selfsup.figures.curves import Curve
 from selfsup.figures.heatmaps import Panel, Square
 from selfsup.grid import format_lr
+from selfsup.report.findings import Answer, Choice
 from selfsup.report.reading import Study
 from selfsup.report.selection import choose, size_order
-from selfsup.report.verdict import Answer, Choice
 
 WORST_FIRST = ("failed", "diverged", "collapsed")
 

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 
 from selfsup.grid import format_lr
+from selfsup.report.findings import Choice
 from selfsup.report.limits import listed
 from selfsup.report.statistics import Interval
-from selfsup.report.verdict import Choice
 
 __all__ = [
-    "accuracy", "duration", "interval", "learning_rate", "listed", "p_value", "setting", "size", "size_names", "value",
+    "accuracy", "duration", "interval", "learning_rate", "listed", "p_value", "setting", "signed", "size", "size_names",
+    "value",
 ]  # fmt: skip
 
 NOTHING = "–"
@@ -25,6 +26,11 @@ def accuracy(value: float | None) -> str:
 def interval(value: Interval | None) -> str:
     """The ends of an interval, for example ``0.881–0.939``."""
     return NOTHING if value is None else f"{value.low:.3f}–{value.high:.3f}"
+
+
+def signed(value: float) -> str:
+    """A difference of accuracies with its sign, for example ``+0.021`` or ``−0.004``."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def duration(seconds: float | None) -> str:

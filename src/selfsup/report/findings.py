@@ -1,0 +1,193 @@
+"""What a study found, as plain values that the page, the command line and the API share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from selfsup.report.selection import Optimism, size_order
+from selfsup.report.statistics import Interval, PairedTest
+
+Verdict = Literal["better", "no difference shown", "worse"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method at one number of images, with the settings chosen for it.
+
+    Attributes
+    ----------
+    method : str
+    augmentation : str
+        ``""`` where the method does not train.
+    lr : float or None
+        None where the method does not train.
+    per_class : str
+        Images per class: a number or ``"all"``.
+    seeds : int
+        Finished seeds.
+    score : float
+        Mean of the criterion: validation accuracy, or effective rank without labels.
+    test_accuracy : float or None
+        Mean over the seeds; None without labels.
+    interval : Interval or None
+        95 % interval of the test accuracy.
+    train_seconds : float or None
+        Mean time of one training.
+    cells : tuple of str
+        Ids of its cells, one per seed.
+    uses_labels : bool
+        Whether training reads labels.
+    """
+
+    method: str
+    augmentation: str
+    lr: float | None
+    per_class: str
+    seeds: int
+    score: float
+    test_accuracy: float | None
+    interval: Interval | None
+    train_seconds: float | None
+    cells: tuple[str, ...]
+    uses_labels: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether the method has a training."""
+        return self.lr is not None
+
+    @property
+    def self_supervised(self) -> bool:
+        """Whether the method trains, and without labels."""
+        return self.trains and not self.uses_labels
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods at one number of images, on the same test images and seeds.
+
+    Attributes
+    ----------
+    one, other : Choice
+    test : PairedTest
+        `one` against `other`.
+    p_adjusted : float
+        Holm-corrected for the number of comparisons made together.
+    verdict : {"better", "no difference shown", "worse"}
+        `one` is … than (to) `other`.
+    """
+
+    one: Choice
+    other: Choice
+    test: PairedTest
+    p_adjusted: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Tally:
+    """One method against another over all numbers of images: how often better, alike, worse."""
+
+    one: str
+    other: str
+    better: int
+    alike: int
+    worse: int
+
+
+@dataclass(frozen=True)
+class LabelsNeeded:
+    """The labels per class that supervised training needed for what the best method reached.
+
+    Attributes
+    ----------
+    per_class : str
+        Images per class of the best method.
+    accuracy : float
+        Its test accuracy there.
+    supervised : str or None
+        Smallest number tried at which supervised training reached that; None if none did.
+    """
+
+    per_class: str
+    accuracy: float
+    supervised: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study found.
+
+    Attributes
+    ----------
+    labelled : bool
+        False: there is no accuracy, and `best` is a weak recommendation.
+    criterion : str
+        Column of the results by which settings were chosen.
+    best : Choice or None
+        The self-supervised method with the highest criterion at the largest number of images
+        (any method, where no self-supervised one has finished); None where nothing has.
+    ties : tuple of Choice
+        Other methods whose criterion there is exactly that of `best`.
+    choices : tuple of Choice
+        Every method at every number of images, in the order of the study.
+    comparisons : tuple of Comparison
+        `best` against each other method at the same number of images, corrected together.
+    duels : tuple of Comparison
+        Every pair of methods at every number of images, corrected together.
+    labels_needed : tuple of LabelsNeeded
+        One per number of images of `best`; empty without a supervised baseline.
+    optimism : Optimism or None
+        None without labels, or where there was nothing to choose.
+    not_shown : tuple of str
+        What the study does not show, one sentence each.
+    total_seconds : float
+        Training time of all recorded cells, added up.
+    """
+
+    labelled: bool
+    criterion: str
+    best: Choice | None
+    ties: tuple[Choice, ...]
+    choices: tuple[Choice, ...]
+    comparisons: tuple[Comparison, ...]
+    duels: tuple[Comparison, ...]
+    labels_needed: tuple[LabelsNeeded, ...]
+    optimism: Optimism | None
+    not_shown: tuple[str, ...]
+    total_seconds: float
+
+    def of(self, method: str) -> tuple[Choice, ...]:
+        """Choices of a method, by number of images."""
+        return tuple(choice for choice in self.choices if choice.method == method)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods with a finished cell, in the order of the study."""
+        return tuple(dict.fromkeys(choice.method for choice in self.choices))
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """Numbers of images per class with a finished cell, ascending."""
+        return tuple(size_order(choice.per_class for choice in self.choices))
+
+    @property
+    def not_beaten(self) -> tuple[Comparison, ...]:
+        """Comparisons of a best method that trains with networks that do not, where it is not shown to be better.
+
+        The one with the highest test accuracy comes first. Empty is what a study hopes for.
+        """
+        found = [c for c in self.comparisons if c.one.trains and not c.other.trains and c.verdict != "better"]
+        return tuple(sorted(found, key=lambda c: -(c.other.test_accuracy or 0.0)))
+
+    @property
+    def tallies(self) -> tuple[Tally, ...]:
+        """The duels counted over the numbers of images, every ordered pair of methods once."""
+        counts: dict[tuple[str, str], list[int]] = {}
+        for duel in self.duels:
+            place = ("better", "no difference shown", "worse").index(duel.verdict)
+            one, other = duel.one.method, duel.other.method
+            counts.setdefault((one, other), [0, 0, 0])[place] += 1
+            counts.setdefault((other, one), [0, 0, 0])[2 - place] += 1
+        return tuple(Tally(*pair, *found) for pair, found in counts.items())
