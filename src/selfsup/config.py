@@ -99,6 +99,14 @@ class StudyConfig(BaseModel):
         "identity",
         ge=8,
     )
+    full_scale: float | None = _field(
+        None,
+        "The value that becomes white in images of more than 8 bits. Default: decided from the images, and said "
+        "in audit.csv.",
+        "identity",
+        gt=0,
+        allow_inf_nan=False,
+    )
     schedule: Literal["cosine", "constant"] = _field("cosine", "Learning-rate schedule.", "identity")
     warmup_epochs: float = _field(
         0.0,
