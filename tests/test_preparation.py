@@ -61,7 +61,9 @@ def test_other_contents_are_refused_with_what_changed_and_change_nothing(tmp_pat
     shutil.copyfile(data / "bean/0.tif", data / "bean/1.tif")
     with pytest.raises(UserError) as caught:
         prepare_images(folder, config, lambda line: None)
-    assert "1 added ('bean/9.tif'), 1 missing or unreadable ('pea/4.tif'), 1 changed ('bean/1.tif')" in str(caught.value)
+    assert "1 added ('bean/9.tif'), 1 missing or unreadable ('pea/4.tif'), 1 changed ('bean/1.tif')" in str(
+        caught.value
+    )
     assert "choose another --out" in str(caught.value)
     assert before == {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
 
