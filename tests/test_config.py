@@ -331,7 +331,6 @@ STORED = validate({"methods": "simclr,moco", "lrs": "0.1", "per_class": "5,all",
 OTHER = {
     "epochs": 20,
     "batch_size": 64,
-    "data": "elsewhere",
     "precision": "bf16",
     "settings": {"moco": {"momentum": 0.5}},
 }
@@ -385,6 +384,11 @@ def test_run_time_values_are_replaced_and_all_else_stays() -> None:
     assert extend(STORED, {}) == STORED
 
 
+def test_the_images_may_lie_elsewhere_when_a_study_goes_on() -> None:
+    assert differences(STORED, {"data": "elsewhere"}) == []
+    assert extend(STORED, {"data": "elsewhere"}) == STORED.model_copy(update={"data": "elsewhere"})
+
+
 def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
     roles = {name: role_of(name) for name in StudyConfig.model_fields}
     assert {name for name, role in roles.items() if role == "axis"} == {
@@ -394,7 +398,7 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
         "per_class",
         "seeds",
     }
-    assert set(roles.values()) == {"axis", "identity", "runtime"}
+    assert set(roles.values()) == {"axis", "identity", "place", "runtime"}
 
 
 def test_every_field_is_described_for_the_command_line() -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import selfsup
 from selfsup import data as datasets
 from selfsup.config import StudyConfig, validate
 from selfsup.errors import UserError
@@ -50,6 +51,20 @@ def test_a_touched_copy_in_another_place_is_accepted_with_the_same_split(tmp_pat
     shutil.rmtree(data)
     prepare_images(folder, validate({"data": str(moved)}), lambda line: None)
     assert written == {name: (folder.path / name).read_bytes() for name in written}
+
+
+def test_a_whole_study_goes_on_with_its_images_moved(tmp_path: Path) -> None:
+    grid = {"methods": "random", "backbone": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
+    data = save_images(tmp_path / "data")
+    begun = selfsup.compare(data, out=tmp_path / "study", per_class="1", **grid)
+    moved = shutil.copytree(data, tmp_path / "elsewhere", copy_function=shutil.copyfile)
+    shutil.rmtree(data)
+    study = selfsup.compare(moved, out=tmp_path / "study", per_class="1,2", **grid)
+    assert list(study.results.cell) == ["random-n1-s0", "random-n2-s0"]
+    assert study.results.iloc[0].equals(begun.results.iloc[0])
+    assert study.config.data == str(moved)
+    with pytest.raises(UserError, match=r"The images of 'digits' are not those .* 1797 added .* 10 missing"):
+        selfsup.compare("digits", out=tmp_path / "study", per_class="1", **grid)
 
 
 def test_other_contents_are_refused_with_what_changed_and_change_nothing(tmp_path: Path) -> None:
