@@ -206,6 +206,9 @@ WRONG: list[tuple[str, Any]] = [
     ("image_size", 4),
     ("image_size", 5000),
     ("store_size", 7),
+    ("full_scale", 0),
+    ("full_scale", "white"),
+    ("full_scale", math.inf),
     ("schedule", "linear"),
     ("warmup_epochs", -0.5),
     ("settings", "moco"),
@@ -284,6 +287,7 @@ CONFIGS = st.fixed_dictionaries(
         "per_class": st.lists(st.integers(1, 10**9) | st.just("all"), min_size=1, max_size=5),
         "seeds": st.integers(1, 99),
         "store_size": st.integers(8, 4096) | st.none(),
+        "full_scale": LRS | st.none(),
         "warmup_epochs": st.floats(0, 1e6),
         "device": st.sampled_from(["auto", "cpu", "cuda:3"]),
         "threads": st.integers(1, 64) | st.none(),
@@ -327,7 +331,6 @@ STORED = validate({"methods": "simclr,moco", "lrs": "0.1", "per_class": "5,all",
 OTHER = {
     "epochs": 20,
     "batch_size": 64,
-    "data": "elsewhere",
     "precision": "bf16",
     "settings": {"moco": {"momentum": 0.5}},
 }
@@ -381,6 +384,11 @@ def test_run_time_values_are_replaced_and_all_else_stays() -> None:
     assert extend(STORED, {}) == STORED
 
 
+def test_the_images_may_lie_elsewhere_when_a_study_goes_on() -> None:
+    assert differences(STORED, {"data": "elsewhere"}) == []
+    assert extend(STORED, {"data": "elsewhere"}) == STORED.model_copy(update={"data": "elsewhere"})
+
+
 def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
     roles = {name: role_of(name) for name in StudyConfig.model_fields}
     assert {name for name, role in roles.items() if role == "axis"} == {
@@ -390,7 +398,7 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
         "per_class",
         "seeds",
     }
-    assert set(roles.values()) == {"axis", "identity", "runtime"}
+    assert set(roles.values()) == {"axis", "identity", "place", "runtime"}
 
 
 def test_every_field_is_described_for_the_command_line() -> None:

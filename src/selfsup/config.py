@@ -6,6 +6,8 @@ Every field says which role it plays when a study is continued:
     an axis of the grid; may grow from one run to the next
 ``identity``
     changes the numbers; must stay as it was when the study began
+``place``
+    where the images lie; free to change, for the study knows its images by their contents
 ``runtime``
     changes only how fast or how loudly the study runs; free to change
 """
@@ -26,7 +28,7 @@ from selfsup import registry
 from selfsup.errors import UserError
 from selfsup.grid import PerClass, Protocol
 
-Role = Literal["axis", "identity", "runtime"]
+Role = Literal["axis", "identity", "place", "runtime"]
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -60,7 +62,7 @@ class StudyConfig(BaseModel):
     data: str = _field(
         "digits",
         "A folder of images, or the name of a data set (see `selfsup list datasets`).",
-        "identity",
+        "place",
     )
     data_root: str | None = _field(None, "Folder that already holds a named data set's files.", "runtime")
     data_url: str | None = _field(
@@ -98,6 +100,14 @@ class StudyConfig(BaseModel):
         "Default: the larger of 256 and 8/7 of the image size.",
         "identity",
         ge=8,
+    )
+    full_scale: float | None = _field(
+        None,
+        "The value that becomes white in images of more than 8 bits. Default: decided from the images, and said "
+        "in audit.csv.",
+        "identity",
+        gt=0,
+        allow_inf_nan=False,
     )
     schedule: Literal["cosine", "constant"] = _field("cosine", "Learning-rate schedule.", "identity")
     warmup_epochs: float = _field(
@@ -312,12 +322,12 @@ def differences(stored: StudyConfig, wanted: Mapping[str, Any]) -> list[str]:
 
 
 def extend(stored: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
-    """The stored configuration with its axes grown by, and its run-time fields set to, `wanted`."""
+    """The stored configuration with its axes grown by, and its place and run-time fields set to, `wanted`."""
     asked = validate({**stored.model_dump(), **wanted})
     grown: dict[str, Any] = {}
     for name in wanted:
         new = getattr(asked, name)
-        if role_of(name) == "runtime":
+        if role_of(name) in ("place", "runtime"):
             grown[name] = new
         elif name == "seeds":
             grown[name] = max(stored.seeds, new)

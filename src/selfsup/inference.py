@@ -77,24 +77,67 @@ def embed_images(
     device : str
         As for a study.
     say : callable
-        Told of every image that cannot be read.
+        Told of every image that cannot be read, and of how images of more than 8 bits were scaled
+        where that is not plainly the study's way.
 
     Raises
     ------
     UserError
-        If there is no readable image, or the cell's weights were not kept.
+        If the device is not there, or the cell's weights were not kept, before any image is
+        opened; or if there is no readable image.
     """
+    where = choose_hardware(device, "fp32").device
     backbone = study.load_backbone(cell)
-    config = study.config
-    with _decoded(Path(images), config.resolved_store_size, say) as store:
+    with _decoded(Path(images), study, say) as store:
         features = embed(
             backbone,  # type: ignore[arg-type]
             store,
             np.arange(len(store)),
-            image_size=config.image_size,
-            device=choose_hardware(device, "fp32").device,
+            image_size=study.config.image_size,
+            device=where,
         )
         return Embeddings(store.names, features, cell.cell)
+
+
+def predict_images(
+    study: Study, cell: CellResult, images: str | Path, *, device: str = "auto", say: Say = lambda line: None
+) -> pd.DataFrame:
+    """Class and probability of every readable image in a folder, or of one image.
+
+    Parameters are those of :func:`embed_images`, and the table is that of :func:`predict_classes`.
+
+    Raises
+    ------
+    UserError
+        If the cell has no probe, and as :func:`embed_images`; before any image is opened.
+    """
+    load_probe(study, cell.cell)
+    return predict_classes(study, embed_images(study, cell, images, device=device, say=say))
+
+
+def load_probe(study: Study, cell: str) -> LinearProbe:
+    """The linear probe of the cell with the id `cell`.
+
+    Raises
+    ------
+    UserError
+        If the cell has no probe: its study had no labels, or it did not finish.
+    """
+    path = study.folder.cells / cell / "probe.npz"
+    if not path.is_file():
+        raise UserError(
+            f"'{cell}' has no probe: only finished cells of a study with labels can predict classes; "
+            "`selfsup embed` gives its embeddings."
+        )
+    with np.load(path, allow_pickle=False) as arrays:
+        return LinearProbe(
+            arrays["mean"],
+            arrays["scale"],
+            arrays["weight"],
+            arrays["bias"],
+            float(arrays["strength"]),
+            float(arrays["val_accuracy"]),
+        )
 
 
 def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
@@ -112,18 +155,7 @@ def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
     """
     import pandas as pd
 
-    path = study.folder.cells / embeddings.cell / "probe.npz"
-    if not path.is_file():
-        raise UserError(f"'{embeddings.cell}' has no probe: only cells of a study with labels can predict classes.")
-    with np.load(path, allow_pickle=False) as arrays:
-        probe = LinearProbe(
-            arrays["mean"],
-            arrays["scale"],
-            arrays["weight"],
-            arrays["bias"],
-            float(arrays["strength"]),
-            float(arrays["val_accuracy"]),
-        )
+    probe = load_probe(study, embeddings.cell)
     probabilities = probe.probabilities(embeddings.features)
     classes: Sequence[str] = study.folder.read_json("dataset.json")["classes"]
     chosen = probabilities.argmax(axis=1)
@@ -137,8 +169,9 @@ def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
 
 
 @contextmanager
-def _decoded(images: Path, store_size: int, say: Say) -> Iterator[Store]:
+def _decoded(images: Path, study: Study, say: Say) -> Iterator[Store]:
     """The images, decoded as the study's were, for as long as they are needed."""
+    full_scale = study.folder.read_json("dataset.json").get("full_scale")
     with tempfile.TemporaryDirectory(prefix="selfsup-") as scratch:
         folder = images
         if images.is_file():
@@ -146,8 +179,22 @@ def _decoded(images: Path, store_size: int, say: Say) -> Iterator[Store]:
             folder.mkdir()
             (folder / images.name).symlink_to(images.resolve())
         store = prepare_store(
-            open_source(str(folder), unlabelled=True), store_size=store_size, cache_dir=Path(scratch) / "store"
+            open_source(str(folder), unlabelled=True),
+            store_size=study.config.resolved_store_size,
+            full_scale=full_scale,
+            cache_dir=Path(scratch) / "store",
         )
-        for entry in store.audit:
-            say(f"{entry.path}: {entry.problem}: {entry.detail}")
+        for line in _remarks(store, full_scale):
+            say(line)
         yield store
+
+
+def _remarks(store: Store, full_scale: float | None) -> Iterator[str]:
+    """What the user should know of the new images; `full_scale` is the study's, None if it had no use for one."""
+    for entry in store.audit:
+        if entry.problem != "brightness scale":  # it speaks of new studies
+            yield f"{entry.path}: {entry.problem}: {entry.detail}"
+    if full_scale is None and store.depth.images:
+        yield f"The study had no image of more than 8 bits, so these decide on their scale: {store.depth.detail}"
+    elif store.depth.clipped:
+        yield f"Brighter than the scale of the study: {store.depth.detail}"

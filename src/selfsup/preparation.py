@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import io
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,7 @@ import numpy as np
 from selfsup import data as datasets
 from selfsup.backbones import imagenet_backbone, load_weights
 from selfsup.config import StudyConfig
-from selfsup.data import AuditEntry, Store
-from selfsup.data.audit import find_duplicates, small_classes
+from selfsup.data import AuditEntry, Contents, Store, audit_csv, count_problems, find_duplicates, small_classes
 from selfsup.data.groups import read_groups
 from selfsup.data.split import Split, split_images
 from selfsup.device import Hardware, choose_hardware, count_devices
@@ -30,6 +27,8 @@ from selfsup.record import StudyFolder
 Say = Callable[[str], None]
 OnDecoded = Callable[[int, int], None]
 
+#: File of the study with the path, class and digest of every image it is of.
+IMAGES = "images.csv"
 #: Main memory of one worker before it trains anything, and of the activations that one view of
 #: 224 x 224 pixels leaves for the backward pass of a ResNet-18 in float32; both in bytes, measured.
 WORKER_BYTES = 900e6
@@ -56,19 +55,18 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     source = datasets.open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
     )
-    known = folder.read_json("dataset.json") if folder.exists() else {}
-    if known and known["fingerprint"] != source.fingerprint():
-        raise UserError(
-            f"The images of '{config.data}' are not those with which '{folder.path}' was begun ({known['images']} "
-            f"images then, {len(source.names)} files now, or other contents); choose another --out for them."
-        )
-    store = datasets.prepare_store(source, store_size=config.resolved_store_size, progress=on_decoded)
+    store = datasets.prepare_store(
+        source, store_size=config.resolved_store_size, full_scale=config.full_scale, progress=on_decoded
+    )
+    contents = Contents.of(store)
+    _require_same(contents, folder, config)
     split = _split(store, config)
     _require_testable(store, split, config)
     audit = [*store.audit, *find_duplicates(store.names, store.digests, split), *_small_classes(store, split, config)]
     _write_split(folder, split)
-    folder.write("audit.csv", _audit_csv(audit))
-    folder.write_json("dataset.json", _describe(store, source.fingerprint(), split, audit))
+    folder.write("audit.csv", audit_csv(audit))
+    folder.write(IMAGES, contents.to_csv())
+    folder.write_json("dataset.json", _describe(store, split, audit))
     return store
 
 
@@ -174,6 +172,19 @@ def _split(store: Store, config: StudyConfig) -> Split:
     )
 
 
+def _require_same(contents: Contents, folder: StudyFolder, config: StudyConfig) -> None:
+    """Refuse to go on with a study on other images than it was begun with."""
+    known = folder.path / IMAGES
+    if not (folder.exists() and known.is_file()):
+        return
+    changes = contents.changes_since(Contents.from_csv(known.read_bytes()))
+    if changes:
+        raise UserError(
+            f"The images of '{config.data}' are not those with which '{folder.path}' was begun: {changes}; "
+            f"bring them back as they were, or choose another --out."
+        )
+
+
 def _require_testable(store: Store, split: Split, config: StudyConfig) -> None:
     if store.labels is not None and not len(split.test):
         raise UserError(
@@ -194,22 +205,13 @@ def _write_split(folder: StudyFolder, split: Split) -> None:
     folder.write("split.npz", content.getvalue())
 
 
-def _audit_csv(audit: Iterable[AuditEntry]) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["path", "problem", "detail"])
-    writer.writerows((entry.path, entry.problem, entry.detail) for entry in audit)
-    return out.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _describe(store: Store, fingerprint: str, split: Split, audit: list[AuditEntry]) -> dict[str, Any]:
+def _describe(store: Store, split: Split, audit: list[AuditEntry]) -> dict[str, Any]:
     parts = {"train": split.train, "val": split.val, "test": split.test}
     counts = {
         name: [int((store.labels[part] == index).sum()) for part in parts.values()]
         for index, name in enumerate(store.classes)
         if store.labels is not None
     }
-    problems = Counter(entry.problem for entry in audit)
     return {
         "name": store.name,
         "images": len(store),
@@ -218,6 +220,6 @@ def _describe(store: Store, fingerprint: str, split: Split, audit: list[AuditEnt
         **{name: len(part) for name, part in parts.items()},
         "class_counts": counts,
         "store": str(store.path),
-        "fingerprint": fingerprint,
-        "warnings": [f"{count} x {problem} (see audit.csv)" for problem, count in sorted(problems.items())],
+        "full_scale": store.depth.full_scale,
+        "warnings": count_problems(audit),
     }

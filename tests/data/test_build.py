@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
-from pictures import labelled_folder, save_picture, smooth
 from PIL import Image
 
+from pictures import labelled_folder, save_picture, smooth
 from selfsup.data import AuditEntry, Source, Store, open_source, open_store, prepare_store, reading
+from selfsup.data.decode import Decoded
 from selfsup.data.depth import DeepScale
 from selfsup.data.reading import Picture, read_all
 from selfsup.data.sources.base import Arrays, ArraySource
@@ -241,7 +242,7 @@ def test_huge_images_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     at_once, most = 0, 0
     decode = reading.decode
 
-    def watch(image: Image.Image, **options: Any) -> np.ndarray:
+    def watch(image: Image.Image, **options: Any) -> Decoded:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import smooth
 from PIL import Image, ImageCms
 from sklearn.datasets import load_sample_image
 
+from pictures import smooth
 from selfsup.data.decode import decode, fitted_size
 
 
@@ -24,7 +24,7 @@ def stored(image: Image.Image, format: str, **options: Any) -> Image.Image:
 
 
 def pixels(image: Image.Image, *, store_size: int = 256, scale: float = 255) -> np.ndarray:
-    decoded = decode(image, store_size=store_size, scale=lambda: scale)
+    decoded = decode(image, store_size=store_size, scale=lambda: scale).pixels
     assert decoded.dtype == np.uint8
     assert decoded.ndim == 3
     assert decoded.shape[2] == 3

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import labelled_folder, save_picture, smooth
 from PIL import Image
 
+from pictures import labelled_folder, save_picture, smooth
 from selfsup.data import AuditEntry
 from selfsup.data.sources._folder import FolderSource
 from selfsup.errors import UserError
@@ -60,6 +60,26 @@ def test_an_image_beside_the_class_folders_is_set_aside_as_no_class(tmp_path: Pa
     labelled_folder(tmp_path)
     save_picture(tmp_path / "stray.png")
     assert problems(FolderSource(tmp_path)) == {"stray.png": "no class"}
+
+
+def test_a_class_folder_without_an_image_is_told_of(tmp_path: Path) -> None:
+    labelled_folder(tmp_path)
+    (tmp_path / "class_2/deep/er").mkdir(parents=True)
+    (tmp_path / "class_3").mkdir()
+    (tmp_path / "class_3/notes.txt").write_text("x")
+    (tmp_path / ".hidden").mkdir()
+    source = FolderSource(tmp_path)
+    assert problems(source) == {"class_2/": "empty class", "class_3/": "empty class", "*.txt": "ignored"}
+    assert set(source.labels or ()) == {"class_0", "class_1"}
+    assert problems(FolderSource(tmp_path, unlabelled=True)) == {"*.txt": "ignored"}
+
+
+def test_the_empty_folder_that_leaves_one_class_alone_is_told_of(tmp_path: Path) -> None:
+    save_picture(tmp_path / "cat/1.png")
+    (tmp_path / "dog").mkdir()
+    source = FolderSource(tmp_path)
+    assert source.labels is None
+    assert problems(source) == {"dog/": "empty class"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses such names")

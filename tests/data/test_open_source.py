@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import labelled_folder, save_picture
 from sklearn.datasets import load_digits
 
+from pictures import labelled_folder, save_picture
 from selfsup import registry
 from selfsup.data import open_source
 from selfsup.errors import UserError

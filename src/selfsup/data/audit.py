@@ -1,14 +1,32 @@
-"""What was noticed in the data: files set aside, duplicates, classes with few images."""
+"""What was noticed in the data: files set aside, duplicates, classes with few images; and its wording."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from selfsup.data.split import Split
 from selfsup.grid import PerClass
+
+Problem = Literal[
+    "unreadable",  # a file or folder that cannot be read; set aside
+    "empty",  # a file of no bytes; set aside
+    "ignored",  # files that are not taken for images
+    "no class",  # an image beside the class folders; set aside
+    "empty class",  # a class folder without any image
+    "small class",  # a class that cannot give what the study asks of it
+    "duplicate",  # an image with the same pixels as an earlier one
+    "duplicate across split",  # the same, on another side of the split
+    "brightness scale",  # how images of more than 8 bits became 8-bit ones
+    "sixteen-bit colour",  # colours of which the upper 8 bits are kept
+    "looks like a split",  # class folders named train, test, …
+]
 
 
 @dataclass(frozen=True)
@@ -21,16 +39,29 @@ class AuditEntry:
         Image, path relative to the root with ``/``; ``class/`` for a class; a pattern such as
         ``*.txt`` or ``*`` for many files.
     problem : str
-        Kind of problem: ``"unreadable"``, ``"empty"``, ``"ignored"``, ``"no class"``,
-        ``"duplicate"``, ``"duplicate across split"``, ``"small class"``,
-        ``"sixteen-bit scale"``, ``"looks like a split"``.
+        Kind of problem, one of ``Problem``.
     detail : str
         The reason, in words.
     """
 
     path: str
-    problem: str
+    problem: Problem
     detail: str
+
+
+def audit_csv(entries: Iterable[AuditEntry]) -> bytes:
+    """The entries as a CSV file with the columns path, problem, detail."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["path", "problem", "detail"])
+    writer.writerows((entry.path, entry.problem, entry.detail) for entry in entries)
+    return out.getvalue().encode("utf-8", "backslashreplace")
+
+
+def count_problems(entries: Iterable[AuditEntry]) -> list[str]:
+    """A line for each kind of problem: how often it occurs, and where to read more."""
+    problems = Counter(entry.problem for entry in entries)
+    return [f"{count} x {problem} (see audit.csv)" for problem, count in sorted(problems.items())]
 
 
 def printable(text: str) -> str:

@@ -8,8 +8,8 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, astuple, dataclass, field
 from io import RawIOBase
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from selfsup.data.audit import AuditEntry
 from selfsup.data.cache import cache_root, locked, writing_to
 from selfsup.data.depth import DeepScale
-from selfsup.data.reading import read_all
+from selfsup.data.reading import Picture, read_all
 from selfsup.data.sources.base import Source, digest_of
 from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
 from selfsup.errors import UserError
@@ -32,6 +32,7 @@ def prepare_store(
     source: Source,
     *,
     store_size: int,
+    full_scale: float | None = None,
     cache_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
@@ -45,6 +46,9 @@ def prepare_store(
     source : Source
     store_size : int
         Longest short side of a stored image, in pixels.
+    full_scale : float, optional
+        The value that becomes 255 in images of more than 8 bits, above 0; by default decided from
+        the images, see :mod:`selfsup.data.depth`.
     cache_dir : Path, optional
         Where stores are kept; see :func:`selfsup.data.cache.cache_root`.
     progress : callable, optional
@@ -62,19 +66,20 @@ def prepare_store(
         If no image can be read, only one class is left, or the cache cannot be written to.
     """
     root = cache_root(cache_dir) / "stores"
-    path = root / _store_name(source, store_size)
+    path = root / _store_name(source, store_size, full_scale)
     store = find_store(path, source.ignored)
     if store is not None:
         return store
     with locked(_lock_of(path)):
         if find_store(path) is None:
-            _build(source, path, store_size, progress, threads)
+            scale = DeepScale(source, full_scale)
+            _build(source, path, scale, read_all(source, store_size, scale, threads), progress)
     _remove_abandoned(root)
     return find_store(path, source.ignored) or open_store(path)
 
 
-def _store_name(source: Source, store_size: int) -> str:
-    key = digest_of(source.name, source.fingerprint(), str(store_size), str(FORMAT_VERSION))[:16]
+def _store_name(source: Source, store_size: int, full_scale: float | None) -> str:
+    key = digest_of(source.name, source.fingerprint(), str(store_size), str(full_scale), str(FORMAT_VERSION))[:16]
     readable = re.sub("[^A-Za-z0-9._-]+", "_", source.name)[:40].strip(".")
     return f"{readable}-{store_size}px-{key}"
 
@@ -86,9 +91,9 @@ def _lock_of(path: Path) -> Path:
 def _build(
     source: Source,
     path: Path,
-    store_size: int,
+    scale: DeepScale,
+    results: Generator[Picture | AuditEntry],
     progress: Callable[[int, int], None] | None,
-    threads: int | None,
 ) -> None:
     """Write the store aside and give it its name. The caller holds the store's lock."""
     aside = path.with_name(ASIDE + path.name)
@@ -96,7 +101,7 @@ def _build(
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
     try:
-        decoded = _decode_all(source, aside / PIXELS, store_size, progress, threads)
+        decoded = _decode_all(source, aside / PIXELS, scale, results, progress)
         with writing_to(path.parent):
             _write_index(source, decoded, aside)
             shutil.rmtree(path, ignore_errors=True)  # not a complete store, or it would be in use
@@ -110,47 +115,47 @@ def _build(
 class _Decoded:
     """What is known of the images beside their pixels."""
 
-    kept: list[int]
-    sizes: list[tuple[int, int]]
-    digests: list[bytes]
-    audit: list[AuditEntry]
+    scale: DeepScale
+    kept: list[int] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    audit: list[AuditEntry] = field(default_factory=list)
+    sixteen_bit_colour: int = 0
+
+    def add(self, index: int, name: str, picture: Picture) -> None:
+        self.kept.append(index)
+        self.sizes.append(picture.pixels.shape[:2])
+        self.digests.append(picture.digest)
+        self.sixteen_bit_colour += picture.sixteen_bit_colour
+        if picture.extent is not None:
+            self.scale.count(name, picture.extent)
 
 
 def _decode_all(
     source: Source,
     target: Path,
-    store_size: int,
+    scale: DeepScale,
+    results: Generator[Picture | AuditEntry],
     progress: Callable[[int, int], None] | None,
-    threads: int | None,
 ) -> _Decoded:
     """Pixels of all readable images into the file `target`."""
     count = len(source.names)
-    scale = DeepScale(source)
-    found = _Decoded([], [], [], [])
-    truncated = 0
+    found = _Decoded(scale)
     with writing_to(target.parent):
         file = target.open("wb", buffering=0)
-    with file, contextlib.closing(read_all(source, store_size, scale, threads)) as results:
+    with file, contextlib.closing(results):
         for index, result in enumerate(results):
             if isinstance(result, AuditEntry):
                 found.audit.append(result)
             else:
                 with writing_to(target.parent):
                     _write_all(file, result.pixels)
-                found.kept.append(index)
-                found.sizes.append(result.pixels.shape[:2])
-                found.digests.append(result.digest)
-                truncated += result.sixteen_bit_colour
+                found.add(index, source.names[index], result)
             if progress is not None:
                 progress(index + 1, count)
         with writing_to(target.parent):
             os.fsync(file.fileno())
     _refuse_too_little(source, found)
-    if scale.entry is not None:
-        found.audit.append(scale.entry)
-    if truncated:
-        detail = f"{truncated} images hold 16 bits per colour, of which the upper 8 are kept"
-        found.audit.append(AuditEntry("*", "sixteen-bit scale", detail))
     return found
 
 
@@ -196,13 +201,13 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         audit += [AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost]
     if source.official_test is not None:
         arrays["official_test"] = np.asarray(source.official_test, bool)[found.kept]
-    audit += _duplicates(names, found.digests, labels)
+    audit += _deep_images(found) + _duplicates(names, found.digests, labels)
     meta = {
         "version": FORMAT_VERSION,
         "name": source.name,
-        "fingerprint": source.fingerprint(),
         "classes": classes,
         "audit": [astuple(entry) for entry in audit],
+        "depth": asdict(found.scale.depth()),
         "names": names,
     }
     with (folder / INDEX).open("wb") as file:
@@ -212,6 +217,18 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         json.dump(meta, text)
         _sync(text)
     _sync_folder(folder)
+
+
+def _deep_images(found: _Decoded) -> list[AuditEntry]:
+    entries = []
+    depth = found.scale.depth()
+    if depth.images:
+        detail = f"{depth.detail}; a new study can set another scale with --full-scale"
+        entries.append(AuditEntry("*", "brightness scale", detail))
+    if found.sixteen_bit_colour:
+        detail = f"images of 16 bits per colour, of which the upper 8 are kept: {found.sixteen_bit_colour}"
+        entries.append(AuditEntry("*", "sixteen-bit colour", detail))
+    return entries
 
 
 def _duplicates(names: Sequence[str], digests: Sequence[bytes], labels: Sequence[str] | None) -> list[AuditEntry]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms
 
-from selfsup.data.depth import deep_values, is_deep
+from selfsup.data.depth import Extent, deep_values, extent_of, is_deep
 
 ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
@@ -26,7 +27,14 @@ _GAP = 2
 _JPEG_SCALES = (2, 4, 8)
 
 
-def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -> np.ndarray:
+class Decoded(NamedTuple):
+    """Pixels, uint8 of shape (H, W, 3), and what values they were made from where those had more than 8 bits."""
+
+    pixels: np.ndarray
+    extent: Extent | None
+
+
+def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -> Decoded:
     """Pixels of an opened image: its first frame, turned upright, shrunk where it is large.
 
     Parameters
@@ -41,7 +49,7 @@ def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -
 
     Returns
     -------
-    ndarray of uint8, shape (H, W, 3)
+    Decoded
 
     Raises
     ------
@@ -51,14 +59,14 @@ def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -
     _draft(image, fitted_size(*image.size, store_size))
     image.load()
     orientation = _orientation(image)
-    image = _to_eight_bits(image, scale)
+    image, extent = _to_eight_bits(image, scale)
     size = fitted_size(*image.size, store_size)
     if size != image.size:
         gap = 1 if _multiple(image.size, size) else _GAP  # a mean over whole pixels needs no filter
         image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=gap)
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return Decoded(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), extent)
 
 
 def fitted_size(width: int, height: int, store_size: int) -> tuple[int, int]:
@@ -88,15 +96,21 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_eight_bits(image: Image.Image, scale: Callable[[], float]) -> Image.Image:
-    """The image in mode L or RGB."""
-    if image.mode in ("L", "RGB") and not image.has_transparency_data:
-        return image
+def _to_eight_bits(image: Image.Image, scale: Callable[[], float]) -> tuple[Image.Image, Extent | None]:
+    """The image in mode L or RGB, and its extent if it had more than 8 bits."""
     if is_deep(image):
-        values = deep_values(image) * (255 / scale())
-        return Image.fromarray(np.rint(values.clip(0, 255)).astype(np.uint8))
+        values = deep_values(image)
+        scaled = values * (255 / scale())
+        return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8)), extent_of(image, values)
+    return _shallow(image), None
+
+
+def _shallow(image: Image.Image) -> Image.Image:
+    """An image of 8 bits or fewer, in mode L or RGB."""
     if image.has_transparency_data:
         return _on_black(image.convert("RGBA"))
+    if image.mode in ("L", "RGB"):
+        return image
     if image.mode == "LAB":
         return _lab_to_rgb(image)
     return image.convert("L" if image.mode == "1" else "RGB")

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.decode import decode
-from selfsup.data.depth import DeepScale
+from selfsup.data.depth import DeepScale, Extent
 from selfsup.data.sources.base import EmptyFileError, Source
 from selfsup.machine import usable_cores
 
@@ -33,12 +33,15 @@ class Picture:
     pixels : ndarray of uint8, shape (H, W, 3)
     digest : bytes
         Hash of size and pixels, in hexadecimal.
+    extent : Extent or None
+        Of the values that the pixels were made from, where those had more than 8 bits.
     sixteen_bit_colour : bool
         Whether Pillow has cut the colours to 8 bits, as it does with all but grey images.
     """
 
     pixels: np.ndarray
     digest: bytes
+    extent: Extent | None
     sixteen_bit_colour: bool
 
 
@@ -85,14 +88,14 @@ def _read(source: Source, index: int, store_size: int, scale: DeepScale, turn: t
     try:
         with source.open(index) as image, turn if image.width * image.height > LARGE else nullcontext():
             sixteen_bit_colour = image.mode.startswith(("RGB", "LA")) and _has_sixteen_bits(image)
-            pixels = decode(image, store_size=store_size, scale=scale)
+            pixels, extent = decode(image, store_size=store_size, scale=scale)
     except EmptyFileError as error:
         return AuditEntry(source.names[index], "empty", str(error))
     except Exception as error:  # readers of damaged files raise errors of any kind
         return AuditEntry(source.names[index], "unreadable", _reason(error))
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels.data)
-    return Picture(pixels, digest.hexdigest().encode(), sixteen_bit_colour)
+    return Picture(pixels, digest.hexdigest().encode(), extent, sixteen_bit_colour)
 
 
 def _has_sixteen_bits(image: Image.Image) -> bool:

@@ -8,7 +8,7 @@ A store is a folder of three files:
     ``sizes`` int32 (N, 2), ``offsets`` int64 (N + 1), ``digests`` S32 (N,), and where known
     ``labels`` int64 (N,) and ``official_test`` bool (N,)
 ``meta.json``
-    ``version``, ``name``, ``fingerprint``, ``names``, ``classes``, ``audit``
+    ``version``, ``name``, ``names``, ``classes``, ``audit``, ``depth``
 
 It appears whole or not at all: it is written beside its place, synced to the disk, and renamed.
 It is never changed afterwards. A folder whose files do not agree with each other is not a store.
@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.depth import Depth
 from selfsup.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PIXELS, INDEX, META = "pixels.bin", "index.npz", "meta.json"
 
 
@@ -62,8 +63,8 @@ class Store:
     audit : tuple of AuditEntry
         What decoding noticed, and from :func:`selfsup.data.prepare_store` also the files that
         the source did not use.
-    fingerprint : str
-        Of the source.
+    depth : Depth
+        What became of images of more than 8 bits.
     """
 
     def __init__(
@@ -71,9 +72,9 @@ class Store:
     ) -> None:
         self.path = path
         self.name: str = meta["name"]
-        self.fingerprint: str = meta["fingerprint"]
         self.names: tuple[str, ...] = tuple(meta["names"])
         self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.depth = Depth(**meta["depth"])
         self.audit = (*audit, *(AuditEntry(*entry) for entry in meta["audit"]))
         self.sizes = index["sizes"]
         self.digests = index["digests"]

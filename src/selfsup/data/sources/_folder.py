@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.audit import AuditEntry, Problem, printable
 from selfsup.data.sources.base import EmptyFileError, digest_of
 from selfsup.errors import UserError
 
@@ -90,6 +90,8 @@ class FolderSource:
         self.ignored = scan.ignored() + [
             AuditEntry(printable(file.name), "no class", "lies beside the class folders, not in one") for file in stray
         ]
+        if not unlabelled:
+            self.ignored += _empty_classes(scan)
         if labelled:
             self.labels = [printable(file.parts[0]) for file in self._files]
             self.ignored += _warn_of_split(classes)
@@ -110,6 +112,7 @@ class _Scan:
 
     def __init__(self, root: Path) -> None:
         self.images: list[_File] = []
+        self.folders: list[str] = []  # directly below the root, and readable
         self._others: Counter[str] = Counter()
         self._example: dict[str, str] = {}
         self._problems: list[AuditEntry] = []
@@ -150,12 +153,15 @@ class _Scan:
                 return []
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
-                return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+                visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
         except OSError as error:
             self._note(parts or (".",), "unreadable", f"folder: {error.strerror}")
             return []
+        if len(parts) == 1:
+            self.folders.append(parts[0])
+        return visible
 
-    def _note(self, parts: tuple[str, ...], problem: str, detail: str) -> None:
+    def _note(self, parts: tuple[str, ...], problem: Problem, detail: str) -> None:
         self._problems.append(AuditEntry(printable("/".join(parts)), problem, detail))
 
     def ignored(self) -> list[AuditEntry]:
@@ -176,6 +182,16 @@ def _nothing_found(root: Path, scan: _Scan) -> str:
         return f"The folder '{where}' is empty; give one that holds images."
     seen = "; ".join(f"{entry.path}: {entry.detail}" for entry in ignored[:5])
     return f"The folder '{where}' holds no images ({seen}); give one that holds PNG, JPEG, TIFF, … files."
+
+
+def _empty_classes(scan: _Scan) -> list[AuditEntry]:
+    """Folders where a class was to be expected, and no image is: an unpacking that broke off, perhaps."""
+    filled = {file.parts[0] for file in scan.images}
+    return [
+        AuditEntry(f"{printable(name)}/", "empty class", "the folder holds no image, so it is no class of the data set")
+        for name in sorted(scan.folders)
+        if name not in filled
+    ]
 
 
 def _warn_of_split(classes: Sequence[str]) -> list[AuditEntry]:

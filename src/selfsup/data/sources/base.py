@@ -91,7 +91,11 @@ class Source(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """Text that changes whenever the content changes; cheap to compute."""
+        """Text that changes whenever the content may have changed; cheap to compute.
+
+        It tells whether decoded images can be used again. What a study is of is told by
+        :class:`selfsup.data.contents.Contents`.
+        """
         ...
 
     def open(self, index: int) -> Image.Image:

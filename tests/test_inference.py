@@ -1,0 +1,155 @@
+"""A study's backbones on new images: prepared as the study's own were, and refused before the work begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import selfsup
+from selfsup.errors import UserError
+from selfsup.inference import embed_images, find_cell, load_probe, predict_classes, predict_images
+from selfsup.record import CellResult
+from selfsup.study import Study
+
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet",
+    "image_size": 16,
+    "methods": "random",
+    "per_class": "all",
+    "executor": "inline",
+    "threads": 1,
+    "device": "cpu",
+}
+#: From the grey levels of a digit, 0 to 16, to those of a 12-bit camera.
+TWELVE_BITS = 4000 / 16
+
+
+def save_digits(folder: Path, factor: float, numbers: range, dtype: type = np.uint16) -> Path:
+    """Digits 0 to 2 as TIFF files in a folder each, their grey levels times `factor`."""
+    digits = load_digits()
+    for value in range(3):
+        (folder / str(value)).mkdir(parents=True)
+        images = digits.images[digits.target == value]
+        for number in numbers:
+            Image.fromarray((images[number] * factor).astype(dtype)).save(folder / str(value) / f"{number}.tif")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study of 12-bit images."""
+    root = tmp_path_factory.mktemp("deep")
+    return selfsup.compare(save_digits(root / "data", TWELVE_BITS, range(20)), out=root / "study", **TINY)
+
+
+@pytest.fixture(scope="module")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study of the same digits in 8 bits."""
+    root = tmp_path_factory.mktemp("shallow")
+    return selfsup.compare(save_digits(root / "data", 255 / 16, range(20), np.uint8), out=root / "study", **TINY)
+
+
+@pytest.fixture(scope="module")
+def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    root = tmp_path_factory.mktemp("unlabelled")
+    data = save_digits(root / "data", 255 / 16, range(10), np.uint8)
+    return selfsup.compare(data, out=root / "study", unlabelled=True, **TINY)
+
+
+def embedded(study: Study, images: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Embedding of each image, and what was said."""
+    said: list[str] = []
+    embeddings = embed_images(*find_cell(study.path), images, device="cpu", say=said.append)
+    return dict(zip(embeddings.names, embeddings.features, strict=True)), said
+
+
+def test_a_new_image_is_scaled_as_the_studys_own_whatever_lies_beside_it(deep: Study, tmp_path: Path) -> None:
+    dark = save_digits(tmp_path / "dark", TWELVE_BITS / 20, range(1))  # by themselves they would be made brighter
+    among_dark, said = embedded(deep, dark)
+    alone, _ = embedded(deep, dark / "0/0.tif")
+    save_digits(tmp_path / "dark/bright", TWELVE_BITS, range(30, 34))
+    among_bright, _ = embedded(deep, dark)
+    np.testing.assert_allclose(among_dark["0/0.tif"], among_bright["0/0.tif"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(alone["0.tif"], among_bright["0/0.tif"], rtol=1e-4, atol=1e-5)
+    assert said == []
+
+
+def test_the_studys_own_image_gets_the_embedding_that_was_recorded(deep: Study) -> None:
+    found, cell = find_cell(deep.path)
+    with np.load(deep.path / "cells" / cell.cell / "embeddings.npz") as arrays:
+        recorded, indices = arrays["features"], arrays["indices"]
+    names = [line.split(",")[0] for line in (deep.path / "images.csv").read_text().splitlines()[1:]]
+    name = names[indices[0]]
+    again = embed_images(found, cell, Path(deep.config.data) / name, device="cpu")
+    np.testing.assert_allclose(again.features[0], recorded[0], rtol=1e-2, atol=1e-3)  # recorded in float16
+
+
+def test_new_images_brighter_than_the_studys_scale_are_clipped_and_counted(deep: Study, tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "bright", TWELVE_BITS * 4, range(2))
+    _, said = embedded(deep, folder)
+    (line,) = said
+    assert "Brighter than the scale of the study" in line
+    assert "0 to 4095 becomes 0 to 255" in line
+    assert "above 4095: 6, the first '0/0.tif' (up to 15000)" in line
+    assert "--full-scale" not in line
+
+
+def test_the_images_decide_where_the_study_had_none_of_more_than_8_bits(shallow: Study, tmp_path: Path) -> None:
+    deep_images, said = embedded(shallow, save_digits(tmp_path / "new", TWELVE_BITS, range(30, 32)))
+    assert len(deep_images) == 6
+    (line,) = said
+    assert "The study had no image of more than 8 bits" in line
+    assert "0 to 4095 becomes 0 to 255" in line
+    assert embedded(shallow, save_digits(tmp_path / "plain", 255 / 16, range(2), np.uint8))[1] == []
+
+
+def refuse_to_open(*arguments: object, **options: object) -> None:
+    raise AssertionError("the images were opened")
+
+
+def test_a_device_that_is_not_there_is_refused_before_an_image_is_opened(
+    shallow: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selfsup.inference.open_source", refuse_to_open)
+    with pytest.raises(UserError, match=r"--device cuda:99 is not on this machine"):
+        embed_images(*find_cell(shallow.path), tmp_path, device="cuda:99")
+
+
+def test_a_cell_without_probe_is_refused_before_an_image_is_opened(
+    unlabelled: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selfsup.inference.open_source", refuse_to_open)
+    found, cell = find_cell(unlabelled.path)
+    with pytest.raises(UserError, match="has no probe"):
+        predict_images(found, cell, tmp_path, device="cpu")
+    with pytest.raises(UserError, match="has no probe"):
+        load_probe(found, cell.cell)
+
+
+def test_weights_that_were_not_kept_are_missed_before_an_image_is_opened(
+    shallow: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, cell = find_cell(shallow.path)
+    weights = found.folder.weights(cell.cell)
+    aside = weights.rename(tmp_path / "aside")
+    monkeypatch.setattr("selfsup.inference.open_source", refuse_to_open)
+    try:
+        with pytest.raises(UserError, match="were not kept"):
+            embed_images(found, cell, tmp_path, device="cpu")
+    finally:
+        aside.rename(weights)
+
+
+def test_images_are_labelled_by_the_probe(shallow: Study, tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "new", 255 / 16, range(30, 40), np.uint8)
+    found, cell = find_cell(shallow.path)
+    table = predict_images(found, cell, folder, device="cpu")
+    assert list(table.columns) == ["path", "class", "probability"]
+    assert (table["class"] == table.path.str.split("/").str[0]).mean() > 0.8
+    assert isinstance(cell, CellResult)
+    assert predict_classes(found, embed_images(found, cell, folder, device="cpu")).equals(table)
