@@ -20,7 +20,9 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_logs_every_cell_once_and_changes_nothing_that_is_recorded(folder: StudyFolder, name: str) -> None:
+def test_it_logs_every_cell_once_and_changes_nothing_that_is_recorded(
+    folder: StudyFolder, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     try:
         (tracker,) = load_trackers([name]).values()
     except UserError as missing:
@@ -34,6 +36,7 @@ def test_it_logs_every_cell_once_and_changes_nothing_that_is_recorded(folder: St
     assert log_to(name, folder) == []
     assert contents(home) == logged
     assert contents(folder.cells) == recorded
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -92,11 +93,15 @@ def test_a_cell_that_cannot_be_logged_keeps_no_other_from_it_and_is_tried_again(
     assert sorted(read_diary(folder)) == sorted(CELLS)
 
 
-def test_a_tracker_that_fails_twice_is_left_alone_until_there_is_news(folder: StudyFolder) -> None:
+def test_a_tracker_that_fails_twice_is_told_of_once_and_left_alone_until_there_is_news(folder: StudyFolder) -> None:
     diary = Diary(frozenset(CELLS))
     lines: list[str] = []
-    with following(folder, {"diary": diary}, lines.append):
-        pass
+    with following(folder, {"diary": diary}, lines.append) as notice:
+        deadline = time.monotonic() + 60
+        while not lines and time.monotonic() < deadline:
+            time.sleep(0.01)
+            notice()
+        assert len(lines) == 1
     first, second, *_ = sorted(CELLS)
     assert diary.attempts[:2] == [first, second]
     assert set(diary.attempts) == {first, second}

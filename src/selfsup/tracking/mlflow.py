@@ -16,13 +16,14 @@ from selfsup.tracking.base import FinishedCell
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: Names the server, as in every other program that uses MLflow.
+#: The variable that names the server, as in every other program that uses MLflow.
 SERVER = "MLFLOW_TRACKING_URI"
 #: The tag by which a run of an earlier attempt is found.
 KEY_TAG = "selfsup.key"
 
-# A study asks nothing of the network; a user who wants MLflow's usage statistics can still say so.
+# A study asks nothing of the network, and its standard output is the answer; whoever sets these is heard.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
 class MlflowTracker:
@@ -31,7 +32,7 @@ class MlflowTracker:
     packages = ("mlflow", "sqlalchemy", "alembic", "pytorch_lightning.loggers")
 
     def store(self, home: Path) -> str:
-        return re.sub("//[^/]*@", "//", os.environ.get(SERVER, "local"))
+        return re.sub("//[^/]*@", "//", _server() or "local")
 
     def log(self, cell: FinishedCell, home: Path) -> None:
         from mlflow import MlflowClient
@@ -51,7 +52,7 @@ class MlflowTracker:
         logger.finalize("success")
 
     def hint(self, home: Path) -> str:
-        if SERVER in os.environ:
+        if _server():
             return f"see them at {self.store(home)}"
         return f"see them with: mlflow ui --backend-store-uri {shlex.quote(_address(home))}"
 
@@ -59,16 +60,20 @@ class MlflowTracker:
 tracker = MlflowTracker()
 
 
+def _server() -> str | None:
+    return os.environ.get(SERVER) or None
+
+
 def _address(home: Path) -> str:
-    return os.environ.get(SERVER, f"sqlite:///{(home / 'mlflow.db').as_posix()}")
+    return _server() or f"sqlite:///{(home / 'mlflow.db').as_posix()}"
 
 
 def _replace_earlier_attempt(client: MlflowClient, cell: FinishedCell, home: Path) -> None:
     """Find or make the study's experiment, and delete the cell's run if it has one."""
     experiment = client.get_experiment_by_name(cell.study)
     if experiment is None:
-        # On a server, the server knows where files go; beside a database, MLflow would take the current folder.
-        client.create_experiment(cell.study, None if SERVER in os.environ else (home / "files").as_uri())
+        # A server knows where files go; for a mere database, MLflow would take the current folder.
+        client.create_experiment(cell.study, None if _server() else (home / "files").as_uri())
         return
     for run in client.search_runs([experiment.experiment_id], f"tags.`{KEY_TAG}` = '{cell.key}'"):
         client.delete_run(run.info.run_id)
@@ -79,7 +84,7 @@ def _global_address_kept() -> Iterator[None]:
     """Undo that Lightning makes its logger's address the process's own, environment included."""
     import mlflow
 
-    before = os.environ.get(SERVER)
+    before = _server()
     try:
         yield
     finally:

@@ -22,7 +22,8 @@ class TensorBoardTracker:
         from lightning_fabric.loggers.tensorboard import TensorBoardLogger
         from PIL import Image
 
-        shutil.rmtree(home / cell.id, ignore_errors=True)
+        if (home / cell.id).exists():
+            shutil.rmtree(home / cell.id)
         logger = TensorBoardLogger(home, name="", version=cell.id)
         for point in cell.curve:
             logger.log_metrics(point.values, point.epoch)

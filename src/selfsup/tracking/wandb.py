@@ -14,7 +14,7 @@ from selfsup.tracking.base import FinishedCell
 if TYPE_CHECKING:
     from wandb import Artifact, Run
 
-# A study asks nothing of the network; a user who wants to send W&B its crash reports can still say so.
+# A study asks nothing of the network; whoever sets this is heard.
 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
@@ -31,16 +31,15 @@ class WandbTracker:
 
         for attempt in (home / "wandb").glob(f"*run-*-{cell.key}"):
             shutil.rmtree(attempt)
-        run = _begin(cell, home)
-        logger = WandbLogger(experiment=run)
-        logger.log_hyperparams(cell.parameters)
-        for point in cell.curve:
-            logger.log_metrics(point.values, point.epoch)
-        logger.log_metrics(cell.metrics, cell.last_epoch)
-        for path in cell.pictures:
-            logger.log_image(path.stem, [str(path)], cell.last_epoch)
-        run.log_artifact(_artifact(cell))
-        run.finish()
+        with _begin(cell, home) as run:
+            logger = WandbLogger(experiment=run)
+            logger.log_hyperparams(cell.parameters)
+            for point in cell.curve:
+                logger.log_metrics(point.values, point.epoch)
+            logger.log_metrics(cell.metrics, cell.last_epoch)
+            for path in cell.pictures:
+                logger.log_image(path.stem, [str(path)], cell.last_epoch)
+            run.log_artifact(_artifact(cell))
 
     def hint(self, home: Path) -> str:
         if _mode() != "offline":
