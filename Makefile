@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format bench build clean
+.PHONY: help install demo test test-slow test-track lint format bench build clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ test: $(INSTALLED) ## Run the tests (under 10 minutes on 2 cores).
 
 test-slow: $(INSTALLED) ## Run the tests that take long: many kills at random moments, whole studies.
 	$(BIN)/python -m pytest -m slow
+
+test-track: $(INSTALLED) ## Install MLflow and W&B, which are large, and run the trackers' tests.
+	$(BIN)/python -m pip install --quiet --editable '.[dev,track]'
+	$(BIN)/python -m pytest tests/tracking
 
 lint: $(INSTALLED) ## Check format, style and types.
 	$(BIN)/ruff format --check .

@@ -227,6 +227,9 @@ WRONG: list[tuple[str, Any]] = [
     ("workers", "many"),
     ("keep", "some"),
     ("checkpoint_seconds", 0),
+    ("track", [7]),
+    ("track", None),
+    ("track_weights", "perhaps"),
     ("map_points", 9),
 ]
 

@@ -12,7 +12,7 @@ import selfsup
 from selfsup import registry
 from selfsup.errors import UserError
 
-PACKAGES = ["selfsup.methods", "selfsup.augment", "selfsup.data.sources", "selfsup.executors"]
+PACKAGES = ["selfsup.methods", "selfsup.augment", "selfsup.data.sources", "selfsup.executors", "selfsup.tracking"]
 
 
 @pytest.fixture

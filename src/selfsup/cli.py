@@ -79,7 +79,7 @@ def _study_options(command: Command) -> Command:
 
 
 def _default(value: Any) -> str:
-    if value is None or value == {}:
+    if value in (None, {}, ()):
         return ""
     shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
     return f" [{shown}]"
@@ -184,7 +184,7 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
 
 
 @main.command(name="list")
-@click.argument("kind", type=click.Choice(["methods", "augmentations", "datasets", "backbones", "presets"]))
+@click.argument("kind", type=click.Choice(["methods", "augmentations", "datasets", "backbones", "presets", "trackers"]))
 @click.argument("pattern", default="*")
 def list_(kind: str, pattern: str) -> None:
     """Show what there is to choose from; PATTERN narrows the backbones, for example 'resnet*'."""

@@ -143,6 +143,10 @@ class StudyConfig(BaseModel):
         "runtime",
     )
     checkpoint_seconds: float = _field(20.0, "Seconds between checkpoints of a running cell.", "runtime", gt=0)
+    track: Names = _field(
+        (), "Trackers that every finished cell is logged to (see `selfsup list trackers`).", "runtime"
+    )
+    track_weights: bool = _field(False, "Log a cell's weights to the trackers too.", "runtime")
     map_points: int = _field(5000, "Most points on a t-SNE map.", "identity", ge=10)
 
     @field_validator("methods", "augmentations", "lrs", "per_class")
@@ -150,6 +154,11 @@ class StudyConfig(BaseModel):
     def _not_empty(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if not value:
             raise ValueError("needs at least one value")
+        return _no_repeats(value)
+
+    @field_validator("track")
+    @classmethod
+    def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _no_repeats(value)
 
     @field_validator("lrs")
@@ -249,6 +258,7 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
         raise UserError("; ".join(_explain(error)) + ".") from None
     registry.require(config.methods, registry.names("selfsup.methods"), kind="method")
     registry.require(config.augmentations, registry.names("selfsup.augment"), kind="augmentation")
+    registry.require(config.track, registry.names("selfsup.tracking"), kind="tracker")
     registry.require(config.settings, registry.names("selfsup.methods"), kind="method under 'settings':")
     return config
 

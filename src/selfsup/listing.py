@@ -42,6 +42,11 @@ def presets(pattern: str) -> Iterator[str]:
         yield f"{name:12} {read_toml(PRESETS / f'{name}.toml')['description']}"
 
 
+def trackers(pattern: str) -> Iterator[str]:
+    """Trackers."""
+    return _described("selfsup.tracking")
+
+
 def _described(package: str) -> Iterator[str]:
     for name in registry.names(package):
         yield f"{name:16} {_first_line(package, name)}"

@@ -250,10 +250,12 @@ class _Run:
         from selfsup.executors import load_executor
         from selfsup.opened import OpenStudy
         from selfsup.report import write_assets
+        from selfsup.tracking import following, load_trackers
         from selfsup.watching import Tally
 
         self.folder.sweep()
         config = self._configuration()
+        trackers = load_trackers(config.track)
         store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         asked = configuration.narrow(config, self.values)
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
@@ -267,17 +269,18 @@ class _Run:
         for notice in grid.notices:
             self.watcher.say(notice)
         write_assets(self.folder.path, store, OpenStudy(self.folder, resources.hardware).mapped)
-        if jobs:
-            done = len(grid.cells) - sum(len(job.cells) for job in jobs)
-            self.watcher.begin(self.folder.path, Tally(jobs, store, done))
-            try:
-                load_executor(self.executor).run(self.folder, jobs, resources, self._on_event)
-            finally:
+        with following(self.folder, trackers, self.watcher.say, weights=config.track_weights) as self._tell_trackers:
+            if jobs:
+                done = len(grid.cells) - sum(len(job.cells) for job in jobs)
+                self.watcher.begin(self.folder.path, Tally(jobs, store, done))
+                try:
+                    load_executor(self.executor).run(self.folder, jobs, resources, self._on_event)
+                finally:
+                    self._settle()
+                    self.watcher.end()
+            else:
                 self._settle()
-                self.watcher.end()
-        else:
-            self._settle()
-        Study(self.folder.path).report()
+            Study(self.folder.path).report()
 
     def _configuration(self) -> StudyConfig:
         if not self.folder.exists():
@@ -310,8 +313,10 @@ class _Run:
     def _on_event(self, event: Event) -> None:
         from selfsup.executors.base import JobDone
 
-        if isinstance(event, JobDone) and time.monotonic() - self._written > RESULTS_EVERY:
-            self._settle()
+        if isinstance(event, JobDone):
+            self._tell_trackers()
+            if time.monotonic() - self._written > RESULTS_EVERY:
+                self._settle()
         self.watcher.on_event(event)
 
     def _settle(self) -> None:
