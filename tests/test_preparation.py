@@ -107,3 +107,12 @@ def test_the_full_scale_is_written_down(tmp_path: Path, given: str | None, writt
     (detail,) = audit[audit.problem == "brightness scale"].detail
     assert f"0 to {written} becomes 0 to 255" in detail
     assert any("brightness scale" in line for line in folder.read_json("dataset.json")["warnings"])
+
+
+def test_groups_are_written_down_for_the_statistics(tmp_path):
+    folder, _ = begin(save_images(tmp_path / "data"), tmp_path / "study", group=r"(\d)\.tif")
+    with np.load(folder.path / "split.npz") as arrays:
+        assert arrays["groups"].tolist() == [0, 1, 2, 3, 4] * 2
+    folder, _ = begin(tmp_path / "data", tmp_path / "without")
+    with np.load(folder.path / "split.npz") as arrays:
+        assert "groups" not in arrays

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,11 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     )
     contents = Contents.of(store)
     _require_same(contents, folder, config)
-    split = _split(store, config)
+    groups = read_groups(config.group, store.names) if config.group else None
+    split = _split(store, config, groups)
     _require_testable(store, split, config)
     audit = [*store.audit, *find_duplicates(store.names, store.digests, split), *_small_classes(store, split, config)]
-    _write_split(folder, split)
+    _write_split(folder, split, groups)
     folder.write("audit.csv", audit_csv(audit))
     folder.write(IMAGES, contents.to_csv())
     folder.write_json("dataset.json", _describe(store, split, audit))
@@ -159,8 +160,7 @@ def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
     return max(1, min(cores, int(0.8 * available_memory() / per_worker)))
 
 
-def _split(store: Store, config: StudyConfig) -> Split:
-    groups = read_groups(config.group, store.names) if config.group else None
+def _split(store: Store, config: StudyConfig, groups: Sequence[str] | None) -> Split:
     return split_images(
         store.labels,
         images=len(store),
@@ -199,9 +199,13 @@ def _small_classes(store: Store, split: Split, config: StudyConfig) -> list[Audi
     return list(small_classes(store.labels, store.classes, split, config.per_class))
 
 
-def _write_split(folder: StudyFolder, split: Split) -> None:
+def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | None) -> None:
+    """The sides of the split, and the number of every image's group where there are groups."""
+    arrays = {"train": split.train, "val": split.val, "test": split.test}
+    if groups is not None:
+        arrays["groups"] = np.unique(groups, return_inverse=True)[1]
     content = io.BytesIO()
-    np.savez(content, train=split.train, val=split.val, test=split.test)
+    np.savez(content, **arrays)  # type: ignore[arg-type]
     folder.write("split.npz", content.getvalue())
 
 
