@@ -8,19 +8,31 @@ be called ``$x``.
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 DPI = 160
+# It warns of every letter that is drawn in another weight than asked for.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+#: Fonts with the letters of East Asia, as they are called on Linux, macOS and Windows.
+FALLBACK_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAGothic", "Hiragino Sans", "PingFang SC",
+    "Apple SD Gothic Neo", "Arial Unicode MS", "Yu Gothic", "Microsoft YaHei", "Malgun Gothic",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,16 +143,25 @@ def accuracy_colour(value: float) -> tuple[str, str]:
     return matplotlib.colors.to_hex(rgba), text
 
 
+@cache
+def _families() -> list[str]:
+    """matplotlib's own font, and after it those installed that have the letters which it lacks."""
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
+
+
 def to_png(figure: Figure) -> bytes:
     """The figure as PNG bytes."""
-    buffer = io.BytesIO()
+    for text in figure.findobj(Text):
+        text.set_fontfamily(_families())
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
     with warnings.catch_warnings():
-        # A class name in a script that no installed font covers is drawn as boxes; the pages
-        # show it in full.
+        # Letters that no installed font has are drawn as boxes; the pages show them.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
-        figure.savefig(buffer, format="png", dpi=DPI, facecolor=figure.get_facecolor())
+        canvas.draw()  # once, where savefig draws twice and encodes what is decoded again below
+    pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     # 256 colours halve the size of a picture; hundreds of cells have three each.
-    picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     compact = io.BytesIO()
-    picture.save(compact, format="PNG", dpi=(DPI, DPI), optimize=True)
+    pixels.quantize(256, dither=Image.Dither.NONE).save(compact, format="PNG", dpi=(DPI, DPI))
     return compact.getvalue()
