@@ -23,6 +23,7 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from history import note
 from selfsup.augment import load_policy
 from selfsup.augment.simclr import BLUR_FROM
 
@@ -116,6 +117,8 @@ def main() -> None:
         for name, value in seconds.items():
             ratio = value / seconds["selfsup"]
             print(f"  {name:<24}{count / value:>8.0f} views/s   selfsup is {ratio:5.1f} x as fast")
+            if name != "selfsup":
+                note("augmentation", f"{stored} -> {side} px against {name}", speed=ratio)
 
 
 if __name__ == "__main__":

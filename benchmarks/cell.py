@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from history import note
 from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
 from selfsup.machine import usable_cores
 
@@ -158,6 +159,8 @@ def compare(tasks: list[Task], pictures: Pictures, workers: list[int]) -> None:
     ratio = statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
     share = statistics.median(a.rate / b.rate for a, b in zip(ours, limits, strict=True))
     print(f"  {tasks[0].method:<8}selfsup / lightly {ratio:.2f}   selfsup / bare {share:.2f}", flush=True)
+    case = f"{tasks[0].method}, {tasks[0].image_size} px, {tasks[0].precision}, {tasks[0].clock} clock"
+    note("cell", case, speed_against_lightly=ratio, share_of_bare=share)
 
 
 def options() -> argparse.Namespace:
