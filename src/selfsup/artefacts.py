@@ -12,6 +12,7 @@ import numpy as np
 
 from selfsup import __version__, figures
 from selfsup.backbones import Backbone
+from selfsup.config import lasting_values
 from selfsup.evaluate.judgement import Judgement
 from selfsup.evaluate.scores import per_class_csv
 from selfsup.grid import Cell
@@ -29,7 +30,7 @@ def training_files(study: OpenStudy, cell: Cell, outcome: Outcome) -> dict[str, 
     about = {
         "cell": asdict(cell),
         "settings": settings.model_dump(mode="json"),
-        "study": study.config.model_dump(mode="json"),
+        "study": lasting_values(study.config),
         "versions": {"selfsup": __version__, "torch": torch.__version__},
     }
     files = {"config.json": to_json(about)}

@@ -174,6 +174,18 @@ def load_weights(backbone: Backbone, path: Path) -> WeightReport:
     return report
 
 
+def require_weights_file(path: Path) -> None:
+    """Refuse a path to weights at which there is no file.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no weights file '{path}'; --weights takes none, imagenet, or a file.")
+
+
 def list_backbones(pattern: str = "*") -> list[str]:
     """Names of the timm models that match a shell pattern."""
     import timm
@@ -269,8 +281,7 @@ def _use_small_stem(network: nn.Module, name: str) -> None:
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"There is no weights file '{path}'; --weights takes none, imagenet, or a file.")
+    require_weights_file(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

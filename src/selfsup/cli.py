@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
 import signal
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +22,8 @@ from selfsup.grid import format_lr
 if TYPE_CHECKING:
     import pandas as pd
 
+    from selfsup.planning import Plan
+    from selfsup.report import Answer
     from selfsup.study import Study
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,7 +42,8 @@ class _Group(click.Group):
             click.echo(f"selfsup: {error}", err=True)
             sys.exit(REFUSED)
         except (Interrupted, KeyboardInterrupt) as stop:
-            click.echo("selfsup: stopped; the same command goes on from here.", err=True)
+            goes_on = "; the same command goes on from here" * (context.invoked_subcommand == "run")
+            click.echo(f"selfsup: stopped{goes_on}.", err=True)
             sys.exit(STOPPED + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT))
         except BrokenPipeError:
             sys.exit(0)
@@ -94,8 +99,11 @@ def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
     """Compare methods on DATA: a folder of images, or the name of a data set [digits].
 
     The same command goes on with a study that was stopped; a larger grid runs only what is new.
+
+    In brackets: what holds without --preset, the values of the preset `recommended`.
     """
     from selfsup.study import compare
+    from selfsup.watching import counted
 
     arguments = _arguments(given)
     study = compare(
@@ -108,7 +116,7 @@ def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
     failed = int((study.results.status == "failed").sum())
     if failed:
         click.echo(
-            f"{failed} cell{'s' * (failed > 1)} failed; see cells/<cell>/log.txt and run the same command again.",
+            f"{counted(failed, 'cell')} failed; see cells/<cell>/log.txt and run the same command again.",
             err=True,
         )
         sys.exit(FAILED)
@@ -116,15 +124,19 @@ def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
 
 @main.command()
 @_study_options
+@click.option("--out", type=click.Path(), help="A study's folder: show what is finished there and what is left.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(as_json: bool, **given: Any) -> None:
-    """Show the cells that `run` would train, the time and the disk; run nothing."""
+def plan(out: str | None, as_json: bool, **given: Any) -> None:
+    """Show the cells that `run` would train, the time and the disk; run nothing.
+
+    In brackets: what holds without --preset, the values of the preset `recommended`.
+    """
     from selfsup.planning import plan_study
     from selfsup.study import wanted_values
 
     arguments = _arguments(given)
     data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
-    made = plan_study(wanted_values(data, preset=preset, config=config, options=arguments))
+    made = plan_study(wanted_values(data, preset=preset, config=config, options=arguments), out=out)
     _show_plan(made, as_json)
 
 
@@ -212,8 +224,15 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         method, dot, name = key.partition(".")
         if not (equals and dot and method and name and value):
             raise UserError(f"--set {pair} does not fit: write METHOD.NAME=VALUE, for example moco.temperature=0.1.")
-        settings.setdefault(method, {})[name.replace("-", "_")] = value
+        settings.setdefault(method, {})[name.replace("-", "_")] = _typed(value)
     return settings
+
+
+def _typed(value: str) -> Any:
+    """A value as it would be in a TOML file, so that both mean the same; what TOML cannot read is text."""
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        return tomllib.loads(f"value = {value}")["value"]
+    return value
 
 
 def _watcher(quiet: bool) -> Any:
@@ -230,6 +249,8 @@ def _complain(line: str) -> None:
 
 def _writable(output: str) -> Path:
     path = Path(output)
+    if not path.name:
+        raise UserError(f"-o '{output}' names no file; name the one to write.")
     if not path.parent.is_dir():
         raise UserError(f"-o {output} cannot be written: there is no folder '{path.parent}'; make it first.")
     return path
@@ -237,19 +258,46 @@ def _writable(output: str) -> Path:
 
 def _show_answer(study: Study, as_json: bool) -> None:
     from selfsup.report import answer, answer_table, headline
+    from selfsup.watching import counted
 
     found = answer(study.path)
     table = answer_table(found)
+    if not found.labelled:
+        table = _with_measures(table, found, study.results)
     report = study.path / "report.html"
     if as_json:
         summary = {"headline": headline(found), "answer": _records(table), "report": str(report)}
         click.echo(json.dumps(summary, indent=1))
         return
-    _print_table(table)
+    _print_table(table, _ACCURACIES if found.labelled else _MEASURES)
     click.echo(headline(found))
     counts = study.results.status.value_counts()
-    click.echo(f"{len(study.results)} cells: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
+    statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
+    click.echo(f"{counted(len(study.results), 'cell')}: {statuses}")
     click.echo(f"Report: {report}")
+
+
+#: Columns of the final table: heading and how a row fills it.
+_ACCURACIES: dict[str, Callable[[Any], str]] = {
+    "val": lambda row: _number(row.val_accuracy, ".3f"),
+    "test": lambda row: _number(row.test_accuracy, ".3f"),
+    "95 %": lambda row: "–".join(filter(None, (_number(row.test_low, ".3f"), _number(row.test_high, ".3f")))),
+}
+_MEASURES: dict[str, Callable[[Any], str]] = {
+    "effective rank": lambda row: _number(row.effective_rank, ".1f"),
+    "cluster stability": lambda row: _number(row.cluster_stability, ".3f"),
+    "silhouette": lambda row: _number(row.silhouette, ".3f"),
+    "seeds": lambda row: str(row.seeds),
+}
+
+
+def _with_measures(table: pd.DataFrame, found: Answer, results: pd.DataFrame) -> pd.DataFrame:
+    """The answer with more measures that need no labels: means over the seeds of each choice."""
+    import pandas as pd
+
+    measures = results.set_index("cell")[["cluster_stability", "silhouette"]]
+    means = [measures.loc[list(choice.cells)].mean() for choice in found.choices]
+    return table.join(pd.DataFrame(means, columns=measures.columns).reset_index(drop=True))
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -257,16 +305,15 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return records
 
 
-def _print_table(table: pd.DataFrame) -> None:
+def _print_table(table: pd.DataFrame, columns: dict[str, Callable[[Any], str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    labelled = table.test_accuracy.notna().any()
     shown = Table("method", "per class", "augmentation", "lr", box=None, pad_edge=False)
-    for column in ("val", "test", "95 %") if labelled else ("seeds",):
-        shown.add_column(column, justify="right")
+    for heading in columns:
+        shown.add_column(heading, justify="right")
     for row in table.itertuples():
-        shown.add_row(*_settings_of(row), *(_accuracies(row) if labelled else [str(row.seeds)]))
+        shown.add_row(*_settings_of(row), *(fill(row) for fill in columns.values()))
     Console().print(shown)
 
 
@@ -275,37 +322,60 @@ def _settings_of(row: Any) -> list[str]:
     return [row.method, row.per_class, row.augmentation, lr]
 
 
-def _accuracies(row: Any) -> list[str]:
-    interval = f"{row.test_low:.3f}–{row.test_high:.3f}" if not math.isnan(row.test_low) else ""
-    return [f"{row.val_accuracy:.3f}", f"{row.test_accuracy:.3f}", interval]
+def _number(value: float, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)
 
 
-def _show_plan(made: Any, as_json: bool) -> None:
-    from selfsup.watching import format_duration
-
-    resources = made.resources
+def _show_plan(made: Plan, as_json: bool) -> None:
     if as_json:
-        summary = {
-            "cells": [cell.id for cell in made.grid.cells],
-            "trainings": len(made.grid.jobs),
-            "images": made.images,
-            "device": resources.hardware.device,
-            "precision": resources.hardware.precision,
-            "workers": resources.workers,
-            "threads": resources.threads,
-            "seconds": made.seconds,
-            "bytes": made.bytes,
-            "store_bytes": made.store_bytes,
-        }
-        click.echo(json.dumps(summary, indent=1))
+        click.echo(json.dumps(_plan_values(made), indent=1))
         return
     for cell in made.grid.cells:
-        click.echo(cell.id)
-    for notice in made.grid.notices:
-        click.echo(notice)
-    click.echo(resources.hardware.reason)
-    click.echo(
-        f"{len(made.grid.cells)} cells of {made.images} images; about {format_duration(made.seconds)} with "
-        f"{resources.workers} workers of {resources.threads} threads; about {made.bytes / 1e9:.1f} GB for the study "
-        f"and at most {made.store_bytes / 1e9:.1f} GB for the decoded images."
+        click.echo(f"{cell.id}{'  finished' * (cell.id in made.finished)}")
+    for line in (*made.grid.notices, made.resources.hardware.reason, _files_set_aside(made), _summary(made)):
+        if line:
+            click.echo(line)
+
+
+def _plan_values(made: Plan) -> dict[str, Any]:
+    resources = made.resources
+    return {
+        "cells": [cell.id for cell in made.grid.cells],
+        "finished": [cell.id for cell in made.grid.cells if cell.id in made.finished],
+        "trainings": len(made.grid.jobs),
+        "images": made.images,
+        "device": resources.hardware.device,
+        "precision": resources.hardware.precision,
+        "workers": resources.workers,
+        "threads": resources.threads,
+        "seconds": made.seconds,
+        "bytes": made.bytes,
+        "store_bytes": made.store_bytes,
+    }
+
+
+def _files_set_aside(made: Plan) -> str:
+    from selfsup.watching import describe_set_aside
+
+    whole = made.opened == made.images
+    return describe_set_aside(
+        made.audit, f"found without decoding{'' if whole else f', in {made.opened} of {made.images} images'}"
+    )
+
+
+def _summary(made: Plan) -> str:
+    """What is finished, what is left, how long it takes and how much disk."""
+    from selfsup.watching import counted, format_duration
+
+    resources, left = made.resources, len(made.grid.cells) - len(made.finished)
+    workers = f"{counted(resources.workers, 'worker')} of {counted(resources.threads, 'thread')}"
+    if left:
+        work = f"about {format_duration(made.seconds)} with {workers}"
+        work = f"{len(made.finished)} finished, {left} left; {work} for those" if made.finished else work
+    else:
+        work = "all finished, nothing left to do"
+    return (
+        f"{counted(len(made.grid.cells), 'cell')} of {counted(made.images, 'image')}: {work}; "
+        f"about {made.bytes / 1e9:.1f} GB for the study and at most {made.store_bytes / 1e9:.1f} GB for the "
+        f"decoded images."
     )

@@ -8,8 +8,11 @@ Every field says which role it plays when a study is continued:
     changes the numbers; must stay as it was when the study began
 ``place``
     where the images lie; free to change, for the study knows its images by their contents
+``contents``
+    changes only what the study's folder holds beside the numbers; stays until a command names another
+    value, because a command that leaves it out must not remove what an earlier one asked to keep
 ``runtime``
-    changes only how fast or how loudly the study runs; free to change
+    changes only how the work is done; holds for one command and is not part of the study
 """
 
 from __future__ import annotations
@@ -26,9 +29,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from selfsup import registry
 from selfsup.errors import UserError
+from selfsup.fitting import Misfit, misfits
 from selfsup.grid import PerClass, Protocol
 
-Role = Literal["axis", "identity", "place", "runtime"]
+Role = Literal["axis", "identity", "place", "contents", "runtime"]
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -45,17 +49,26 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
+def _split_sizes(value: Any) -> Any:
+    """As :func:`_split_commas`, with ``ALL`` in any case of its letters."""
+    parts = _split_commas(value)
+    return [part.lower() if isinstance(part, str) else part for part in parts] if isinstance(parts, list) else parts
+
+
 def _no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(value))
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 Lrs = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
-Sizes = Annotated[tuple[PerClass, ...], BeforeValidator(_split_commas)]
+Sizes = Annotated[tuple[PerClass, ...], BeforeValidator(_split_sizes)]
 
 
 class StudyConfig(BaseModel):
-    """Everything that determines a study. Field names are option names with ``_`` for ``-``."""
+    """Everything that can be asked of a study. Field names are option names with ``_`` for ``-``.
+
+    The defaults are the values of the preset ``recommended``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -91,9 +104,9 @@ class StudyConfig(BaseModel):
         "identity",
     )
 
-    epochs: int = _field(100, "Passes over the training images.", "identity", ge=1)
+    epochs: int = _field(50, "Passes over the training images.", "identity", ge=1)
     batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
-    image_size: int = _field(32, "Side of a view, in pixels.", "identity", ge=8, le=1024)
+    image_size: int = _field(64, "Side of a view, in pixels.", "identity", ge=8, le=1024)
     store_size: int | None = _field(
         None,
         "Longest allowed short side of a stored image, in pixels; larger images are shrunk once. "
@@ -111,7 +124,7 @@ class StudyConfig(BaseModel):
     )
     schedule: Literal["cosine", "constant"] = _field("cosine", "Learning-rate schedule.", "identity")
     warmup_epochs: float = _field(
-        0.0,
+        5.0,
         "Epochs of linear warm-up of the learning rate, at most a tenth of all.",
         "identity",
         ge=0,
@@ -139,8 +152,9 @@ class StudyConfig(BaseModel):
     workers: int | Literal["auto"] = _field("auto", "Cells trained at the same time.", "runtime")
     keep: Literal["best", "all", "none"] = _field(
         "best",
-        "Which cells keep their backbone's weights: those of each chosen learning rate, all, or none.",
-        "runtime",
+        "Which cells keep their backbone's weights: those of each chosen learning rate, all, or none. "
+        "Stays as it is in a study until it is named again.",
+        "contents",
     )
     checkpoint_seconds: float = _field(20.0, "Seconds between checkpoints of a running cell.", "runtime", gt=0)
     track: Names = _field(
@@ -228,6 +242,8 @@ def load_values(
         registry.require([preset], list_presets(), kind="preset")
         layers.append(read_toml(PRESETS / f"{preset}.toml"))
     if file is not None:
+        if not str(file):
+            raise UserError("--config is empty; name a TOML file, or leave the option out.")
         layers.append(read_toml(Path(file)))
     layers.append(overrides or {})
     for layer in layers:
@@ -255,7 +271,8 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
     try:
         config = StudyConfig(**values)
     except ValidationError as error:
-        raise UserError("; ".join(_explain(error)) + ".") from None
+        sentences = map(_explain, misfits(error, StudyConfig.model_fields))
+        raise UserError("; ".join(sentences) + ".") from None
     registry.require(config.methods, registry.names("selfsup.methods"), kind="method")
     registry.require(config.augmentations, registry.names("selfsup.augment"), kind="augmentation")
     registry.require(config.track, registry.names("selfsup.tracking"), kind="tracker")
@@ -263,15 +280,11 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
     return config
 
 
-def _explain(error: ValidationError) -> list[str]:
-    """One sentence for every value that does not fit, with all that would have."""
-    wanted: dict[str, list[str]] = {}
-    for problem in error.errors():
-        option = "--" + str(problem["loc"][0]).replace("_", "-")
-        message = str(problem["msg"]).removeprefix("Value error, ")
-        message = message[:1].lower() + message[1:]
-        wanted.setdefault(f"{option} = {problem['input']!r} does not fit", []).append(message)
-    return [f"{what}: {', or '.join(messages)}" for what, messages in wanted.items()]
+def _explain(misfit: Misfit) -> str:
+    """One sentence on a value that does not fit, with what would have."""
+    field = str(misfit.place[0])
+    name = ".".join(map(str, misfit.place)) if field == "settings" else "--" + field.replace("_", "-")
+    return f"{name} = {misfit.value!r} does not fit: {misfit.remedy}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -290,17 +303,34 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"'{path}' cannot be read as TOML: {error}; mend the file and run again.") from None
 
 
+def lasting_values(config: StudyConfig) -> dict[str, Any]:
+    """Values that belong to the study, as plain types: all but those that hold for one command alone."""
+    return config.model_dump(mode="json", exclude=_names("runtime"))
+
+
 def to_toml(config: StudyConfig) -> str:
-    """The configuration as TOML text, unset values left out."""
-    values = config.model_dump(mode="json", exclude_none=True)
-    settings = values.pop("settings")
+    """What belongs to the study, as TOML text, unset values left out."""
+    return _toml(lasting_values(config))
+
+
+def runtime_to_toml(config: StudyConfig) -> str:
+    """What holds for one command alone, as TOML text, unset values left out."""
+    return _toml(config.model_dump(mode="json", include=_names("runtime")))
+
+
+def _toml(values: dict[str, Any]) -> str:
+    settings = values.pop("settings", None)
     if settings:
-        values["settings"] = settings
-    return tomli_w.dumps(values)
+        values["settings"] = settings  # tables come last in TOML
+    return tomli_w.dumps({name: value for name, value in values.items() if value is not None})
 
 
-def from_toml(text: str) -> StudyConfig:
-    """The configuration in TOML text that :func:`to_toml` wrote.
+def _names(role: Role) -> set[str]:
+    return {name for name in StudyConfig.model_fields if role_of(name) == role}
+
+
+def from_toml(text: str, runtime: str = "") -> StudyConfig:
+    """The configuration in the texts that :func:`to_toml` and :func:`runtime_to_toml` wrote.
 
     Raises
     ------
@@ -308,7 +338,7 @@ def from_toml(text: str) -> StudyConfig:
         If someone has changed it into what is not TOML, or not a configuration.
     """
     try:
-        values = tomllib.loads(text)
+        values = {**tomllib.loads(text), **tomllib.loads(runtime)}
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"The study's config.toml cannot be read as TOML: {error}; mend it and run again.") from None
     return validate(values, where="config.toml")
@@ -332,12 +362,16 @@ def differences(stored: StudyConfig, wanted: Mapping[str, Any]) -> list[str]:
 
 
 def extend(stored: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
-    """The stored configuration with its axes grown by, and its place and run-time fields set to, `wanted`."""
-    asked = validate({**stored.model_dump(), **wanted})
-    grown: dict[str, Any] = {}
+    """The stored configuration as `wanted` extends it.
+
+    Its axes grow, its place and its contents change if they are named, and what holds for one command is `wanted`'s
+    or the default.
+    """
+    asked = validate({**lasting_values(stored), **wanted})
+    grown: dict[str, Any] = {name: getattr(asked, name) for name in _names("runtime")}
     for name in wanted:
         new = getattr(asked, name)
-        if role_of(name) in ("place", "runtime"):
+        if role_of(name) in ("place", "contents"):
             grown[name] = new
         elif name == "seeds":
             grown[name] = max(stored.seeds, new)

@@ -33,7 +33,7 @@ class OpenStudy:
 
     @cached_property
     def config(self) -> StudyConfig:
-        return self.folder.read_config()
+        return self.folder.read_running_config()
 
     @cached_property
     def store(self) -> Store:
@@ -43,6 +43,13 @@ class OpenStudy:
     def split(self) -> Split:
         with np.load(self.folder.path / "split.npz", allow_pickle=False) as arrays:
             return Split(arrays["train"], arrays["val"], arrays["test"])
+
+    @property
+    def train_counts(self) -> list[int]:
+        """Number of training images of each class; of all of them where nothing has labels."""
+        if self.store.labels is None:
+            return [len(self.split.train)]
+        return np.bincount(self.store.labels[self.split.train]).tolist()
 
     @cached_property
     def fabric(self) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,23 @@ from torch import Tensor
 from selfsup import data as datasets
 from selfsup.augment import load_policy
 from selfsup.backbones import build_backbone
-from selfsup.config import StudyConfig, validate
+from selfsup.config import StudyConfig, narrow
+from selfsup.data import AuditEntry
 from selfsup.data.groups import read_groups
+from selfsup.data.sources.base import EmptyFileError
 from selfsup.data.split import Split, draw_subset, split_images
 from selfsup.device import make_deterministic
 from selfsup.executors.base import Resources
 from selfsup.grid import Cell, Job
 from selfsup.methods import method_class, read_settings
-from selfsup.preparation import GridOfStudy, lay_out, resolve_resources
+from selfsup.preparation import GridOfStudy, lay_out, resolve_resources, settle_configuration, unfinished
+from selfsup.record import StudyFolder
 from selfsup.training import EpochLog, NoHooks, TrainingPlan, train
 
 #: Steps that are timed per method and augmentation, after one to warm up.
 TIMED_STEPS = 3
-#: Images of the source that are opened to learn how large they are.
-SAMPLED_IMAGES = 8
+#: Most images of the source that are opened to learn how large they are, and whether they can be.
+OPENED_IMAGES = 1000
 #: Seconds per cell for the probe, the maps and the pictures, and for a worker's start; measured on
 #: two cores for the digits and rounded up.
 SECONDS_PER_CELL, SECONDS_PER_START = 3.0, 10.0
@@ -42,11 +45,17 @@ class Plan:
     ----------
     config : StudyConfig
     grid : GridOfStudy
+    finished : frozenset of str
+        Ids of those of its cells that the study already has.
     resources : Resources
     images : int
         Images found, readable or not.
+    opened : int
+        Images that were opened, without decoding them.
+    audit : tuple of AuditEntry
+        What was noticed on the way; a run, which decodes all images, may notice more.
     seconds : float
-        Estimated time of all cells, with the resources' workers.
+        Estimated time of the cells that are left, with the resources' workers.
     bytes : float
         Estimated disk of the study's folder when finished.
     store_bytes : float
@@ -55,32 +64,42 @@ class Plan:
 
     config: StudyConfig
     grid: GridOfStudy
+    finished: frozenset[str]
     resources: Resources
     images: int
+    opened: int
+    audit: tuple[AuditEntry, ...]
     seconds: float
     bytes: float
     store_bytes: float
 
 
-def plan_study(values: Mapping[str, Any]) -> Plan:
+def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> Plan:
     """Lay out the grid and estimate what it takes; runs no cell and decodes no image.
 
     Parameters
     ----------
     values : mapping
         Raw configuration values.
+    out : str or Path, optional
+        A study's folder: its finished cells need not run again.
 
     Raises
     ------
     UserError
-        If something does not fit.
+        If something does not fit, by itself or into the study.
     """
-    config = validate(values)
+    folder = None if out is None else StudyFolder(Path(out))
+    if folder is not None:
+        folder.require_free()
+    config = settle_configuration(folder, values)
     source = datasets.open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled
     )
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
-    grid = lay_out(config, labelled=labels is not None)
+    grid = lay_out(narrow(config, values), labelled=labels is not None)
+    finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
+    left = unfinished(grid.jobs, finished)
     resources = resolve_resources(config, len(grid.jobs))
     split = split_images(
         labels,
@@ -91,29 +110,49 @@ def plan_study(values: Mapping[str, Any]) -> Plan:
         groups=read_groups(config.group, source.names) if config.group else None,
         official_test=source.official_test,
     )
-    side = _stored_side(source, config)
-    steps = _time_steps(config, grid.jobs, resources, side)
-    seconds = sum(_job_seconds(config, job, labels, split, steps) for job in grid.jobs)
+    glance = _glance(source, config)
+    steps = _time_steps(config, left, resources, glance.side)
+    seconds = sum(_job_seconds(config, job, labels, split, steps) for job in left)
     return Plan(
         config=config,
         grid=grid,
+        finished=finished,
         resources=resources,
         images=len(source.names),
-        seconds=seconds / resources.workers + SECONDS_PER_START,
+        opened=glance.opened,
+        audit=(*source.ignored, *glance.audit),
+        seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
         bytes=_study_bytes(config, grid, split),
-        store_bytes=3.0 * len(source.names) * side**2,
+        store_bytes=3.0 * len(source.names) * glance.side**2,
     )
 
 
-def _stored_side(source: datasets.Source, config: StudyConfig) -> int:
-    """Typical side of a stored image in pixels: the root of its area, from a few images of the source."""
-    sides = []
-    for index in np.linspace(0, len(source.names) - 1, min(SAMPLED_IMAGES, len(source.names))).astype(int):
-        with contextlib.suppress(Exception):  # a broken file; the run will set it aside
-            width, height = source.open(int(index)).size
+@dataclass(frozen=True)
+class _Glance:
+    """What opening some images shows: how many they were, their typical stored side in pixels, and misfits."""
+
+    opened: int
+    side: int
+    audit: tuple[AuditEntry, ...]
+
+
+def _glance(source: datasets.Source, config: StudyConfig) -> _Glance:
+    """Open images that lie evenly in the source, without decoding them; the side is the root of their area."""
+    sides, audit = [], []
+    chosen = np.unique(np.linspace(0, len(source.names) - 1, OPENED_IMAGES).astype(int)).tolist()
+    for index in chosen:
+        try:
+            with source.open(index) as image:
+                width, height = image.size
+        except EmptyFileError as error:
+            audit.append(AuditEntry(source.names[index], "empty", str(error)))
+        except Exception as error:  # whatever an image's reader raises sets the image aside
+            audit.append(AuditEntry(source.names[index], "unreadable", str(error)))
+        else:
             scale = min(1.0, config.resolved_store_size / min(width, height))
             sides.append(scale * math.sqrt(width * height))
-    return max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
+    side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
+    return _Glance(len(chosen), side, tuple(audit))
 
 
 def _time_steps(

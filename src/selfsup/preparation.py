@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from selfsup import config as configuration
 from selfsup import data as datasets
-from selfsup.backbones import imagenet_backbone, load_weights
+from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, require_weights_file
 from selfsup.config import StudyConfig
 from selfsup.data import AuditEntry, Contents, Store, audit_csv, count_problems, find_duplicates, small_classes
 from selfsup.data.groups import read_groups
@@ -42,6 +43,47 @@ class GridOfStudy:
     cells: tuple[Cell, ...]
     jobs: tuple[Job, ...]
     notices: tuple[str, ...]
+
+
+def settle_configuration(folder: StudyFolder | None, wanted: Mapping[str, Any]) -> StudyConfig:
+    """The configuration that `wanted` makes of the study in `folder`, or of a new one where there is none.
+
+    Raises
+    ------
+    UserError
+        If something that is wanted does not fit, by itself or into the study.
+    """
+    wish = configuration.validate(wanted)
+    if folder is None or not folder.exists():
+        require_sound(wish)
+        return wish
+    stored = folder.read_config()
+    unlike = configuration.differences(stored, wanted)
+    if unlike:
+        require_sound(wish)  # a slip of the pen is answered as such, not as another setting
+        raise UserError(
+            f"'{folder.path}' was begun with other settings, and mixing them would make its results "
+            f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
+        )
+    return configuration.extend(stored, wanted)
+
+
+def require_sound(config: StudyConfig) -> None:
+    """Refuse what cannot work whatever the images are, before it costs any time.
+
+    Raises
+    ------
+    UserError
+        If a setting of any method, the device, the groups, the backbone or the file of weights does not fit.
+    """
+    for name, options in config.settings.items():
+        read_settings(name, options)
+    choose_hardware(config.device, config.precision)
+    if config.group:
+        read_groups(config.group, [])
+    build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+    if config.weights not in ("none", "imagenet"):
+        require_weights_file(Path(config.weights))
 
 
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
@@ -81,11 +123,7 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
     """
     from safetensors.torch import save
 
-    from selfsup.backbones import build_backbone
-
     if config.weights == "none" or folder.initial_weights.exists():
-        # Built and thrown away: a name that timm does not know should fail here, not in a worker.
-        build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
         return
     if config.weights == "imagenet":
         say(f"Loading the ImageNet weights of {config.backbone}.")
@@ -113,11 +151,9 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
     Raises
     ------
     UserError
-        If nothing is left, or a method's settings do not fit.
+        If nothing is left.
     """
     traits = {name: method_class(name).traits for name in config.methods}
-    for name in config.methods:
-        read_settings(name, config.settings.get(name, {}))
     methods, per_class, notices = config.methods, config.per_class, list[str]()
     if not labelled:
         methods, per_class, notices = _without_labels(config, traits)
@@ -133,6 +169,11 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
         notices.append("No initial weights were given, so 'frozen' is the same as 'random'.")
     jobs = group_jobs(cells, protocol=config.protocol, traits=traits)
     return GridOfStudy(tuple(cells), tuple(jobs), tuple(notices))
+
+
+def unfinished(jobs: Iterable[Job], finished: Set[str]) -> list[Job]:
+    """The jobs that are left to do, without the cells whose ids are in `finished`."""
+    return [job for job in (job.without(finished) for job in jobs) if job is not None]
 
 
 def _without_labels(

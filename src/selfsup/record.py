@@ -10,6 +10,8 @@ Guarantees
    made again at any time; each is replaced in one step, so a reader sees an old or a new table.
 4. A checkpoint is replaced in one step too: a crash leaves the old one or the new one.
 5. One process at a time writes to a study: :meth:`StudyFolder.lock`.
+6. A study has begun once its ``config.toml`` is there, which is written last. A run that ends before
+   leaves nothing behind; where it was killed, the next run begins anew.
 """
 
 from __future__ import annotations
@@ -106,12 +108,32 @@ class StudyFolder:
         self.cells = path / "cells"
         self.running = path / "running"
         self.aside = self.running / "aside"
+        self._made: list[Path] = []
+        self._found: set[Path] = set()
 
     # -- the study ---------------------------------------------------------------------------
 
     def exists(self) -> bool:
         """Whether a study was begun here."""
         return (self.path / "config.toml").is_file()
+
+    def require_free(self) -> None:
+        """Refuse a place that holds something else than a study.
+
+        Raises
+        ------
+        UserError
+            If it is a file, or a folder with files that are not a study's.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--out {self.path} is a file, not a folder; choose another place for the study.")
+        # Both folders and no config.toml: a run was killed before its study had begun.
+        if self.path.is_dir() and not self.exists() and not (self.cells.is_dir() and self.running.is_dir()):
+            foreign = sorted(p.name for p in self.path.iterdir() if p.name != "cells")
+            if foreign:
+                raise UserError(
+                    f"--out {self.path} is not a study and not empty (it holds {foreign[0]!r}); choose another."
+                )
 
     def create(self) -> None:
         """Make the folders.
@@ -121,20 +143,25 @@ class StudyFolder:
         UserError
             If the folder cannot be written, or holds files that are not a study's.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"--out {self.path} is a file, not a folder; choose another place for the study.")
         try:
-            # Both folders and no config.toml: a run ended before its study was laid out.
-            if self.path.is_dir() and not self.exists() and not (self.cells.is_dir() and self.running.is_dir()):
-                foreign = sorted(p.name for p in self.path.iterdir() if p.name != "cells")
-                if foreign:
-                    raise UserError(
-                        f"--out {self.path} is not a study and not empty (it holds {foreign[0]!r}); choose another."
-                    )
+            self.require_free()
+            self._found = set(self.path.iterdir()) if self.path.exists() else set()
+            self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
             self.cells.mkdir(parents=True, exist_ok=True)
             self.running.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"--out {self.path} cannot be written ({error.strerror}); choose another folder.") from None
+
+    def remove_if_unbegun(self) -> None:
+        """Remove what this run made, if no study has begun here; needs the lock."""
+        if self.exists():
+            return
+        for path in set(self.path.iterdir()) - self._found:
+            with contextlib.suppress(OSError):  # Windows keeps a lock that is held
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # it holds something else
+                folder.rmdir()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -157,10 +184,23 @@ class StudyFolder:
 
     def read_config(self) -> configuration.StudyConfig:
         """The configuration with which the study was begun, or last extended."""
-        return configuration.from_toml((self.path / "config.toml").read_text(encoding="utf-8"))
+        return configuration.from_toml(self._config_text())
+
+    def read_running_config(self) -> configuration.StudyConfig:
+        """The study's configuration with what holds for the run at work alone, such as its workers."""
+        return configuration.from_toml(self._config_text(), self._runtime.read_text(encoding="utf-8"))
 
     def write_config(self, config: configuration.StudyConfig) -> None:
+        """Write down what belongs to the study, and beside it what holds for this run alone."""
+        replace_file(self._runtime, configuration.runtime_to_toml(config).encode())
         self.write("config.toml", configuration.to_toml(config).encode())
+
+    @property
+    def _runtime(self) -> Path:
+        return self.running / "runtime.toml"
+
+    def _config_text(self) -> str:
+        return (self.path / "config.toml").read_text(encoding="utf-8")
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the study; empty where there is none."""
@@ -202,7 +242,7 @@ class StudyFolder:
         with _writing_to(place):
             aside.mkdir(parents=True)
             for name, data in content.items():
-                write_file(aside / name, data)
+                _write_flushed(aside / name, data)
             sync_folder(aside)
             if place.exists():  # an earlier failure
                 place.rename(self.aside / f"{result.cell}.{uuid.uuid4().hex}.old")
@@ -233,6 +273,8 @@ class StudyFolder:
 
     def sweep(self) -> None:
         """Remove what killed processes left half-written; needs the lock."""
+        if not self.exists():  # weights of other settings than those that this run will store
+            self.initial_weights.unlink(missing_ok=True)
         shutil.rmtree(self.aside, ignore_errors=True)
         for path in self.path.rglob("*.partial"):
             path.unlink(missing_ok=True)
@@ -302,20 +344,6 @@ def to_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a new file and flush it to the disk.
-
-    Raises
-    ------
-    UserError
-        If the disk is full or the folder went away.
-    """
-    with _writing_to(path), open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def replace_file(path: Path, content: bytes) -> None:
     """Replace a file in one step: a reader, or a crash, sees the old or the new content.
 
@@ -325,13 +353,20 @@ def replace_file(path: Path, content: bytes) -> None:
         If the disk is full or the folder went away.
     """
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with _writing_to(path):
-            write_file(aside, content)
+    with _writing_to(path):
+        try:
+            _write_flushed(aside, content)
             os.replace(aside, path)
             sync_folder(path.parent)
-    finally:
-        aside.unlink(missing_ok=True)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _write_flushed(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfsup import __version__
 from selfsup import config as configuration
 from selfsup.config import StudyConfig
 from selfsup.errors import UserError
@@ -139,8 +142,9 @@ class Study:
         """Write ``report.html`` anew from the recorded cells; returns its path."""
         from selfsup.report import write_report
 
-        run = self.folder.read_json("run.json")
-        return write_report(self.path, run.get("command"), planned=run.get("planned"))
+        history = self.folder.read_json("run.json")
+        commands = dict.fromkeys(run["command"] for run in history.get("runs", []) if run["command"])
+        return write_report(self.path, "\n".join(commands) or None, planned=history.get("planned"))
 
 
 def load_study(path: str | Path) -> Study:
@@ -179,13 +183,13 @@ def compare(
     preset : {"quick", "recommended", "full"}, optional
         Where the configuration starts from; "recommended" if neither preset nor config is given.
     config : str or Path, optional
-        A TOML file with options; they win over the preset's.
+        A TOML file with options; they win over the preset's. What it leaves out is as in "recommended".
     executor : str
         Where cells run.
     watcher : Watcher, optional
         Shown what happens; silent by default.
     command : str, optional
-        The command line, for the report.
+        The command line, for the history in ``run.json`` and the report.
     **options
         Any field of :class:`selfsup.config.StudyConfig`, for example ``methods="simclr,byol"`` or
         ``lrs=[0.01, 0.1]``; they win over `preset` and `config`.
@@ -214,7 +218,10 @@ def compare(
     run = _Run(folder, values, executor, watcher or Silent())
     folder.create()
     with folder.lock():
-        run.go(command)
+        try:
+            run.go(command)
+        finally:
+            folder.remove_if_unbegun()
     return Study(folder.path)
 
 
@@ -251,28 +258,31 @@ class _Run:
         from selfsup.opened import OpenStudy
         from selfsup.report import write_assets
         from selfsup.tracking import following, load_trackers
-        from selfsup.watching import Tally
+        from selfsup.watching import Tally, counted, describe_set_aside
 
         self.folder.sweep()
-        config = self._configuration()
+        config = preparation.settle_configuration(self.folder, self.values)
         trackers = load_trackers(config.track)
         store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
+        self._say(describe_set_aside(store.audit, self.folder.path / "audit.csv"))
         asked = configuration.narrow(config, self.values)
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
-        finished = self.folder.finished()
-        jobs = [job for job in (job.without(finished) for job in grid.jobs) if job is not None]
-        resources = preparation.resolve_resources(config, max(1, len(grid.jobs)))
+        jobs = preparation.unfinished(grid.jobs, self.folder.finished())
+        resources = preparation.resolve_resources(config, len(grid.jobs))
         preparation.prepare_weights(self.folder, config, self.watcher.say)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
-        planned = len({cell.id for cell in grid.cells} | set(self.folder.statuses()))
-        self.folder.write_json("run.json", {"command": command, "planned": planned})
+        self._add_to_history(command, grid.cells)
         for notice in grid.notices:
             self.watcher.say(notice)
-        write_assets(self.folder.path, store, OpenStudy(self.folder, resources.hardware).mapped)
+        opened = OpenStudy(self.folder, resources.hardware)
+        write_assets(self.folder.path, store, opened.mapped)
         with following(self.folder, trackers, self.watcher.say, weights=config.track_weights) as self._tell_trackers:
             if jobs:
+                workers = min(resources.workers, len(jobs))
+                self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
                 done = len(grid.cells) - sum(len(job.cells) for job in jobs)
-                self.watcher.begin(self.folder.path, Tally(jobs, store, done))
+                tally = Tally(jobs, opened.train_counts, epochs=config.epochs, workers=workers, done=done)
+                self.watcher.begin(self.folder.path, tally)
                 try:
                     load_executor(self.executor).run(self.folder, jobs, resources, self._on_event)
                 finally:
@@ -280,19 +290,15 @@ class _Run:
                     self.watcher.end()
             else:
                 self._settle()
+                cells = counted(len(grid.cells), "cell")
+                self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
             Study(self.folder.path).report()
 
-    def _configuration(self) -> StudyConfig:
-        if not self.folder.exists():
-            return configuration.validate(self.values)
-        stored = self.folder.read_config()
-        unlike = configuration.differences(stored, self.values)
-        if unlike:
-            raise UserError(
-                f"'{self.folder.path}' was begun with other settings, and mixing them would make its results "
-                f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
-            )
-        return configuration.extend(stored, self.values)
+    def _say(self, *sentences: str) -> None:
+        """Tell the watcher, in one line, what there is to tell."""
+        line = " ".join(filter(None, sentences))
+        if line:
+            self.watcher.say(line)
 
     def _store_configuration(self, config: StudyConfig, resources: Resources) -> None:
         """Write the configuration down with everything that ``auto`` stood for."""
@@ -305,10 +311,18 @@ class _Run:
             }
         )
         self.folder.write_config(resolved)
-        self.watcher.say(
-            f"{resources.hardware.reason} {resources.workers} worker{'s' * (resources.workers > 1)} "
-            f"with {resources.threads} thread{'s' * (resources.threads > 1)} each."
-        )
+
+    def _add_to_history(self, command: str | None, cells: Sequence[Cell]) -> None:
+        """Note this run beside the earlier ones, and how many cells the study has with it."""
+        history = self.folder.read_json("run.json")
+        run = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command,
+            "version": __version__,
+            "cells": len(cells),
+        }
+        planned = len({cell.id for cell in cells} | set(self.folder.statuses()))
+        self.folder.write_json("run.json", {"planned": planned, "runs": [*history.get("runs", []), run]})
 
     def _on_event(self, event: Event) -> None:
         from selfsup.executors.base import JobDone
@@ -326,6 +340,14 @@ class _Run:
             for cell_id in superfluous_weights(table):
                 self.folder.drop_weights(cell_id)
         self._written = time.monotonic()
+
+
+def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:
+    """How many workers there are, and why fewer than were asked for."""
+    from selfsup.watching import counted
+
+    fewer = f", not {wanted}: no more trainings are left" if wanted != "auto" and int(wanted) > workers else ""
+    return f"{counted(workers, 'worker')} with {counted(threads, 'thread')} each{fewer}."
 
 
 def superfluous_weights(results: pd.DataFrame) -> list[str]:

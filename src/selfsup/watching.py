@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
-    from selfsup.data import Store
-    from selfsup.executors.base import Event
+    from selfsup.data import AuditEntry
+    from selfsup.executors.base import Event, JobDone
     from selfsup.grid import Job
 
+#: What the speed of a training depends on: its method and augmentation.
+Kind = tuple[str, str | None]
+#: Problems of files that a study does without, one entry per file.
+SET_ASIDE = ("unreadable", "empty", "no class")
 #: Seconds between two plain lines about training.
 LINE_EVERY = 10.0
 
@@ -60,31 +64,54 @@ class Silent:
 
 @dataclass
 class Running:
-    """A worker's job and where it stands."""
+    """A worker's job and where it stands, `since` when (on the monotonic clock)."""
 
     job: Job
     epoch: int = 0
     epochs: int = 0
     loss: float = math.nan
     rate: float = math.nan
+    since: float = field(default_factory=time.monotonic)
 
 
 class Tally:
     """Counts what is done and estimates what is left.
 
-    The cost of a job is taken as the number of images it trains on, so that a study of small and
-    large cells does not promise an early end after the small ones.
+    A job takes its images times the seconds per image of its method and augmentation, and for each
+    cell the seconds of a judgement. Both are measured as the study runs. A kind of training that has
+    not begun is taken to be as fast as those that have; before the first judgement,
+    :data:`selfsup.planning.SECONDS_PER_CELL` stands for it.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Those that will run.
+    train_counts : sequence of int
+        Training images of each class.
+    epochs : int
+        Passes of one training over its images.
+    workers : int
+        Jobs that run at the same time.
+    done : int
+        Cells of the grid that were finished before.
     """
 
-    def __init__(self, jobs: Sequence[Job], store: Store, done: int) -> None:
+    def __init__(
+        self, jobs: Sequence[Job], train_counts: Sequence[int], *, epochs: int, workers: int, done: int
+    ) -> None:
+        from selfsup.planning import SECONDS_PER_CELL
+
         self.cells = sum(len(job.cells) for job in jobs) + done
         self.done_cells = done
         self.statuses: Counter[str] = Counter()
         self.running: dict[int, Running] = {}
-        self._cost = {job.id: _cost(job, store) for job in jobs}
-        self._total = sum(self._cost.values())
-        self._spent = 0.0
-        self._started = time.monotonic()
+        self._left = {job.id: job for job in jobs}
+        self._images = {job.id: epochs * _images_per_epoch(job, train_counts) for job in jobs}
+        self._workers = workers
+        self._trained: defaultdict[Kind, float] = defaultdict(float)  # images that passed a training, and
+        self._training: defaultdict[Kind, float] = defaultdict(float)  # the seconds that it took
+        self._judged, self._judging = 0, 0.0
+        self._first_guess = SECONDS_PER_CELL
 
     def take(self, event: Event) -> None:
         """Count an event."""
@@ -96,34 +123,57 @@ class Tally:
             self.running[event.worker] = Running(
                 event.job, event.epoch, event.epochs, event.loss, event.images_per_second
             )
+            images = self._images[event.job.id] / event.epochs
+            self._trained[_kind(event.job)] += images
+            self._training[_kind(event.job)] += images / event.images_per_second
         elif isinstance(event, JobRetried):
             self.running.pop(event.worker, None)
         elif isinstance(event, JobDone):
-            self.running.pop(event.worker, None)
-            self.statuses.update(event.statuses.values())
-            self.done_cells += len(event.statuses)
-            self._spent += self._cost[event.job.id]
+            self._finish(event)
 
     def seconds_left(self) -> float | None:
-        """Estimate from the share of the images trained on so far; None before there is any."""
-        share = (self._spent + sum(self._in_hand())) / self._total
-        elapsed = time.monotonic() - self._started
-        return elapsed * (1 - share) / share if share > 0.005 else None
+        """Estimated seconds until all is done; None before the first epoch of any training."""
+        left = [self._seconds(job) for job in self._left.values()]
+        if not left or any(math.isnan(seconds) for seconds in left):
+            return None
+        return max(sum(left) / self._workers, *left)
 
-    def _in_hand(self) -> list[float]:
-        return [self._cost[r.job.id] * r.epoch / r.epochs for r in self.running.values() if r.epochs]
+    def _finish(self, event: JobDone) -> None:
+        job, running = event.job, self.running.pop(event.worker, None)
+        self._left.pop(job.id, None)
+        self.statuses.update(event.statuses.values())
+        self.done_cells += len(job.cells)
+        if running is not None and set(event.statuses.values()) <= {"done", "collapsed"}:
+            self._judged += len(job.cells)
+            self._judging += time.monotonic() - running.since
+
+    def _seconds(self, job: Job) -> float:
+        """What is left of a job; NaN where that needs a speed and none was measured."""
+        running = next((r for r in self.running.values() if r.job.id == job.id), Running(job))
+        share = running.epoch / running.epochs if running.epochs else 0.0
+        images = self._images[job.id] * (1 - share)
+        per_cell = self._judging / self._judged if self._judged else self._first_guess
+        return per_cell * len(job.cells) + (images * self._seconds_per_image(_kind(job)) if images else 0.0)
+
+    def _seconds_per_image(self, kind: Kind) -> float:
+        if not self._trained:
+            return math.nan
+        if kind in self._trained:
+            return self._training[kind] / self._trained[kind]
+        return sum(self._training.values()) / sum(self._trained.values())
 
 
-def _cost(job: Job, store: Store) -> float:
-    from selfsup.methods import method_class
+def _kind(job: Job) -> Kind:
+    return job.cells[0].method, job.cells[0].augmentation
 
+
+def _images_per_epoch(job: Job, train_counts: Sequence[int]) -> int:
+    """Images that one pass of the job's training sees; none where the method does not train."""
     cell = job.cells[0]
-    everything = float(len(store))
-    if not method_class(cell.method).traits.trains:
-        return 0.1 * everything
-    if job.shared or cell.per_class == "all":
-        return everything
-    return min(everything, float(cell.per_class) * max(1, len(store.classes)))
+    if cell.augmentation is None:
+        return 0
+    most = math.inf if job.shared or cell.per_class == "all" else cell.per_class
+    return int(sum(min(count, most) for count in train_counts))
 
 
 class Lines:
@@ -137,7 +187,7 @@ class Lines:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
-        self._last = 0.0
+        self._last = time.monotonic()
         self._tally: Tally | None = None
 
     def say(self, line: str) -> None:
@@ -145,12 +195,12 @@ class Lines:
 
     def decoded(self, done: int, total: int) -> None:
         if done == total or self._due():
-            self.say(f"Decoded {done} of {total} images.")
+            self.say(f"Decoded {done} of {counted(total, 'image')}.")
 
     def begin(self, study: Path, tally: Tally) -> None:
         self._tally = tally
         already = f", {tally.done_cells} of them finished before" if tally.done_cells else ""
-        self.say(f"{tally.cells} cells{already}; study in {study}")
+        self.say(f"{counted(tally.cells, 'cell')}{already}; study in {study}")
 
     def on_event(self, event: Event) -> None:
         from selfsup.executors.base import EpochDone, JobDone, JobRetried
@@ -158,8 +208,9 @@ class Lines:
         assert self._tally is not None
         self._tally.take(event)
         if isinstance(event, JobDone):
-            for cell, status in event.statuses.items():
-                self.say(f"[{self._tally.done_cells}/{self._tally.cells}] {cell}: {status}{_eta(self._tally)}")
+            first = self._tally.done_cells - len(event.statuses) + 1
+            for number, (cell, status) in enumerate(event.statuses.items(), first):
+                self.say(f"[{number}/{self._tally.cells}] {cell}: {status}{_eta(self._tally)}")
         elif isinstance(event, JobRetried):
             self.say(f"{event.job.id}: {event.reason}; trying once more")
         elif isinstance(event, EpochDone) and self._due():
@@ -236,7 +287,7 @@ class Live:
 
         assert self._tally is not None
         tally = self._tally
-        head = Text(f"{tally.done_cells} of {tally.cells} cells{_eta(tally)}")
+        head = Text(f"{tally.done_cells} of {counted(tally.cells, 'cell')}{_eta(tally)}")
         others = {k: n for k, n in tally.statuses.items() if k != "done"}
         if others:
             head.append("  " + ", ".join(f"{n} {status}" for status, n in others.items()), style="yellow")
@@ -254,6 +305,25 @@ class Live:
 def _eta(tally: Tally) -> str:
     left = tally.seconds_left()
     return "" if left is None else f", about {format_duration(left)} left"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 cell, 54 cells."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def describe_set_aside(audit: Iterable[AuditEntry], where: str | Path) -> str:
+    """How many files a study does without, and `where` that was seen; empty where there are none."""
+    entries = list(audit)
+    parts = []
+    problems = Counter(entry.problem for entry in entries if entry.problem in SET_ASIDE)
+    if problems:
+        reasons = ", ".join(f"{number} {problem}" for problem, number in problems.most_common())
+        parts.append(f"{counted(problems.total(), 'file')} set aside ({reasons})")
+    others = [entry.path for entry in entries if entry.problem == "ignored"]
+    if others:
+        parts.append(f"not taken for images: {', '.join(others[:5])}{', …' * (len(others) > 5)}")
+    return f"{'; '.join(parts)}: {where}" if parts else ""
 
 
 def format_duration(seconds: float) -> str:

@@ -45,7 +45,7 @@ def _from_expression(spec: str, names: Sequence[str]) -> list[str]:
             f"--group '{spec}' is not a regular expression: {error}; mend it, or give a CSV file."
         ) from None
     found = [_matched(expression.search(name)) for name in names]
-    if not any(found):
+    if names and not any(found):
         raise UserError(
             f"--group '{spec}' matches none of the {len(names)} images (such as '{names[0]}'); "
             "mend the regular expression."

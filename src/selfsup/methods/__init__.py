@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from selfsup import registry
 from selfsup.errors import UserError
+from selfsup.fitting import misfits
 from selfsup.methods.base import Method, Paper, Settings, Step
 
 __all__ = ["Method", "Paper", "Settings", "Step", "method_class", "method_names", "read_settings"]
@@ -50,7 +51,5 @@ def read_settings(name: str, options: Mapping[str, Any]) -> Settings:
     try:
         return settings(**options)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise UserError(
-            f"{name}.{problem['loc'][0]} = {problem['input']!r} does not fit: {problem['msg'].lower()}."
-        ) from None
+        place, value, remedy = misfits(error, settings.model_fields)[0]
+        raise UserError(f"{name}.{place[0]} = {value!r} does not fit: {remedy}.") from None
