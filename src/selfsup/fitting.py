@@ -10,7 +10,13 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-_BOUNDS = {"gt": "above {}", "ge": "of at least {}", "lt": "below {}", "le": "at most {}", "min_length": "not empty"}
+_BOUNDS = {
+    "gt": "above {}",
+    "ge": "of at least {}",
+    "lt": "below {}",
+    "le": "at most {}",
+    "min_length": "that is not empty",
+}
 
 
 class Misfit(NamedTuple):
@@ -56,11 +62,15 @@ def what_fits(field: FieldInfo) -> str:
 def _kind(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return " or ".join(map(repr, arguments))
+        return _any_of([repr(choice) for choice in arguments])
     if origin in (Union, UnionType):
-        return " or ".join(_kind(choice) for choice in arguments if choice is not NoneType)
+        return _any_of([_kind(choice) for choice in arguments if choice is not NoneType])
     if origin is tuple:
         return f"{_kind(arguments[0])}, or several with commas between"
     if origin is dict:
         return "a table of settings for each method"
     return _KINDS[annotation]
+
+
+def _any_of(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
