@@ -21,6 +21,7 @@ from selfsup.config import (
     list_presets,
     load_values,
     role_of,
+    runtime_to_toml,
     to_toml,
     validate,
 )
@@ -87,10 +88,10 @@ def test_an_unknown_preset_is_met_with_the_nearest() -> None:
         load_values(preset="fulll")
 
 
-def test_defaults_are_valid_and_use_the_embedded_images() -> None:
+def test_the_defaults_are_the_preset_recommended_on_the_embedded_images() -> None:
     config = validate({})
+    assert config == validate(load_values(preset="recommended"))
     assert config.data == "digits"
-    assert set(config.methods) <= set(method_names())
 
 
 # -- layers --------------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ def test_joining_leaves_the_given_values_as_they_were() -> None:
 
 @pytest.mark.parametrize("wrong", [5, {"moco": 5}, {"moco": "temperature"}])
 def test_settings_that_are_no_tables_are_refused_and_not_crashed_on(tmp_path: Path, wrong: Any) -> None:
-    assert refusal(load_values(preset="full", overrides={"settings": wrong})).startswith("--settings = ")
+    assert refusal(load_values(preset="full", overrides={"settings": wrong})).startswith("settings")
 
 
 @pytest.mark.parametrize("content", [b"epochs = = 3", b"\xff\xfe", b"epochs = 3\nepochs = 4\n"])
@@ -141,6 +142,8 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         load_values(file=tmp_path / "gone.toml")
     with pytest.raises(UserError, match="cannot be read as TOML"):
         load_values(file=tmp_path)
+    with pytest.raises(UserError, match=r"--config is empty; name a TOML file"):
+        load_values(file="")
 
 
 # -- values --------------------------------------------------------------------------------------
@@ -150,6 +153,11 @@ def test_text_with_commas_stands_for_a_list_and_a_number_for_one_value() -> None
     config = validate({"methods": "moco, byol", "lrs": "0.1,1e-3", "per_class": "5,20,all"})
     assert (config.methods, config.lrs, config.per_class) == (("moco", "byol"), (0.1, 0.001), (5, 20, "all"))
     assert (validate({"lrs": 1}).lrs, validate({"per_class": 5}).per_class) == ((1.0,), (5,))
+
+
+def test_all_may_be_written_in_any_case() -> None:
+    assert validate({"per_class": "5,ALL"}).per_class == (5, "all")
+    assert validate({"per_class": ["All", 5]}).per_class == ("all", 5)
 
 
 def test_repeated_values_count_once_in_their_first_place() -> None:
@@ -196,7 +204,6 @@ WRONG: list[tuple[str, Any]] = [
     ("per_class", -3),
     ("per_class", "some"),
     ("per_class", "5.5"),
-    ("per_class", "ALL"),
     ("seeds", 0),
     ("seeds", 1.5),
     ("protocol", "label_efficiency"),
@@ -239,12 +246,14 @@ def test_a_wrong_value_gives_one_sentence_that_names_the_option_and_the_value(na
     message = refusal({name: value})
     parts = value if isinstance(value, list | tuple) and value else [value]
     pieces = [*parts, *(value.split(",") if isinstance(value, str) else [])]
-    assert message.startswith(f"--{name.replace('_', '-')} = ")
+    option = "settings" if name == "settings" else "--" + name.replace("_", "-")
+    assert message.startswith(f"{option} = ")
     assert any(repr(piece) in message for piece in pieces)
     assert message.count("does not fit: ") == 1
     assert message.endswith(".")
     assert "\n" not in message
     assert message.isprintable()
+    assert "nput should" not in message, "pydantic's wording"
 
 
 def test_every_field_that_can_be_wrong_was_tried() -> None:
@@ -305,16 +314,17 @@ CONFIGS = st.fixed_dictionaries(
 @given(CONFIGS)
 def test_a_configuration_survives_toml_to_the_last_digit(values: dict[str, Any]) -> None:
     config = validate(values)
-    text = to_toml(config)
-    assert from_toml(text) == config
+    text, runtime = to_toml(config), runtime_to_toml(config)
+    assert from_toml(text, runtime) == config
     assert to_toml(from_toml(text)) == text
+    assert not set(tomllib.loads(text)) & set(tomllib.loads(runtime))
     text.encode()
 
 
 @pytest.mark.parametrize("preset", list_presets())
 def test_a_written_configuration_names_every_value_that_is_set(preset: str) -> None:
     config = validate(load_values(preset=preset))
-    written = tomllib.loads(to_toml(config))
+    written = tomllib.loads(to_toml(config)) | tomllib.loads(runtime_to_toml(config))
     unset = {name for name in StudyConfig.model_fields if getattr(config, name) in (None, {})}
     assert set(written) == set(StudyConfig.model_fields) - unset
     assert written["lrs"] == list(config.lrs)
@@ -381,9 +391,20 @@ def test_axes_grow_and_never_shrink() -> None:
     assert extend(STORED, {"seeds": 5}).seeds == 5
 
 
-def test_run_time_values_are_replaced_and_all_else_stays() -> None:
-    grown = extend(STORED, {"workers": 3, "keep": "all", "epochs": 99, "device": "cuda"})
-    assert grown == STORED.model_copy(update={"workers": 3, "keep": "all"})
+def test_what_holds_for_one_command_is_not_handed_on_to_the_next() -> None:
+    once = extend(STORED, {"workers": 3, "checkpoint_seconds": 5, "data_root": "here"})
+    assert once == STORED.model_copy(update={"workers": 3, "checkpoint_seconds": 5.0, "data_root": "here"})
+    assert extend(once, {}) == STORED
+
+
+def test_the_weights_to_keep_are_as_they_were_until_they_are_named_again() -> None:
+    everything = extend(STORED, {"keep": "all"})
+    assert extend(everything, {"workers": 2}).keep == "all"
+    assert extend(everything, {"keep": "none"}).keep == "none"
+
+
+def test_what_determines_the_numbers_stays() -> None:
+    assert extend(STORED, {"epochs": 99, "device": "cuda"}) == STORED
     assert extend(STORED, {}) == STORED
 
 
@@ -401,7 +422,16 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
         "per_class",
         "seeds",
     }
-    assert set(roles.values()) == {"axis", "identity", "place", "runtime"}
+    assert set(roles.values()) == {"axis", "identity", "place", "contents", "runtime"}
+    assert {name for name, role in roles.items() if role == "runtime"} == {
+        "workers",
+        "checkpoint_seconds",
+        "data_root",
+        "data_url",
+        "track",
+        "track_weights",
+    }
+    assert (roles["data"], roles["keep"]) == ("place", "contents")
 
 
 def test_every_field_is_described_for_the_command_line() -> None:

@@ -288,6 +288,67 @@ def test_a_study_that_was_stopped_before_it_was_laid_out_can_be_begun_again(tmp_
     assert not list(study.path.glob("*.partial"))
 
 
+def test_a_run_that_began_no_study_leaves_nothing_that_it_made(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    study = StudyFolder(tmp_path / "mine" / "studies" / "a")
+    study.create()
+    with study.lock():
+        study.write("split.npz", b"x")
+        study.write_json("dataset.json", {})
+        study.remove_if_unbegun()
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
+def test_a_folder_that_was_there_before_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "cells" / "kept").mkdir(parents=True)
+    (tmp_path / "cells" / "kept" / "metrics.json").write_text("{}")
+    study = StudyFolder(tmp_path)
+    study.create()
+    with study.lock():
+        study.write("split.npz", b"x")
+        study.remove_if_unbegun()
+    assert [path.name for path in tmp_path.rglob("*")] == ["cells", "kept", "metrics.json"]
+
+
+def test_a_study_that_has_begun_is_never_removed(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path / "study")
+    study.create()
+    with study.lock():
+        study.write_config(CONFIG)
+        study.remove_if_unbegun()
+    assert study.read_config() == CONFIG
+
+
+def test_weights_of_a_run_that_was_killed_before_its_study_began_are_not_used(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path / "study")
+    study.create()
+    study.initial_weights.write_bytes(b"of other settings")
+    study.sweep()
+    assert not study.initial_weights.exists()
+    study.write_config(CONFIG)
+    study.initial_weights.write_bytes(b"of this study")
+    study.sweep()
+    assert study.initial_weights.exists()
+
+
+def test_what_holds_for_one_run_reaches_its_workers_and_not_the_studys_configuration(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path / "study")
+    study.create()
+    hurried = CONFIG.model_copy(update={"checkpoint_seconds": 0.5, "workers": 3, "data_root": "here"})
+    study.write_config(hurried)
+    assert study.read_running_config() == hurried
+    assert study.read_config() == CONFIG
+    study.write_config(CONFIG)
+    assert study.read_running_config() == CONFIG
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_given(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        replace_file(tmp_path / "gone" / "labels.csv", b"x")
+    assert str(caught.value).startswith(f"'{tmp_path / 'gone' / 'labels.csv'}' cannot be written")
+    assert "partial" not in str(caught.value)
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs permissions that bind this user")
 def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

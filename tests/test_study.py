@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import selfsup
+from selfsup.config import StudyConfig
 from selfsup.errors import UserError
-from selfsup.record import RESULT_COLUMNS
+from selfsup.record import RESULT_COLUMNS, StudyFolder
 from selfsup.study import superfluous_weights
 
 TINY = {
@@ -315,3 +318,89 @@ def test_a_study_that_could_not_begin_binds_nobody_to_its_settings(tmp_path: Pat
     with pytest.raises(UserError, match="no weights file"):
         selfsup.compare("digits", out=tmp_path / "study", **{**grid, "weights": str(tmp_path / "none.pth")})
     assert len(selfsup.compare("digits", out=tmp_path / "study", **grid).results) == 1
+
+
+def test_what_holds_for_one_command_is_not_handed_on_to_the_next(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    grid = {**TINY, "methods": "random", "per_class": "5"}
+    study = selfsup.compare("digits", out=out, **grid, workers=3, checkpoint_seconds=7)
+    assert study.folder.read_running_config().checkpoint_seconds == 7
+    assert not {"workers", "checkpoint_seconds"} & set(tomllib.loads((out / "config.toml").read_text()))
+    cell = json.loads((out / "cells" / "random-n5-s0" / "config.json").read_text())
+    assert "workers" not in cell["study"]
+    selfsup.compare("digits", out=out, **grid)
+    assert study.folder.read_running_config().checkpoint_seconds == StudyConfig().checkpoint_seconds
+
+
+def test_weights_that_one_command_kept_survive_the_next(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    grid = {**TINY, "methods": "supervised", "per_class": "5", "lrs": "0.01,0.03"}
+    selfsup.compare("digits", out=out, **grid, keep="all")
+    study = selfsup.compare("digits", out=out, **grid)
+    assert [study.folder.weights(cell).exists() for cell in study.results.cell] == [True, True]
+    selfsup.compare("digits", out=out, **grid, keep="best")
+    assert sorted(study.folder.weights(cell).exists() for cell in study.results.cell) == [False, True]
+
+
+def test_every_command_that_made_a_study_is_in_its_history_and_its_report(tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    grid = {**TINY, "methods": "random"}
+    selfsup.compare("digits", out=out, **grid, per_class="5", command="selfsup run --per-class 5")
+    selfsup.compare("digits", out=out, **grid, per_class="5", command="selfsup run --per-class 5")
+    selfsup.compare("digits", out=out, **grid, per_class="10", command="selfsup run --per-class 10 && <b>")
+    history = json.loads((out / "run.json").read_text())
+    assert [run["cells"] for run in history["runs"]] == [1, 1, 1]
+    assert [run["version"] for run in history["runs"]] == [selfsup.__version__] * 3
+    times = [datetime.fromisoformat(run["time"]) for run in history["runs"]]
+    assert times == sorted(times)
+    assert times[0].tzinfo is not None
+    assert history["planned"] == 2
+    page = (out / "report.html").read_text()
+    assert "selfsup run --per-class 5\nselfsup run --per-class 10 &amp;&amp; &lt;b&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"backbone": "resnet19"}, "no model 'resnet19'"),
+        ({"group": "("}, "--group '(' is not a regular expression"),
+        ({"settings": {"moco": {"temprature": 1}}}, "Did you mean 'temperature'"),
+        ({"settings": {"simclr": {"temperature": -1}}}, "simclr.temperature = -1 does not fit"),
+        ({"weights": "nofile"}, "There is no weights file 'nofile'"),
+        ({"device": "cuda:99"}, "--device cuda:99 is not on this machine"),
+        ({"backbone": "test_vit", "stem": "small"}, "--stem small is for networks of the ResNet family"),
+    ],
+)
+def test_a_slip_of_the_pen_in_a_begun_study_is_not_taken_for_another_setting(
+    study: selfsup.Study, options: dict, words: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        selfsup.compare("digits", out=study.path, **{**TINY, "methods": "simclr", **options})
+    assert words in str(caught.value)
+    assert "begun with other settings" not in str(caught.value)
+
+
+def test_settings_of_methods_that_are_not_compared_are_read_all_the_same(tmp_path: Path) -> None:
+    grid = {**TINY, "methods": "random", "per_class": "5"}
+    with pytest.raises(UserError, match="Unknown setting of moco: 'temprature'"):
+        selfsup.compare("digits", out=tmp_path / "s", **grid, settings={"moco": {"temprature": 1}})
+    study = selfsup.compare("digits", out=tmp_path / "s", **grid, settings={"moco": {"temperature": 0.1}})
+    assert study.config.settings == {"moco": {"temperature": 0.1}}
+
+
+@pytest.mark.parametrize("options", [{"weights": "nofile"}, {"data": "/no/such/folder"}, {"group": "matches nothing"}])
+def test_a_refused_run_leaves_no_folder_behind(tmp_path: Path, options: dict) -> None:
+    given = {"data": "digits", **TINY, "methods": "random", **options}
+    with pytest.raises(UserError):
+        selfsup.compare(out=tmp_path / "studies" / "new", **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_finds_another_at_work_leaves_its_files_alone(tmp_path: Path) -> None:
+    other = StudyFolder(tmp_path / "study")
+    other.create()
+    with other.lock():
+        other.write("split.npz", b"x")
+        with pytest.raises(UserError, match="Another selfsup is at work"):
+            selfsup.compare("digits", out=other.path, **{**TINY, "methods": "random"})
+        assert (other.path / "split.npz").exists()

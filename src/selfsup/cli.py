@@ -165,14 +165,16 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 
     from selfsup.inference import embed_images, find_cell
     from selfsup.record import replace_file
+    from selfsup.watching import counted
 
+    target = _writable(output)
     found, cell = find_cell(study)
     embeddings = embed_images(found, cell, images, device=device, say=_complain)
     content = io.BytesIO()
     np.savez_compressed(content, features=embeddings.features, names=np.array(embeddings.names))
-    replace_file(_writable(output), content.getvalue())
+    replace_file(target, content.getvalue())
     width = embeddings.features.shape[1]
-    click.echo(f"{len(embeddings.names)} images embedded with {cell.cell} ({width} dimensions): {output}")
+    click.echo(f"{counted(len(embeddings.names), 'image')} embedded with {cell.cell} ({width} dimensions): {output}")
 
 
 @main.command()
@@ -184,15 +186,17 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
     """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability."""
     from selfsup.inference import embed_images, find_cell, predict_classes
     from selfsup.record import replace_file
+    from selfsup.watching import counted
 
+    target = None if output is None else _writable(output)
     found, cell = find_cell(study)
     table = predict_classes(found, embed_images(found, cell, images, device=device, say=_complain))
     text = table.to_csv(index=False)
-    if output is None:
+    if target is None:
         click.echo(text, nl=False)
     else:
-        replace_file(_writable(output), text.encode())
-        click.echo(f"{len(table)} images labelled with {cell.cell}: {output}")
+        replace_file(target, text.encode())
+        click.echo(f"{counted(len(table), 'image')} labelled with {cell.cell}: {output}")
 
 
 @main.command(name="list")
@@ -365,7 +369,7 @@ def _files_set_aside(made: Plan) -> str:
 
 def _summary(made: Plan) -> str:
     """What is finished, what is left, how long it takes and how much disk."""
-    from selfsup.watching import counted, format_duration
+    from selfsup.watching import counted, format_bytes, format_duration
 
     resources, left = made.resources, len(made.grid.cells) - len(made.finished)
     workers = f"{counted(resources.workers, 'worker')} of {counted(resources.threads, 'thread')}"
@@ -376,6 +380,6 @@ def _summary(made: Plan) -> str:
         work = "all finished, nothing left to do"
     return (
         f"{counted(len(made.grid.cells), 'cell')} of {counted(made.images, 'image')}: {work}; "
-        f"about {made.bytes / 1e9:.1f} GB for the study and at most {made.store_bytes / 1e9:.1f} GB for the "
+        f"about {format_bytes(made.bytes)} for the study and at most {format_bytes(made.store_bytes)} for the "
         f"decoded images."
     )

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -71,7 +71,7 @@ class Running:
     epochs: int = 0
     loss: float = math.nan
     rate: float = math.nan
-    since: float = field(default_factory=time.monotonic)
+    since: float = 0.0
 
 
 class Tally:
@@ -118,10 +118,10 @@ class Tally:
         from selfsup.executors.base import EpochDone, JobDone, JobRetried, JobStarted
 
         if isinstance(event, JobStarted):
-            self.running[event.worker] = Running(event.job)
+            self.running[event.worker] = Running(event.job, since=time.monotonic())
         elif isinstance(event, EpochDone):
             self.running[event.worker] = Running(
-                event.job, event.epoch, event.epochs, event.loss, event.images_per_second
+                event.job, event.epoch, event.epochs, event.loss, event.images_per_second, time.monotonic()
             )
             images = self._images[event.job.id] / event.epochs
             self._trained[_kind(event.job)] += images
@@ -187,13 +187,15 @@ class Lines:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr
-        self._last = time.monotonic()
+        self._last = 0.0
         self._tally: Tally | None = None
 
     def say(self, line: str) -> None:
         print(line, file=self._out, flush=True)
 
     def decoded(self, done: int, total: int) -> None:
+        if done == 1:
+            self._last = time.monotonic()
         if done == total or self._due():
             self.say(f"Decoded {done} of {counted(total, 'image')}.")
 
@@ -338,3 +340,8 @@ def format_duration(seconds: float) -> str:
         return f"{hours} h {minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h"
+
+
+def format_bytes(count: float) -> str:
+    """A size as people say it: 3 MB, 1.2 GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
