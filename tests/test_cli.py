@@ -17,8 +17,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import selfsup
-from selfsup.cli import main
-from selfsup.config import StudyConfig
+from selfsup.cli import _settings, main
+from selfsup.config import StudyConfig, load_values, validate
 from selfsup.study import wanted_values
 
 README = Path(__file__).parent.parent / "README.md"
@@ -69,6 +69,24 @@ def test_every_field_of_the_configuration_is_an_option_with_a_help_text() -> Non
     assert all(field.description for field in StudyConfig.model_fields.values())
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_help_shows_the_values_that_hold_without_a_preset(command: str) -> None:
+    shown = " ".join(call(command, "--help").output.split())
+    for name, value in load_values(preset="recommended").items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        option = re.search(rf"--{name.replace('_', '-')} VALUE .*?\[(.*?)\]", shown)
+        assert option is not None
+        assert option[1].removesuffix(".0") == text
+
+
+def test_a_setting_means_the_same_on_the_command_line_and_in_a_file() -> None:
+    pairs = ("moco.temperature=0.1", "moco.queue-size=64", "byol.optimizer=adam", "byol.weight-decay=1e-4")
+    assert _settings(pairs) == {
+        "moco": {"temperature": 0.1, "queue_size": 64},
+        "byol": {"optimizer": "adam", "weight_decay": 1e-4},
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -77,9 +95,16 @@ def test_every_field_of_the_configuration_is_an_option_with_a_help_text() -> Non
         (["run", "digits", "--set", "moco"], "METHOD.NAME=VALUE"),
         (["run", "digits", "--config", "/no/such.toml"], "/no/such.toml"),
         (["run", "digits", "--methods", "mocco"], "Did you mean 'moco'"),
+        (["run", "digits", "--config", ""], "--config is empty"),
+        (
+            ["plan", "digits", "--set", "moco.temperature=hot"],
+            "moco.temperature = 'hot' does not fit: must be a number",
+        ),
+        (["plan", "digits", "--methods", "simclr", "--set", "moco.temprature=1"], "Did you mean 'temperature'"),
         (["plan", "digits", "--preset", "fast"], "fast"),
         (["report", "/no/such/study"], "not a study"),
         (["embed", "/no/such/study", ".", "-o", "x.npz"], "neither a study nor a cell"),
+        (["embed", "/no/such/study", ".", "-o", ""], "-o '' names no file"),
     ],
 )
 def test_what_does_not_fit_ends_with_one_sentence_and_exit_code_2(arguments: list[str], words: str) -> None:
@@ -91,8 +116,8 @@ def test_what_does_not_fit_ends_with_one_sentence_and_exit_code_2(arguments: lis
 
 
 def test_data_that_is_not_there_leaves_no_study_behind(tmp_path: Path) -> None:
-    assert call("run", "/no/such/folder", "--out", tmp_path / "study").exit_code == 2
-    assert not (tmp_path / "study" / "config.toml").exists()
+    assert call("run", "/no/such/folder", "--out", tmp_path / "studies" / "new").exit_code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
@@ -124,6 +149,42 @@ def test_plan_shows_cells_time_and_disk_and_runs_nothing(tmp_path: Path, monkeyp
     assert plan["seconds"] > 0
     assert plan["bytes"] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_for_a_study_says_what_is_finished_and_what_is_left(study: selfsup.Study) -> None:
+    grid = [*_grid_of(study), "--out", study.path]
+    done = call("plan", study.config.data, *grid)
+    assert done.exit_code == 0, done.output
+    assert "4 cells of 90 images: all finished, nothing left to do;" in done.stdout
+    more = call("plan", study.config.data, *grid, "--lrs=0.03,0.1")
+    assert "simclr-weak-lr0.03-n5-s0  finished\n" in more.stdout
+    assert "simclr-weak-lr0.1-n5-s0\n" in more.stdout
+    assert re.search(r"6 cells of 90 images: 4 finished, 2 left; about \d+ s with \d workers? of \d", more.stdout)
+    values = json.loads(call("plan", study.config.data, *grid, "--json").stdout)
+    assert set(values["finished"]) == set(values["cells"]) == set(study.results.cell)
+    assert values["seconds"] == 0
+    other = call("plan", study.config.data, *grid, "--epochs=3")
+    assert (other.exit_code, "epochs: 2 in the study, 3 now" in other.stderr) == (2, True)
+
+
+def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "data", range(2), 10)
+    (folder / "digit 0" / "empty.png").touch()
+    (folder / "digit 1" / "broken.png").write_bytes(b"no picture")
+    (folder / "digit 1" / "notes.txt").touch()
+    shown = call("plan", folder, "--methods=random", "--backbone=test_resnet")
+    line = "2 files set aside (1 empty, 1 unreadable); not taken for images: *.txt: found without decoding\n"
+    assert line in shown.stdout, shown.output
+
+
+def test_a_stopped_plan_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("selfsup.planning.plan_study", stop)
+    monkeypatch.setattr("selfsup.study.compare", stop)
+    assert (call("plan", "digits").stderr, call("plan", "digits").exit_code) == ("selfsup: stopped.\n", 130)
+    assert call("run", "digits").stderr == "selfsup: stopped; the same command goes on from here.\n"
 
 
 def test_embed_writes_names_and_features(study: selfsup.Study, tmp_path: Path) -> None:
@@ -158,6 +219,44 @@ def test_a_finished_study_prints_its_answer_again_as_a_table_or_as_json(study: s
     answer = json.loads(as_json.stdout)
     assert {row["method"] for row in answer["answer"]} == {"simclr", "random"}
     assert answer["report"].endswith("report.html")
+
+
+def test_a_run_with_nothing_to_do_says_so(study: selfsup.Study) -> None:
+    again = call("run", study.config.data, *_grid_of(study), "--out", study.path)
+    assert "Nothing to do: 4 cells finished before; the report is written anew.\n" in again.stderr
+    assert "worker" not in again.stderr
+
+
+def test_a_run_says_which_files_were_set_aside_and_how_many_workers_it_has(tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "data", range(2), 10)
+    (folder / "digit 0" / "empty.png").touch()
+    (folder / "digit 1" / "broken.png").write_bytes(b"no picture")
+    grid = ["--methods=random", "--backbone=test_resnet", "--image-size=16", "--per-class=5", "--threads=1"]
+    result = call("run", folder, *grid, "--workers=500", "--out", tmp_path / "study")
+    assert result.exit_code == 0, result.output
+    audit = tmp_path / "study" / "audit.csv"
+    assert f"2 files set aside (1 empty, 1 unreadable): {audit}\n" in result.stderr
+    assert set(pd.read_csv(audit).problem) >= {"empty", "unreadable"}
+    assert "1 worker with 1 thread each, not 500: no more trainings are left." in result.stderr
+    assert "\n1 cell; study in" in result.stderr
+
+
+def test_without_labels_the_table_shows_the_measures_that_need_none(tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "data", range(3), 20)
+    grid = ["--unlabelled", "--methods=random,frozen", "--backbone=test_resnet", "--image-size=16", "--seeds=2"]
+    grid += ["--workers=1", "--threads=1", "--out", str(tmp_path / "study")]
+    result = call("run", folder, *grid, "--quiet")
+    assert result.exit_code == 0, result.output
+    heading, *rows = result.stdout.splitlines()
+    for name in ("effective rank", "cluster stability", "silhouette"):
+        assert name in heading
+    table = selfsup.load_study(tmp_path / "study").results
+    for method, row in zip(("random", "frozen"), rows, strict=False):
+        means = table[table.method == method][["effective_rank", "cluster_stability", "silhouette"]].mean()
+        shown = f"{means.effective_rank:.1f} {means.cluster_stability:.3f} {means.silhouette:.3f} 2"
+        assert " ".join(row.split()).endswith(shown)
+    answer = json.loads(call("run", folder, *grid, "--quiet", "--json").stdout)["answer"]
+    assert answer[0]["effective_rank"] == pytest.approx(table[table.method == "random"].effective_rank.mean())
 
 
 def _grid_of(study: selfsup.Study) -> list[str]:
@@ -195,7 +294,6 @@ def test_every_command_in_the_readme_is_understood(command: list[str]) -> None:
 
 def test_the_readme_says_how_many_cells_each_preset_has() -> None:
     from selfsup import preparation
-    from selfsup.config import load_values, validate
 
     text = README.read_text(encoding="utf-8")
     for preset in ("quick", "recommended", "full"):
