@@ -237,7 +237,7 @@ def test_a_run_says_which_files_were_set_aside_and_how_many_workers_it_has(tmp_p
     audit = tmp_path / "study" / "audit.csv"
     assert f"2 files set aside (1 empty, 1 unreadable): {audit}\n" in result.stderr
     assert set(pd.read_csv(audit).problem) >= {"empty", "unreadable"}
-    assert "1 worker with 1 thread each, not 500: no more trainings are left." in result.stderr
+    assert "1 worker with 1 thread each; more than that (--workers 500) would have nothing to do." in result.stderr
     assert "\n1 cell; study in" in result.stderr
 
 
@@ -248,7 +248,7 @@ def test_without_labels_the_table_shows_the_measures_that_need_none(tmp_path: Pa
     result = call("run", folder, *grid, "--quiet")
     assert result.exit_code == 0, result.output
     heading, *rows = result.stdout.splitlines()
-    for name in ("effective rank", "cluster stability", "silhouette"):
+    for name in ("eff. rank", "stability", "silhouette"):
         assert name in heading
     table = selfsup.load_study(tmp_path / "study").results
     for method, row in zip(("random", "frozen"), rows, strict=False):

@@ -288,8 +288,8 @@ _ACCURACIES: dict[str, Callable[[Any], str]] = {
     "95 %": lambda row: "–".join(filter(None, (_number(row.test_low, ".3f"), _number(row.test_high, ".3f")))),
 }
 _MEASURES: dict[str, Callable[[Any], str]] = {
-    "effective rank": lambda row: _number(row.effective_rank, ".1f"),
-    "cluster stability": lambda row: _number(row.cluster_stability, ".3f"),
+    "eff. rank": lambda row: _number(row.effective_rank, ".1f"),
+    "stability": lambda row: _number(row.cluster_stability, ".3f"),
     "silhouette": lambda row: _number(row.silhouette, ".3f"),
     "seeds": lambda row: str(row.seeds),
 }

@@ -346,8 +346,10 @@ def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:
     """How many workers there are, and why fewer than were asked for."""
     from selfsup.watching import counted
 
-    fewer = f", not {wanted}: no more trainings are left" if wanted != "auto" and int(wanted) > workers else ""
-    return f"{counted(workers, 'worker')} with {counted(threads, 'thread')} each{fewer}."
+    line = f"{counted(workers, 'worker')} with {counted(threads, 'thread')} each"
+    if wanted != "auto" and int(wanted) > workers:
+        line += f"; more than that (--workers {wanted}) would have nothing to do"
+    return f"{line}."
 
 
 def superfluous_weights(results: pd.DataFrame) -> list[str]:
