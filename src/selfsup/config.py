@@ -9,8 +9,8 @@ Every field says which role it plays when a study is continued:
 ``place``
     where the images lie; free to change, for the study knows its images by their contents
 ``contents``
-    changes only what the study's folder holds beside the numbers; stays until a command names another
-    value, because a command that leaves it out must not remove what an earlier one asked to keep
+    changes only what is kept beside the numbers; stays until a command names another value, because a
+    command that leaves it out must not remove, or leave unfinished, what an earlier one asked to keep
 ``runtime``
     changes only how the work is done; holds for one command and is not part of the study
 """
@@ -158,9 +158,9 @@ class StudyConfig(BaseModel):
     )
     checkpoint_seconds: float = _field(20.0, "Seconds between checkpoints of a running cell.", "runtime", gt=0)
     track: Names = _field(
-        (), "Trackers that every finished cell is logged to (see `selfsup list trackers`).", "runtime"
+        (), "Trackers that every finished cell is logged to (see `selfsup list trackers`).", "contents"
     )
-    track_weights: bool = _field(False, "Log a cell's weights to the trackers too.", "runtime")
+    track_weights: bool = _field(False, "Log a cell's weights to the trackers too.", "contents")
     map_points: int = _field(5000, "Most points on a t-SNE map.", "identity", ge=10)
 
     @field_validator("methods", "augmentations", "lrs", "per_class")
