@@ -53,7 +53,11 @@ def test_a_value_that_misses_several_choices_is_named_once() -> None:
     [
         ("moco", {"temperature": "hot"}, "moco.temperature = 'hot' does not fit: must be a number above 0."),
         ("moco", {"momentum": 1}, "moco.momentum = 1 does not fit: must be a number of at least 0 and below 1."),
-        ("byol", {"momentum_schedule": "x"}, "byol.momentum_schedule = 'x' does not fit: must be 'cosine' or 'constant'."),
+        (
+            "byol",
+            {"momentum_schedule": "x"},
+            "byol.momentum_schedule = 'x' does not fit: must be 'cosine' or 'constant'.",
+        ),
     ],
 )  # fmt: skip
 def test_settings_of_methods_are_refused_in_the_same_words(method: str, options: dict[str, Any], message: str) -> None:
