@@ -258,15 +258,16 @@ def test_what_does_not_fit_is_said_in_one_sentence(tmp_path: Path, data: str, op
     assert "\n" not in str(caught.value)
 
 
-def test_only_weights_of_chosen_learning_rates_are_kept() -> None:
-    rows = [("a", 0.1, 0.8), ("b", 0.01, 0.9), ("c", 0.001, 0.9), ("d", 1.0, None)]
+def test_only_weights_of_chosen_settings_are_kept() -> None:
+    rows = [("a", 0.1, 0.8, "w"), ("b", 0.01, 0.9, "w"), ("c", 0.001, 0.9, "w"), ("d", 0.001, 0.7, "s")]
     table = pd.DataFrame(
         [
-            {"cell": c, "lr": lr, "val_accuracy": v, "method": "m", "augmentation": "w", "per_class": "5", "seed": 0}
-            for c, lr, v in rows
+            {"cell": c, "lr": lr, "val_accuracy": v, "method": "m", "augmentation": a, "per_class": "5", "seed": 0}
+            for c, lr, v, a in rows
         ]
-    )
-    assert superfluous_weights(table) == ["b", "a"]  # of equals, the smaller learning rate stays
+    ).assign(status="done")
+    assert superfluous_weights(table) == ["a", "b", "d"]  # of equals, the smaller learning rate stays
+    assert superfluous_weights(table.assign(status="diverged")) == []
 
 
 def test_embed_and_predict_new_images(study: selfsup.Study, tmp_path: Path) -> None:

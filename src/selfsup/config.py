@@ -152,7 +152,7 @@ class StudyConfig(BaseModel):
     workers: int | Literal["auto"] = _field("auto", "Cells trained at the same time.", "runtime")
     keep: Literal["best", "all", "none"] = _field(
         "best",
-        "Which cells keep their backbone's weights: those of each chosen learning rate, all, or none. "
+        "Which cells keep their backbone's weights: those of the chosen settings (best), all, or none. "
         "Stays as it is in a study until it is named again.",
         "contents",
     )

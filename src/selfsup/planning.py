@@ -234,5 +234,5 @@ def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
     weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
     judged = len(split.test) or min(len(split.train), config.map_points)
     per_cell = judged * (2.0 * network.num_features + 400) + 300e3
-    kept = {"all": len(grid.cells), "none": 0, "best": len({replace(cell, lr=None) for cell in grid.cells})}
+    kept = {"all": len(grid.cells), "none": 0, "best": len({replace(cell, lr=None, augmentation=None) for cell in grid.cells})}
     return len(grid.cells) * per_cell + kept[config.keep] * weights

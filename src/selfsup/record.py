@@ -233,9 +233,18 @@ class StudyFolder:
         return {cell_id for cell_id, status in self.statuses().items() if status in FINAL}
 
     def write_cell(
-        self, result: CellResult, files: Mapping[str, bytes], extras: Mapping[str, Any] | None = None
+        self,
+        result: CellResult,
+        files: Mapping[str, bytes],
+        extras: Mapping[str, Any] | None = None,
+        *,
+        shared: Mapping[str, Path] | None = None,
     ) -> None:
-        """Publish a cell: its row, what else is known of it, and its files."""
+        """Publish a cell: its row, what else is known of it, and its files.
+
+        `shared` names files of an earlier cell that are this one's too: one file on the disk, where
+        the system can have it under two names.
+        """
         content = {**files, "metrics.json": to_json({**asdict(result), **(extras or {})})}
         aside = self.aside / f"{result.cell}.{uuid.uuid4().hex}"
         place = self.cells / result.cell
@@ -243,6 +252,8 @@ class StudyFolder:
             aside.mkdir(parents=True)
             for name, data in content.items():
                 _write_flushed(aside / name, data)
+            for name, path in (shared or {}).items():
+                _link(path, aside / name)
             sync_folder(aside)
             if place.exists():  # an earlier failure
                 place.rename(self.aside / f"{result.cell}.{uuid.uuid4().hex}.old")
@@ -332,6 +343,14 @@ class StudyFolder:
             )
 
         return key
+
+
+def _link(path: Path, name: Path) -> None:
+    """Give a file a second name; a copy, where the file system has no such thing."""
+    try:
+        os.link(path, name)
+    except OSError:
+        _write_flushed(name, path.read_bytes())
 
 
 def per_class_of(text: str) -> PerClass:

@@ -353,14 +353,18 @@ def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:
 
 
 def superfluous_weights(results: pd.DataFrame) -> list[str]:
-    """Cells whose weights ``keep = "best"`` removes: those beaten by another learning rate on validation.
+    """Cells whose weights ``keep = "best"`` removes: where settings were chosen, those of other settings.
 
-    Compared are the cells of one method, augmentation, number of images and seed. Cells without a
-    validation accuracy keep theirs.
+    While a study runs, a later cell may change the choice. The cells of the final one that had
+    finished before it was chosen are then without weights, but for the last of them at least.
     """
-    judged = results[results.val_accuracy.notna()].sort_values(["val_accuracy", "lr"], ascending=[False, True])
-    beaten = judged.duplicated(["method", "augmentation", "per_class", "seed"], keep="first")
-    return list(judged[beaten].cell)
+    from selfsup.report import choose
+
+    chosen = choose(results)
+    kept = {cell for cells in chosen["cells"] for cell in cells}
+    decided = set(zip(chosen["method"], chosen["per_class"], strict=True))
+    rows = zip(results["cell"], results["method"], results["per_class"].astype(str), strict=True)
+    return [cell for cell, method, per_class in rows if (method, per_class) in decided and cell not in kept]
 
 
 def _id(cell: str | Cell | CellResult) -> str:
