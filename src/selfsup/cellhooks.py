@@ -30,7 +30,7 @@ class FileHooks(NoHooks):
     def __init__(self, path: Path, interval: float, should_stop: ShouldStop) -> None:
         self._path, self._interval = path, interval
         self._saved = time.monotonic()
-        self.should_stop = should_stop  # type: ignore[method-assign]
+        self._should_stop = should_stop
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         if not self._path.exists():
@@ -47,6 +47,9 @@ class FileHooks(NoHooks):
 
     def checkpoint_due(self) -> bool:
         return time.monotonic() - self._saved >= self._interval
+
+    def should_stop(self) -> bool:
+        return self._should_stop()
 
 
 class TrainingHooks(FileHooks):

@@ -178,9 +178,7 @@ def _fine_tune(study: OpenStudy, job: Job, cell: Cell, backbone: Backbone, shoul
     if "finetune" not in config.evaluate or labels is None:
         return {}
 
-    def hooks(lr: float) -> FileHooks:
-        path = study.folder.checkpoint(job.id, of=f"{cell.id}-finetune{format_lr(lr)}")
-        return FileHooks(path, config.checkpoint_seconds, should_stop)
+    paths = {lr: study.folder.checkpoint(job.id, of=f"{cell.id}-finetune{format_lr(lr)}") for lr in config.finetune_lrs}
 
     tuned = fine_tune(
         backbone,
@@ -193,8 +191,10 @@ def _fine_tune(study: OpenStudy, job: Job, cell: Cell, backbone: Backbone, shoul
         lrs=config.finetune_lrs,
         plan=_plan(study, cell, epochs=config.finetune_epochs, lr=min(config.finetune_lrs)),
         fabric=study.fabric,
-        hooks=hooks,
+        hooks=lambda lr: FileHooks(paths[lr], config.checkpoint_seconds, should_stop),
     )
+    for path in paths.values():
+        path.unlink(missing_ok=True)
     if tuned is None:
         return {}
     return {

@@ -43,8 +43,7 @@ def alpha_req(features: np.ndarray) -> float:
     float
         NaN where fewer than five eigenvalues differ from zero.
     """
-    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-    eigenvalues = np.linalg.svd(centred, compute_uv=False) ** 2
+    eigenvalues = _squared_singular_values(features - features.mean(axis=0, dtype=np.float64))
     eigenvalues = eigenvalues[eigenvalues > NUMERICAL_ZERO * eigenvalues.max(initial=0.0)]
     if len(eigenvalues) < LEAST_FOR_DECAY:
         return math.nan
@@ -84,7 +83,7 @@ def lidar(views: np.ndarray, *, delta: float = 1e-4) -> float:
     s_w = within.T @ within / len(within) + delta * np.eye(width)
     # The eigenvalues of S_w^-1/2 S_b S_w^-1/2 are those of L^-1 S_b L^-T for S_w = L L^T.
     whitened = np.linalg.solve(np.linalg.cholesky(s_w), between.T)
-    return _exp_entropy(np.linalg.svd(whitened, compute_uv=False) ** 2)
+    return _exp_entropy(_squared_singular_values(whitened))
 
 
 def spread(features: np.ndarray) -> float:
@@ -116,6 +115,12 @@ def _exp_entropy(spectrum: np.ndarray) -> float:
     """The number of equal values that a spectrum is worth: exp of the entropy of its shares."""
     share = spectrum / max(spectrum.sum(), 1e-12) + 1e-12
     return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def _squared_singular_values(x: np.ndarray) -> np.ndarray:
+    """In descending order, by the smaller of the two products: several times faster than an SVD."""
+    product = x @ x.T if len(x) < x.shape[1] else x.T @ x
+    return np.maximum(np.linalg.eigvalsh(product)[::-1], 0)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
