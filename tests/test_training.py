@@ -426,12 +426,17 @@ def test_some_epochs_of_training_lower_the_loss_of_real_images(name: str) -> Non
 class Paired(Watched):
     """Compares what it sees in the two views, as a contrastive method would, and has a slow copy."""
 
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        self.positives: list[float] = []
+        self.negatives: list[float] = []
+
     def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
         loss, embedding, _ = super().loss(views, labels)
         pair = views[0].flatten(1) - 0.1, views[1].flatten(1) - 0.1
-        self.losses[-1] = float(np.mean([cosine(a, b) for a, b in zip(*pair, strict=True)]))
-        self.spreads[-1] = float(np.mean([cosine(a, b) for i, a in enumerate(pair[0]) for j, b in enumerate(pair[1])
-                                          if i != j]))  # fmt: skip
+        cosines = [[cosine(a, b) for b in pair[1]] for a in pair[0]]
+        self.positives.append(np.diagonal(cosines).mean())
+        self.negatives.append(np.mean([row[j] for i, row in enumerate(cosines) for j in range(len(row)) if i != j]))
         return Step(loss, embedding, pair)
 
     def momentum(self, progress: float) -> float:
@@ -446,8 +451,8 @@ def test_the_log_holds_the_similarities_of_a_method_that_compares_views_and_its_
     method = Paired(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3))
     log = run(method, images=24, plan=replace(PLAN, batch_size=8)).progress.log
     for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
-        assert line.positive_similarity == pytest.approx(np.mean(method.losses[steps]), abs=1e-6)
-        assert line.negative_similarity == pytest.approx(np.mean(method.spreads[steps]), abs=1e-6)
+        assert line.positive_similarity == pytest.approx(np.mean(method.positives[steps]), abs=1e-6)
+        assert line.negative_similarity == pytest.approx(np.mean(method.negatives[steps]), abs=1e-6)
         assert line.positive_similarity > line.negative_similarity
     assert [line.momentum for line in log] == [0.25, 0.5]
 
