@@ -18,7 +18,7 @@ from selfsup.methods import Method, method_class, read_settings
 from selfsup.seeding import derive_seed
 from selfsup.training import Hooks, Images, TrainingPlan, train
 
-#: SGD without weight decay on views that are cropped and flipped, as in Chen et al. 2020 (appendix B.5).
+#: SGD without weight decay on views whose framing alone changes (Chen et al. 2020, appendix B.5).
 SETTINGS = {"optimizer": "sgd", "weight_decay": 0.0}
 AUGMENTATION = "weak"
 
