@@ -19,6 +19,7 @@ from selfsup.config import StudyConfig, validate
 from selfsup.data.groups import read_groups
 from selfsup.data.split import Split, draw_subset, split_images
 from selfsup.device import make_deterministic
+from selfsup.evaluate.finetune import AUGMENTATION
 from selfsup.executors.base import Resources
 from selfsup.grid import Cell, Job
 from selfsup.methods import method_class, read_settings
@@ -29,6 +30,8 @@ from selfsup.training import EpochLog, NoHooks, TrainingPlan, train
 TIMED_STEPS = 3
 #: Images of the source that are opened to learn how large they are.
 SAMPLED_IMAGES = 8
+#: Method and augmentation whose steps are those of fine-tuning.
+FINE_TUNING = ("supervised", AUGMENTATION)
 #: Seconds per cell for the probe, the maps and the pictures, and for a worker's start; measured on
 #: two cores for the digits and rounded up.
 SECONDS_PER_CELL, SECONDS_PER_START = 3.0, 10.0
@@ -122,6 +125,8 @@ def _time_steps(
     """Estimated seconds per step of a full batch for every trained method and augmentation of the grid."""
     make_deterministic(resources.threads)
     kinds = {(job.cells[0].method, job.cells[0].augmentation): job.cells[0] for job in jobs}
+    if "finetune" in config.evaluate:
+        kinds[FINE_TUNING] = Cell(*FINE_TUNING, lr=1e-4, per_class="all", seed=0)
     return {
         (method, augmentation): _seconds_per_step(config, cell, resources, side)
         for (method, augmentation), cell in kinds.items()
@@ -181,6 +186,10 @@ def _job_seconds(
 ) -> float:
     cell = job.cells[0]
     judging = SECONDS_PER_CELL * len(job.cells)
+    if "finetune" in config.evaluate and labels is not None:
+        tuned = sum(len(draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed)) for c in job.cells)
+        passes = config.finetune_epochs * len(config.finetune_lrs)
+        judging += passes * tuned / config.batch_size * steps[FINE_TUNING]
     if cell.augmentation is None:
         return judging
     chosen = "all" if job.shared else cell.per_class
