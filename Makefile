@@ -45,6 +45,7 @@ bench: $(INSTALLED) ## Measure selfsup against its peers, side by side; prints r
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/cell.py
 	$(BIN)/python benchmarks/study.py
+	$(BIN)/python benchmarks/measures.py
 
 build: $(INSTALLED) ## Build the package for PyPI into dist/.
 	$(BIN)/python -m build

@@ -26,8 +26,8 @@ from selfsup.augment import load_policy
 from selfsup.backbones import build_backbone
 from selfsup.device import keep_freed_memory, make_deterministic
 from selfsup.methods import Method, method_class, read_settings
-from selfsup.tiny_convolution import TinyConv2d
 from selfsup.signals import step_signals
+from selfsup.tiny_convolution import TinyConv2d
 from selfsup.training import build_optimizer
 
 #: Kinds of operators by what their names begin with, after "aten::".

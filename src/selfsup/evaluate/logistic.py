@@ -16,8 +16,9 @@ MEMORY = 10
 #: Most entries of a tensor of logits; more problems than fit are solved one group after another.
 MOST_LOGITS = 20_000_000
 
-#: From parameters to the value of every problem's objective, shape (b,), and its gradient.
-Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+#: From parameters of some problems, and the numbers of these problems, to the value of each one's
+#: objective, shape (b,), and its gradient.
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def solve(x: Tensor, y: Tensor, strengths: Tensor, *, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -65,16 +66,17 @@ def _solve_together(x: Tensor, y: Tensor, strengths: Tensor, num_classes: int) -
     penalised[-1] = 0
     onehot = torch.nn.functional.one_hot(y, num_classes).to(x.dtype)
 
-    def objective(theta: Tensor) -> tuple[Tensor, Tensor]:
-        log_p = torch.log_softmax(coordinates @ theta, dim=-1)
-        shrunk = penalty * penalised * theta
-        value = -(onehot * log_p).sum(dim=(-2, -1)) + (shrunk * theta).sum(dim=(-2, -1)) / 2
-        gradient = coordinates.mT @ (log_p.exp() - onehot) + shrunk
+    def objective(theta: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
+        rows, true, strong = _part(coordinates, 3, problems), _part(onehot, 3, problems), penalty[problems]
+        log_p = torch.log_softmax(_product(rows, theta), dim=-1)
+        shrunk = strong * penalised * theta
+        value = -(true * log_p).sum(dim=(-2, -1)) + (shrunk * theta).sum(dim=(-2, -1)) / 2
+        gradient = _product(rows.mT, log_p.exp() - true) + shrunk
         return value / n, gradient / n
 
     # The Hessian at zero, which is diagonal on the principal axes but for its share between classes.
     scale = torch.cat([curvature, curvature.new_full((*curvature.shape[:-1], 1), n)], dim=-1)[..., None]
-    hessian = (scale / num_classes + penalty * penalised) / n
+    hessian = (scale / num_classes + penalty * penalised) / n  # (b, rank + 1, 1)
     start = x.new_zeros(len(strengths), coordinates.shape[-1], num_classes)
     theta = minimise(objective, start, 1 / hessian)
     return (basis @ theta[:, :-1]).mT.contiguous(), theta[:, -1]
@@ -98,37 +100,54 @@ def _principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
     return span @ axes, squares.clamp(min=0)
 
 
+def _product(shared: Tensor, per_problem: Tensor) -> Tensor:
+    """Matrix products with every problem's own matrix; of a shared matrix as one wide product."""
+    if shared.ndim == 3:
+        return shared @ per_problem
+    problems, rows, columns = per_problem.shape
+    wide = per_problem.transpose(0, 1).reshape(rows, problems * columns)
+    return (shared @ wide).view(len(shared), problems, columns).transpose(0, 1)
+
+
 def minimise(objective: Objective, start: Tensor, inverse_hessian: Tensor) -> Tensor:
-    """L-BFGS (Nocedal & Wright 2006, algorithm 7.4) on several convex problems side by side.
+    """L-BFGS (Nocedal & Wright 2006, algorithm 7.5) on several convex problems side by side.
 
     Parameters
     ----------
     objective : callable
     start : Tensor, shape (b, rows, columns)
-    inverse_hessian : Tensor
-        First guess at the inverse Hessian's diagonal, broadcastable to `start`.
+    inverse_hessian : Tensor, shape (b, rows, 1)
+        First guess at the inverse Hessian's diagonal.
 
     Returns
     -------
     Tensor, shape (b, rows, columns)
     """
+    solution = start.clone()
+    problems = torch.arange(len(start), device=start.device)
     theta = start
-    value, gradient = objective(theta)
+    value, gradient = objective(theta, problems)
     history: list[tuple[Tensor, Tensor]] = []
     for _ in range(MOST_STEPS):
         running = gradient.abs().amax(dim=(1, 2)) > TOLERANCE
-        if not bool(running.any()):
+        if not bool(running.all()):
+            solution[problems] = theta
+            problems, theta, value, gradient = problems[running], theta[running], value[running], gradient[running]
+            inverse_hessian = inverse_hessian[running]
+            history = [(step[running], change[running]) for step, change in history]
+        if not len(problems):
             break
-        direction = -_inverse_hessian_times(gradient, history, inverse_hessian) * running[:, None, None]
-        moved, new_value, new_gradient = _line_search(objective, theta, value, gradient, direction)
+        direction = -_inverse_hessian_times(gradient, history, inverse_hessian)
+        moved, new_value, new_gradient = _line_search(objective, problems, theta, value, gradient, direction)
         history = [*history[1 - MEMORY :], (moved - theta, new_gradient - gradient)]
         theta, value, gradient = moved, new_value, new_gradient
-    return theta
+    solution[problems] = theta
+    return solution
 
 
 def _inverse_hessian_times(vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: Tensor) -> Tensor:
     """The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), scaled by their equation 7.20."""
-    # A problem that stands still has no curvature to tell; its pairs count for nothing.
+    # A step lost in rounding has no curvature to tell; its pair counts for nothing.
     inverse = [_reciprocal(_dot(step, change)) for step, change in history]
     weights = []
     for (step, change), rho in zip(reversed(history), reversed(inverse), strict=True):
@@ -145,7 +164,7 @@ def _inverse_hessian_times(vector: Tensor, history: list[tuple[Tensor, Tensor]],
 
 
 def _line_search(
-    objective: Objective, theta: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
+    objective: Objective, problems: Tensor, theta: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Halve each problem's step until it lowers its objective enough (Armijo's rule)."""
     slope = _dot(gradient, direction)[:, 0, 0]
@@ -154,7 +173,7 @@ def _line_search(
     slack = 1e-13 * (1 + value.abs())
     for _ in range(30):
         moved = theta + length[:, None, None] * direction
-        new_value, new_gradient = objective(moved)
+        new_value, new_gradient = objective(moved, problems)
         enough = new_value <= value + 1e-4 * length * slope + slack
         if bool(enough.all()):
             break
