@@ -46,6 +46,7 @@ bench: $(INSTALLED) ## Measure selfsup against its peers, side by side; prints r
 	$(BIN)/python benchmarks/cell.py
 	$(BIN)/python benchmarks/study.py
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/measures.py
 
 build: $(INSTALLED) ## Build the package for PyPI into dist/.
 	$(BIN)/python -m build

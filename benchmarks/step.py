@@ -26,8 +26,9 @@ from selfsup.augment import load_policy
 from selfsup.backbones import build_backbone
 from selfsup.device import keep_freed_memory, make_deterministic
 from selfsup.methods import Method, method_class, read_settings
+from selfsup.signals import step_signals
 from selfsup.tiny_convolution import TinyConv2d
-from selfsup.training import build_optimizer, embedding_std
+from selfsup.training import build_optimizer
 
 #: Kinds of operators by what their names begin with, after "aten::".
 KINDS = {
@@ -76,8 +77,8 @@ class Step:
         with self.part("optimizer"):
             self.optimizer.step()
             self.optimizer.zero_grad()
-        with self.part("spread of the embedding"):
-            embedding_std(result.embedding.detach())
+        with self.part("signals of health"):
+            step_signals(result)
         with self.part("momentum encoder"):
             self.method.after_step(0.5)
 

@@ -219,6 +219,16 @@ WRONG: list[tuple[str, Any]] = [
     ("schedule", "linear"),
     ("warmup_epochs", -0.5),
     ("settings", "moco"),
+    ("evaluate", "finetuning"),
+    ("evaluate", ""),
+    ("probe", "svm"),
+    ("knn_neighbours", 0),
+    ("knn_temperature", 0),
+    ("knn_temperature", math.inf),
+    ("knn_every", -1),
+    ("finetune_epochs", 0),
+    ("finetune_lrs", "0"),
+    ("finetune_lrs", ""),
     ("backbone", ""),
     ("weights", ""),
     ("stem", "tiny"),
@@ -434,3 +444,9 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
 
 def test_every_field_is_described_for_the_command_line() -> None:
     assert all((field.description or "").endswith(".") for field in StudyConfig.model_fields.values())
+
+
+def test_the_probe_is_always_among_the_judgements() -> None:
+    assert validate({}).evaluate == ("probe",)
+    assert validate({"evaluate": "finetune"}).evaluate == ("probe", "finetune")
+    assert validate({"evaluate": "finetune,probe"}).evaluate == ("probe", "finetune")

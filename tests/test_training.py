@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from typing import Any
 
@@ -20,17 +20,9 @@ from selfsup.backbones import Backbone
 from selfsup.device import Hardware
 from selfsup.errors import Interrupted
 from selfsup.methods import Method, Settings, Step, method_class, method_names
+from selfsup.signals import batch_rank, embedding_std
 from selfsup.testing import build, tiny_backbone
-from selfsup.training import (
-    EpochLog,
-    NoHooks,
-    Outcome,
-    TrainingPlan,
-    build_optimizer,
-    embedding_std,
-    learning_rate,
-    train,
-)
+from selfsup.training import EpochLog, NoHooks, Outcome, TrainingPlan, build_optimizer, learning_rate, train
 
 TRAINED = [name for name in method_names() if method_class(name).traits.trains]
 PLAN = TrainingPlan(epochs=2, batch_size=32, image_size=16, lr=0.05, seed=0)
@@ -64,6 +56,7 @@ class Watched(Method):
         self.seen: list[tuple[list[Tensor], Tensor]] = []
         self.losses: list[float] = []
         self.spreads: list[float] = []
+        self.embeddings: list[Tensor] = []
         self.dtypes: list[torch.dtype] = []
         self.modes: list[bool] = []
         self.progress: list[float] = []
@@ -75,6 +68,7 @@ class Watched(Method):
         self.modes.append(self.training)
         self.losses.append(self.weight.item() + embedding.float().mean().item())
         self.spreads.append(embedding_std(embedding).item())
+        self.embeddings.append(embedding)
         return Step(self.weight.sum() + embedding.float().mean(), embedding)
 
     def after_step(self, progress: float) -> None:
@@ -108,9 +102,10 @@ def run(
     return train(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, hooks)
 
 
-def numbers(outcome: Outcome) -> list[tuple[float, ...]]:
+def numbers(outcome: Outcome) -> list[dict[str, float | None]]:
     """All of the log that does not measure time."""
-    return [(line.epoch, line.loss, line.lr, line.embedding_std) for line in outcome.progress.log]
+    timed = ("seconds", "images_per_second")
+    return [{k: v for k, v in asdict(line).items() if k not in timed} for line in outcome.progress.log]
 
 
 def assert_same_state(first: Method, second: Method) -> None:
@@ -397,6 +392,9 @@ def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None
     for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
         assert line.loss == pytest.approx(np.mean(method.losses[steps]), abs=1e-6)
         assert line.embedding_std == pytest.approx(np.mean(method.spreads[steps]), rel=1e-5)
+        assert line.effective_rank == batch_rank(method.embeddings[steps][-1])
+        assert (line.positive_similarity, line.negative_similarity, line.momentum) == (None, None, None)
+        assert line.knn_accuracy is None
         assert line.seconds > 0
         assert line.images_per_second == pytest.approx(96 / line.seconds)
     assert outcome.progress.seconds == pytest.approx(sum(line.seconds for line in log))
@@ -425,29 +423,104 @@ def test_some_epochs_of_training_lower_the_loss_of_real_images(name: str) -> Non
     assert last < run(unlearnt, replace(plan, lr=1e-12), images=256).progress.log[-1].loss
 
 
-# -- embedding_std -------------------------------------------------------------------------------------
+class Paired(Watched):
+    """Compares what it sees in the two views, as a contrastive method would, and has a slow copy."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        self.positives: list[float] = []
+        self.negatives: list[float] = []
+
+    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
+        loss, embedding, _ = super().loss(views, labels)
+        pair = views[0].flatten(1) - 0.1, views[1].flatten(1) - 0.1
+        cosines = [[cosine(a, b) for b in pair[1]] for a in pair[0]]
+        self.positives.append(np.diagonal(cosines).mean())
+        self.negatives.append(np.mean([row[j] for i, row in enumerate(cosines) for j in range(len(row)) if i != j]))
+        return Step(loss, embedding, pair)
+
+    def momentum(self, progress: float) -> float:
+        return progress / 2
 
 
-def test_embedding_std_is_zero_where_all_images_are_one_point() -> None:
-    assert embedding_std(torch.randn(1, 64).expand(100, -1)).item() == pytest.approx(0, abs=1e-6)
-    # Also where they differ in length alone.
-    assert embedding_std(torch.randn(1, 64) * torch.rand(100, 1)).item() == pytest.approx(0, abs=1e-6)
+def cosine(a: Tensor, b: Tensor) -> float:
+    return float(a.double() @ b.double() / a.double().norm() / b.double().norm())
 
 
-@pytest.mark.parametrize("width", [2, 64, 512])
-def test_embedding_std_is_one_for_a_gaussian(width: int) -> None:
-    assert embedding_std(torch.randn(4000, width)).item() == pytest.approx(1, abs=0.03)
+def test_the_log_holds_the_similarities_of_a_method_that_compares_views_and_its_momentum() -> None:
+    method = Paired(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3))
+    log = run(method, images=24, plan=replace(PLAN, batch_size=8)).progress.log
+    for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
+        assert line.positive_similarity == pytest.approx(np.mean(method.positives[steps]), abs=1e-6)
+        assert line.negative_similarity == pytest.approx(np.mean(method.negatives[steps]), abs=1e-6)
+        assert line.positive_similarity > line.negative_similarity
+    assert [line.momentum for line in log] == [0.25, 0.5]
 
 
-def test_embedding_std_is_the_mean_deviation_of_unit_vectors_times_the_root_of_the_width() -> None:
-    embedding = torch.randn(50, 7) + 1
-    unit = embedding.double().numpy()
-    unit /= np.sqrt((unit**2).sum(axis=1, keepdims=True))
-    assert embedding_std(embedding).item() == pytest.approx(unit.std(axis=0).mean() * math.sqrt(7), rel=1e-5)
+@pytest.mark.parametrize("name", TRAINED)
+def test_real_methods_log_what_they_have(name: str) -> None:
+    log = run(build(method_class(name))).progress.log[-1]
+    assert 1 <= log.effective_rank <= 24
+    supervised = method_class(name).traits.uses_labels
+    assert (log.positive_similarity is None) == (log.negative_similarity is None) == supervised
+    if not supervised:
+        assert log.positive_similarity > log.negative_similarity
+    assert (log.momentum is not None) == (name in ("moco", "byol"))
 
 
-def test_embedding_std_of_a_half_precision_embedding_is_computed_in_float32() -> None:
-    assert embedding_std(torch.randn(50, 7).bfloat16()).dtype == torch.float32
+class Judging(NoHooks):
+    """Judges the backbone in the second epoch of three, and notes its weights."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+        self.asked.append(epoch)
+        if epoch != 2:
+            return None
+        backbone.eval()
+        torch.manual_seed(99)
+        with torch.no_grad():
+            score = backbone(torch.rand(8, 3, 16, 16)).mean().item()
+        backbone.train()
+        return score
+
+
+def test_an_epochs_backbone_can_be_judged_and_the_training_goes_on_as_if_it_was_not() -> None:
+    cls, plan, hooks = method_class("simclr"), replace(PLAN, epochs=3), Judging()
+    judged, left = build(cls), build(cls)
+    scored = run(judged, plan, hooks=hooks)
+    plain = run(left, plan)
+    assert hooks.asked == [1, 2, 3]
+    assert [line.knn_accuracy is None for line in scored.progress.log] == [True, False, True]
+    assert [line.loss for line in scored.progress.log] == [line.loss for line in plain.progress.log]
+    assert_same_state(judged, left)
+
+
+class DueAtTheEnd(Interrupting):
+    """Wants a checkpoint once all epochs are told, and stops nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = False
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        self.ended = log.epoch == epochs
+
+    def checkpoint_due(self) -> bool:
+        return self.ended
+
+
+def test_a_finished_training_can_be_kept_and_is_not_repeated() -> None:
+    cls, hooks = method_class("simclr"), DueAtTheEnd()
+    whole = build(cls)
+    expected = run(whole, hooks=hooks)
+    again, source = build(cls, seed=1), Digits()
+    outcome = run(again, source=source, hooks=Interrupting(None, hooks.checkpoint))
+    assert source.asked == []
+    assert outcome.status == "done"
+    assert numbers(outcome) == numbers(expected)
+    assert_same_state(again, whole)
 
 
 # -- learning rate -----------------------------------------------------------------------------------

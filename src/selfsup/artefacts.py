@@ -37,12 +37,8 @@ def training_files(study: OpenStudy, cell: Cell, outcome: Outcome) -> dict[str, 
     log = outcome.progress.log
     if log:
         files["training_log.csv"] = _log_csv(log)
-        files["loss.png"] = figures.loss_curve(
-            [line.epoch for line in log],
-            [line.loss for line in log],
-            [line.embedding_std for line in log],
-            title=cell.id,
-        )
+        columns = {f.name: [getattr(line, f.name) for line in log] for f in fields(EpochLog)}
+        files["loss.png"] = figures.loss_curve(columns, title=cell.id)
     return files
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,21 +12,31 @@ import torch
 from selfsup.artefacts import cell_files, training_files
 from selfsup.augment import load_policy
 from selfsup.backbones import Backbone, build_backbone, load_weights
-from selfsup.evaluate import label_free
-from selfsup.evaluate.embedding import embed, embed_two_views
-from selfsup.evaluate.judgement import Embedded, Judgement, judge_by_labels, judge_by_structure
-from selfsup.grid import Cell, Job
+from selfsup.cellhooks import FileHooks, OnEpoch, ShouldStop, TrainingHooks, embed_plain
+from selfsup.evaluate.embedding import embed_views
+from selfsup.evaluate.finetune import fine_tune
+from selfsup.evaluate.judgement import (
+    MEASURED_IMAGES,
+    Criteria,
+    Embedded,
+    Judgement,
+    judge_by_labels,
+    judge_by_structure,
+    structure_of_views,
+    views_wanted,
+)
+from selfsup.grid import Cell, Job, format_lr
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.opened import OpenStudy, limit
-from selfsup.record import CellResult, replace_file
+from selfsup.record import CellResult
 from selfsup.seeding import derive_seed
-from selfsup.training import COLLAPSED_BELOW, EpochLog, Outcome, Progress, TrainingPlan, train
+from selfsup.signals import COLLAPSED_BELOW, collapse_epoch
+from selfsup.training import Outcome, Progress, TrainingPlan, train
 
-#: Most images that a probe is fitted on, and that a measure without labels looks at.
+#: Most images that a probe is fitted on.
 PROBE_IMAGES = 50_000
-MEASURED_IMAGES = 1_000
-
-OnEpoch = Callable[[EpochLog, int], None]
+#: What usually makes a collapse, for the cell's message.
+CAUSES = "a learning rate that is too high, a batch that is too small, or views that have too little in common"
 
 
 def run_job(
@@ -35,7 +44,7 @@ def run_job(
     job: Job,
     *,
     on_epoch: OnEpoch = lambda log, epochs: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: ShouldStop = lambda: False,
 ) -> list[CellResult]:
     """Train once, then judge and publish every cell of the job.
 
@@ -49,12 +58,12 @@ def run_job(
     method = build_method(study, first, images)
     outcome = Outcome("done", Progress())
     if method.traits.trains:
-        hooks = _FileHooks(study, job, on_epoch, should_stop)
+        hooks = TrainingHooks(study, job, images, on_epoch, should_stop)
         outcome = _train(study, first, method, images, hooks)
     if outcome.status == "diverged":
         results = [_publish_diverged(study, cell, outcome) for cell in job.cells]
     else:
-        results = _judge_cells(study, job, method, outcome)
+        results = _judge_cells(study, job, method, outcome, should_stop)
     study.folder.clear_job(job.id)
     return results
 
@@ -83,71 +92,51 @@ def _training_images(study: OpenStudy, job: Job) -> np.ndarray:
     return study.split.train if job.shared else study.subset(job.cells[0])
 
 
-def _train(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: _FileHooks) -> Outcome:
-    config = study.config
+def _train(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: FileHooks) -> Outcome:
     assert cell.lr is not None and cell.augmentation is not None
-    plan = TrainingPlan(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        image_size=config.image_size,
-        lr=cell.lr,
-        seed=cell.seed,
-        schedule=config.schedule,
-        # A short run of a preset made for long ones must still reach the learning rate that it quotes.
-        warmup_epochs=min(config.warmup_epochs, config.epochs / 10),
-    )
+    plan = _plan(study, cell, epochs=study.config.epochs, lr=cell.lr)
     labels = None if study.store.labels is None else study.store.labels[indices]
     return train(method, study.store, indices, labels, load_policy(cell.augmentation), plan, study.fabric, hooks)
 
 
-class _FileHooks:
-    """Checkpoints in the study's folder; progress to whoever listens."""
-
-    def __init__(self, study: OpenStudy, job: Job, on_epoch: OnEpoch, should_stop: Callable[[], bool]) -> None:
-        self._path = study.folder.checkpoint(job.id)
-        self._interval = study.config.checkpoint_seconds
-        self._saved = time.monotonic()
-        self.epoch_done, self.should_stop = on_epoch, should_stop
-
-    def load_checkpoint(self) -> dict[str, Any] | None:
-        if not self._path.exists():
-            return None
-        state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
-        return state
-
-    def save_checkpoint(self, state: dict[str, Any]) -> None:
-        content = io.BytesIO()
-        torch.save(state, content)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path, content.getvalue())
-        self._saved = time.monotonic()
-
-    def checkpoint_due(self) -> bool:
-        return time.monotonic() - self._saved >= self._interval
+def _plan(study: OpenStudy, cell: Cell, *, epochs: int, lr: float) -> TrainingPlan:
+    config = study.config
+    return TrainingPlan(
+        epochs=epochs,
+        batch_size=config.batch_size,
+        image_size=config.image_size,
+        lr=lr,
+        seed=cell.seed,
+        schedule=config.schedule,
+        # A short run of a preset made for long ones must still reach the learning rate that it quotes.
+        warmup_epochs=min(config.warmup_epochs, epochs / 10),
+    )
 
 
 # -- judgement and record -----------------------------------------------------------------------
 
 
-def _judge_cells(study: OpenStudy, job: Job, method: Method, outcome: Outcome) -> list[CellResult]:
+def _judge_cells(
+    study: OpenStudy, job: Job, method: Method, outcome: Outcome, should_stop: ShouldStop
+) -> list[CellResult]:
     backbone = method.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     probes = {cell: limit(study.subset(cell), PROBE_IMAGES, cell.seed) for cell in job.cells}
     if study.store.labels is not None:
         wanted = np.unique(np.concatenate([*probes.values(), study.split.val, study.split.test]))
     else:
         wanted = study.judged
-    device = study.hardware.device
-    features = embed(backbone, study.store, wanted, image_size=study.config.image_size, device=device)
-    embedded = Embedded(wanted, features)
-    pairs = _pair_measures(study, backbone)
+    embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
+    views = _measure_views(study, backbone)
     results = []
     for cell in job.cells:
+        tuned = _fine_tune(study, job, cell, backbone, should_stop)
         judgement = _judge(study, cell, embedded, probes[cell])
-        results.append(_publish(study, cell, method, outcome, judgement, pairs, len(probes[cell])))
+        results.append(_publish(study, cell, method, outcome, judgement, {**views, **tuned}, len(probes[cell])))
     return results
 
 
 def _judge(study: OpenStudy, cell: Cell, embedded: Embedded, probe_images: np.ndarray) -> Judgement:
+    config = study.config
     if study.store.labels is None:
         return judge_by_structure(embedded, seed=cell.seed)
     return judge_by_labels(
@@ -157,22 +146,62 @@ def _judge(study: OpenStudy, cell: Cell, embedded: Embedded, probe_images: np.nd
         val=study.split.val,
         test=study.split.test,
         num_classes=len(study.store.classes),
+        criteria=Criteria(
+            probe=config.probe,
+            neighbours=config.knn_neighbours,
+            temperature=config.knn_temperature,
+            device=study.hardware.device,
+            seed=cell.seed,
+        ),
     )
 
 
-def _pair_measures(study: OpenStudy, backbone: Backbone) -> dict[str, float]:
-    """Alignment and uniformity under the SimCLR augmentation, the same views for every cell."""
+def _measure_views(study: OpenStudy, backbone: Backbone) -> dict[str, float]:
+    """Measures of views under the SimCLR augmentation, the same views for every cell."""
     held_out = study.split.test if len(study.split.test) else study.split.train
     images = limit(held_out, MEASURED_IMAGES, study.config.split_seed)
-    first, second = embed_two_views(
+    views = embed_views(
         backbone,
         study.store,
         images,
         load_policy("simclr"),
+        views_wanted(len(images), backbone.num_features),
         image_size=study.config.image_size,
         device=study.hardware.device,
     )
-    return {"alignment": label_free.alignment(first, second), "uniformity": label_free.uniformity(first)}
+    return structure_of_views(views)
+
+
+def _fine_tune(study: OpenStudy, job: Job, cell: Cell, backbone: Backbone, should_stop: ShouldStop) -> dict[str, float]:
+    """Columns of the cell's fine-tuning; none where the study does not ask for it, or has no labels."""
+    config, labels = study.config, study.store.labels
+    if "finetune" not in config.evaluate or labels is None:
+        return {}
+
+    paths = {lr: study.folder.checkpoint(job.id, of=f"{cell.id}-finetune{format_lr(lr)}") for lr in config.finetune_lrs}
+
+    tuned = fine_tune(
+        backbone,
+        study.store,
+        labels,
+        train_on=study.subset(cell),
+        val=study.split.val,
+        test=study.split.test,
+        num_classes=len(study.store.classes),
+        lrs=config.finetune_lrs,
+        plan=_plan(study, cell, epochs=config.finetune_epochs, lr=min(config.finetune_lrs)),
+        fabric=study.fabric,
+        hooks=lambda lr: FileHooks(paths[lr], config.checkpoint_seconds, should_stop),
+    )
+    for path in paths.values():
+        path.unlink(missing_ok=True)
+    if tuned is None:
+        return {}
+    return {
+        "finetune_accuracy": tuned.test_accuracy,
+        "finetune_val_accuracy": tuned.val_accuracy,
+        "finetune_lr": tuned.lr,
+    }
 
 
 def _publish(
@@ -181,7 +210,7 @@ def _publish(
     method: Method,
     outcome: Outcome,
     judgement: Judgement,
-    pairs: Mapping[str, float],
+    further: Mapping[str, float],
     probe_images: int,
 ) -> CellResult:
     collapsed = method.traits.trains and judgement.columns["embedding_std"] < COLLAPSED_BELOW
@@ -190,16 +219,24 @@ def _publish(
         "collapsed" if collapsed else "done",
         **_training_columns(outcome.progress),
         **judgement.columns,
-        **pairs,
+        **further,
         train_images=probe_images,
-        message="all images have nearly the same embedding" if collapsed else None,
+        message=_collapse_message(outcome.progress) if collapsed else None,
     )
-    extras = {}
+    extras: dict[str, Any] = {}
     if judgement.scores is not None:
+        extras["few_shot"] = [asdict(shot) for shot in judgement.few_shot]
         extras["confusion"] = judgement.scores.confusion.tolist()
     files = cell_files(study, cell, method, outcome, judgement)
     study.folder.write_cell(result, files, extras)
     return result
+
+
+def _collapse_message(progress: Progress) -> str:
+    epoch = collapse_epoch([line.embedding_std for line in progress.log])
+    # Batch normalisation can pull the images of a batch apart again, which single images do not have.
+    when = f"from epoch {epoch} on" if epoch else "in evaluation mode, though not within a training batch"
+    return f"the embedding collapsed: all images have nearly the same, {when}; usual causes are {CAUSES}"
 
 
 def _publish_diverged(study: OpenStudy, cell: Cell, outcome: Outcome) -> CellResult:

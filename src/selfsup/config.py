@@ -134,6 +134,27 @@ class StudyConfig(BaseModel):
         {}, "Settings of single methods, for example moco.temperature=0.1.", "identity"
     )
 
+    evaluate: Names = _field(
+        ("probe",),
+        "How cells are judged: probe (on the frozen embedding, always), finetune (backbone and classifier, too).",
+        "identity",
+    )
+    probe: Literal["logistic", "sgd"] = _field(
+        "logistic", "Linear probe: penalised logistic regression, or the papers' 100 epochs of SGD.", "identity"
+    )
+    knn_neighbours: int = _field(20, "Nearest neighbours that vote on a class.", "identity", ge=1)
+    knn_temperature: float = _field(
+        0.07, "Temperature of the neighbours' votes.", "identity", gt=0, allow_inf_nan=False
+    )
+    knn_every: int = _field(
+        0,
+        "Epochs between nearest-neighbour scores of validation images in the training log; 0: none.",
+        "identity",
+        ge=0,
+    )
+    finetune_epochs: int = _field(30, "Epochs of fine-tuning.", "identity", ge=1)
+    finetune_lrs: Lrs = _field((0.003, 0.03), "Learning rates that fine-tuning chooses from.", "identity")
+
     backbone: str = _field("resnet18", "Any timm model name.", "identity", min_length=1)
     weights: str = _field("none", "Initial weights: none, imagenet, or a file.", "identity", min_length=1)
     stem: Literal["standard", "small"] = _field(
@@ -163,7 +184,7 @@ class StudyConfig(BaseModel):
     track_weights: bool = _field(False, "Log a cell's weights to the trackers too.", "contents")
     map_points: int = _field(5000, "Most points on a t-SNE map.", "identity", ge=10)
 
-    @field_validator("methods", "augmentations", "lrs", "per_class")
+    @field_validator("methods", "augmentations", "lrs", "per_class", "evaluate", "finetune_lrs")
     @classmethod
     def _not_empty(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if not value:
@@ -175,7 +196,15 @@ class StudyConfig(BaseModel):
     def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _no_repeats(value)
 
-    @field_validator("lrs")
+    @field_validator("evaluate")
+    @classmethod
+    def _judgements(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(value) <= {"probe", "finetune"}:
+            raise ValueError("must be probe, or probe,finetune")
+        # The choice of learning rates rests on the probe.
+        return ("probe", *(name for name in value if name != "probe"))
+
+    @field_validator("lrs", "finetune_lrs")
     @classmethod
     def _positive(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not all(math.isfinite(lr) and lr > 0 for lr in value):

@@ -21,6 +21,7 @@ from selfsup.data.groups import read_groups
 from selfsup.data.sources.base import EmptyFileError
 from selfsup.data.split import Split, draw_subset, split_images
 from selfsup.device import make_deterministic
+from selfsup.evaluate.finetune import AUGMENTATION
 from selfsup.executors.base import Resources
 from selfsup.grid import Cell, Job
 from selfsup.methods import method_class, read_settings
@@ -32,6 +33,8 @@ from selfsup.training import EpochLog, NoHooks, TrainingPlan, train
 TIMED_STEPS = 3
 #: Most images of the source that are opened to learn how large they are, and whether they can be.
 OPENED_IMAGES = 1000
+#: Method and augmentation whose steps are those of fine-tuning.
+FINE_TUNING = ("supervised", AUGMENTATION)
 #: Seconds per cell for the probe, the maps and the pictures, and for a worker's start; measured on
 #: two cores for the digits and rounded up.
 SECONDS_PER_CELL, SECONDS_PER_START = 3.0, 10.0
@@ -161,6 +164,8 @@ def _time_steps(
     """Estimated seconds per step of a full batch for every trained method and augmentation of the grid."""
     make_deterministic(resources.threads)
     kinds = {(job.cells[0].method, job.cells[0].augmentation): job.cells[0] for job in jobs}
+    if "finetune" in config.evaluate:
+        kinds[FINE_TUNING] = Cell(*FINE_TUNING, lr=1e-4, per_class="all", seed=0)
     return {
         (method, augmentation): _seconds_per_step(config, cell, resources, side)
         for (method, augmentation), cell in kinds.items()
@@ -220,6 +225,10 @@ def _job_seconds(
 ) -> float:
     cell = job.cells[0]
     judging = SECONDS_PER_CELL * len(job.cells)
+    if "finetune" in config.evaluate and labels is not None:
+        tuned = sum(len(draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed)) for c in job.cells)
+        passes = config.finetune_epochs * len(config.finetune_lrs)
+        judging += passes * tuned / config.batch_size * steps[FINE_TUNING]
     if cell.augmentation is None:
         return judging
     chosen = "all" if job.shared else cell.per_class
@@ -234,5 +243,9 @@ def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
     weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
     judged = len(split.test) or min(len(split.train), config.map_points)
     per_cell = judged * (2.0 * network.num_features + 400) + 300e3
-    kept = {"all": len(grid.cells), "none": 0, "best": len({replace(cell, lr=None, augmentation=None) for cell in grid.cells})}
+    kept = {
+        "all": len(grid.cells),
+        "none": 0,
+        "best": len({replace(cell, lr=None, augmentation=None) for cell in grid.cells}),
+    }
     return len(grid.cells) * per_cell + kept[config.keep] * weights

@@ -58,12 +58,19 @@ class CellResult:
     test_balanced_accuracy: float | None = None
     test_macro_f1: float | None = None
     knn_accuracy: float | None = None
+    few_shot_accuracy: float | None = None
+    few_shot_sd: float | None = None
+    finetune_accuracy: float | None = None
+    finetune_val_accuracy: float | None = None
+    finetune_lr: float | None = None
     final_loss: float | None = None
     train_seconds: float | None = None
     images_per_second: float | None = None
     train_images: int | None = None
     embedding_std: float | None = None
     effective_rank: float | None = None
+    alpha_req: float | None = None
+    lidar: float | None = None
     alignment: float | None = None
     uniformity: float | None = None
     clusters: int | None = None
@@ -270,9 +277,9 @@ class StudyFolder:
 
     # -- work in progress ----------------------------------------------------------------------
 
-    def checkpoint(self, job_id: str) -> Path:
-        """Where a running job keeps its checkpoint."""
-        return self.running / job_id / "checkpoint.pt"
+    def checkpoint(self, job_id: str, of: str = "training") -> Path:
+        """Where a running job keeps the checkpoint of one of its trainings."""
+        return self.running / job_id / ("checkpoint.pt" if of == "training" else f"checkpoint-{of}.pt")
 
     def log(self, job_id: str) -> Path:
         """Where a running job's output goes."""

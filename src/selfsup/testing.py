@@ -99,6 +99,10 @@ def check_loss(cls: type[Method]) -> None:
     assert step.embedding.ndim == 2, "the embedding must have one row per view"
     assert step.embedding.shape[1] == width, "the embedding must be the backbone's output"
     assert len(step.embedding) >= BATCH, "the embedding must have a row for every image"
+    if step.pair is not None:
+        first, second = step.pair
+        assert first.shape == second.shape, f"the pair has shapes {tuple(first.shape)} and {tuple(second.shape)}"
+        assert len(first) == BATCH, "the pair must have a row for every image"
     assert all(map(torch.equal, views, untouched)), "loss() changed the views"
     step.loss.backward()  # type: ignore[no-untyped-call]
     gradients = [parameter.grad for parameter in method.backbone.parameters()]

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 
 from selfsup.augment.base import Policy
+from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted
-from selfsup.methods.base import Method
+from selfsup.methods.base import Method, Step
 from selfsup.seeding import derive_seed
-
-#: Standard deviation of unit-length embeddings, times sqrt(width), below which all images have
-#: practically one embedding; a healthy one is of the order of 1 (Chen & He 2021, section 4.1).
-COLLAPSED_BELOW = 0.01
+from selfsup.signals import batch_rank, step_signals
 
 
 class Images(Protocol):
@@ -48,24 +46,57 @@ class TrainingPlan:
 
 @dataclass
 class EpochLog:
-    """One line of ``training_log.csv``."""
+    """One line of ``training_log.csv``; None where a value does not apply.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    loss, embedding_std, positive_similarity, negative_similarity : float
+        Means over the epoch's steps.
+    lr, momentum : float
+        Of the epoch's last step; `momentum` is that of the slowly moving copy.
+    effective_rank : float
+        Of the epoch's last batch, so at most the batch size.
+    knn_accuracy : float
+        Of validation images, in the epochs in which it was asked for.
+    seconds, images_per_second : float
+        Of the training alone.
+    """
 
     epoch: int
     loss: float
     lr: float
+    momentum: float | None
     embedding_std: float
+    effective_rank: float
+    positive_similarity: float | None
+    negative_similarity: float | None
+    knn_accuracy: float | None
     seconds: float
     images_per_second: float
 
 
 @dataclass
 class Progress:
-    """Where a training stands; all that is needed to go on from there."""
+    """Where a training stands; all that is needed to go on from there.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    seconds : float
+        Training time of the epochs in `log`.
+    sums : list of float
+        Sums over the steps of the epoch at hand: the signals of a step, then the effective rank,
+        which is 0 until the epoch's last step.
+    epoch_seconds : float
+        Training time of the epoch at hand.
+    """
 
     step: int = 0
     seconds: float = 0.0
-    loss_sum: float = 0.0
-    std_sum: float = 0.0
+    sums: list[float] = field(default_factory=lambda: [0.0] * 5)
     epoch_seconds: float = 0.0
     log: list[EpochLog] = field(default_factory=list)
 
@@ -88,6 +119,10 @@ class Hooks(Protocol):
 
     def should_stop(self) -> bool: ...
 
+    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+        """Accuracy of the backbone at the end of an epoch, where somebody wants it; changes nothing."""
+        ...
+
     def epoch_done(self, log: EpochLog, epochs: int) -> None: ...
 
 
@@ -104,6 +139,9 @@ class NoHooks:
 
     def should_stop(self) -> bool:
         return False
+
+    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+        return None
 
     def epoch_done(self, log: EpochLog, epochs: int) -> None: ...
 
@@ -181,40 +219,58 @@ class _Training:
             self._run_epoch(epoch)
             if not math.isfinite(self.progress.log[-1].loss):
                 return Outcome("diverged", self.progress)
+        if self.hooks.checkpoint_due():
+            self.hooks.save_checkpoint(self._state())
         return Outcome("done", self.progress)
 
     def _run_epoch(self, epoch: int) -> None:
         progress = self.progress
         # The sums stay on the device: reading them at every step would wait for it.
-        loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64 if self._on_cpu() else torch.float32)
-        std_sum = torch.tensor(progress.std_sum, dtype=loss_sum.dtype)
-        loss_sum, std_sum = loss_sum.to(self.fabric.device), std_sum.to(self.fabric.device)
+        sums = torch.tensor(progress.sums, dtype=torch.float64 if self._on_cpu() else torch.float32)
+        sums = sums.to(self.fabric.device)
         started = time.perf_counter()
         for rows in self._batches(epoch):
             step = self._step(epoch, rows)
-            loss_sum += step.loss.detach()
-            std_sum += embedding_std(step.embedding.detach())
+            sums[:-1] += step_signals(step)
             progress.step += 1
+            if progress.step == (epoch + 1) * self.steps_per_epoch:
+                sums[-1] += batch_rank(step.embedding[: len(rows)])
             self.method.after_step(progress.step / self.total_steps)
             stop = self.hooks.should_stop()
             if stop or self.hooks.checkpoint_due():
                 now = time.perf_counter()
                 progress.epoch_seconds += now - started
                 started = now
-                progress.loss_sum, progress.std_sum = float(loss_sum), float(std_sum)
+                progress.sums = sums.tolist()
                 self.hooks.save_checkpoint(self._state())
                 if stop:
                     raise Interrupted
-        mean_loss, mean_std = float(loss_sum) / self.steps_per_epoch, float(std_sum) / self.steps_per_epoch
-        seconds = progress.epoch_seconds + time.perf_counter() - started
-        lr = self._lr(progress.step - 1)
-        log = EpochLog(epoch + 1, mean_loss, lr, mean_std, seconds, len(self.indices) / seconds)
-        progress.log.append(log)
-        progress.seconds += seconds
-        progress.loss_sum = progress.std_sum = progress.epoch_seconds = 0.0
+        progress.sums = sums.tolist()
+        progress.epoch_seconds += time.perf_counter() - started
+        self._close_epoch(epoch)
+
+    def _close_epoch(self, epoch: int) -> None:
+        progress = self.progress
+        *sums, rank = progress.sums
+        loss, std, positive, negative = (total / self.steps_per_epoch for total in sums)
+        seconds = progress.epoch_seconds
+        log = EpochLog(
+            epoch=epoch + 1,
+            loss=loss,
+            lr=self._lr(progress.step - 1),
+            momentum=self.method.momentum(progress.step / self.total_steps),
+            embedding_std=std,
+            effective_rank=rank,
+            positive_similarity=_known(positive),
+            negative_similarity=_known(negative),
+            knn_accuracy=self.hooks.judge_epoch(epoch + 1, self.method.backbone),
+            seconds=seconds,
+            images_per_second=len(self.indices) / seconds,
+        )
+        self.progress = Progress(progress.step, progress.seconds + seconds, log=[*progress.log, log])
         self.hooks.epoch_done(log, self.plan.epochs)
 
-    def _step(self, epoch: int, rows: np.ndarray) -> Any:
+    def _step(self, epoch: int, rows: np.ndarray) -> Step:
         step = self.progress.step
         views = self._views(epoch, step, rows)
         labels = torch.from_numpy(self.labels[rows]).to(self.fabric.device)
@@ -223,7 +279,7 @@ class _Training:
         torch.manual_seed(derive_seed(self.plan.seed, "network", step))  # dropout, MoCo's shuffling
         # On a single device Fabric hands out `loss` as it is, without its precision.
         with self.fabric.autocast():
-            result = self.wrapped.loss(views, labels)
+            result: Step = self.wrapped.loss(views, labels)
         self.fabric.backward(result.loss)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -271,19 +327,8 @@ class _Training:
         self.progress = Progress(**saved)
 
 
-def embedding_std(embedding: Tensor) -> Tensor:
-    """Spread of unit-length embeddings: mean over dimensions of their standard deviation, times sqrt(width).
-
-    About 1 where the embedding uses all its dimensions, 0 where it has collapsed to a point
-    (Chen & He 2021, section 4.1).
-
-    Parameters
-    ----------
-    embedding : Tensor
-        Shape (n, width).
-    """
-    unit = torch.nn.functional.normalize(embedding.float(), dim=1)
-    return unit.std(dim=0, correction=0).mean() * math.sqrt(embedding.shape[1])
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def learning_rate(plan: TrainingPlan, step: int, steps_per_epoch: int, total_steps: int) -> float:

@@ -115,7 +115,7 @@ class Constant(Mean):
     """Its loss is always zero."""
 
     def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding = super().loss(views, labels)
+        loss, embedding, _ = super().loss(views, labels)
         return Step(loss * 0, embedding)
 
 
@@ -123,7 +123,7 @@ class Ascending(Mean):
     """Its loss can only rise."""
 
     def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding = super().loss(views, labels)
+        loss, embedding, _ = super().loss(views, labels)
         bounded = loss.tanh()
         return Step(2 * bounded.detach() - bounded, embedding)
 
@@ -143,7 +143,7 @@ class Forgetful(Mean):
     count = 0
 
     def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding = super().loss(views, labels)
+        loss, embedding, _ = super().loss(views, labels)
         return Step(loss * (1 + self.count), embedding)
 
     def after_step(self, progress: float) -> None:
@@ -162,8 +162,16 @@ class Secretive(Mean):
     """Reads labels and does not say so."""
 
     def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding = super().loss(views, labels)
+        loss, embedding, _ = super().loss(views, labels)
         return Step(loss * (labels.float().mean() + 2), embedding)
+
+
+class Mismatched(Mean):
+    """Pairs an image with nothing."""
+
+    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
+        loss, embedding, _ = super().loss(views, labels)
+        return Step(loss, embedding, (embedding, embedding[1:]))
 
 
 class Boastful(Mean):
@@ -220,6 +228,7 @@ BROKEN = [
     (Forgetful, "after loading state_dict"),
     (HalfPrecision, "not float32"),
     (Secretive, "uses_labels"),
+    (Mismatched, "the pair has shapes"),
     (Boastful, "uses_labels"),
     (Copying, "not a copy"),
     (Vandal, "changed the views"),

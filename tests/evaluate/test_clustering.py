@@ -65,3 +65,15 @@ def test_a_single_outlier_among_thousands_is_no_crash() -> None:
     clusters = find_clusters(features)
     assert len(clusters.labels) == 2500
     assert -1 <= clusters.silhouette <= 1
+
+
+def test_the_number_of_clusters_can_be_given() -> None:
+    features, _ = planted(3)
+    clusters = find_clusters(features, candidates=(5,))
+    assert clusters.count == 5
+    assert clusters.silhouette < find_clusters(features).silhouette
+    assert find_clusters(features, candidates=(3,)).stability == 1
+
+
+def test_more_clusters_than_images_are_no_crash() -> None:
+    assert find_clusters(np.eye(4), candidates=(10,)).count == 1

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from selfsup.augment import load_policy
 from selfsup.backbones import Backbone
-from selfsup.evaluate.embedding import embed, embed_two_views
+from selfsup.evaluate.embedding import embed, embed_views
 from selfsup.testing import SIDE, batch_of_digits, tiny_backbone
 
 
@@ -67,25 +67,24 @@ def test_embedding_leaves_the_backbone_as_it_was(backbone: Backbone, training: b
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
 
 
-def test_two_views_are_random_views_and_the_same_at_every_call(backbone: Backbone) -> None:
-    indices = np.arange(40)
+def some_views(backbone: Backbone, policy: str, count: int) -> np.ndarray:
+    return embed_views(backbone, Digits(), np.arange(40), load_policy(policy), count, image_size=SIDE, device="cpu")
 
-    def views() -> tuple[np.ndarray, np.ndarray]:
-        return embed_two_views(backbone, Digits(), indices, load_policy("weak"), image_size=SIDE, device="cpu")
 
+def test_views_are_random_views_and_the_same_at_every_call(backbone: Backbone) -> None:
     torch.manual_seed(1)
-    first, second = views()
+    first, second = some_views(backbone, "weak", 2)
     torch.manual_seed(2)
-    again = views()
+    again = some_views(backbone, "weak", 3)
+    assert again.shape == (3, 40, backbone.num_features)
     assert (first == again[0]).all()
     assert (second == again[1]).all()
     assert not np.allclose(first, second)
+    assert not np.allclose(again[2], second)
     assert not np.allclose(first, embed_digits(backbone, list(range(40))))
 
 
-def test_two_views_of_the_plain_policy_are_the_plain_embedding(backbone: Backbone) -> None:
-    first, second = embed_two_views(
-        backbone, Digits(), np.arange(40), load_policy("none"), image_size=SIDE, device="cpu"
-    )
+def test_views_of_the_plain_policy_are_the_plain_embedding(backbone: Backbone) -> None:
+    first, second = some_views(backbone, "none", 2)
     np.testing.assert_allclose(first, embed_digits(backbone, list(range(40))), atol=1e-6)
     assert (first == second).all()

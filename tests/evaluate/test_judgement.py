@@ -8,9 +8,19 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score
 
 from selfsup.evaluate.clustering import find_clusters
-from selfsup.evaluate.judgement import Embedded, judge_by_labels, judge_by_structure
+from selfsup.evaluate.few_shot import few_shot
+from selfsup.evaluate.judgement import (
+    MEASURED_IMAGES,
+    Criteria,
+    Embedded,
+    judge_by_labels,
+    judge_by_structure,
+    structure,
+    structure_of_views,
+    views_wanted,
+)
 from selfsup.evaluate.knn import knn_predict
-from selfsup.evaluate.label_free import effective_rank, spread
+from selfsup.evaluate.label_free import alignment, alpha_req, effective_rank, lidar, spread, uniformity
 from selfsup.evaluate.linear_probe import fit_linear_probe
 
 DATA = load_digits()
@@ -25,8 +35,8 @@ def embedded(indices: np.ndarray) -> Embedded:
 ALL = embedded(np.sort(np.concatenate([TRAIN, VAL, TEST])))
 
 
-def judge(labels: np.ndarray = LABELS, *, train: np.ndarray = TRAIN, val: np.ndarray = VAL):  # type: ignore[no-untyped-def]
-    return judge_by_labels(ALL, labels, train=train, val=val, test=TEST, num_classes=10)
+def judge(labels: np.ndarray = LABELS, *, val: np.ndarray = VAL, **criteria):  # type: ignore[no-untyped-def]
+    return judge_by_labels(ALL, labels, train=TRAIN, val=val, test=TEST, num_classes=10, criteria=Criteria(**criteria))
 
 
 def test_embeddings_are_found_by_their_place_in_the_store() -> None:
@@ -45,7 +55,54 @@ def test_columns_are_what_their_own_functions_give() -> None:
     assert columns["probe_strength"] == probe.strength
     assert columns["embedding_std"] == spread(FEATURES[TEST])
     assert columns["effective_rank"] == effective_rank(FEATURES[TEST])
+    assert columns["alpha_req"] == alpha_req(FEATURES[TEST])
+    clusters = find_clusters(FEATURES[TEST], candidates=(10,))
+    assert (columns["clusters"], columns["silhouette"]) == (10, clusters.silhouette)
+    assert columns["cluster_stability"] == clusters.stability
     assert 0.8 < columns["test_accuracy"] < 1
+
+
+def test_the_few_shot_columns_are_those_of_five_images_per_class() -> None:
+    train = np.setdiff1d(np.arange(320), np.concatenate([VAL, TEST]))
+    rest = Embedded(np.arange(320), FEATURES)
+    judgement = judge_by_labels(rest, LABELS, train=train, val=VAL, test=TEST, num_classes=10)
+    shots = few_shot(FEATURES[train], LABELS[train], FEATURES[TEST], LABELS[TEST])
+    assert list(judgement.few_shot) == shots
+    (five,) = (shot for shot in shots if shot.k == 5)
+    assert (judgement.columns["few_shot_accuracy"], judgement.columns["few_shot_sd"]) == (five.mean, five.sd)
+
+
+def test_criteria_decide_how_neighbours_vote_and_the_probe_is_fitted() -> None:
+    plain, other = judge(), judge(neighbours=1, temperature=0.5)
+    one = knn_predict(FEATURES[TRAIN], LABELS[TRAIN], FEATURES[TEST], num_classes=10, k=1)
+    assert other.columns["knn_accuracy"] == pytest.approx(accuracy_score(LABELS[TEST], one))
+    assert other.columns["knn_accuracy"] != plain.columns["knn_accuracy"]
+    by_sgd = judge(probe="sgd")
+    assert by_sgd.columns["test_accuracy"] == pytest.approx(plain.columns["test_accuracy"], abs=0.1)
+    assert (by_sgd.probe.weight != plain.probe.weight).any()
+
+
+def test_views_tell_what_their_own_functions_give() -> None:
+    views = FEATURES[TEST] + np.random.default_rng(0).normal(size=(2, len(TEST), 64))
+    assert structure_of_views(views) == {
+        "alignment": alignment(*views),
+        "uniformity": uniformity(views[0]),
+        "lidar": lidar(views),
+    }
+
+
+@pytest.mark.parametrize(("images", "width", "views"), [(1000, 512, 2), (512, 512, 2), (360, 512, 3), (100, 512, 7)])
+def test_as_many_views_are_taken_as_lidar_needs(images: int, width: int, views: int) -> None:
+    assert views_wanted(images, width) == views
+    assert images * (views - 1) >= width
+    assert views == 2 or images * (views - 2) < width
+
+
+def test_measures_without_labels_look_at_a_sample_of_many_images() -> None:
+    many = np.random.default_rng(0).normal(size=(MEASURED_IMAGES + 500, 8)).astype(np.float32)
+    columns = judge_by_structure(Embedded(np.arange(len(many)), many), seed=0).columns
+    assert columns["effective_rank"] != effective_rank(many)
+    assert columns["effective_rank"] == pytest.approx(effective_rank(many), rel=0.01)
 
 
 def test_test_labels_decide_nothing_but_the_scores() -> None:
@@ -86,8 +143,7 @@ def test_without_labels_clusters_take_the_place_of_classes() -> None:
         "clusters": clusters.count,
         "cluster_stability": clusters.stability,
         "silhouette": clusters.silhouette,
-        "embedding_std": spread(FEATURES[TEST]),
-        "effective_rank": effective_rank(FEATURES[TEST]),
+        **structure(FEATURES[TEST]),
     }
     assert set(judgement.labels) == {-1}
     assert np.isnan(judgement.confidence).all()

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from selfsup.evaluate.linear_probe import STRENGTHS, LinearProbe, fit_linear_probe
+from selfsup.evaluate.linear_probe import DEFAULT_SGD_RATE, SGD_RATES, STRENGTHS, LinearProbe, fit_linear_probe
 
 NOTHING = np.empty((0, 64)), np.empty(0, np.int64)
 
@@ -45,11 +45,11 @@ def test_probabilities_are_scikit_learns(classes: tuple[int, ...]) -> None:
     train_x, train_y, test_x, _ = halves(*digits(*classes, per_class=60))
     probe = fit_linear_probe(train_x, train_y, *NOTHING, num_classes=len(classes))
     expected = reference(1, train_x, train_y).predict_proba(test_x)
-    np.testing.assert_allclose(probe.probabilities(test_x), expected, atol=0.02)
+    np.testing.assert_allclose(probe.probabilities(test_x), expected, atol=1e-3)
     assert (probe.predict(test_x) == expected.argmax(axis=1)).all()
 
 
-def test_the_chosen_solution_is_close_to_the_optimum_of_its_strength() -> None:
+def test_the_chosen_solution_is_the_optimum_of_its_strength() -> None:
     train_x, train_y, val_x, val_y = halves(*digits(0, 1, 2, 3, 4, per_class=60))
     probe = fit_linear_probe(train_x, train_y, val_x, val_y, num_classes=5)
     optimum = reference(probe.strength, train_x, train_y)[-1]
@@ -57,7 +57,7 @@ def test_the_chosen_solution_is_close_to_the_optimum_of_its_strength() -> None:
     found = penalised_loss(x, train_y, probe.weight, probe.bias, probe.strength)
     best = penalised_loss(x, train_y, optimum.coef_, optimum.intercept_, probe.strength)
     nothing_learnt = penalised_loss(x, train_y, 0 * probe.weight, 0 * probe.bias, probe.strength)
-    assert best < found < best + 0.001 * (nothing_learnt - best)
+    assert best - 1e-9 <= found < best + 1e-6 * (nothing_learnt - best)
     assert probe.val_accuracy == (probe.predict(val_x) == val_y).mean() > 0.8
 
 
@@ -83,7 +83,7 @@ def test_without_validation_images_the_strength_is_scikit_learns_default() -> No
     assert probe.strength == 1
     assert np.isnan(probe.val_accuracy)
     expected = reference(1, train_x, train_y).predict_proba(train_x)
-    np.testing.assert_allclose(probe.probabilities(train_x), expected, atol=0.02)
+    np.testing.assert_allclose(probe.probabilities(train_x), expected, atol=1e-3)
 
 
 def test_a_class_without_training_images_is_never_predicted() -> None:
@@ -145,3 +145,28 @@ def test_the_scale_of_an_embedding_does_not_matter() -> None:
 def test_probabilities_of_extreme_embeddings_do_not_overflow() -> None:
     probe = LinearProbe(np.zeros(1), np.ones(1), np.array([[1e6], [-1e6]]), np.zeros(2), 1.0, 1.0)
     assert probe.probabilities(np.array([[1.0], [-1.0]])).tolist() == [[1, 0], [0, 1]]
+
+
+def test_the_sgd_probe_is_about_as_good_and_its_rate_is_the_best_on_validation() -> None:
+    train_x, train_y, val_x, val_y = halves(*digits(1, 7, 8, 9, per_class=60))
+    probe = fit_linear_probe(train_x, train_y, val_x, val_y, num_classes=4, solver="sgd")
+    optimum = fit_linear_probe(train_x, train_y, val_x, val_y, num_classes=4)
+    assert probe.strength in SGD_RATES
+    assert probe.val_accuracy == (probe.predict(val_x) == val_y).mean()
+    assert abs(probe.val_accuracy - optimum.val_accuracy) < 0.05
+
+
+def test_the_sgd_probe_without_validation_images_has_its_default_rate() -> None:
+    train_x, train_y = digits(0, 1, 2, per_class=20)
+    probe = fit_linear_probe(train_x, train_y, *NOTHING, num_classes=3, solver="sgd")
+    assert probe.strength == DEFAULT_SGD_RATE
+    assert (probe.predict(train_x) == train_y).all()
+
+
+def test_the_sgd_probe_is_the_same_for_the_same_seed() -> None:
+    train_x, train_y = digits(0, 1, 2, per_class=100)
+    first, same, other = (
+        fit_linear_probe(train_x, train_y, *NOTHING, num_classes=3, solver="sgd", seed=seed) for seed in (4, 4, 5)
+    )
+    assert (first.weight == same.weight).all()
+    assert (first.weight != other.weight).any()

@@ -33,23 +33,43 @@ def grid_panel(square: Square) -> Panel:
     return Panel("moco", "weak", ("0.1",), ("5",), ((square,),))
 
 
+def training_log(**columns):
+    return {"epoch": [1, 2, 3], "loss": [3, 2, 1], **columns}
+
+
 class TestLossCurve:
-    def test_shows_the_spread_only_where_it_was_measured(self):
-        with_spread = decode(figures.loss_curve([1, 2, 3], [3, 2, 1], [0.1, 0.5, 0.9]))
-        without = decode(figures.loss_curve([1, 2, 3], [3, 2, 1], [np.nan] * 3))
-        assert with_spread.shape[0] > without.shape[0]
+    @pytest.mark.parametrize("column", ["embedding_std", "effective_rank", "knn_accuracy", "lr", "momentum"])
+    def test_shows_what_was_measured_and_nothing_else(self, column):
+        measured = decode(figures.loss_curve(training_log(**{column: [0.1, 0.5, 0.9]})))
+        unknown = decode(figures.loss_curve(training_log(**{column: [None] * 3})))
+        assert measured.shape[0] > unknown.shape[0]
+        assert (unknown == decode(figures.loss_curve(training_log()))).all()
+
+    def test_both_similarities_are_in_one_strip(self):
+        one = decode(figures.loss_curve(training_log(positive_similarity=[0.1, 0.5, 0.9])))
+        both = figures.loss_curve(
+            training_log(positive_similarity=[0.1, 0.5, 0.9], negative_similarity=[0.1, 0.1, 0.2])
+        )
+        assert decode(both).shape == one.shape
+        assert has_colour(both, LIGHT.muted)
+
+    def test_a_value_taken_now_and_then_is_joined_across_the_epochs_between(self):
+        gaps = figures.loss_curve(training_log(knn_accuracy=[0.1, None, 0.9]))
+        assert (decode(gaps) != decode(figures.loss_curve(training_log(knn_accuracy=[0.1, None, None])))).any()
+        straight = figures.loss_curve(training_log(knn_accuracy=[0.1, 0.5, 0.9]))
+        assert decode(gaps).shape == decode(straight).shape
 
     def test_says_at_which_epoch_the_loss_was_not_finite(self):
-        diverged = figures.loss_curve([1, 2, 3], [3, 2, np.inf])
-        finite = figures.loss_curve([1, 2, 3], [3, 2, 2])
+        diverged = figures.loss_curve(training_log(loss=[3, 2, np.inf]))
+        finite = figures.loss_curve(training_log(loss=[3, 2, 2]))
         # The dashed line and its words are drawn in ink that nothing else reaches to the top with.
         assert (decode(diverged)[:40] < 60).all(axis=2).sum() > (decode(finite)[:40] < 60).all(axis=2).sum()
 
     def test_any_text_may_be_a_title(self):
-        decode(figures.loss_curve([1, 2], [2, 1], title="$\\bad{$"))
+        decode(figures.loss_curve(training_log(), title="$\\bad{$"))
 
     def test_one_epoch_is_visible(self):
-        assert has_colour(figures.loss_curve([1], [2.0]), LIGHT.accent)
+        assert has_colour(figures.loss_curve({"epoch": [1], "loss": [2.0]}), LIGHT.accent)
 
 
 class TestConfusionMatrix:

@@ -30,7 +30,7 @@ GRID = {
 }
 CELLS = {"random-n5-s0", "supervised-weak-lr0.03-n5-s0", "supervised-weak-lr1e+30-n5-s0"}
 
-CURVES = ("loss", "lr", "embedding_std", "images_per_second")
+CURVES = ("loss", "lr", "momentum", "embedding_std", "effective_rank", "images_per_second")
 METRICS = ("val_accuracy", "test_accuracy", "knn_accuracy", "final_loss", "effective_rank", "train_images")
 APPROX = {"rel": 1e-6, "abs": 1e-6}  # TensorBoard keeps single precision
 

@@ -33,28 +33,38 @@ class Clusters:
     stability: float
 
 
-def find_clusters(features: np.ndarray, *, seed: int = 0) -> Clusters:
-    """k-means with the number of clusters that has the best silhouette.
+def find_clusters(features: np.ndarray, *, candidates: tuple[int, ...] = CANDIDATES, seed: int = 0) -> Clusters:
+    """k-means with the number of clusters, out of `candidates`, that has the best silhouette.
 
     Parameters
     ----------
     features : ndarray, shape (n, width), n at least 3
+    candidates : tuple of int
+        Those of n and more are left out.
     seed : int
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    # One thread: cells run side by side, and the sums must not depend on the number of cores.
+    with threadpool_limits(1):
+        return _find(features, candidates, seed)
+
+
+def _find(features: np.ndarray, candidates: tuple[int, ...], seed: int) -> Clusters:
     from sklearn.metrics import adjusted_rand_score, silhouette_score
 
     x = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     # The silhouette looks at all pairs; a sample that misses a small cluster altogether has none.
     sample = np.random.default_rng(seed).permutation(len(x))[:SILHOUETTE_IMAGES]
-    scored = []
-    for count in [k for k in CANDIDATES if k < len(x)]:
+    scored: list[tuple[float, int, np.ndarray]] = []
+    for count in [k for k in candidates if k < len(x)]:
         labels = _kmeans(x, count, seed)
         if len(np.unique(labels[sample])) > 1:
-            scored.append((float(silhouette_score(x[sample], labels[sample])), count))
+            scored.append((float(silhouette_score(x[sample], labels[sample])), count, labels))
     if not scored:  # all embeddings are one point
         return Clusters(np.zeros(len(x), np.int64), 1, 0.0, 1.0)
-    silhouette, count = max(scored)
-    runs = [_kmeans(x, count, seed + repeat) for repeat in range(REPEATS)]
+    silhouette, count, labels = max(scored, key=lambda found: found[:2])
+    runs = [labels, *(_kmeans(x, count, seed + repeat) for repeat in range(1, REPEATS))]
     agreement = [adjusted_rand_score(a, b) for a, b in combinations(runs, 2)]
     return Clusters(runs[0], count, silhouette, float(np.mean(agreement)))
 

@@ -31,27 +31,34 @@ def embed(
     return _run(backbone, views, len(indices), device)
 
 
-def embed_two_views(
+def embed_views(
     backbone: Backbone,
     images: Images,
     indices: np.ndarray,
     policy: Policy,
+    count: int,
     *,
     image_size: int,
     device: str,
     batch_size: int = 128,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of two random views of each image, the same views at every call."""
-    first, second = (
-        _run(
-            backbone,
-            _views(images, indices, policy, image_size, device, batch_size, stream),
-            len(indices),
-            device,
-        )
-        for stream in (1, 2)
+) -> np.ndarray:
+    """Embeddings of `count` random views of each image, the same views at every call.
+
+    Returns
+    -------
+    ndarray of float32, shape (count, len(indices), num_features)
+    """
+    return np.stack(
+        [
+            _run(
+                backbone,
+                _views(images, indices, policy, image_size, device, batch_size, stream),
+                len(indices),
+                device,
+            )
+            for stream in range(1, count + 1)
+        ]
     )
-    return first, second
 
 
 def _views(

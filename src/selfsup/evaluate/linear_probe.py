@@ -1,14 +1,23 @@
-"""The linear-classification protocol: multinomial logistic regression on frozen embeddings."""
+"""The linear-classification protocol: a linear classifier on frozen, standardised embeddings."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
+import torch
+
+from selfsup.evaluate.logistic import solve
+from selfsup.evaluate.sgd import descend
+
+Solver = Literal["logistic", "sgd"]
 
 #: Inverse strengths of the L2 penalty that validation chooses from (scikit-learn's C).
 STRENGTHS = tuple(10.0**k for k in range(-4, 3))
+#: Learning rates that validation chooses from under "sgd", and the one without validation.
+SGD_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+DEFAULT_SGD_RATE = 0.01
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class LinearProbe:
     bias : ndarray of float64, shape (classes,)
         -inf for a class that had no training image.
     strength : float
-        The chosen inverse penalty.
+        The chosen inverse penalty, or learning rate of the SGD probe.
     val_accuracy : float
         In [0, 1]; NaN where there was no validation image.
     """
@@ -48,7 +57,15 @@ class LinearProbe:
 
 
 def fit_linear_probe(
-    train_x: np.ndarray, train_y: np.ndarray, val_x: np.ndarray, val_y: np.ndarray, *, num_classes: int
+    train_x: np.ndarray,
+    train_y: np.ndarray,
+    val_x: np.ndarray,
+    val_y: np.ndarray,
+    *,
+    num_classes: int,
+    solver: Solver = "logistic",
+    device: str = "cpu",
+    seed: int = 0,
 ) -> LinearProbe:
     """Fit on the training embeddings; the strength of the penalty is the best on validation.
 
@@ -60,50 +77,45 @@ def fit_linear_probe(
     train_x, val_x : ndarray, shape (n, width)
     train_y, val_y : ndarray of int64, shape (n,)
         Classes in [0, num_classes).
+    solver : {"logistic", "sgd"}
+        "logistic": the optimum of penalised logistic regression. "sgd": 100 epochs of SGD without
+        penalty, as in the papers; what validation chooses is the learning rate.
+    device : str
+        Where to compute.
+    seed : int
+        Draws the order of the images under "sgd".
     """
-    mean, scale = train_x.mean(axis=0, dtype=np.float64), train_x.std(axis=0, dtype=np.float64)
-    scale[scale < 1e-12] = 1.0  # a dimension that never varies, such as a dead ReLU
-    x = (train_x - mean) / scale
-    present = np.unique(train_y)
-    best: LinearProbe | None = None
-    for strength, (coef, intercept) in zip(_strengths(val_y), _path(x, train_y, _strengths(val_y)), strict=True):
+    mean, scale = standardisation(train_x)
+    place = "cpu" if device == "mps" else device  # Apple's GPU has no float64
+    x = torch.from_numpy((train_x - mean) / scale).to(place)
+    present, y = np.unique(train_y, return_inverse=True)
+    candidates = _candidates(solver, validated=len(val_y) > 0)
+    tried = torch.tensor(candidates, dtype=x.dtype, device=place)
+    targets = torch.from_numpy(y).to(place)
+    if solver == "sgd":
+        solutions = descend(x, targets, tried, num_classes=len(present), seed=seed)
+    else:
+        solutions = solve(x, targets, tried, num_classes=len(present))
+    probes = []
+    for strength, coef, intercept in zip(candidates, *(part.cpu().numpy() for part in solutions), strict=True):
         weight = np.zeros((num_classes, x.shape[1]))
         bias = np.full(num_classes, -np.inf)
         weight[present], bias[present] = coef, intercept
         probe = LinearProbe(mean, scale, weight, bias, strength, float("nan"))
         accuracy = float((probe.predict(val_x) == val_y).mean()) if len(val_y) else float("nan")
-        if best is None or accuracy > best.val_accuracy:
-            best = LinearProbe(mean, scale, weight, bias, strength, accuracy)
-    assert best is not None
-    return best
+        probes.append(replace(probe, val_accuracy=accuracy))
+    return max(probes, key=lambda probe: probe.val_accuracy)
 
 
-def _strengths(val_y: np.ndarray) -> tuple[float, ...]:
-    return STRENGTHS if len(val_y) else (1.0,)
+def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of every dimension, float64, shape (width,); scale 1 where a dimension never varies."""
+    mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    scale[scale < 1e-12] = 1.0  # such as a dead ReLU
+    return mean, scale
 
 
-def _path(x: np.ndarray, y: np.ndarray, strengths: tuple[float, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Solutions from the strongest penalty to the weakest, each started from the one before."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    classes = np.unique(y)
-    if len(classes) == 1:
-        return [(np.zeros((1, x.shape[1])), np.zeros(1)) for _ in strengths]
-    model = LogisticRegression(max_iter=500, tol=1e-4, warm_start=True)
-    solutions = []
-    for strength in strengths:
-        model.C = strength
-        with warnings.catch_warnings():
-            # Nearly unpenalised problems are separable and have no finite optimum to reach.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(x, y)
-        solutions.append(_symmetric(model.coef_.copy(), model.intercept_.copy()))
-    return solutions
-
-
-def _symmetric(coef: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One row per class, also for two classes, where scikit-learn keeps a single row."""
-    if len(coef) > 1:
-        return coef, intercept
-    return np.concatenate([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
+def _candidates(solver: Solver, *, validated: bool) -> tuple[float, ...]:
+    """What validation chooses from, in order of preference among equals."""
+    if solver == "sgd":
+        return SGD_RATES if validated else (DEFAULT_SGD_RATE,)
+    return STRENGTHS if validated else (1.0,)

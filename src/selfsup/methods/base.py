@@ -53,11 +53,16 @@ class Step(NamedTuple):
     loss : Tensor
         Scalar, float32.
     embedding : Tensor
-        Backbone's output for the batch, shape (n, num_features); watched for collapse.
+        Backbone's output for the batch, shape (n, num_features), the first views first; watched for
+        collapse.
+    pair : tuple of two Tensor, optional
+        What the loss brings together: row i of both, shape (n, d), belongs to image i; watched for
+        how similar views of one image, and of different images, are.
     """
 
     loss: Tensor
     embedding: Tensor
+    pair: tuple[Tensor, Tensor] | None = None
 
 
 class Method(nn.Module):
@@ -107,6 +112,16 @@ class Method(nn.Module):
             Shape (n,), int64; -1 where there is no label. Read only if ``traits.uses_labels``.
         """
         raise NotImplementedError
+
+    def momentum(self, progress: float) -> float | None:
+        """Momentum of the slowly moving copy after a share of the training; None where there is no copy.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the training done, in (0, 1].
+        """
+        return None
 
     def after_step(self, progress: float) -> None:
         """Update what the optimizer does not: called by the loop after every optimizer step.

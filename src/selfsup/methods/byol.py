@@ -52,10 +52,13 @@ class BYOL(base.Method):
         targets = self.target(torch.cat([second, first]))  # each view predicts the other
         # The mean over 2n pairs is half of the paper's sum of two means; as in the paper's eq. 2
         # the two directions are added, hence the factor.
-        return base.Step(2 * cosine_regression(predictions, targets), embedding)
+        # The first half: predictions of the first view, targets of the second.
+        pair = predictions[: len(first)], targets[: len(first)]
+        return base.Step(2 * cosine_regression(predictions, targets), embedding, pair)
+
+    def momentum(self, progress: float) -> float:
+        start: float = self.settings.momentum
+        return cosine_momentum(start, progress) if self.settings.momentum_schedule == "cosine" else start
 
     def after_step(self, progress: float) -> None:
-        momentum = self.settings.momentum
-        if self.settings.momentum_schedule == "cosine":
-            momentum = cosine_momentum(momentum, progress)
-        self.target.update(self._online(), momentum)
+        self.target.update(self._online(), self.momentum(progress))

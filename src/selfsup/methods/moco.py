@@ -53,10 +53,13 @@ class MoCo(base.Method):
         keys = _encode_shuffled(self.momentum_encoder, views[1], self.settings.shuffle_groups)
         loss = info_nce(queries, keys, self.queue.keys.clone(), self.settings.temperature)
         self.queue.push(keys)  # after the logits: a positive must not be a negative too
-        return base.Step(loss, embedding)
+        return base.Step(loss, embedding, (queries, keys))
+
+    def momentum(self, progress: float) -> float:
+        return self.settings.momentum
 
     def after_step(self, progress: float) -> None:
-        self.momentum_encoder.update(self._online(), self.settings.momentum)
+        self.momentum_encoder.update(self._online(), self.momentum(progress))
 
 
 @torch.no_grad()

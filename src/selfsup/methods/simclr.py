@@ -40,4 +40,6 @@ class SimCLR(base.Method):
         # One pass over both views: batch normalisation sees the 2n images together, as in the
         # authors' code, and small images fill the processor better.
         embedding = self.backbone(torch.cat(list(views)))
-        return base.Step(nt_xent(self.projector(embedding), self.settings.temperature), embedding)
+        projections = self.projector(embedding)
+        first, second = projections.chunk(2)
+        return base.Step(nt_xent(projections, self.settings.temperature), embedding, (first, second))

@@ -86,10 +86,11 @@ def training_pictures(study: Study, answer: Answer) -> list[Picture]:
 
 
 def _training_picture(choice: Choice, log: pd.DataFrame) -> Picture:
-    spread = log.get("embedding_std")
+    columns = {str(name): log[name].to_numpy() for name in log.columns}
     return in_both_themes(
-        lambda theme: loss_curve(log["epoch"], log["loss"], spread, title=_title(choice), theme=theme),
-        f"Line chart: loss and embedding spread by epoch of {choice.cells[0]}; final loss {log['loss'].iloc[-1]:.3g}.",
+        lambda theme: loss_curve(columns, title=_title(choice), theme=theme),
+        f"Line chart: loss, embedding spread and rank, similarities and schedules by epoch of {choice.cells[0]}; "
+        f"final loss {log['loss'].iloc[-1]:.3g}.",
     )
 
 

@@ -147,5 +147,5 @@ def _curve(log: Path) -> tuple[Point, ...]:
 
 
 def _point(row: dict[str, str]) -> Point:
-    numbers = {f"train/{name}": float(text) for name, text in row.items() if name != "epoch"}
+    numbers = {f"train/{name}": float(text) for name, text in row.items() if name != "epoch" and text}
     return Point(int(row["epoch"]), {name: value for name, value in numbers.items() if math.isfinite(value)})

@@ -1,0 +1,94 @@
+"""What a running cell keeps and tells: checkpoints in its study's folder, progress, an online kNN."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfsup.backbones import Backbone
+from selfsup.evaluate.embedding import embed
+from selfsup.evaluate.judgement import MEASURED_IMAGES
+from selfsup.evaluate.knn import knn_predict
+from selfsup.grid import Job
+from selfsup.opened import OpenStudy, limit
+from selfsup.record import replace_file
+from selfsup.training import EpochLog, NoHooks
+
+OnEpoch = Callable[[EpochLog, int], None]
+ShouldStop = Callable[[], bool]
+
+
+class FileHooks(NoHooks):
+    """Checkpoints in a file; heeds a request to stop."""
+
+    def __init__(self, path: Path, interval: float, should_stop: ShouldStop) -> None:
+        self._path, self._interval = path, interval
+        self._saved = time.monotonic()
+        self._should_stop = should_stop
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        if not self._path.exists():
+            return None
+        state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+        return state
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        content = io.BytesIO()
+        torch.save(state, content)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self._path, content.getvalue())
+        self._saved = time.monotonic()
+
+    def checkpoint_due(self) -> bool:
+        return time.monotonic() - self._saved >= self._interval
+
+    def should_stop(self) -> bool:
+        return self._should_stop()
+
+
+class TrainingHooks(FileHooks):
+    """A job's training: its progress is told, and its embedding watched, where the study asks for it."""
+
+    def __init__(
+        self, study: OpenStudy, job: Job, images: np.ndarray, on_epoch: OnEpoch, should_stop: ShouldStop
+    ) -> None:
+        config = study.config
+        super().__init__(study.folder.checkpoint(job.id), config.checkpoint_seconds, should_stop)
+        self._study, self._ended = study, False
+        self._bank = limit(images, MEASURED_IMAGES, config.split_seed)
+        self._asked = limit(study.split.val, MEASURED_IMAGES, config.split_seed)
+        self._on_epoch = on_epoch
+
+    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+        config, labels = self._study.config, self._study.store.labels
+        if not config.knn_every or epoch % config.knn_every or labels is None or not len(self._asked):
+            return None
+        bank, asked = (embed_plain(self._study, backbone, part) for part in (self._bank, self._asked))
+        predicted = knn_predict(
+            bank,
+            labels[self._bank],
+            asked,
+            num_classes=len(self._study.store.classes),
+            k=config.knn_neighbours,
+            temperature=config.knn_temperature,
+        )
+        return float((predicted == labels[self._asked]).mean())
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        self._ended = log.epoch == epochs
+        self._on_epoch(log, epochs)
+
+    def checkpoint_due(self) -> bool:
+        # Fine-tuning may take as long as the training, whose end should not be lost to a stop in it.
+        return super().checkpoint_due() or (self._ended and "finetune" in self._study.config.evaluate)
+
+
+def embed_plain(study: OpenStudy, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
+    """Embeddings, shape (n, width), of images of the study as they are."""
+    return embed(backbone, study.store, indices, image_size=study.config.image_size, device=study.hardware.device)

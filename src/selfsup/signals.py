@@ -1,0 +1,91 @@
+"""Signals of a training's health, computed where the batch is: spread, rank, similarity of views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from selfsup.methods.base import Step
+
+#: Standard deviation of unit-length embeddings, times sqrt(width), below which all images have
+#: practically one embedding; a healthy one is of the order of 1 (Chen & He 2021, section 4.1).
+COLLAPSED_BELOW = 0.01
+
+
+@torch.no_grad()
+def step_signals(step: Step) -> Tensor:
+    """Loss, embedding std, positive and negative similarity of one batch, on its device.
+
+    Returns
+    -------
+    Tensor, shape (4,)
+        NaN for the similarities of a method that does not compare two views.
+    """
+    unknown = step.loss.new_tensor(math.nan)
+    positive, negative = (unknown, unknown) if step.pair is None else pair_similarity(*step.pair)
+    return torch.stack([step.loss.detach(), embedding_std(step.embedding), positive, negative])
+
+
+def embedding_std(embedding: Tensor) -> Tensor:
+    """Spread of unit-length embeddings: mean over dimensions of their standard deviation, times sqrt(width).
+
+    About 1 where the embedding uses all its dimensions, 0 where it has collapsed to a point
+    (Chen & He 2021, section 4.1).
+
+    Parameters
+    ----------
+    embedding : Tensor
+        Shape (n, width).
+    """
+    unit = torch.nn.functional.normalize(embedding.float(), dim=1)
+    return unit.std(dim=0, correction=0).mean() * math.sqrt(embedding.shape[1])
+
+
+def pair_similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cosine similarity of the two views of an image, and of views of different images.
+
+    Parameters
+    ----------
+    first, second : Tensor
+        Shape (n, d); rows i are views of one image.
+
+    Returns
+    -------
+    positive, negative : Tensor
+        Scalars in [-1, 1]; `negative` is NaN for a batch of one image.
+    """
+    a, b = (torch.nn.functional.normalize(side.float(), dim=1) for side in (first, second))
+    n = len(a)
+    same = (a * b).sum()
+    # All n^2 products are one product of sums: no n x n matrix is needed.
+    different = (a.sum(dim=0) * b.sum(dim=0)).sum() - same
+    return same / n, different / (n * (n - 1)) if n > 1 else torch.full_like(same, math.nan)
+
+
+@torch.no_grad()
+def batch_rank(embedding: Tensor) -> float:
+    """Effective rank (Garrido et al. 2023, eq. 1) of one batch of embeddings; NaN where they are not finite.
+
+    Waits for the device: for once in an epoch.
+
+    Parameters
+    ----------
+    embedding : Tensor
+        Shape (n, width).
+    """
+    if not bool(torch.isfinite(embedding).all()):
+        return math.nan
+    singular = torch.linalg.svdvals(embedding.float().cpu())
+    share = singular / singular.sum().clamp(min=1e-12) + 1e-12
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def collapse_epoch(spreads: Sequence[float]) -> int | None:
+    """The epoch, from 1, from which on the embedding's spread stays below `COLLAPSED_BELOW`; None if it does not."""
+    epoch = len(spreads)
+    while epoch and spreads[epoch - 1] < COLLAPSED_BELOW:
+        epoch -= 1
+    return epoch + 1 if epoch < len(spreads) else None
