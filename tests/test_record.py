@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -442,6 +443,30 @@ def test_weights_can_be_dropped_and_nothing_else_changes(folder: StudyFolder) ->
     folder.drop_weights(CELL.id)
     folder.drop_weights(CELL.id)
     assert before.items() - content(folder.cells / CELL.id).items() == {("backbone.safetensors", b"weights")}
+
+
+def test_a_file_that_cells_share_is_one_on_the_disk(folder: StudyFolder) -> None:
+    other = replace(CELL, per_class=50)
+    shared = folder.job_weights("job")
+    shared.parent.mkdir(parents=True)
+    shared.write_bytes(b"weights")
+    for cell in (CELL, other):
+        folder.write_cell(CellResult.of(cell, "done"), {}, shared={shared.name: shared})
+    folder.clear_job("job")
+    assert folder.weights(CELL.id).samefile(folder.weights(other.id))
+    folder.drop_weights(CELL.id)
+    assert folder.weights(other.id).read_bytes() == b"weights"
+
+
+def test_without_links_a_shared_file_is_copied(folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("not here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    shared = folder.running / "weights"
+    shared.write_bytes(b"weights")
+    folder.write_cell(row(), {}, shared={"backbone.safetensors": shared})
+    assert folder.weights(CELL.id).read_bytes() == b"weights"
 
 
 def test_work_in_progress_is_kept_by_job_and_cleared(folder: StudyFolder) -> None:

@@ -16,7 +16,7 @@ from selfsup.config import lasting_values
 from selfsup.evaluate.judgement import Judgement
 from selfsup.evaluate.scores import per_class_csv
 from selfsup.grid import Cell
-from selfsup.methods import Method, read_settings
+from selfsup.methods import read_settings
 from selfsup.opened import OpenStudy
 from selfsup.record import to_json
 from selfsup.training import EpochLog, Outcome
@@ -42,10 +42,8 @@ def training_files(study: OpenStudy, cell: Cell, outcome: Outcome) -> dict[str, 
     return files
 
 
-def cell_files(
-    study: OpenStudy, cell: Cell, method: Method, outcome: Outcome, judgement: Judgement
-) -> dict[str, bytes]:
-    """All files of a judged cell."""
+def cell_files(study: OpenStudy, cell: Cell, outcome: Outcome, judgement: Judgement) -> dict[str, bytes]:
+    """All files of a judged cell but its weights."""
     files = training_files(study, cell, outcome)
     projection = _project(study, judgement)
     files["embeddings.npz"] = _npz(
@@ -65,8 +63,6 @@ def cell_files(
         files["probe.npz"] = _npz(
             **{f.name: np.asarray(getattr(judgement.probe, f.name)) for f in fields(judgement.probe)}
         )
-    if study.config.keep != "none":
-        files["backbone.safetensors"] = _safetensors(method.backbone)
     return files
 
 
@@ -122,7 +118,8 @@ def _npz(**arrays: Any) -> bytes:
     return content.getvalue()
 
 
-def _safetensors(backbone: Backbone) -> bytes:
+def weights_file(backbone: Backbone) -> bytes:
+    """A backbone's weights in the safetensors format."""
     from safetensors.torch import save
 
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in backbone.network.state_dict().items()})

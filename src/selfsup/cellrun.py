@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from selfsup.artefacts import cell_files, training_files
+from selfsup.artefacts import cell_files, training_files, weights_file
 from selfsup.augment import load_policy
 from selfsup.backbones import Backbone, build_backbone, load_weights
 from selfsup.cellhooks import FileHooks, OnEpoch, ShouldStop, TrainingHooks, embed_plain
@@ -28,7 +29,7 @@ from selfsup.evaluate.judgement import (
 from selfsup.grid import Cell, Job, format_lr
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.opened import OpenStudy, limit
-from selfsup.record import CellResult
+from selfsup.record import CellResult, replace_file
 from selfsup.seeding import derive_seed
 from selfsup.signals import COLLAPSED_BELOW, collapse_epoch
 from selfsup.training import Outcome, Progress, TrainingPlan, train
@@ -127,12 +128,25 @@ def _judge_cells(
         wanted = study.judged
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
     views = _measure_views(study, backbone)
+    weights = _write_weights(study, job, backbone)
     results = []
     for cell in job.cells:
         tuned = _fine_tune(study, job, cell, backbone, should_stop)
         judgement = _judge(study, cell, embedded, probes[cell])
-        results.append(_publish(study, cell, method, outcome, judgement, {**views, **tuned}, len(probes[cell])))
+        results.append(
+            _publish(study, cell, method, outcome, judgement, {**views, **tuned}, len(probes[cell]), weights)
+        )
     return results
+
+
+def _write_weights(study: OpenStudy, job: Job, backbone: Backbone) -> dict[str, Path]:
+    """The weights of all cells of the job, once on the disk; none where the study keeps none."""
+    if study.config.keep == "none":
+        return {}
+    path = study.folder.job_weights(job.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, weights_file(backbone))
+    return {path.name: path}
 
 
 def _judge(study: OpenStudy, cell: Cell, embedded: Embedded, probe_images: np.ndarray) -> Judgement:
@@ -212,6 +226,7 @@ def _publish(
     judgement: Judgement,
     further: Mapping[str, float],
     probe_images: int,
+    weights: Mapping[str, Path],
 ) -> CellResult:
     collapsed = method.traits.trains and judgement.columns["embedding_std"] < COLLAPSED_BELOW
     result = CellResult.of(
@@ -227,8 +242,8 @@ def _publish(
     if judgement.scores is not None:
         extras["few_shot"] = [asdict(shot) for shot in judgement.few_shot]
         extras["confusion"] = judgement.scores.confusion.tolist()
-    files = cell_files(study, cell, method, outcome, judgement)
-    study.folder.write_cell(result, files, extras)
+    files = cell_files(study, cell, outcome, judgement)
+    study.folder.write_cell(result, files, extras, shared=weights)
     return result
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 #: How a cell can end. A failed cell is tried again by the next run; the others are final.
 STATUSES = ("done", "diverged", "collapsed", "failed")
 FINAL = ("done", "diverged", "collapsed")
+WEIGHTS = "backbone.safetensors"
 #: The only columns of the results that may differ between two runs of the same study.
 MEASURED_COLUMNS = ("train_seconds", "images_per_second")
 
@@ -273,7 +274,11 @@ class StudyFolder:
 
     def weights(self, cell_id: str) -> Path:
         """Where a cell's weights lie, if they were kept."""
-        return self.cells / cell_id / "backbone.safetensors"
+        return self.cells / cell_id / WEIGHTS
+
+    def job_weights(self, job_id: str) -> Path:
+        """Where a running job puts the weights that its cells share."""
+        return self.running / job_id / WEIGHTS
 
     # -- work in progress ----------------------------------------------------------------------
 
