@@ -196,7 +196,8 @@ class StudyFolder:
 
     def read_running_config(self) -> configuration.StudyConfig:
         """The study's configuration with what holds for the run at work alone, such as its workers."""
-        return configuration.from_toml(self._config_text(), self._runtime.read_text(encoding="utf-8"))
+        runtime = self._runtime.read_text(encoding="utf-8") if self._runtime.exists() else ""
+        return configuration.from_toml(self._config_text(), runtime)
 
     def write_config(self, config: configuration.StudyConfig) -> None:
         """Write down what belongs to the study, and beside it what holds for this run alone."""
