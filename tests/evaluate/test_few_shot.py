@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from selfsup.evaluate import few_shot as module
 from selfsup.evaluate.few_shot import DRAWS, SHOTS, few_shot
 from selfsup.evaluate.linear_probe import fit_linear_probe
 
@@ -64,3 +65,15 @@ def test_classes_without_training_images_are_never_predicted() -> None:
     seen = Y[:300] < 4
     (one,) = few_shot(X[:300][seen], Y[:300][seen], X[:300][~seen], Y[:300][~seen], shots=(1,))
     assert (one.mean, one.sd) == (0, 0)
+
+
+def test_draws_of_too_many_images_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_IMAGES", 50)  # five of each of ten classes
+    assert [shot.k for shot in digits()] == [1, 5]
+
+
+def test_draws_may_be_solved_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = digits(shots=(1, 5))
+    monkeypatch.setattr(module, "MOST_ENTRIES", 3 * 50 * 64)
+    parts = digits(shots=(1, 5))
+    assert [shot.mean for shot in parts] == pytest.approx([shot.mean for shot in whole], abs=1e-3)

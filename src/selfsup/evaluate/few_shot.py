@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from selfsup.evaluate.linear_probe import standardisation
 from selfsup.evaluate.logistic import solve
@@ -14,6 +15,10 @@ from selfsup.seeding import derive_seed
 #: Images per class that are tried, and draws of each.
 SHOTS = (1, 5, 10)
 DRAWS = 20
+#: Most images of a draw: with hundreds of classes, many draws of more would cost more than the training.
+MOST_IMAGES = 1_000
+#: Most entries of the embeddings, or of the test images' logits, that are handled at once.
+MOST_ENTRIES = 20_000_000
 #: Penalty of every draw, scikit-learn's default: from so few images nothing can be chosen.
 STRENGTH = 1.0
 
@@ -48,7 +53,9 @@ def few_shot(
 ) -> list[FewShot]:
     """Logistic regression from `k` images per class, drawn `draws` times, for every `k` of `shots`.
 
-    A `k` is left out where some class has no more than `k` training images: the draws would hardly differ.
+    A `k` is left out where some class has no more than `k` training images, for the draws would
+    hardly differ, and where a draw would hold more than `MOST_IMAGES`.
+
     Embeddings are standardised over all training images, which takes no labels.
 
     Parameters
@@ -61,20 +68,28 @@ def few_shot(
         Draws the images, the same for every embedding.
     """
     place = "cpu" if device == "mps" else device  # Apple's GPU has no float64
-    present, y = np.unique(train_y, return_inverse=True)
-    members = [np.flatnonzero(y == label) for label in range(len(present))]
     mean, scale = standardisation(train_x)
-    x = torch.from_numpy((train_x - mean) / scale).to(place)
-    tested = torch.from_numpy((test_x - mean) / scale).to(place)
+    present, y = np.unique(train_y, return_inverse=True)
+    x, tested = (torch.from_numpy((part - mean) / scale).to(place) for part in (train_x, test_x))
+    members = [np.flatnonzero(y == label) for label in range(len(present))]
     found = []
     for k in shots:
-        if min(map(len, members)) <= k:
+        if min(map(len, members)) <= k or k * len(members) > MOST_IMAGES:
             continue
         rng = np.random.default_rng(derive_seed(seed, "few-shot", k))
         rows = np.stack([np.concatenate([rng.choice(m, k, replace=False) for m in members]) for _ in range(draws)])
-        strengths = torch.full((draws,), STRENGTH, dtype=x.dtype, device=place)
-        weight, bias = solve(x[rows], torch.from_numpy(y[rows]).to(place), strengths, num_classes=len(present))
-        predicted = present[(tested @ weight.mT + bias[:, None]).argmax(dim=-1).cpu().numpy()]
+        predicted = present[_predict(x, torch.from_numpy(y).to(place), torch.from_numpy(rows).to(place), tested)]
         accuracies = (predicted == test_y).mean(axis=1)
         found.append(FewShot(k, draws, float(accuracies.mean()), float(accuracies.std(ddof=1))))
     return found
+
+
+def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
+    """Classes, shape (draws, len(tested)), by the probe on each draw; `rows` has shape (draws, images)."""
+    classes = int(y.max()) + 1
+    group = max(1, MOST_ENTRIES // max(rows.shape[1] * x.shape[1], len(tested) * classes))
+    predicted = []
+    for part in rows.split(group):
+        weight, bias = solve(x[part], y[part], x.new_full((len(part),), STRENGTH), num_classes=classes)
+        predicted.append((tested @ weight.mT + bias[:, None]).argmax(dim=-1).cpu().numpy())
+    return np.concatenate(predicted)
