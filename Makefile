@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml
 
 install: $(INSTALLED) ## Make .venv and install selfsup into it, with what development needs.
 
-demo: $(INSTALLED) ## Compare all methods on real images (scikit-learn's digits): about 7 minutes on two cores.
+demo: $(INSTALLED) ## Compare all methods on real images (scikit-learn's digits): about 5 minutes on two cores.
 	$(BIN)/selfsup run digits --preset quick --out demo-study
 
 test: $(INSTALLED) ## Run the tests (under 10 minutes on 2 cores).

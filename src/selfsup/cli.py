@@ -184,13 +184,13 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
 def predict(study: str, images: str, output: str | None, device: str) -> None:
     """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability."""
-    from selfsup.inference import embed_images, find_cell, predict_classes
+    from selfsup.inference import find_cell, predict_images
     from selfsup.record import replace_file
     from selfsup.watching import counted
 
     target = None if output is None else _writable(output)
     found, cell = find_cell(study)
-    table = predict_classes(found, embed_images(found, cell, images, device=device, say=_complain))
+    table = predict_images(found, cell, images, device=device, say=_complain)
     text = table.to_csv(index=False)
     if target is None:
         click.echo(text, nl=False)

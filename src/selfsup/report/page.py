@@ -15,7 +15,7 @@ import selfsup
 from selfsup.figures import accuracy_colour, bokeh_script
 from selfsup.figures.heatmaps import FAILURES
 from selfsup.record import replace_file
-from selfsup.report import wording
+from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
 from selfsup.report.findings import Answer
 from selfsup.report.pictures import Picture, curves_picture, heatmap_picture, training_pictures
@@ -102,6 +102,9 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
         heatmap_picture=heatmap_picture(panels) if panels else "",
         curves=_curves(study, answer, places),
         trainings=training_pictures(study, answer),
+        trusted=without_labels.trust(study),
+        opinions=[] if study.labelled else without_labels.opinions(study.results),
+        measure_names=without_labels.NAMES,
         columns=_filled(study.results),
         counts=_counts(study.results),
         planned=planned,

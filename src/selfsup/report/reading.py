@@ -18,7 +18,8 @@ from selfsup.errors import UserError
 NUMBERS = (
     "lr", "seed", "epochs", "val_accuracy", "test_accuracy", "test_balanced_accuracy", "test_macro_f1",
     "knn_accuracy", "final_loss", "train_seconds", "images_per_second", "train_images", "embedding_std",
-    "effective_rank", "alignment", "uniformity", "clusters", "cluster_stability", "silhouette",
+    "effective_rank", "alpha_req", "lidar", "alignment", "uniformity", "clusters", "cluster_stability", "silhouette",
+    "few_shot_accuracy", "few_shot_sd", "finetune_accuracy", "finetune_val_accuracy", "finetune_lr",
 )  # fmt: skip
 TEXTS = ("cell", "method", "augmentation", "per_class", "status", "message")
 
