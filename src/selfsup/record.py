@@ -118,6 +118,7 @@ class StudyFolder:
         self.aside = self.running / "aside"
         self._made: list[Path] = []
         self._found: set[Path] = set()
+        self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
 
     # -- the study ---------------------------------------------------------------------------
 
@@ -330,10 +331,17 @@ class StudyFolder:
         return table
 
     def _metrics(self) -> dict[str, dict[str, Any]]:
+        """Content of every cell's ``metrics.json``; a cell that is as it was is not read again."""
         found = {}
         for path in self.cells.glob("*/metrics.json"):
-            found[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+            state = path.stat()
+            key = (state.st_ino, state.st_mtime_ns)
+            known = self._read.get(path.parent.name)
+            if known is None or known[0] != key:
+                known = key, json.loads(path.read_text(encoding="utf-8"))
+            found[path.parent.name] = known
+        self._read = found
+        return {cell_id: row for cell_id, (_, row) in found.items()}
 
     def _position(self) -> Any:
         """Sort key: place on each axis, seeds outermost as in :func:`selfsup.grid.expand`."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from selfsup.executors.base import Event, Resources
     from selfsup.watching import Watcher
 
-#: Seconds between two writings of ``results.csv`` while a study runs.
-RESULTS_EVERY = 2.0
+#: Seconds between two writings of ``results.csv`` while a study runs, and what share of the time they may take.
+RESULTS_EVERY, RESULTS_SHARE = 2.0, 0.05
 
 
 class Study:
@@ -250,7 +250,7 @@ class _Run:
 
     def __init__(self, folder: StudyFolder, values: dict[str, Any], executor: str, watcher: Watcher) -> None:
         self.folder, self.values, self.executor, self.watcher = folder, values, executor, watcher
-        self._written = 0.0
+        self._next_writing = 0.0
 
     def go(self, command: str | None) -> None:
         from selfsup import preparation
@@ -329,17 +329,19 @@ class _Run:
 
         if isinstance(event, JobDone):
             self._tell_trackers()
-            if time.monotonic() - self._written > RESULTS_EVERY:
+            if time.monotonic() >= self._next_writing:
                 self._settle()
         self.watcher.on_event(event)
 
     def _settle(self) -> None:
         """Bring the table up to date, and drop the weights that cannot be asked for any more."""
+        started = time.monotonic()
         table = self.folder.write_results()
         if self.folder.read_config().keep == "best":
             for cell_id in superfluous_weights(table):
                 self.folder.drop_weights(cell_id)
-        self._written = time.monotonic()
+        now = time.monotonic()
+        self._next_writing = now + max(RESULTS_EVERY, (now - started) / RESULTS_SHARE)
 
 
 def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:

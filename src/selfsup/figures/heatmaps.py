@@ -110,6 +110,8 @@ def _draw_panel(axes: Axes, panel: Panel, theme: Theme) -> None:
     for y, row in enumerate(panel.squares):
         for x, square in enumerate(row):
             _draw_square(axes, x, y, square, theme)
+    for artist in (*axes.texts, *axes.patches):
+        artist.set_in_layout(False)  # they lie within the axes, and measuring thousands of them takes long
     name_ticks(axes, x=panel.sizes, y=panel.lrs, color=theme.ink, fontsize=8)
     axes.tick_params(length=0)
     for spine in axes.spines.values():

@@ -23,10 +23,9 @@ def heatmap_panels(results: pd.DataFrame) -> list[Panel]:
     panels = []
     for (method, augmentation), rows in trained.groupby(["method", "augmentation"], sort=False):
         lrs = sorted(rows["lr"].unique())
-        squares = tuple(
-            tuple(_square(rows[(rows["lr"] == lr) & (rows["per_class"] == size)], chosen) for size in sizes)
-            for lr in lrs
-        )
+        cells = dict(list(rows.groupby(["lr", "per_class"], sort=False)))
+        nothing = rows.iloc[:0]
+        squares = tuple(tuple(_square(cells.get((lr, size), nothing), chosen) for size in sizes) for lr in lrs)
         panels.append(Panel(str(method), str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares))
     return panels
 
