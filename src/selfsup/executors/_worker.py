@@ -60,14 +60,14 @@ class _Parent:
         self._events.flush()
 
 
-def main(study: str, device: str, precision: str, threads: str) -> int:
+def main(study: str, device: str, precision: str, threads: str, store: str | None = None) -> int:
     """Serve until told to stop. Returns the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to handle
     parent = _Parent()
     signal.signal(signal.SIGTERM, parent.stop)
     keep_freed_memory()
     make_deterministic(int(threads))
-    opened = OpenStudy(StudyFolder(Path(study)), Hardware(device, precision))
+    opened = OpenStudy(StudyFolder(Path(study)), Hardware(device, precision), Path(store) if store else None)
     parent.tell("ready")
     while (job := parent.jobs.get()) is not None:
         code = _serve(parent, opened, job)
