@@ -150,6 +150,21 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
 
 @main.command()
 @click.argument("study")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(study: str, as_json: bool) -> None:
+    """Show how far STUDY is: finished cells, and jobs on a cluster that wait or run."""
+    from selfsup.status import study_status
+    from selfsup.study import load_study
+
+    found = study_status(load_study(study).folder)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        click.echo("\n".join(found.lines()))
+
+
+@main.command()
+@click.argument("study")
 def report(study: str) -> None:
     """Write STUDY/report.html anew and print its path."""
     from selfsup.study import load_study

@@ -192,6 +192,14 @@ class StudyFolder:
         finally:
             lock.release()
 
+    def is_locked(self) -> bool:
+        """Whether a process holds the study."""
+        try:
+            with self.lock():
+                return False
+        except UserError:
+            return True
+
     def read_config(self) -> configuration.StudyConfig:
         """The configuration with which the study was begun, or last extended."""
         return configuration.from_toml(self._config_text())

@@ -34,6 +34,10 @@ class Assignment:
     threads: int
 
 
+#: Workers that have done a job and wait for the next, by what they were started with.
+_idle: dict[tuple[object, ...], WorkerProcess] = {}
+
+
 class Host:
     """One job on this node.
 
@@ -42,10 +46,12 @@ class Host:
     assignment : Assignment
     store : Path, optional
         This node's own copy of the decoded images.
+    keep : bool
+        Keep the worker for this process's next job of the study: it takes seconds to start.
     """
 
-    def __init__(self, assignment: Assignment, store: Path | None = None) -> None:
-        self.assignment, self.store = assignment, store
+    def __init__(self, assignment: Assignment, store: Path | None = None, *, keep: bool = False) -> None:
+        self.assignment, self.store, self.keep = assignment, store, keep
         self.folder = StudyFolder(Path(assignment.study))
         self.journal = Submission(self.folder, assignment.job.id)
         self.worker: WorkerProcess | None = None
@@ -56,15 +62,17 @@ class Host:
         An interrupt stops the job between two steps, with its checkpoint saved.
         """
         self.journal.tell("started", node=platform.node())
-        log = self.folder.running / f"worker-{self.assignment.job.id}.log"
-        self.worker = self._start(log)
+        kind = (self.assignment.study, self.assignment.device, self.assignment.precision, self.assignment.threads)
+        idle = _idle.pop((*kind, self.store), None)
+        self.worker = idle if idle is not None and idle.process.poll() is None else self._start()
         try:
-            self._pass_on(self.worker)
+            done = self._run(self.worker)
+            if done and self.keep:
+                _idle[*kind, self.store] = self.worker
+                return
         except KeyboardInterrupt:
             self.pause("stopped")
-        finally:
-            self.worker.kill()
-            log.unlink(missing_ok=True)
+        self.worker.kill()
 
     def pause(self, reason: str) -> None:
         """Have the checkpoint saved and the worker gone, so that the job can go on elsewhere."""
@@ -76,26 +84,23 @@ class Host:
             self.worker.kill()
         self.journal.tell("paused", reason=reason)
 
-    def _start(self, log: Path) -> WorkerProcess:
+    def _start(self) -> WorkerProcess:
         wanted = self.assignment
         # Engines signal the process group of what they started; the worker is for this process to stop.
         return WorkerProcess(
-            self.folder, wanted.device, wanted.precision, wanted.threads, log, store=self.store, own_session=True
+            self.folder, wanted.device, wanted.precision, wanted.threads, store=self.store, own_session=True
         )
 
-    def _pass_on(self, worker: WorkerProcess) -> None:
-        ready = False
+    def _run(self, worker: WorkerProcess) -> bool:
+        """Pass on what the worker says; True if it did the job and can take another."""
+        if not worker.wait_until_ready():
+            self.journal.tell("refused", message=f"On {platform.node()}: {worker.could_not_start()}")
+            return False
+        worker.send({"job": _protocol.job_to_dict(self.assignment.job)})
         for message in worker.messages():
             event = message.pop("event")
-            if event == "ready":
-                ready = True
-                worker.send({"job": _protocol.job_to_dict(self.assignment.job)})
-                continue
             self.journal.tell(event, **message)
             if event in ("done", "refused"):
-                worker.stop()
-                return
-        if ready:
-            self.journal.tell("died", reason=worker.why_it_died())
-        else:
-            self.journal.tell("refused", message=f"On {platform.node()}: {worker.could_not_start()}")
+                return bool(event == "done")
+        self.journal.tell("died", reason=worker.why_it_died())
+        return False

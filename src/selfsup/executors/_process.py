@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,6 @@ class WorkerProcess:
     device, precision : str
         As in :class:`selfsup.device.Hardware`.
     threads : int
-    log : Path
-        Takes what it prints before its first job.
     store : Path, optional
         The decoded images, if not where the study was begun.
     own_session : bool
@@ -41,24 +40,29 @@ class WorkerProcess:
         device: str,
         precision: str,
         threads: int,
-        log: Path,
         *,
         store: Path | None = None,
         own_session: bool = False,
     ) -> None:
         self.error: str | None = None
+        self._ready = False
         command = [sys.executable, "-m", "selfsup.executors._worker", str(folder.path)]
         command += [device, precision, str(threads), *([str(store)] if store else [])]
-        self._log = log
-        with open(log, "wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                env=os.environ | dict.fromkeys(_THREADS_OF, str(threads)),
-                start_new_session=own_session,
-            )
+        self._output = tempfile.TemporaryFile()  # what it prints before its first job, which has a log
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._output,
+            env=os.environ | dict.fromkeys(_THREADS_OF, str(threads)),
+            start_new_session=own_session,
+        )
+
+    def wait_until_ready(self) -> bool:
+        """Wait until it can take a job; False if it ended instead."""
+        if not self._ready:
+            self._ready = any(message["event"] == "ready" for message in self.messages())
+        return self._ready
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """What it says, until it has ended."""
@@ -102,7 +106,7 @@ class WorkerProcess:
 
     def could_not_start(self) -> str:
         """A sentence for a worker that ended before its first job."""
-        output = self._log.read_bytes() if self._log.exists() else b""
-        lines = output.decode(errors="replace").strip().splitlines()
+        self._output.seek(0)
+        lines = self._output.read().decode(errors="replace").strip().splitlines()
         last = f": {lines[-1]}" if lines else ""
         return f"A worker process could not start ({self.why_it_died()}){last}"

@@ -38,8 +38,7 @@ class _Worker(WorkerProcess):
     def __init__(
         self, number: int, folder: StudyFolder, device: str, resources: Resources, inbox: queue.Queue[Any]
     ) -> None:
-        log = folder.running / f"worker-{number}.log"
-        super().__init__(folder, device, resources.hardware.precision, resources.threads, log)
+        super().__init__(folder, device, resources.hardware.precision, resources.threads)
         self.number = number
         self.job: Job | None = None
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()

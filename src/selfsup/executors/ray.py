@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import platform
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from pydantic import Field
 from selfsup.errors import UserError
 from selfsup.executors._host import Assignment, Host
 from selfsup.executors._remote import Ending, RemoteRun
-from selfsup.executors.base import ExecutorOptions, Listener, Resources
+from selfsup.executors.base import Event, ExecutorOptions, Listener, Resources
 from selfsup.record import StudyFolder
 
 if TYPE_CHECKING:
@@ -43,7 +45,6 @@ class RayExecutor:
 
     def __init__(self, options: RayOptions) -> None:
         self.options = options
-        self._share: dict[str, float] = {}
 
     def resources(self, config: StudyConfig, jobs: int) -> Resources | None:
         """What the first node with enough free CPUs and GPUs has.
@@ -53,18 +54,18 @@ class RayExecutor:
         UserError
             If there is no cluster, or no node of it is large enough.
         """
-        ray = _connect(self.options.ray_address)
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._share = self._share_of_a_cell(config, nodes)
-        room = sum(_cells_that_fit(node, self._share) for node in nodes)
-        if room == 0:
-            wanted = f"{self._share['num_cpus']:g} CPUs and {self._share['num_gpus']:g} GPUs"
-            raise UserError(
-                f"No node of the Ray cluster '{self.options.ray_address}' has the {wanted} that --cpus and --gpus give "
-                f"to one cell; ask for less, or add such a node."
-            )
-        hardware = _hardware_of_a_node(ray, config, self._share)
-        threads = config.threads or max(1, int(self._share["num_cpus"]))
+        with _connected(self.options.ray_address) as ray:
+            nodes = _nodes(ray)
+            share = self._share_of_a_cell(config, nodes)
+            room = sum(_cells_that_fit(node, share) for node in nodes)
+            if room == 0:
+                raise UserError(
+                    f"No node of the Ray cluster '{self.options.ray_address}' has the {share['num_cpus']:g} CPUs and "
+                    f"{share['num_gpus']:g} GPUs that one cell is to have; set --cpus and --gpus to less, or add such "
+                    f"a node."
+                )
+            hardware = _hardware_of_a_node(ray, config, share)
+        threads = config.threads or max(1, int(share["num_cpus"]))
         most = room if config.workers == "auto" else min(room, int(config.workers))
         return Resources(hardware, min(most, jobs), threads)
 
@@ -73,13 +74,12 @@ class RayExecutor:
         return False
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
-        ray = _connect(self.options.ray_address)
-        workers = folder.read_config().workers
-        engine = _RayEngine(ray, self._share, folder, copy_store=self.options.copy_store)
-        try:
-            RemoteRun(engine, folder, jobs, resources, listener).run(None if workers == "auto" else int(workers))
-        finally:
-            ray.shutdown()
+        config = folder.read_config()
+        most = None if config.workers == "auto" else int(config.workers)
+        with _connected(self.options.ray_address) as ray, _ray_off_stdout(listener) as heard:
+            share = self._share_of_a_cell(config, _nodes(ray))
+            engine = _RayEngine(ray, share, folder, copy_store=self.options.copy_store)
+            RemoteRun(engine, folder, jobs, resources, heard).run(most)
 
     def _share_of_a_cell(self, config: StudyConfig, nodes: Sequence[dict[str, float]]) -> dict[str, float]:
         cpus, gpus = self.options.cpus, self.options.gpus
@@ -170,7 +170,7 @@ def _serve(assignment: Assignment, store: str, reader: Any, copy_store: bool) ->
             ).path
     except UserError as error:
         return f"On node {platform.node()} of the Ray cluster: {error}"
-    Host(assignment, copy).serve()
+    Host(assignment, copy, keep=True).serve()
     return None
 
 
@@ -187,8 +187,22 @@ def _choose_hardware(device: str, precision: str) -> Hardware | str:
 # -- here -------------------------------------------------------------------------------------------
 
 
-def _connect(address: str) -> Any:
-    """The module ``ray``, connected.
+@contextlib.contextmanager
+def _ray_off_stdout(listener: Listener) -> Iterator[Listener]:
+    """Send what Ray prints about dying nodes to standard error, and what the listener prints where it would go."""
+    out = sys.stdout
+
+    def heard(event: Event) -> None:
+        with contextlib.redirect_stdout(out):
+            listener(event)
+
+    with contextlib.redirect_stdout(sys.stderr):
+        yield heard
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """The module ``ray``, connected; a connection that was there before stays.
 
     Raises
     ------
@@ -199,16 +213,26 @@ def _connect(address: str) -> Any:
         import ray
     except ImportError:
         raise UserError("--executor ray needs Ray, which is not installed; pip install 'selfsup[ray]'.") from None
-    if not ray.is_initialized():
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"--ray-address {address} cannot be reached ({_first_line(error)}); start a cluster with "
-                f"`ray start --head`, or give the address of one."
-            ) from None
-    return ray
+    if ray.is_initialized():
+        yield ray
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"--ray-address {address} cannot be reached ({_first_line(error)}); start a cluster with "
+            f"`ray start --head`, or give the address of one."
+        ) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _nodes(ray: Any) -> list[dict[str, float]]:
+    """Resources of every node that is there."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _hardware_of_a_node(ray: Any, config: StudyConfig, share: dict[str, float]) -> Hardware:
