@@ -48,7 +48,8 @@ class WorkerProcess:
         self._ready = False
         command = [sys.executable, "-m", "selfsup.executors._worker", str(folder.path)]
         command += [device, precision, str(threads), *([str(store)] if store else [])]
-        self._output = tempfile.TemporaryFile()  # what it prints before its first job, which has a log
+        # What it prints before its first job, which has a log; gone with this object.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
