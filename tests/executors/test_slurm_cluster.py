@@ -103,7 +103,9 @@ def test_a_job_that_reaches_its_time_limit_goes_on_in_a_new_one(tmp_path: Path, 
 
 def test_a_job_that_a_more_urgent_one_preempts_goes_on_afterwards(tmp_path: Path, inline: pd.DataFrame) -> None:
     urgent = ["sbatch", "--partition=urgent", "--wrap=sleep 2", "--output=/dev/null"]
-    check_undisturbed(Disturbing(lambda job: slurm(*urgent)), tmp_path, inline)
+    watcher = Disturbing(lambda job: slurm(*urgent))
+    check_undisturbed(watcher, tmp_path, inline)
+    assert watcher.retried in ([], ["it was told to stop on its node"]), "it was not submitted again"
 
 
 def test_a_run_may_be_closed_and_the_same_command_follows_its_jobs_again(tmp_path: Path, inline: pd.DataFrame) -> None:
@@ -136,7 +138,7 @@ def test_ctrl_c_saves_the_running_cell_and_empties_the_queue(tmp_path: Path, inl
 
 
 def test_what_slurm_refuses_is_said(tmp_path: Path) -> None:
-    with pytest.raises(selfsup.UserError, match=r"Slurm refused the jobs: .*invalid partition"):
+    with pytest.raises(selfsup.UserError, match=r"Slurm refused the jobs: .*Invalid partition"):
         selfsup.compare("digits", out=tmp_path / "study", executor="slurm", partition="nowhere", **GRID)
 
 

@@ -102,5 +102,8 @@ class Host:
             self.journal.tell(event, **message)
             if event in ("done", "refused"):
                 return bool(event == "done")
-        self.journal.tell("died", reason=worker.why_it_died())
+        if worker.process.returncode == 0:  # SIGTERM: it saved its checkpoint and went
+            self.journal.tell("paused", reason="it was told to stop on its node")
+        else:
+            self.journal.tell("died", reason=worker.why_it_died())
         return False

@@ -143,7 +143,7 @@ class _RayEngine:
             return Ending(f"{type(error.cause).__name__}: {error.cause}"[:500])
         except errors.RayError:
             return Ending("its node died", lost=True)
-        return Ending("it ended without a word", refusal=refusal)
+        return Ending("it was told to stop on its node", lost=True, refusal=refusal)
 
 
 # -- on the nodes -----------------------------------------------------------------------------------

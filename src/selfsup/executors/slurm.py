@@ -200,6 +200,7 @@ class _SlurmEngine:
                 submitted = self._submitter.submit_array(tasks[start : start + JOBS_PER_ARRAY])
                 handles += [f"{self._cluster}:{job.job_id}" for job in submitted]
         except Exception as error:  # submitit has no class for what sbatch says
+            self.kill(handles)
             raise UserError(f"Slurm refused the jobs: {_last_line(str(error))}") from error
         return handles
 
