@@ -21,25 +21,13 @@ from selfsup.errors import UserError
 from selfsup.executors import load_executor
 from selfsup.executors.base import EpochDone, Event, JobRetried
 from selfsup.record import MEASURED_COLUMNS
+from selfsup.testing import TINY_STUDY, check_executor
 from selfsup.watching import Silent
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: pip install 'selfsup[ray]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
-GRID: dict[str, Any] = {
-    "backbone": "test_resnet",
-    "image_size": 16,
-    "batch_size": 64,
-    "methods": "moco,random",
-    "augmentations": "weak",
-    "lrs": "0.03",
-    "per_class": "5",
-    "epochs": 60,
-    "checkpoint_seconds": 0.05,
-    "device": "cpu",
-    "precision": "fp32",
-    "threads": 1,
-}
+GRID: dict[str, Any] = {**TINY_STUDY, "epochs": 60, "checkpoint_seconds": 0.05}
 VICTIM = "moco-weak-lr0.03-n5-s0"
 
 
@@ -65,6 +53,10 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 def numbers(study: selfsup.Study) -> pd.DataFrame:
     return study.results.drop(columns=list(MEASURED_COLUMNS))
+
+
+def test_it_keeps_what_every_executor_promises(cluster: Any, tmp_path: Path) -> None:
+    check_executor("ray", tmp_path, ray_address=cluster.address)
 
 
 class NodeKiller(Silent):
@@ -185,3 +177,9 @@ def test_an_address_without_a_cluster_is_named() -> None:
     ray = load_executor("ray", ray_address="127.0.0.1:1")
     with pytest.raises(UserError, match=r"--ray-address 127\.0\.0\.1:1 cannot be reached"):
         ray.resources(StudyConfig(), 1)
+
+
+def test_a_machine_without_ray_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'selfsup\[ray\]'"):
+        load_executor("ray").resources(StudyConfig(), 1)

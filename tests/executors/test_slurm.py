@@ -23,7 +23,7 @@ from selfsup.executors.base import EpochDone, Event, JobRetried, JobStarted
 from selfsup.executors.slurm import minutes_of
 from selfsup.record import MEASURED_COLUMNS
 from selfsup.status import study_status
-from selfsup.testing import TINY_STUDY
+from selfsup.testing import TINY_STUDY, check_executor
 from selfsup.watching import Silent
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'selfsup[slurm]'")
@@ -60,6 +60,10 @@ def in_epoch(out: Path) -> Callable[[], bool]:
 def inline(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """What the inline executor finds."""
     return numbers(selfsup.compare("digits", out=tmp_path_factory.mktemp("inline") / "s", executor="inline", **GRID))
+
+
+def test_it_keeps_what_every_executor_promises(tmp_path: Path) -> None:
+    check_executor("slurm", tmp_path, slurm_cluster="local")
 
 
 class Preempting(Silent):
@@ -117,6 +121,7 @@ def test_jobs_outlive_the_run_and_the_same_command_follows_them_again(inline: pd
     pd.testing.assert_frame_equal(numbers(study), inline, check_exact=True)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_running_cell_and_another_executor_goes_on(inline: pd.DataFrame, tmp_path: Path) -> None:
     out = tmp_path / "study"
     process = subprocess.Popen(command(out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -130,6 +135,7 @@ def test_ctrl_c_saves_the_running_cell_and_another_executor_goes_on(inline: pd.D
     pd.testing.assert_frame_equal(numbers(study), inline, check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_job_that_vanishes_twice_fails_its_cell_alone(tmp_path: Path) -> None:
     class Vanish(Silent):
         def on_event(self, event: Event) -> None:

@@ -48,7 +48,10 @@ class SlurmQueue:
         if not ids:
             return set()
         if shutil.which("squeue") is None:
-            raise UserError("Slurm's command squeue is not on this machine; run selfsup where jobs are submitted.")
+            raise UserError(
+                "The study has jobs in Slurm, whose command squeue is not on this machine; run selfsup where jobs are "
+                "submitted or, if they are long gone, remove the study's folder running/submitted."
+            )
         answer = subprocess.run(
             ["squeue", "--me", "--noheader", "--array", "--format=%i"], capture_output=True, text=True, check=False
         )

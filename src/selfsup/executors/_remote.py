@@ -20,7 +20,7 @@ from selfsup.grid import Job
 from selfsup.record import FINAL, StudyFolder
 
 #: Seconds between two looks into the journals.
-HEAR_SECONDS = 0.3
+HEAR_SECONDS = 0.5
 #: How often a job may lose the machine below it before it counts as failed.
 LOSSES = 20
 
@@ -130,7 +130,10 @@ class RemoteRun:
     def _take_up(self) -> None:
         """Follow the jobs that an earlier run handed out and that are at work; the others wait."""
         wanted = {job.id: job for job in self.jobs}
-        held = [(submission, ticket) for submission in submissions(self.folder) if (ticket := submission.ticket())]
+        tickets = ((submission, submission.ticket()) for submission in submissions(self.folder))
+        held = [
+            (submission, ticket) for submission, ticket in tickets if ticket and ticket.executor == self.engine.name
+        ]
         ended = self.engine.ended([ticket.handle for _, ticket in held])
         for submission, ticket in held:
             if ticket.handle in ended:
