@@ -112,12 +112,7 @@ def test_ctrl_c_saves_the_running_cell_and_another_executor_goes_on(
     cluster: Any, local: pd.DataFrame, tmp_path: Path
 ) -> None:
     out = tmp_path / "study"
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in GRID.items()]
-    command = [sys.executable, "-m", "selfsup", "run", "digits", *options, "--executor=ray", f"--out={out}"]
-    command += [f"--ray-address={cluster.address}", "--checkpoint-seconds=1000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    journal = out / "running" / "submitted" / f"{VICTIM}.jsonl"
-    _wait_until(lambda: journal.exists() and "epoch" in journal.read_text())
+    process = _run(cluster, out)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
@@ -126,6 +121,29 @@ def test_ctrl_c_saves_the_running_cell_and_another_executor_goes_on(
     assert (out / "running" / VICTIM / "checkpoint.pt").exists()
     study = selfsup.compare("digits", out=out, workers=1, **GRID)
     pd.testing.assert_frame_equal(numbers(study), local, check_exact=True)
+
+
+def test_tasks_end_with_the_run_that_is_killed_and_the_same_command_goes_on(
+    cluster: Any, local: pd.DataFrame, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    process = _run(cluster, out)
+    process.kill()
+    process.communicate()
+    _wait_until(lambda: not any(_works_on(process, VICTIM) for process in psutil.process_iter()))
+    study = selfsup.compare("digits", out=out, executor="ray", ray_address=cluster.address, **GRID)
+    pd.testing.assert_frame_equal(numbers(study), local, check_exact=True)
+
+
+def _run(cluster: Any, out: Path) -> subprocess.Popen[str]:
+    """A run in another process, whose first cell has begun to train; it saves no checkpoint of its own accord."""
+    options = {**GRID, "checkpoint_seconds": 1000, "executor": "ray", "ray_address": cluster.address, "out": out}
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    command = [sys.executable, "-m", "selfsup", "run", "digits", *given]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journal = out / "running" / "submitted" / f"{VICTIM}.jsonl"
+    _wait_until(lambda: journal.exists() and '"epoch"' in journal.read_text())
+    return process
 
 
 def test_a_worker_killed_twice_fails_its_cell_alone(cluster: Any, tmp_path: Path) -> None:
@@ -159,6 +177,18 @@ def _works_on(process: psutil.Process, job: str) -> bool:
         return any(file.path.endswith(log) for file in process.open_files())
     except psutil.Error:
         return False
+
+
+@pytest.mark.parametrize(("gpus", "cells"), [(1, 1), (0.5, 2), (0.3, 3), (0.2, 4)])
+def test_cells_share_a_gpu_as_far_as_it_and_the_cpus_go(cluster: Any, gpus: float, cells: int) -> None:
+    node = cluster.add_node(num_cpus=4, num_gpus=1)
+    try:
+        ray = load_executor("ray", ray_address=cluster.address, gpus=gpus)
+        resources = ray.resources(StudyConfig(device="cpu", precision="fp32"), 100)
+    finally:
+        cluster.remove_node(node)
+    assert resources is not None
+    assert resources.workers == cells
 
 
 def test_more_gpus_than_any_node_has_are_refused(cluster: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import platform
 import sys
@@ -260,10 +261,9 @@ def _reader_here(ray: Any, store: str) -> Any:
 
 def _cells_that_fit(node: dict[str, float], share: dict[str, float]) -> int:
     """How many cells a node can train at a time."""
-    fits = [int(node.get("CPU", 0) / share["num_cpus"])]
-    if share["num_gpus"]:
-        fits.append(int(node.get("GPU", 0) / share["num_gpus"]))
-    return min(fits)
+    asked = {"CPU": share["num_cpus"], "GPU": share["num_gpus"]}
+    # Three cells of 0.2 fit into 0.6, which floats would deny.
+    return min(math.floor(node.get(kind, 0) / amount + 1e-9) for kind, amount in asked.items() if amount)
 
 
 def _first_line(error: BaseException) -> str:
