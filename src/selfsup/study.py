@@ -270,15 +270,14 @@ class _Run:
         from selfsup.watching import Tally, counted, describe_set_aside
 
         self._sweep()
-        config = preparation.settle_configuration(self.folder, self.values)
+        config = preparation.settle_configuration(self.folder, self.values, here=self.executor.here)
         trackers = load_trackers(config.track)
         store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         self._say(describe_set_aside(store.audit, self.folder.path / "audit.csv"))
         asked = configuration.narrow(config, self.values)
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
         jobs = preparation.unfinished(grid.jobs, self.folder.finished())
-        most = len(grid.jobs)
-        resources = self.executor.resources(config, most) or preparation.resolve_resources(config, most)
+        resources = self.executor.resources(config, len(grid.jobs), preparation.resolve_resources)
         preparation.prepare_weights(self.folder, config, self.watcher.say)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         self._add_to_history(command, grid.cells)

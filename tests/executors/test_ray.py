@@ -20,6 +20,7 @@ from selfsup.config import StudyConfig
 from selfsup.errors import UserError
 from selfsup.executors import load_executor
 from selfsup.executors.base import EpochDone, Event, JobRetried
+from selfsup.preparation import resolve_resources
 from selfsup.record import MEASURED_COLUMNS
 from selfsup.testing import TINY_STUDY, check_executor
 from selfsup.watching import Silent
@@ -184,10 +185,9 @@ def test_cells_share_a_gpu_as_far_as_it_and_the_cpus_go(cluster: Any, gpus: floa
     node = cluster.add_node(num_cpus=4, num_gpus=1)
     try:
         ray = load_executor("ray", ray_address=cluster.address, gpus=gpus)
-        resources = ray.resources(StudyConfig(device="cpu", precision="fp32"), 100)
+        resources = ray.resources(StudyConfig(device="cpu", precision="fp32"), 100, resolve_resources)
     finally:
         cluster.remove_node(node)
-    assert resources is not None
     assert resources.workers == cells
 
 
@@ -206,10 +206,10 @@ def _wait_until(condition: Any) -> None:
 def test_an_address_without_a_cluster_is_named() -> None:
     ray = load_executor("ray", ray_address="127.0.0.1:1")
     with pytest.raises(UserError, match=r"--ray-address 127\.0\.0\.1:1 cannot be reached"):
-        ray.resources(StudyConfig(), 1)
+        ray.resources(StudyConfig(), 1, resolve_resources)
 
 
 def test_a_machine_without_ray_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'selfsup\[ray\]'"):
-        load_executor("ray").resources(StudyConfig(), 1)
+        load_executor("ray").resources(StudyConfig(), 1, resolve_resources)

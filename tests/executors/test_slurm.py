@@ -21,6 +21,7 @@ from selfsup.errors import UserError
 from selfsup.executors import load_executor
 from selfsup.executors.base import EpochDone, Event, JobRetried, JobStarted
 from selfsup.executors.slurm import minutes_of
+from selfsup.preparation import resolve_resources
 from selfsup.record import MEASURED_COLUMNS
 from selfsup.status import study_status
 from selfsup.testing import TINY_STUDY, check_executor
@@ -183,9 +184,8 @@ def test_options_that_do_not_fit_are_named(options: dict[str, Any], words: str) 
 
 def test_the_precision_of_gpus_that_nobody_has_seen_is_asked_for() -> None:
     with pytest.raises(UserError, match="--precision bf16"):
-        load_executor("slurm", gpus=1).resources(StudyConfig(), 1)
-    resources = load_executor("slurm", gpus=1, cpus=4).resources(StudyConfig(precision="bf16"), 3)
-    assert resources is not None
+        load_executor("slurm", gpus=1).resources(StudyConfig(), 1, resolve_resources)
+    resources = load_executor("slurm", gpus=1, cpus=4).resources(StudyConfig(precision="bf16"), 3, resolve_resources)
     assert (resources.hardware.device, resources.threads, resources.workers) == ("cuda", 4, 3)
 
 

@@ -76,6 +76,12 @@ class Resources:
     threads: int
 
 
+class Resolve(Protocol):
+    """Resolves ``auto`` for a machine."""
+
+    def __call__(self, config: StudyConfig, jobs: int) -> Resources: ...
+
+
 class Executor(Protocol):
     """Runs jobs; every cell is recorded in the folder when `run` returns.
 
@@ -84,9 +90,11 @@ class Executor(Protocol):
     """
 
     Options: ClassVar[type[ExecutorOptions]]
+    #: Whether the jobs run on this machine, which then must have the device.
+    here: ClassVar[bool]
 
-    def resources(self, config: StudyConfig, jobs: int) -> Resources | None:
-        """Device, precision, workers and threads where the jobs will run; None if that is this machine."""
+    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
+        """Device, precision, workers and threads where the jobs will run; `this_machine` resolves them for this one."""
         ...
 
     def has_jobs(self, folder: StudyFolder) -> bool:
@@ -112,13 +120,14 @@ class OnThisMachine:
     """The part of an executor that concerns the machine, for those that run jobs on this one."""
 
     Options: ClassVar[type[ExecutorOptions]] = ExecutorOptions
+    here: ClassVar[bool] = True
 
     def __init__(self, options: ExecutorOptions) -> None:
         self.options = options
 
-    def resources(self, config: StudyConfig, jobs: int) -> Resources | None:
-        """None: the study looks at this machine itself."""
-        return None
+    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
+        """What this machine has."""
+        return this_machine(config, jobs)
 
     def has_jobs(self, folder: StudyFolder) -> bool:
         """False: workers go when their parent goes."""

@@ -17,7 +17,7 @@ from pydantic import Field
 from selfsup.errors import UserError
 from selfsup.executors._host import Assignment, Host
 from selfsup.executors._remote import Ending, RemoteRun
-from selfsup.executors.base import Event, ExecutorOptions, Listener, Resources
+from selfsup.executors.base import Event, ExecutorOptions, Listener, Resolve, Resources
 from selfsup.record import StudyFolder
 
 if TYPE_CHECKING:
@@ -43,11 +43,12 @@ class RayExecutor:
     """Runs jobs as Ray tasks."""
 
     Options = RayOptions
+    here = False
 
     def __init__(self, options: RayOptions) -> None:
         self.options = options
 
-    def resources(self, config: StudyConfig, jobs: int) -> Resources | None:
+    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
         """What the first node with enough free CPUs and GPUs has.
 
         Raises
@@ -75,7 +76,7 @@ class RayExecutor:
         return False
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
-        config = folder.read_config()
+        config = folder.read_running_config()
         most = None if config.workers == "auto" else int(config.workers)
         with _connected(self.options.ray_address) as ray, _ray_off_stdout(listener) as heard:
             share = self._share_of_a_cell(config, _nodes(ray))

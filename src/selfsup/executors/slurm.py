@@ -17,7 +17,7 @@ from selfsup.executors._host import Assignment, Host
 from selfsup.executors._queues import ProcessQueue, Queue, SlurmQueue
 from selfsup.executors._remote import Ending, RemoteRun
 from selfsup.executors._submission import submissions
-from selfsup.executors.base import ExecutorOptions, Listener, Resources
+from selfsup.executors.base import ExecutorOptions, Listener, Resolve, Resources
 
 if TYPE_CHECKING:
     from selfsup.config import StudyConfig
@@ -93,11 +93,12 @@ class SlurmExecutor:
     """Runs jobs as Slurm's."""
 
     Options = SlurmOptions
+    here = False
 
     def __init__(self, options: SlurmOptions) -> None:
         self.options = options
 
-    def resources(self, config: StudyConfig, jobs: int) -> Resources | None:
+    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
         """What was asked for: this machine need not be like the nodes.
 
         Raises
@@ -160,7 +161,7 @@ class SlurmExecutor:
             name=f"selfsup-{folder.path.resolve().name}",
             timeout_min=minutes,
             cpus_per_task=options.cpus or resources.threads,
-            gpus_per_node=self._gpus(folder.read_config()) or None,
+            gpus_per_node=self._gpus(folder.read_running_config()) or None,
             mem_gb=options.memory,
             stderr_to_stdout=True,
             slurm_partition=options.partition,
