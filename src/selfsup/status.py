@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from selfsup.executors import executor_at_work
 from selfsup.executors._submission import Submission, submissions
 from selfsup.record import STATUSES, StudyFolder
 
@@ -85,12 +86,21 @@ class StudyStatus:
 
 
 def study_status(folder: StudyFolder) -> StudyStatus:
-    """How far the study in `folder` is."""
+    """How far the study in `folder` is.
+
+    Raises
+    ------
+    UserError
+        If nothing watches the study, and the cluster that has its jobs does not answer here.
+    """
     counts = Counter(folder.statuses().values())
     finished = {status: counts[status] for status in STATUSES if counts[status]}
-    submitted = tuple(job for submission in submissions(folder) if (job := _read(submission)) is not None)
+    watched = folder.is_locked()
+    at_work = watched or executor_at_work(folder) is not None
+    found = submissions(folder) if at_work else []
+    submitted = tuple(job for submission in found if (job := _read(submission)) is not None)
     planned = folder.read_json("run.json").get("planned", sum(finished.values()))
-    return StudyStatus(planned, finished, submitted, folder.is_locked())
+    return StudyStatus(planned, finished, submitted, watched)
 
 
 def _read(submission: Submission) -> SubmittedJob | None:

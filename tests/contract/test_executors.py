@@ -25,7 +25,7 @@ def test_it_is_made_without_options_and_knows_of_no_jobs_in_a_new_study(name: st
 
 @pytest.mark.parametrize("name", executor_names())
 def test_an_option_that_it_does_not_have_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match="--nonsense"):
+    with pytest.raises(UserError, match=f"--executor {name}: 'nonsense'"):
         load_executor(name, nonsense=1)
 
 

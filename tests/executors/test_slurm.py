@@ -105,6 +105,7 @@ def test_jobs_outlive_the_run_and_the_same_command_follows_them_again(inline: pd
     process.wait()
     status = study_status(selfsup.load_study(out).folder)
     assert not status.watched
+    assert "follows the jobs again" in list(status.lines())[-1]
     jobs = {job.job: job.handle for job in status.submitted}
     assert VICTIM in jobs
     with pytest.raises(UserError, match="at work under --executor slurm"):

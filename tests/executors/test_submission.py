@@ -68,16 +68,27 @@ def test_status_shows_where_each_job_is(tmp_path: Path) -> None:
     paused.tell("started", node="n1")
     paused.tell("paused", reason="its time was up")
     folder.write_json("run.json", {"planned": 5})
-    status = study_status(folder)
+    with folder.lock():
+        status = study_status(folder)
     assert [(job.state, job.node, job.epoch) for job in status.submitted] == [
         ("running", "n1", 4),
         ("waiting", None, 0),
         ("waiting", None, 0),
     ]
-    lines = list(status.lines())
-    assert lines[0] == "0 of 5 cells"
-    assert lines[1] == "moco-weak-lr1-n5-s0: epoch 4/9 on n1 (slurm:7_0)"
-    assert lines[2] == "2 waiting under --executor slurm"
-    assert "follows the jobs again" in lines[3]
-    with folder.lock():
-        assert study_status(folder).watched
+    assert list(status.lines()) == [
+        "0 of 5 cells",
+        "moco-weak-lr1-n5-s0: epoch 4/9 on n1 (slurm:7_0)",
+        "2 waiting under --executor slurm",
+        "A selfsup run is at work on it.",
+    ]
+
+
+def test_tickets_of_a_run_that_died_with_its_jobs_are_not_shown_as_work(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.create()
+    begin(tmp_path).write_ticket(Ticket("ray", "00ff"))
+    folder.write_json("run.json", {"planned": 5})
+    assert list(study_status(folder).lines()) == [
+        "0 of 5 cells",
+        "Nothing is at work on it; the same command as before goes on.",
+    ]

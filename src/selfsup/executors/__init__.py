@@ -42,6 +42,7 @@ def load_executor(name: str, **options: Any) -> Executor:
         If there is no such executor, or an option does not fit.
     """
     made = _class(name)
+    registry.require(options, made.Options.model_fields, kind=f"option of --executor {name}:")
     try:
         return made(made.Options(**options))
     except ValidationError as error:
