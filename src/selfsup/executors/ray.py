@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import platform
+import socket
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from selfsup.config import StudyConfig
     from selfsup.device import Hardware
     from selfsup.grid import Job
+
+
+#: Seconds in which something must answer at the address of a cluster.
+LISTENER_SECONDS = 10
 
 
 class RayOptions(ExecutorOptions):
@@ -220,8 +225,9 @@ def _connected(address: str) -> Iterator[Any]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        _require_listener(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"--ray-address {address} cannot be reached ({_first_line(error)}); start a cluster with "
             f"`ray start --head`, or give the address of one."
@@ -230,6 +236,13 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT: Ray itself would try for a minute and more."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=LISTENER_SECONDS).close()
 
 
 def _nodes(ray: Any) -> list[dict[str, float]]:
