@@ -72,6 +72,10 @@ def test_a_kept_worker_takes_the_next_job(folder: StudyFolder) -> None:
     assert third.worker is not second.worker, "a dead worker is replaced"
     for host in (first, second, third):
         assert events(folder, host.assignment)[-1]["event"] == "done"
+    again = Host(first.assignment)
+    again.serve()
+    assert again.worker is None, "what is recorded is not run again"
+    assert events(folder, first.assignment)[-1]["event"] == "done"
 
 
 def test_a_node_on_which_no_worker_can_start_says_why(

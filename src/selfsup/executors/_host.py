@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfsup.executors import _protocol
+from selfsup.executors._outcome import recorded_statuses
 from selfsup.executors._process import GRACE_SECONDS, WorkerProcess
 from selfsup.executors._submission import Submission
 from selfsup.grid import Job
@@ -62,6 +63,10 @@ class Host:
         An interrupt stops the job between two steps, with its checkpoint saved.
         """
         self.journal.tell("started", node=platform.node())
+        if statuses := recorded_statuses(self.folder, self.assignment.job):
+            # It was interrupted so late that its worker finished, and its engine queued it again nevertheless.
+            self.journal.tell("done", statuses=statuses)
+            return
         kind = (self.assignment.study, self.assignment.device, self.assignment.precision, self.assignment.threads)
         idle = _idle.pop((*kind, self.store), None)
         self.worker = idle if idle is not None and idle.process.poll() is None else self._start()

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from selfsup.errors import UserError
-from selfsup.executors._failure import ATTEMPTS, record_failure
+from selfsup.executors._outcome import ATTEMPTS, record_failure, recorded_statuses
 from selfsup.executors._host import Assignment
 from selfsup.executors._process import GRACE_SECONDS
 from selfsup.executors._stop import StopFlag
 from selfsup.executors._submission import Submission, Ticket, submissions
 from selfsup.executors.base import EpochDone, JobDone, JobRetried, JobStarted, Listener, Resources
 from selfsup.grid import Job
-from selfsup.record import FINAL, StudyFolder
+from selfsup.record import StudyFolder
 
 #: Seconds between two looks into the journals.
 HEAR_SECONDS = 0.5
@@ -203,18 +203,12 @@ class RemoteRun:
                 continue
             if handed.ending is None:
                 handed.ending = ending  # its last words may still be on their way: believe it the second time
-            elif statuses := self._recorded(handed.job):
+            elif statuses := recorded_statuses(self.folder, handed.job):
                 self._close(handed, statuses)
             elif ending.refusal is not None:
                 self.refusal = ending.refusal
             else:
                 self._try_again(handed, ending)
-
-    def _recorded(self, job: Job) -> dict[str, str]:
-        """Statuses of the job's cells if all are final, else nothing."""
-        known = self.folder.statuses()
-        statuses = {cell.id: known.get(cell.id, "") for cell in job.cells}
-        return statuses if all(status in FINAL for status in statuses.values()) else {}
 
     def _try_again(self, handed: _Handed, ending: Ending) -> None:
         old = handed.ticket

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from selfsup.errors import UserError
 from selfsup.executors import _protocol
-from selfsup.executors._failure import ATTEMPTS, record_failure
+from selfsup.executors._outcome import ATTEMPTS, record_failure
 from selfsup.executors._process import GRACE_SECONDS, WorkerProcess
 from selfsup.executors._stop import StopFlag
 from selfsup.executors.base import EpochDone, JobDone, JobRetried, JobStarted, Listener, OnThisMachine, Resources

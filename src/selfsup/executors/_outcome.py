@@ -1,12 +1,19 @@
-"""Records the cells of a job that cannot be finished."""
+"""What is recorded of a job: the statuses of its cells, and the failure of one that cannot be finished."""
 
 from __future__ import annotations
 
 from selfsup.grid import Job
-from selfsup.record import CellResult, StudyFolder
+from selfsup.record import FINAL, CellResult, StudyFolder
 
 #: How often a job is begun before it counts as failed.
 ATTEMPTS = 2
+
+
+def recorded_statuses(folder: StudyFolder, job: Job) -> dict[str, str]:
+    """Statuses of the job's cells by id if all are final, else nothing."""
+    known = folder.statuses()
+    statuses = {cell.id: known.get(cell.id, "") for cell in job.cells}
+    return statuses if all(status in FINAL for status in statuses.values()) else {}
 
 
 def record_failure(folder: StudyFolder, job: Job, reason: str) -> dict[str, str]:
