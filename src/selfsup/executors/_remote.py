@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from selfsup.errors import UserError
-from selfsup.executors._outcome import ATTEMPTS, record_failure, recorded_statuses
 from selfsup.executors._host import Assignment
+from selfsup.executors._outcome import ATTEMPTS, record_failure, recorded_statuses
 from selfsup.executors._process import GRACE_SECONDS
 from selfsup.executors._stop import StopFlag
 from selfsup.executors._submission import Submission, Ticket, submissions
