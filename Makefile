@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-track lint format bench build clean
+.PHONY: help install demo test test-slow test-track test-ray test-slurm lint format bench build clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,7 +26,15 @@ test: $(INSTALLED) ## Run the tests (under 10 minutes on 2 cores).
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
 test-slow: $(INSTALLED) ## Run the tests that take long: many kills at random moments, whole studies.
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m 'slow and not ray and not slurm'
+
+test-ray: $(INSTALLED) ## Run studies on a Ray cluster of several nodes on this machine, and kill nodes.
+	$(BIN)/python -m pip install --quiet --editable '.[ray]'
+	$(BIN)/python -m pytest -m ray
+
+test-slurm: $(INSTALLED) ## Run studies on a Slurm of one node (needs root, and Debian's slurm-wlm and munge).
+	$(BIN)/python -m pip install --quiet --editable '.[slurm]'
+	$(BIN)/python -m pytest -m slurm
 
 test-track: $(INSTALLED) ## Install MLflow and W&B, which are large, and run the trackers' tests.
 	$(BIN)/python -m pip install --quiet --editable '.[dev,track]'

@@ -155,3 +155,10 @@ def test_make_deterministic_fixes_threads_and_algorithms_and_respects_the_enviro
     assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert not torch.backends.cudnn.benchmark
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == "given"
+
+
+def test_an_allocation_of_slurms_does_not_make_a_cell_more_than_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "8", "SLURM_JOB_NAME": "x", "SLURM_PROCID": "3"}.items():
+        monkeypatch.setenv(name, value)
+    fabric = Hardware("cpu", "fp32").fabric()
+    assert (fabric.world_size, fabric.global_rank) == (1, 0)

@@ -21,6 +21,7 @@ from selfsup.grid import format_lr
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pydantic.fields import FieldInfo
 
     from selfsup.planning import Plan
     from selfsup.report import Answer
@@ -61,26 +62,33 @@ def main() -> None:
 def _study_options(command: Command) -> Command:
     """Add an option for every field of the configuration."""
     from selfsup.config import StudyConfig, list_presets
+    from selfsup.executors import DEFAULT, executor_names, executor_options
 
+    for known in reversed(executor_options()):
+        command = _field_option(known.name, known.field, only_with=known.executors)(command)
     for name, field in reversed(StudyConfig.model_fields.items()):
         if name in {"data", "settings"}:
             continue
-        flag = "--" + name.replace("_", "-")
-        help = field.description or ""
-        if field.annotation is bool:
-            option = click.option(flag, name, is_flag=True, default=None, help=help)
-        else:
-            option = click.option(flag, name, metavar="VALUE", help=f"{help}{_default(field.default)}")
-        command = option(command)
+        command = _field_option(name, field)(command)
     shared: list[Callable[[Command], Command]] = [
         click.option("--config", type=click.Path(dir_okay=False), help="TOML file with any of the options below."),
         click.option("--preset", help=f"Where to start from: {', '.join(list_presets())}. [recommended]"),
+        click.option("--executor", help=f"Where cells run: {', '.join(executor_names())}. [{DEFAULT}]"),
         click.option("--set", "settings", multiple=True, metavar="METHOD.NAME=VALUE", help="A setting of one method."),
         click.argument("data", required=False),
     ]
     for decorate in shared:
         command = decorate(command)
     return command
+
+
+def _field_option(name: str, field: FieldInfo, only_with: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """The option for a field of the configuration or of some executors."""
+    flag = "--" + name.replace("_", "-")
+    help = f"({', '.join(only_with)}) {field.description}" if only_with else field.description or ""
+    if field.annotation is bool:
+        return click.option(flag, name, is_flag=True, default=None, help=help)
+    return click.option(flag, name, metavar="VALUE", help=f"{help}{_default(field.default)}")
 
 
 def _default(value: Any) -> str:
@@ -138,6 +146,21 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
     data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
     made = plan_study(wanted_values(data, preset=preset, config=config, options=arguments), out=out)
     _show_plan(made, as_json)
+
+
+@main.command()
+@click.argument("study")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(study: str, as_json: bool) -> None:
+    """Show how far STUDY is: finished cells, and jobs on a cluster that wait or run."""
+    from selfsup.status import study_status
+    from selfsup.study import load_study
+
+    found = study_status(load_study(study).folder)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        click.echo("\n".join(found.lines()))
 
 
 @main.command()

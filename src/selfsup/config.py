@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from selfsup import registry
 from selfsup.errors import UserError
@@ -300,8 +301,7 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
     try:
         config = StudyConfig(**values)
     except ValidationError as error:
-        sentences = map(_explain, misfits(error, StudyConfig.model_fields))
-        raise UserError("; ".join(sentences) + ".") from None
+        raise UserError(explain(error, StudyConfig.model_fields)) from None
     registry.require(config.methods, registry.names("selfsup.methods"), kind="method")
     registry.require(config.augmentations, registry.names("selfsup.augment"), kind="augmentation")
     registry.require(config.track, registry.names("selfsup.tracking"), kind="tracker")
@@ -309,8 +309,13 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
     return config
 
 
+def explain(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
+    """A sentence on every value that does not fit the fields of a model, with what would have."""
+    return "; ".join(map(_explain, misfits(error, fields))) + "."
+
+
 def _explain(misfit: Misfit) -> str:
-    """One sentence on a value that does not fit, with what would have."""
+    """What is wrong with one value."""
     field = str(misfit.place[0])
     name = ".".join(map(str, misfit.place)) if field == "settings" else "--" + field.replace("_", "-")
     return f"{name} = {misfit.value!r} does not fit: {misfit.remedy}"

@@ -47,13 +47,17 @@ class Hardware:
     def fabric(self) -> Any:
         """A Lightning Fabric on this hardware, launched."""
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
         # It would announce the precision at every training; `reason` says it once.
         logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         index = self.device.partition(":")[2]
         devices: Any = [int(index)] if index else 1
-        fabric = Fabric(accelerator=self.kind, devices=devices, precision=_FABRIC_PRECISION[self.precision])  # type: ignore[arg-type]
+        precision: Any = _FABRIC_PRECISION[self.precision]
+        # Inside an allocation of Slurm's, Fabric would take its number of tasks for the number of processes of a cell.
+        alone = [LightningEnvironment()]
+        fabric = Fabric(accelerator=self.kind, devices=devices, precision=precision, plugins=alone)  # type: ignore[arg-type]
         fabric.launch()
         return fabric
 

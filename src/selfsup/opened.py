@@ -26,10 +26,13 @@ class OpenStudy:
     ----------
     folder : StudyFolder
     hardware : Hardware
+    store_path : Path, optional
+        A copy of the decoded images on this machine; where the study was begun by default.
     """
 
     folder: StudyFolder
     hardware: Hardware
+    store_path: Path | None = None
 
     @cached_property
     def config(self) -> StudyConfig:
@@ -37,7 +40,7 @@ class OpenStudy:
 
     @cached_property
     def store(self) -> Store:
-        return open_store(Path(self.folder.read_json("dataset.json")["store"]))
+        return open_store(self.store_path or Path(self.folder.read_json("dataset.json")["store"]))
 
     @cached_property
     def split(self) -> Split:

@@ -45,8 +45,10 @@ class GridOfStudy:
     notices: tuple[str, ...]
 
 
-def settle_configuration(folder: StudyFolder | None, wanted: Mapping[str, Any]) -> StudyConfig:
+def settle_configuration(folder: StudyFolder | None, wanted: Mapping[str, Any], *, here: bool = True) -> StudyConfig:
     """The configuration that `wanted` makes of the study in `folder`, or of a new one where there is none.
+
+    `here` says whether its cells will run on this machine.
 
     Raises
     ------
@@ -55,12 +57,12 @@ def settle_configuration(folder: StudyFolder | None, wanted: Mapping[str, Any]) 
     """
     wish = configuration.validate(wanted)
     if folder is None or not folder.exists():
-        require_sound(wish)
+        require_sound(wish, here=here)
         return wish
     stored = folder.read_config()
     unlike = configuration.differences(stored, wanted)
     if unlike:
-        require_sound(wish)  # a slip of the pen is answered as such, not as another setting
+        require_sound(wish, here=here)  # a slip of the pen is answered as such, not as another setting
         raise UserError(
             f"'{folder.path}' was begun with other settings, and mixing them would make its results "
             f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
@@ -68,8 +70,10 @@ def settle_configuration(folder: StudyFolder | None, wanted: Mapping[str, Any]) 
     return configuration.extend(stored, wanted)
 
 
-def require_sound(config: StudyConfig) -> None:
+def require_sound(config: StudyConfig, *, here: bool = True) -> None:
     """Refuse what cannot work whatever the images are, before it costs any time.
+
+    `here` says whether the cells will run on this machine, which then needs the device.
 
     Raises
     ------
@@ -78,7 +82,8 @@ def require_sound(config: StudyConfig) -> None:
     """
     for name, options in config.settings.items():
         read_settings(name, options)
-    choose_hardware(config.device, config.precision)
+    if here:
+        choose_hardware(config.device, config.precision)
     if config.group:
         read_groups(config.group, [])
     build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)

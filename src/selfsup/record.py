@@ -9,7 +9,8 @@ Guarantees
 3. ``cells/`` is the truth. ``results.csv`` and ``results.parquet`` are made from it and can be
    made again at any time; each is replaced in one step, so a reader sees an old or a new table.
 4. A checkpoint is replaced in one step too: a crash leaves the old one or the new one.
-5. One process at a time writes to a study: :meth:`StudyFolder.lock`.
+5. One run at a time writes to a study: :meth:`StudyFolder.lock`. Beside it write its workers, each the folders of
+   its own job, also after the run is gone where they belong to a cluster.
 6. A study has begun once its ``config.toml`` is there, which is written last. A run that ends before
    leaves nothing behind; where it was killed, the next run begins anew.
 """
@@ -119,6 +120,7 @@ class StudyFolder:
         self._made: list[Path] = []
         self._found: set[Path] = set()
         self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+        self.submitted = self.running / "submitted"
 
     # -- the study ---------------------------------------------------------------------------
 
@@ -190,6 +192,14 @@ class StudyFolder:
             yield
         finally:
             lock.release()
+
+    def is_locked(self) -> bool:
+        """Whether a process holds the study."""
+        try:
+            with self.lock():
+                return False
+        except UserError:
+            return True
 
     def read_config(self) -> configuration.StudyConfig:
         """The configuration with which the study was begun, or last extended."""
@@ -297,10 +307,11 @@ class StudyFolder:
         shutil.rmtree(self.running / job_id, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what killed processes left half-written; needs the lock."""
+        """Remove what dead processes left half-written; needs the lock, and no job at work on a cluster."""
         if not self.exists():  # weights of other settings than those that this run will store
             self.initial_weights.unlink(missing_ok=True)
         shutil.rmtree(self.aside, ignore_errors=True)
+        shutil.rmtree(self.submitted, ignore_errors=True)
         for path in self.path.rglob("*.partial"):
             path.unlink(missing_ok=True)
 

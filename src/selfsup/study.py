@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from selfsup.executors.base import Event, Resources
+    from selfsup.executors.base import Event, Executor, Resources
     from selfsup.watching import Watcher
 
 #: Seconds between two writings of ``results.csv`` while a study runs, and what share of the time they may take.
@@ -164,7 +164,7 @@ def compare(
     out: str | Path | None = None,
     preset: str | None = None,
     config: str | Path | None = None,
-    executor: str = "local",
+    executor: str | None = None,
     watcher: Watcher | None = None,
     command: str | None = None,
     **options: Any,
@@ -184,15 +184,15 @@ def compare(
         Where the configuration starts from; "recommended" if neither preset nor config is given.
     config : str or Path, optional
         A TOML file with options; they win over the preset's. What it leaves out is as in "recommended".
-    executor : str
-        Where cells run.
+    executor : {"local", "inline", "ray", "slurm"}, optional
+        Where cells run; worker processes of this machine by default.
     watcher : Watcher, optional
         Shown what happens; silent by default.
     command : str, optional
         The command line, for the history in ``run.json`` and the report.
     **options
         Any field of :class:`selfsup.config.StudyConfig`, for example ``methods="simclr,byol"`` or
-        ``lrs=[0.01, 0.1]``; they win over `preset` and `config`.
+        ``lrs=[0.01, 0.1]``, and any option of the executor; they win over `preset` and `config`.
 
     Returns
     -------
@@ -213,9 +213,9 @@ def compare(
     """
     from selfsup.watching import Silent
 
-    values = wanted_values(data, preset=preset, config=config, options=options)
+    values, where = wanted_run(data, preset=preset, config=config, options={**options, "executor": executor})
     folder = StudyFolder(Path(out) if out is not None else default_out(values))
-    run = _Run(folder, values, executor, watcher or Silent())
+    run = _Run(folder, values, where, watcher or Silent())
     folder.create()
     with folder.lock():
         try:
@@ -229,14 +229,24 @@ def wanted_values(
     data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Raw values of the configuration that was asked for."""
+    return wanted_run(data, preset=preset, config=config, options=options)[0]
+
+
+def wanted_run(
+    data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
+) -> tuple[dict[str, Any], Executor]:
+    """Raw values of the configuration that was asked for, and the executor."""
+    from selfsup.executors import take_executor
+
     if preset is None and config is None:
         preset = "recommended"
     overrides = {name: value for name, value in options.items() if value is not None}
     if data is not None:
         overrides["data"] = str(data)
     values = configuration.load_values(preset=preset, file=config, overrides=overrides)
+    executor = take_executor(values)
     configuration.validate(values)
-    return configuration.with_full_paths(values)
+    return configuration.with_full_paths(values), executor
 
 
 def default_out(values: dict[str, Any]) -> Path:
@@ -248,27 +258,26 @@ def default_out(values: dict[str, Any]) -> Path:
 class _Run:
     """One run of a study, begun anew or gone on with."""
 
-    def __init__(self, folder: StudyFolder, values: dict[str, Any], executor: str, watcher: Watcher) -> None:
+    def __init__(self, folder: StudyFolder, values: dict[str, Any], executor: Executor, watcher: Watcher) -> None:
         self.folder, self.values, self.executor, self.watcher = folder, values, executor, watcher
         self._next_writing = 0.0
 
     def go(self, command: str | None) -> None:
         from selfsup import preparation
-        from selfsup.executors import load_executor
         from selfsup.opened import OpenStudy
         from selfsup.report import write_assets
         from selfsup.tracking import following, load_trackers
         from selfsup.watching import Tally, counted, describe_set_aside
 
-        self.folder.sweep()
-        config = preparation.settle_configuration(self.folder, self.values)
+        self._sweep()
+        config = preparation.settle_configuration(self.folder, self.values, here=self.executor.here)
         trackers = load_trackers(config.track)
         store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         self._say(describe_set_aside(store.audit, self.folder.path / "audit.csv"))
         asked = configuration.narrow(config, self.values)
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
         jobs = preparation.unfinished(grid.jobs, self.folder.finished())
-        resources = preparation.resolve_resources(config, len(grid.jobs))
+        resources = self.executor.resources(config, len(grid.jobs), preparation.resolve_resources)
         preparation.prepare_weights(self.folder, config, self.watcher.say)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         self._add_to_history(command, grid.cells)
@@ -284,7 +293,7 @@ class _Run:
                 tally = Tally(jobs, opened.train_counts, epochs=config.epochs, workers=workers, done=done)
                 self.watcher.begin(self.folder.path, tally)
                 try:
-                    load_executor(self.executor).run(self.folder, jobs, resources, self._on_event)
+                    self.executor.run(self.folder, jobs, resources, self._on_event)
                 finally:
                     self._settle()
                     self.watcher.end()
@@ -293,6 +302,18 @@ class _Run:
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
             Study(self.folder.path).report()
+
+    def _sweep(self) -> None:
+        """Clear away what dead processes left, unless jobs of an earlier run are still at work on a cluster."""
+        from selfsup.executors import executor_at_work, executor_name
+
+        at_work = executor_at_work(self.folder)
+        if at_work is None:
+            self.folder.sweep()
+        elif at_work != executor_name(self.executor):
+            raise UserError(
+                f"Jobs of '{self.folder.path}' are at work under --executor {at_work}; run with it to go on with them."
+            )
 
     def _say(self, *sentences: str) -> None:
         """Tell the watcher, in one line, what there is to tell."""

@@ -13,6 +13,7 @@ import copy
 import io
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,26 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
+from selfsup.executors.base import Event
 from selfsup.methods.base import Method, Paper, Settings, Step
+from selfsup.record import MEASURED_COLUMNS
 from selfsup.training import build_optimizer
+from selfsup.watching import Silent
 
+#: A study of two jobs, one that trains and one that does not.
+TINY_STUDY: dict[str, Any] = {
+    "methods": "moco,random",
+    "augmentations": "weak",
+    "lrs": "0.03",
+    "per_class": "5",
+    "epochs": 3,
+    "backbone": "test_resnet",
+    "image_size": 16,
+    "batch_size": 64,
+    "device": "cpu",
+    "precision": "fp32",
+    "threads": 1,
+}
 #: A batch of the digits in the checks: images, classes of the digits, side of a view in pixels.
 BATCH = 32
 CLASSES = 10
@@ -160,6 +178,48 @@ def check_state(cls: type[Method], *, lr: float) -> None:
         found = _fit(restored, restored_optimizer, batch, 1, first=step)
         assert found == expected, f"after loading state_dict the next loss is {found}, not {expected}"
     assert _equal(method.state_dict(), restored.state_dict()), "after loading state_dict the next steps differ"
+
+
+def check_executor(name: str, folder: Path, **options: Any) -> None:
+    """Check that an executor keeps what :class:`selfsup.executors.base.Executor` promises, by a small study.
+
+    Parameters
+    ----------
+    name : str
+        Of the executor.
+    folder : Path
+        An empty folder, on a file system that all its workers see.
+    **options
+        Its options, and fields of the configuration.
+
+    Raises
+    ------
+    AssertionError
+        Names the promise that is broken.
+    """
+    from selfsup.study import compare
+
+    events = _Events()
+    study = compare("digits", out=folder / name, executor=name, watcher=events, **{**TINY_STUDY, **options})
+    reference = compare("digits", out=folder / "inline", executor="inline", **TINY_STUDY)
+    found, expected = (s.results.drop(columns=list(MEASURED_COLUMNS)) for s in (study, reference))
+    assert found.equals(expected), f"the numbers are not those of the inline executor:\n{found.compare(expected)}"
+    left = [path.name for path in study.folder.running.glob("*/*")]
+    assert not left, f"work in progress was left behind: {left}"
+    assert set(events.seen) == {"moco-weak-lr0.03-n5-s0", "random-nall-s0-shared"}, "a job was not heard of"
+    for job, seen in events.seen.items():
+        epochs = list(range(1, TINY_STUDY["epochs"] + 1)) if job.startswith("moco") else []
+        assert seen == ["JobStarted", *epochs, "JobDone"], f"{job}: heard {seen}"
+
+
+class _Events(Silent):
+    """Keeps what was heard of every job: kinds of events, and numbers of epochs."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[Any]] = {}
+
+    def on_event(self, event: Event) -> None:
+        self.seen.setdefault(event.job.id, []).append(getattr(event, "epoch", type(event).__name__))
 
 
 # -- what the checks work with -------------------------------------------------------------------

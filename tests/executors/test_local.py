@@ -14,6 +14,7 @@ import pytest
 import selfsup
 from selfsup.executors.base import EpochDone, Event, JobRetried
 from selfsup.record import MEASURED_COLUMNS
+from selfsup.testing import check_executor
 from selfsup.watching import Silent
 
 GRID = {
@@ -57,6 +58,10 @@ def numbers(study: selfsup.Study) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
     return selfsup.compare("digits", out=tmp_path_factory.mktemp("calm") / "study", **GRID)
+
+
+def test_it_keeps_what_every_executor_promises(tmp_path: Path) -> None:
+    check_executor("local", tmp_path, workers=2)
 
 
 def test_a_worker_killed_once_costs_a_retry_and_no_digit(undisturbed: selfsup.Study, tmp_path: Path) -> None:

@@ -60,14 +60,16 @@ class _Parent:
         self._events.flush()
 
 
-def main(study: str, device: str, precision: str, threads: str) -> int:
+def main(study: str, device: str, precision: str, threads: str, store: str | None = None) -> int:
     """Serve until told to stop. Returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the parent's to handle
+    # A terminal's Ctrl-C, and what Slurm sends to every process of a job, is the parent's to handle.
+    for number in (signal.SIGINT, getattr(signal, "SIGUSR2", signal.SIGINT)):
+        signal.signal(number, signal.SIG_IGN)
     parent = _Parent()
     signal.signal(signal.SIGTERM, parent.stop)
     keep_freed_memory()
     make_deterministic(int(threads))
-    opened = OpenStudy(StudyFolder(Path(study)), Hardware(device, precision))
+    opened = OpenStudy(StudyFolder(Path(study)), Hardware(device, precision), Path(store) if store else None)
     parent.tell("ready")
     while (job := parent.jobs.get()) is not None:
         code = _serve(parent, opened, job)
@@ -111,4 +113,7 @@ def _log_to(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    code = main(*sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # Python's own end would abort: a thread still waits for standard input

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from selfsup.device import Hardware
-from selfsup.grid import Job
-from selfsup.record import StudyFolder
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from selfsup.config import StudyConfig
+    from selfsup.device import Hardware
+    from selfsup.grid import Job
+    from selfsup.record import StudyFolder
+
+
+class ExecutorOptions(BaseModel):
+    """What a user can tell an executor; every field is an option of the command line, with ``-`` for ``_``.
+
+    Fields of two executors may share a name where they mean the same. This module, and the top of
+    every executor's, import nothing heavy: the command line reads the options of all executors.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,7 @@ class JobDone:
 
 @dataclass(frozen=True)
 class JobRetried:
-    """A job's worker died; the job goes on from its checkpoint in another."""
+    """A job's worker is gone; the job goes on from its checkpoint in another."""
 
     job: Job
     worker: int
@@ -55,15 +69,37 @@ Listener = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Resources:
-    """What a study may use on this machine."""
+    """What a study may use: of this machine, or of each node that an executor reaches."""
 
     hardware: Hardware
     workers: int
     threads: int
 
 
+class Resolve(Protocol):
+    """Resolves ``auto`` for a machine."""
+
+    def __call__(self, config: StudyConfig, jobs: int) -> Resources: ...
+
+
 class Executor(Protocol):
-    """Runs jobs; every cell is recorded in the folder when `run` returns."""
+    """Runs jobs; every cell is recorded in the folder when `run` returns.
+
+    A module of this package is an executor if it holds one as ``executor``, a class that is made
+    with its options.
+    """
+
+    Options: ClassVar[type[ExecutorOptions]]
+    #: Whether the jobs run on this machine, which then must have the device.
+    here: ClassVar[bool]
+
+    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
+        """Device, precision, workers and threads where the jobs will run; `this_machine` resolves them for this one."""
+        ...
+
+    def has_jobs(self, folder: StudyFolder) -> bool:
+        """Whether jobs that an earlier run handed out are still at work, with nobody watching them."""
+        ...
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
         """Run `jobs`, in any order, in as many processes as `resources` allows.
@@ -78,3 +114,21 @@ class Executor(Protocol):
             If going on is pointless, for example because the disk is full.
         """
         ...
+
+
+class OnThisMachine:
+    """The part of an executor that concerns the machine, for those that run jobs on this one."""
+
+    Options: ClassVar[type[ExecutorOptions]] = ExecutorOptions
+    here: ClassVar[bool] = True
+
+    def __init__(self, options: ExecutorOptions) -> None:
+        self.options = options
+
+    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
+        """What this machine has."""
+        return this_machine(config, jobs)
+
+    def has_jobs(self, folder: StudyFolder) -> bool:
+        """False: workers go when their parent goes."""
+        return False

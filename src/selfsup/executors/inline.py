@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from selfsup.cellrun import run_job
-from selfsup.device import make_deterministic
 from selfsup.executors._stop import StopFlag
-from selfsup.executors.base import EpochDone, JobDone, JobStarted, Listener, Resources
-from selfsup.grid import Job
-from selfsup.opened import OpenStudy
-from selfsup.record import StudyFolder
-from selfsup.training import EpochLog
+from selfsup.executors.base import EpochDone, JobDone, JobStarted, Listener, OnThisMachine, Resources
+
+if TYPE_CHECKING:
+    from selfsup.grid import Job
+    from selfsup.record import StudyFolder
+    from selfsup.training import EpochLog
 
 
-class InlineExecutor:
+class InlineExecutor(OnThisMachine):
     """Runs jobs in the calling process."""
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
+        from selfsup.cellrun import run_job
+        from selfsup.device import make_deterministic
+        from selfsup.opened import OpenStudy
+
         make_deterministic(resources.threads)
         study = OpenStudy(folder, resources.hardware)
         with StopFlag() as stop:
@@ -32,4 +36,4 @@ class InlineExecutor:
                 stop.raise_if_set()
 
 
-executor = InlineExecutor()
+executor = InlineExecutor

@@ -2,91 +2,51 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from selfsup.device import Hardware, count_devices
 from selfsup.errors import UserError
 from selfsup.executors import _protocol
+from selfsup.executors._outcome import ATTEMPTS, record_failure
+from selfsup.executors._process import GRACE_SECONDS, WorkerProcess
 from selfsup.executors._stop import StopFlag
-from selfsup.executors.base import EpochDone, JobDone, JobRetried, JobStarted, Listener, Resources
-from selfsup.grid import Job
-from selfsup.record import CellResult, StudyFolder
+from selfsup.executors.base import EpochDone, JobDone, JobRetried, JobStarted, Listener, OnThisMachine, Resources
 
-#: How often a job is begun before it counts as failed.
-ATTEMPTS = 2
-#: Seconds that workers get to save their checkpoints when the study is stopped.
-GRACE_SECONDS = 60.0
+if TYPE_CHECKING:
+    from selfsup.grid import Job
+    from selfsup.record import StudyFolder
 
 
-class LocalExecutor:
+class LocalExecutor(OnThisMachine):
     """Runs jobs in worker processes that are started once and kept."""
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
         _Pool(folder, jobs, resources, listener).run()
 
 
-executor = LocalExecutor()
+executor = LocalExecutor
 
 
-class _Worker:
+class _Worker(WorkerProcess):
     """One worker process and the job it has in hand."""
 
     def __init__(
-        self, number: int, folder: StudyFolder, hardware: Hardware, threads: int, inbox: queue.Queue[Any]
+        self, number: int, folder: StudyFolder, device: str, resources: Resources, inbox: queue.Queue[Any]
     ) -> None:
+        super().__init__(folder, device, resources.hardware.precision, resources.threads)
         self.number = number
         self.job: Job | None = None
-        self.error: str | None = None
-        command = [sys.executable, "-m", "selfsup.executors._worker", str(folder.path)]
-        command += [hardware.device, hardware.precision, str(threads)]
-        environment = os.environ | dict.fromkeys(
-            ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), str(threads)
-        )
-        self._log = folder.running / f"worker-{number}.log"
-        with open(self._log, "wb") as log:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment
-            )
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
 
     def _listen(self, inbox: queue.Queue[Any]) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            inbox.put((self, _protocol.decode(line)))
-        self.process.wait()
+        for message in self.messages():
+            inbox.put((self, message))
         inbox.put((self, {"event": "exit"}))
-
-    def send(self, message: dict[str, Any]) -> None:
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(_protocol.encode(message))
-            self.process.stdin.flush()
-        except OSError:
-            pass  # it died; its exit is on the way
-
-    def why_it_died(self) -> str:
-        """The reason, in words."""
-        code = self.process.returncode
-        if self.error:
-            return self.error
-        if code == -signal.SIGKILL:
-            return "its process was killed (SIGKILL), most often for want of memory"
-        if code is not None and code < 0:
-            return f"its process died of {signal.Signals(-code).name}"
-        return f"its process ended with exit code {code}"
-
-    def output(self) -> bytes:
-        """What it printed before its first job."""
-        return self._log.read_bytes() if self._log.exists() else b""
 
 
 class _Pool:
@@ -99,7 +59,6 @@ class _Pool:
         self.inbox: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
         self.workers: dict[int, _Worker] = {}
         self.refusal: str | None = None
-        self.devices = count_devices(resources.hardware.kind)
 
     def run(self) -> None:
         with StopFlag() as stop:
@@ -118,10 +77,12 @@ class _Pool:
         return any(worker.job is not None for worker in self.workers.values())
 
     def _start(self, number: int) -> None:
-        hardware = self.resources.hardware
-        if hardware.device == "cuda" and self.devices > 1:
-            hardware = Hardware(f"cuda:{number % self.devices}", hardware.precision)
-        self.workers[number] = _Worker(number, self.folder, hardware, self.resources.threads, self.inbox)
+        from selfsup.device import count_devices
+
+        device = self.resources.hardware.device
+        if device == "cuda" and (devices := count_devices("cuda")) > 1:
+            device = f"cuda:{number % devices}"
+        self.workers[number] = _Worker(number, self.folder, device, self.resources, self.inbox)
 
     def _handle_one(self) -> None:
         try:
@@ -153,9 +114,6 @@ class _Pool:
         self.listener(JobDone(job, worker.number, message["statuses"]))
         self._give_job(worker)
 
-    def _on_error(self, worker: _Worker, message: dict[str, Any]) -> None:
-        worker.error = message["message"]
-
     def _on_refused(self, worker: _Worker, message: dict[str, Any]) -> None:
         self.refusal = message["message"]
 
@@ -165,31 +123,21 @@ class _Pool:
             return
         if worker.job is None:
             if worker.process.returncode != 0:
-                self.refusal = _could_not_start(worker)
+                self.refusal = worker.could_not_start()
             return
         job, reason = worker.job, worker.why_it_died()
         if self.attempts[job.id] < ATTEMPTS:
             self.listener(JobRetried(job, worker.number, reason))
             self.pending.appendleft(job)
         else:
-            self._record_failure(job, worker.number, reason)
+            self.listener(JobDone(job, worker.number, record_failure(self.folder, job, reason)))
         if self.pending:
             self._start(worker.number)
-
-    def _record_failure(self, job: Job, number: int, reason: str) -> None:
-        log_path = self.folder.log(job.id)
-        log = log_path.read_bytes() if log_path.exists() else b""
-        finished = self.folder.finished()
-        for cell in job.cells:
-            if cell.id not in finished:
-                self.folder.write_cell(CellResult.of(cell, "failed", message=reason), {"log.txt": log})
-        self.folder.clear_job(job.id)
-        self.listener(JobDone(job, number, {cell.id: "failed" for cell in job.cells if cell.id not in finished}))
 
     def _shut_down(self) -> None:
         """Ask every worker to save and go; after the grace, or a second Ctrl-C, end them."""
         for worker in self.workers.values():
-            worker.send({"stop": True})
+            worker.stop()
         deadline = time.monotonic() + GRACE_SECONDS
         try:
             for worker in self.workers.values():
@@ -197,9 +145,7 @@ class _Pool:
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             pass
         for worker in self.workers.values():
-            if worker.process.poll() is None:
-                worker.process.kill()
-                worker.process.wait()
+            worker.kill()
         self._drain()
 
     def _drain(self) -> None:
@@ -212,9 +158,3 @@ class _Pool:
             if message["event"] == "done" and worker.job is not None:
                 self.listener(JobDone(worker.job, worker.number, message["statuses"]))
                 worker.job = None
-
-
-def _could_not_start(worker: _Worker) -> str:
-    lines = worker.output().decode(errors="replace").strip().splitlines()
-    last = f": {lines[-1]}" if lines else ""
-    return f"A worker process could not start ({worker.why_it_died()}){last}"
