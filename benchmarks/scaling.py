@@ -22,7 +22,7 @@ import numpy as np
 import selfsup
 from cell import apart
 from history import note
-from selfsup.executors import inline
+from selfsup import cellrun
 from selfsup.grid import Job
 from selfsup.opened import OpenStudy
 from selfsup.record import CellResult
@@ -61,7 +61,7 @@ def record_only(study: OpenStudy, job: Job, **_: Any) -> list[CellResult]:
 
 def run(cells: int, folder: Path) -> tuple[float, float, float]:
     """Seconds of the study, seconds of writing its report once more, and the peak memory in MB."""
-    inline.run_job = record_only  # type: ignore[assignment]
+    cellrun.run_job = record_only  # type: ignore[assignment]
     seeds = cells // (LRS * SIZES * len(METHODS) * 2)
     started = time.perf_counter()
     study = selfsup.compare(
