@@ -164,12 +164,28 @@ def status(study: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("study")
-def report(study: str) -> None:
-    """Write STUDY/report.html anew and print its path."""
+@click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
+@click.option("--format", "form", type=click.Choice(["html", "md", "pdf"]), default="html", help="[html]")
+@click.option("--figures", type=click.Path(file_okay=False), help="Also write every figure, as PNG and PDF, here.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), help="Page of several studies. [selfsup-comparison.html]"
+)
+def report(studies: tuple[str, ...], form: str, figures: str | None, output: str | None) -> None:
+    """Write the report of STUDY anew and print its path; of several, one page with all side by side."""
+    if len(studies) > 1:
+        _compare_studies(studies, form, figures, output)
+        return
+    if output is not None:
+        raise UserError("-o is for a page of several studies; the report of one lies in its folder.")
     from selfsup.study import load_study
 
-    click.echo(load_study(study).report())
+    study = load_study(studies[0])
+    click.echo(study.report(form))
+    if figures is not None:
+        from selfsup.report.export import export_figures
+
+        for path in export_figures(study.path, Path(figures)):
+            click.echo(path)
 
 
 @main.command()
@@ -268,6 +284,16 @@ def _watcher(quiet: bool) -> Any:
     if quiet:
         return Silent()
     return Live() if sys.stderr.isatty() else Lines()
+
+
+def _compare_studies(studies: tuple[str, ...], form: str, figures: str | None, output: str | None) -> None:
+    from selfsup.report import write_comparison
+    from selfsup.study import load_study
+
+    if form != "html" or figures is not None:
+        raise UserError("--format and --figures are for the report of one study; name one, or leave them out.")
+    folders = [load_study(study).path for study in studies]
+    click.echo(write_comparison(folders, _writable(output or "selfsup-comparison.html")))
 
 
 def _complain(line: str) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfsup import __version__
+from selfsup import __version__, registry
 from selfsup import config as configuration
 from selfsup.config import StudyConfig
 from selfsup.errors import UserError
@@ -138,10 +138,25 @@ class Study:
         load_weights(backbone, weights)
         return backbone.eval()
 
-    def report(self) -> Path:
-        """Write ``report.html`` anew from the recorded cells; returns its path."""
-        from selfsup.report import write_report
+    def report(self, form: str = "html") -> Path:
+        """Write the report anew from the recorded cells.
 
+        Parameters
+        ----------
+        form : {"html", "md", "pdf"}
+            ``report.html``, one interactive page; ``report.md`` with its figures beside it; or
+            ``report.pdf``.
+
+        Returns
+        -------
+        Path
+            The file, in the study's folder.
+        """
+        from selfsup.report import write_markdown, write_pdf, write_report
+
+        if form != "html":
+            registry.require([form], ["html", "md", "pdf"], kind="format")
+            return {"md": write_markdown, "pdf": write_pdf}[form](self.path)
         history = self.folder.read_json("run.json")
         commands = dict.fromkeys(run["command"] for run in history.get("runs", []) if run["command"])
         return write_report(self.path, "\n".join(commands) or None, planned=history.get("planned"))

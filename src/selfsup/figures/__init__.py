@@ -1,6 +1,6 @@
 """Pictures and maps of a study: values in, PNG bytes or HTML text out; no files are touched."""
 
-from selfsup.figures.canvas import DARK, LIGHT, Theme, accuracy_colour
+from selfsup.figures.canvas import DARK, LIGHT, Save, Theme, accuracy_colour, to_pdf, to_png
 from selfsup.figures.confusion import confusion_matrix
 from selfsup.figures.curves import Curve, accuracy_curves
 from selfsup.figures.heatmaps import Panel, Square, heatmaps
@@ -16,6 +16,7 @@ __all__ = [
     "Curve",
     "Map",
     "Panel",
+    "Save",
     "Sheet",
     "Square",
     "Theme",
@@ -30,6 +31,8 @@ __all__ = [
     "project",
     "sheet_for",
     "thumbnail_sheet",
+    "to_pdf",
+    "to_png",
     "tsne_page",
     "tsne_picture",
 ]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -145,20 +146,38 @@ def accuracy_colour(value: float) -> tuple[str, str]:
 
 @cache
 def _families() -> list[str]:
-    """matplotlib's own font, and after it those installed that have the letters which it lacks."""
+    """Installed fonts that have the letters which matplotlib's own lacks."""
     installed = set(font_manager.get_font_names())
-    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
+    return [name for name in FALLBACK_FONTS if name in installed]
+
+
+#: What becomes of a drawn figure.
+Save = Callable[[Figure], bytes]
+
+
+@contextmanager
+def any_letters(figure: Figure) -> Iterator[None]:
+    """Draw letters with whichever installed font has them, and boxes where none has."""
+    for text in figure.findobj(Text):
+        text.set_fontfamily([*text.get_fontfamily(), *_families()])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        yield
+
+
+def to_pdf(figure: Figure) -> bytes:
+    """The figure as a PDF of one page, in vectors, its text as text."""
+    content = io.BytesIO()
+    with any_letters(figure), matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(content, format="pdf", facecolor=figure.get_facecolor(), metadata={"CreationDate": None})
+    return content.getvalue()
 
 
 def to_png(figure: Figure) -> bytes:
     """The figure as PNG bytes."""
-    for text in figure.findobj(Text):
-        text.set_fontfamily(_families())
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
-    with warnings.catch_warnings():
-        # Letters that no installed font has are drawn as boxes; the pages show them.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+    with any_letters(figure):
         canvas.draw()  # once, where savefig draws twice and encodes what is decoded again below
     pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     # 256 colours halve the size of a picture; hundreds of cells have three each.

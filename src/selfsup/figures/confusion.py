@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from selfsup.figures.canvas import LIGHT, Theme, label, name_ticks, new_figure, sequential, shorten, to_png
+from selfsup.figures.canvas import LIGHT, Save, Theme, label, name_ticks, new_figure, sequential, shorten, to_png
 
 MOST_CLASSES_WITH_COUNTS = 20
 
 
-def confusion_matrix(counts: ArrayLike, classes: Sequence[str], *, title: str = "", theme: Theme = LIGHT) -> bytes:
+def confusion_matrix(
+    counts: ArrayLike, classes: Sequence[str], *, title: str = "", theme: Theme = LIGHT, save: Save = to_png
+) -> bytes:
     """Draw a confusion matrix as PNG: rows are true classes, shaded by their share of the row.
 
     Parameters
@@ -26,11 +28,13 @@ def confusion_matrix(counts: ArrayLike, classes: Sequence[str], *, title: str = 
         Any text; drawn as it stands.
     theme : Theme
         Colours.
+    save : callable
+        What becomes of the figure: :func:`to_png` or :func:`to_pdf`.
 
     Returns
     -------
     bytes
-        A PNG image.
+        What `save` returns.
     """
     matrix = np.asarray(counts, dtype=np.int64)
     n = len(matrix)
@@ -59,4 +63,4 @@ def confusion_matrix(counts: ArrayLike, classes: Sequence[str], *, title: str = 
     bar.outline.set_visible(False)  # type: ignore[operator]
     if title:
         axes.set_title(shorten(title, 60), **label(theme, 10), loc="left")
-    return to_png(figure)
+    return save(figure)

@@ -13,6 +13,7 @@ from selfsup.figures.canvas import (
     LIGHT,
     MARKERS,
     PALETTE,
+    Save,
     Theme,
     label,
     new_figure,
@@ -56,6 +57,7 @@ def accuracy_curves(
     band: str = "",
     width: float = 7.4,
     theme: Theme = LIGHT,
+    save: Save = to_png,
 ) -> bytes:
     """Draw the curves as PNG on a logarithmic axis, each named at its right end.
 
@@ -73,6 +75,8 @@ def accuracy_curves(
         Width in inches, 3 or more.
     theme : Theme
         Colours.
+    save : callable
+        What becomes of the figure: :func:`to_png` or :func:`to_pdf`.
     """
     figure = new_figure(width, min(4.2, 0.75 * width + 0.6), theme)
     axes = figure.subplots()
@@ -100,7 +104,7 @@ def accuracy_curves(
     axes.set_title("test accuracy" + (f", {band} shaded" if band else ""), **label(theme), loc="left")
     _limits(axes, curves)
     _name_lines(axes, curves, colours, theme)
-    return to_png(figure)
+    return save(figure)
 
 
 def _staggered(size_names: Mapping[float, str], width: float) -> list[str]:

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 
 from selfsup.figures.canvas import (
     LIGHT,
+    Save,
     Theme,
     accuracy_colour,
     label,
@@ -75,7 +76,7 @@ class Panel:
     squares: tuple[tuple[Square, ...], ...]
 
 
-def heatmaps(panels: Sequence[Panel], *, title: str = TITLE, theme: Theme = LIGHT) -> bytes:
+def heatmaps(panels: Sequence[Panel], *, title: str = TITLE, theme: Theme = LIGHT, save: Save = to_png) -> bytes:
     """Draw the panels as PNG, methods in rows and augmentations in columns, on one 0–1 scale.
 
     A frame marks the learning rate chosen on validation; cells that diverged, collapsed or failed
@@ -100,7 +101,7 @@ def heatmaps(panels: Sequence[Panel], *, title: str = TITLE, theme: Theme = LIGH
         axes.set_ylabel("learning rate", **label(theme, 8))
     _shared_scale(figure, grid.ravel().tolist(), theme)
     figure.suptitle(title, **label(theme, 9.5), x=0.01, ha="left")
-    return to_png(figure)
+    return save(figure)
 
 
 def _draw_panel(axes: Axes, panel: Panel, theme: Theme) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from selfsup.figures.canvas import LIGHT, Theme, label, new_figure, shorten, style_axes, to_png
+from selfsup.figures.canvas import LIGHT, Save, Theme, label, new_figure, shorten, style_axes, to_png
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ STRIPS = (
 LOSS, STRIP, EDGES = 1.7, 0.8, 0.7
 
 
-def loss_curve(log: Mapping[str, ArrayLike], *, title: str = "", theme: Theme = LIGHT) -> bytes:
+def loss_curve(log: Mapping[str, ArrayLike], *, title: str = "", theme: Theme = LIGHT, save: Save = to_png) -> bytes:
     """Draw a training log as PNG.
 
     Parameters
@@ -46,11 +46,13 @@ def loss_curve(log: Mapping[str, ArrayLike], *, title: str = "", theme: Theme = 
         Any text; drawn as it stands.
     theme : Theme
         Colours.
+    save : callable
+        What becomes of the figure: :func:`to_png` or :func:`to_pdf`.
 
     Returns
     -------
     bytes
-        A PNG image.
+        What `save` returns.
     """
     columns = {name: np.asarray(values, float) for name, values in log.items()}
     strips = [strip for strip in STRIPS if _known(strip, columns)]
@@ -69,7 +71,7 @@ def loss_curve(log: Mapping[str, ArrayLike], *, title: str = "", theme: Theme = 
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     if title:
         figure.suptitle(shorten(title, 48), **label(theme, 9.5, weight="bold"), x=0.02, ha="left")
-    return to_png(figure)
+    return save(figure)
 
 
 def _known(strip: Strip, columns: Mapping[str, NDArray[np.float64]]) -> list[str]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from selfsup.figures.canvas import LIGHT, MARKERS, Theme, label, new_figure, series_style, shorten, to_png
+from selfsup.figures.canvas import LIGHT, MARKERS, Save, Theme, label, new_figure, series_style, shorten, to_png
 
 ROWS_OF_LEGEND = 25
 
@@ -22,6 +22,7 @@ def tsne_picture(
     *,
     title: str = "",
     theme: Theme = LIGHT,
+    save: Save = to_png,
 ) -> bytes:
     """Draw a map as PNG, coloured by class (or by cluster where there are no labels).
 
@@ -37,11 +38,13 @@ def tsne_picture(
         Any text; drawn as it stands.
     theme : Theme
         Colours.
+    save : callable
+        What becomes of the figure: :func:`to_png` or :func:`to_pdf`.
 
     Returns
     -------
     bytes
-        A PNG image.
+        What `save` returns.
     """
     placed = np.isfinite(points).all(axis=1)
     points, groups = points[placed], groups[placed]
@@ -74,7 +77,7 @@ def tsne_picture(
     if handles:
         _legend_beside(figure, handles, columns, theme)
     axes.set_title(shorten(title or "t-SNE of the embeddings", 60), **label(theme, 10), loc="left")
-    return to_png(figure)
+    return save(figure)
 
 
 def _legend_beside(figure: Figure, handles: list[Line2D], columns: int, theme: Theme) -> None:

@@ -92,7 +92,7 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
     best = look_at(study, answer.best.cells[0]) if answer.best else None
     places = size_places(study)
     panels = heatmap_panels(study.results) if study.labelled else []
-    return _templates().get_template("report.html.j2").render(
+    return templates().get_template("report.html.j2").render(
         study=study,
         answer=answer,
         best=best,
@@ -139,7 +139,8 @@ def _counts(results: pd.DataFrame) -> dict[str, int]:
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
+    """The pages, every text in them escaped."""
     environment = Environment(
         loader=PackageLoader("selfsup.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

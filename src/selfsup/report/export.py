@@ -1,0 +1,246 @@
+"""The report for elsewhere: every figure as PNG and PDF for a paper, the whole as Markdown or PDF."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.figure import Figure
+
+from selfsup.errors import UserError
+from selfsup.figures import LIGHT, Save, accuracy_curves, confusion_matrix, heatmaps, loss_curve, to_pdf, to_png
+from selfsup.figures import tsne_picture as draw_map
+from selfsup.figures.canvas import any_letters, new_figure
+from selfsup.record import replace_file
+from selfsup.report import wording
+from selfsup.report.findings import Answer, Choice
+from selfsup.report.pictures import confusion_counts
+from selfsup.report.reading import Embeddings, Study, read_study
+from selfsup.report.series import accuracy_series, heatmap_panels, size_places
+from selfsup.report.table import headline
+from selfsup.report.verdict import answer_study
+
+#: An upright A4 page, in inches.
+PAGE = (8.27, 11.69)
+LINES_PER_PAGE, CHARACTERS_PER_LINE = 78, 108
+
+
+@dataclass(frozen=True)
+class NamedFigure:
+    """A figure and the name of its file; `draw` hands it to whoever saves it."""
+
+    name: str
+    caption: str
+    draw: Callable[[Save], bytes]
+
+
+def export_figures(study_dir: Path, folder: Path) -> list[Path]:
+    """Write every figure of a study's report into `folder`, as PNG and as PDF.
+
+    Raises
+    ------
+    UserError
+        If `study_dir` is not a study, or `folder` cannot be written.
+    """
+    study = read_study(study_dir)
+    _make(folder)
+    written = []
+    for figure in figures_of(study, answer_study(study)):
+        for suffix, save in ((".png", to_png), (".pdf", to_pdf)):
+            path = folder / f"{figure.name}{suffix}"
+            replace_file(path, figure.draw(save))
+            written.append(path)
+    return written
+
+
+def write_markdown(study_dir: Path) -> Path:
+    """Write ``report.md`` and the figures it shows, in ``report-figures/``, into the study's folder."""
+    study = read_study(study_dir)
+    found = answer_study(study)
+    folder = study.path / "report-figures"
+    _make(folder)
+    lines = [f"# {_plain(study.dataset['name'])}", "", f"**{_plain(headline(found))}**", ""]
+    for title, rows in _tables(found):
+        lines += [f"## {title}", "", *_markdown_table(rows), ""]
+    if found.not_shown:
+        lines += ["## What was not shown", "", *(f"* {_plain(sentence)}" for sentence in found.not_shown), ""]
+    for figure in figures_of(study, found):
+        replace_file(folder / f"{figure.name}.png", figure.draw(to_png))
+        lines += [
+            f"## {_plain(figure.caption)}",
+            "",
+            f"![{_plain(figure.caption)}](report-figures/{figure.name}.png)",
+            "",
+        ]
+    path = study.path / "report.md"
+    replace_file(path, "\n".join(lines).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def write_pdf(study_dir: Path) -> Path:
+    """Write ``report.pdf`` into the study's folder: the answer in words and tables, then a page per figure."""
+    study = read_study(study_dir)
+    found = answer_study(study)
+    content = BytesIO()
+    with PdfPages(content, metadata={"Title": f"selfsup: {study.dataset['name']}", "CreationDate": None}) as pages:
+
+        def add(figure: Figure) -> bytes:
+            with any_letters(figure):
+                pages.savefig(figure, facecolor=figure.get_facecolor())
+            return b""
+
+        for page in _text_pages(study, found):
+            add(page)
+        for drawn in figures_of(study, found):
+            drawn.draw(add)
+    path = study.path / "report.pdf"
+    replace_file(path, content.getvalue())
+    return path
+
+
+def figures_of(study: Study, found: Answer) -> Iterator[NamedFigure]:
+    """The figures of a report, as far as the study has what they need."""
+    if study.labelled and found.choices:
+        yield from _overviews(study, found)
+    for method in found.methods:
+        choice = found.of(method)[-1]
+        log = study.training_log(choice.cells[0])
+        if log is not None:
+            yield NamedFigure(f"training-{method}", f"Training of {method}", partial(_draw_training, choice, log))
+    embeddings = study.embeddings(found.best.cells[0]) if found.best else None
+    if found.best is not None and embeddings is not None:
+        yield from _closely(study, found.best.cells[0], embeddings)
+
+
+def _closely(study: Study, cell: str, embeddings: Embeddings) -> Iterator[NamedFigure]:
+    groups = embeddings.labels if study.labelled else embeddings.predicted
+    names = study.classes or tuple(f"cluster {number + 1}" for number in range(int(groups.max()) + 1))
+    if study.labelled:
+        counts = confusion_counts(embeddings, len(names))
+        yield NamedFigure(
+            "confusion", f"Confusions of {cell}", lambda save: confusion_matrix(counts, names, title=cell, save=save)
+        )
+    yield NamedFigure(
+        "map",
+        f"Map of the embeddings of {cell}",
+        lambda save: draw_map(embeddings.projection, groups, names, title=cell, save=save),
+    )
+
+
+def _draw_training(choice: Choice, log: pd.DataFrame, save: Save) -> bytes:
+    columns = {str(name): log[name].to_numpy() for name in log.columns}
+    return loss_curve(columns, title=f"{choice.method}: {wording.setting(choice)}", save=save)
+
+
+def _overviews(study: Study, found: Answer) -> Iterator[NamedFigure]:
+    places = size_places(study)
+    curves = accuracy_series(found, places)
+    if any(len(curve.sizes) > 1 for curve in curves):
+        used = {size for curve in curves for size in curve.sizes}
+        ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
+        unit = f"{'labels' if study.unit == 'labels' else 'training images'} per class"
+        yield NamedFigure(
+            "curves",
+            f"Accuracy and {study.unit} per class",
+            lambda save: accuracy_curves(curves, ticks, unit=unit, band="95 % interval", save=save),
+        )
+    panels = heatmap_panels(study.results)
+    if panels:
+        yield NamedFigure(
+            "heatmaps",
+            f"Learning rate against {study.unit} per class",
+            lambda save: heatmaps(panels, save=save),
+        )
+
+
+# -- words and tables ---------------------------------------------------------------------------
+
+
+def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
+    """Titles and rows, the heading first."""
+    if found.choices:
+        score = "validation" if found.labelled else "effective rank"
+        rows: list[Sequence[str]] = [
+            ("method", "per class", "augmentation", "lr", score, "test", "95 % interval", "seeds")
+        ]
+        rows += [
+            (
+                choice.method,
+                choice.per_class,
+                choice.augmentation or wording.NOTHING,
+                wording.learning_rate(choice.lr),
+                f"{choice.score:.3f}" if found.labelled else f"{choice.score:.1f}",
+                wording.accuracy(choice.test_accuracy),
+                wording.interval(choice.interval),
+                str(choice.seeds),
+            )
+            for choice in found.choices
+        ]
+        yield "Chosen settings", rows
+    if found.comparisons and found.best:
+        rows = [("against", "difference", "95 % interval", "p, corrected", "so it is")]
+        rows += [
+            (
+                c.other.method,
+                wording.signed(c.test.difference),
+                f"{wording.signed(c.test.interval.low)} to {wording.signed(c.test.interval.high)}",
+                wording.p_value(c.p_adjusted).removeprefix("= "),
+                c.verdict,
+            )
+            for c in found.comparisons
+        ]
+        yield f"{found.best.method} against the others", rows
+
+
+def _markdown_table(rows: list[Sequence[str]]) -> Iterator[str]:
+    head, *body = ([_plain(cell) for cell in row] for row in rows)
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in body:
+        yield f"| {' | '.join(row)} |"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown leaves as it is: nobody's class name becomes a link, a tag or a table's border."""
+    flat = html.escape(" ".join(text.split()), quote=False)
+    return "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in flat)
+
+
+def _text_pages(study: Study, found: Answer) -> Iterator[Figure]:
+    lines = [*textwrap.wrap(headline(found), CHARACTERS_PER_LINE), ""]
+    for title, rows in _tables(found):
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines += [title, "", *("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) for row in rows), ""]
+    if found.not_shown:
+        lines += ["What was not shown", ""]
+        for sentence in found.not_shown:
+            lines += textwrap.wrap(sentence, CHARACTERS_PER_LINE, initial_indent="- ", subsequent_indent="  ")
+    for start in range(0, len(lines), LINES_PER_PAGE):
+        page = new_figure(*PAGE, LIGHT)
+        page.text(0.06, 0.955, study.dataset["name"], fontsize=13, weight="bold", color=LIGHT.ink, parse_math=False)
+        page.text(
+            0.06,
+            0.935,
+            "\n".join(lines[start : start + LINES_PER_PAGE]),
+            fontsize=8,
+            family="monospace",
+            va="top",
+            linespacing=1.35,
+            color=LIGHT.ink,
+            parse_math=False,
+        )
+        yield page
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder '{folder}' cannot be made ({error.strerror}); choose another.") from None

@@ -1,0 +1,158 @@
+"""Several studies on one page: data sets beside each other, or one before and after a change."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import selfsup
+from selfsup.errors import UserError
+from selfsup.figures.critical import critical_difference
+from selfsup.record import replace_file
+from selfsup.report.findings import Answer, Choice
+from selfsup.report.pictures import Picture, in_both_themes
+from selfsup.report.ranks import LEAST_DATASETS, Ranks, rank_methods
+from selfsup.report.reading import Study, read_study
+from selfsup.report.selection import size_order
+from selfsup.report.table import headline
+from selfsup.report.verdict import answer_study
+
+#: Settings that say where a study ran, and not what it did.
+NOT_COMPARED = {"data_root", "data_url", "keep", "track", "track_weights"}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the studies.
+
+    Attributes
+    ----------
+    title : str
+        Name of its data set, and of its folder where two studies share a data set.
+    study : Study
+    answer : Answer
+    headline : str
+    """
+
+    title: str
+    study: Study
+    answer: Answer
+    headline: str
+
+    def choice(self, method: str, size: str) -> Choice | None:
+        """The method's choice at a number of images, if it has one."""
+        return next((c for c in self.answer.of(method) if c.per_class == size), None)
+
+    @property
+    def largest(self) -> dict[str, float]:
+        """Test accuracy of each method at the largest number of images."""
+        at = self.answer.sizes[-1:]
+        return {
+            c.method: c.test_accuracy for c in self.answer.choices if c.per_class in at and c.test_accuracy is not None
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is not the same everywhere, with its value in each study."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+def write_comparison(study_dirs: Sequence[Path], path: Path) -> Path:
+    """Write one page with several studies side by side; returns its path.
+
+    Raises
+    ------
+    UserError
+        If a folder is not a study, one is named twice, or the page cannot be written.
+    """
+    replace_file(path, render(study_dirs).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def render(study_dirs: Sequence[Path]) -> str:
+    """The text of the page."""
+    from selfsup.report.page import templates
+
+    places = [Path(place).resolve() for place in study_dirs]
+    for place in places:
+        if places.count(place) > 1:
+            raise UserError(f"'{place}' is named twice; name different studies.")
+    sides = _sides([read_study(place) for place in study_dirs])
+    ranks = rank_sides(sides)
+    methods = list(dict.fromkeys(method for side in sides for method in side.answer.methods))
+    return templates().get_template("side_by_side.html.j2").render(
+        sides=sides,
+        methods=methods,
+        sizes=size_order(size for side in sides for size in side.answer.sizes),
+        differences=differences([side.study for side in sides]),
+        ranks=ranks,
+        diagram=_diagram(ranks) if ranks else None,
+        least_datasets=LEAST_DATASETS,
+        version=selfsup.__version__,
+        written=f"{datetime.now():%Y-%m-%d %H:%M}",
+    )  # fmt: skip
+
+
+def rank_sides(sides: Sequence[Side]) -> Ranks | None:
+    """Ranks of the methods that all studies have, at each study's largest number of images.
+
+    None for fewer than three different data sets, or fewer than two methods in common.
+    """
+    if len({side.study.dataset.get("fingerprint", side.title) for side in sides}) < LEAST_DATASETS:
+        return None
+    accuracies = [side.largest for side in sides]
+    common = [method for method in accuracies[0] if all(method in found for found in accuracies)]
+    if len(common) < 2:
+        return None
+    return rank_methods([[found[method] for method in common] for found in accuracies], common)
+
+
+def differences(studies: Sequence[Study]) -> list[Difference]:
+    """Settings that differ between studies, in the order of the configuration."""
+    tables = [_settings(study) for study in studies]
+    names = dict.fromkeys(name for table in tables for name in table)
+    rows = [Difference(name, tuple(table.get(name, "–") for table in tables)) for name in names]
+    return [row for row in rows if len(set(row.values)) > 1]
+
+
+def _settings(study: Study) -> dict[str, str]:
+    try:
+        values = tomllib.loads(study.config)
+    except tomllib.TOMLDecodeError:
+        return {}
+    flat = {name: value for name, value in values.items() if name != "settings"}
+    for method, settings in values.get("settings", {}).items():
+        flat |= {f"{method}.{name}": value for name, value in settings.items()}
+    return {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in flat.items()
+        if name not in NOT_COMPARED
+    }
+
+
+def _sides(studies: Sequence[Study]) -> list[Side]:
+    names = [str(study.dataset["name"]) for study in studies]
+    sides = []
+    for study, name in zip(studies, names, strict=True):
+        found = answer_study(study)
+        title = name if names.count(name) == 1 else f"{name} ({study.path.resolve().name})"
+        sides.append(Side(title, study, found, headline(found)))
+    return sides
+
+
+def _diagram(ranks: Ranks) -> Picture:
+    alt = "Critical-difference diagram: " + ", ".join(
+        f"{method} {rank:.2f}" for method, rank in zip(ranks.methods, ranks.average, strict=True)
+    )
+    return in_both_themes(
+        lambda theme: critical_difference(
+            ranks.methods, ranks.average, ranks.groups, ranks.critical_difference, theme=theme
+        ),
+        alt,
+    )

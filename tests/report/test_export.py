@@ -1,0 +1,84 @@
+"""The report for elsewhere: figures for a paper, Markdown, PDF."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from PIL import Image
+
+from selfsup.errors import UserError
+from selfsup.report import answer, export_figures, headline, write_markdown, write_pdf
+
+FIGURES = {"curves", "heatmaps", "training-moco", "training-supervised", "confusion", "map"}
+
+
+def pages_of(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type /Page\b", pdf))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    from study_folder import FolderWriter
+
+    writer = FolderWriter(
+        tmp_path_factory.mktemp("export") / "study",
+        methods=("moco", "supervised", "frozen"),
+        classes=("a|b", "*c*", "<d>", "日本", *"efghij"),
+    )
+    return writer.write()
+
+
+def test_every_figure_is_written_as_png_and_as_pdf(study, tmp_path):
+    written = export_figures(study, tmp_path / "figures")
+    assert {path.name for path in written} == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
+    for path in written:
+        if path.suffix == ".png":
+            assert min(Image.open(io.BytesIO(path.read_bytes())).size) > 200
+        else:
+            assert path.read_bytes().startswith(b"%PDF")
+            assert pages_of(path.read_bytes()) == 1
+
+
+def test_the_pdf_has_the_answer_and_a_page_per_figure(study):
+    content = write_pdf(study).read_bytes()
+    assert pages_of(content) == 1 + len(FIGURES)
+
+
+def test_markdown_holds_the_answer_the_tables_and_the_figures(study):
+    path = write_markdown(study)
+    text = path.read_text(encoding="utf-8")
+    found = answer(study)
+    assert f"**{headline(found)}**" in text
+    for choice in found.choices:
+        assert f"| {choice.method} | {choice.per_class} |" in text
+        assert f"| {choice.test_accuracy:.3f} |" in text
+    for name in re.findall(r"\]\((.+)\)", text):
+        assert (study / name).is_file()
+    assert set(re.findall(r"report-figures/(.+)\.png", text)) == FIGURES
+
+
+def test_names_stay_text_in_markdown(make_study):
+    import json
+
+    writer = make_study(methods=("moco",), sizes=("20",))
+    path = writer.path / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "[x](http://y) <b> | *z*\n# h"}))
+    first = write_markdown(writer.path).read_text().splitlines()[0]
+    assert first == r"# \[x\](http://y) &lt;b&gt; \| \*z\* \# h"
+
+
+def test_an_unlabelled_study_and_an_empty_one_are_written_too(make_study, tmp_path):
+    bare = make_study("bare", labelled=False, methods=("moco", "frozen"), sizes=("all",)).path
+    assert {path.stem for path in export_figures(bare, tmp_path / "f")} == {"training-moco", "map"}
+    assert "effective rank" in write_markdown(bare).read_text()
+    empty = make_study("empty", methods=()).path
+    assert pages_of(write_pdf(empty).read_bytes()) == 1
+    assert "No cell has finished well." in write_markdown(empty).read_text()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(study, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"):
+        export_figures(study, tmp_path / "file" / "figures")

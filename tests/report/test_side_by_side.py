@@ -1,0 +1,83 @@
+"""Several studies on one page."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from page_reader import PageReader
+
+from selfsup.errors import UserError
+from selfsup.report import answer, write_comparison
+
+
+@pytest.fixture
+def named_study(make_study):
+    """Make a study of a data set of this name."""
+
+    def make(name: str, *, folder: str | None = None, config: str = "", **settings):
+        writer = make_study(folder or f"study-{len(name)}-{hash(name) % 1000}", sizes=("5", "20"), **settings)
+        path = writer.path / "dataset.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"name": name, "fingerprint": name}))
+        (writer.path / "config.toml").write_text(f'data = "x"\nepochs = 100\n{config}')
+        return writer.path
+
+    return make
+
+
+def page(studies, tmp_path) -> PageReader:
+    return PageReader(write_comparison(studies, tmp_path / "page.html").read_text())
+
+
+def test_every_study_has_its_answer_and_its_accuracies(named_study, tmp_path):
+    studies = [named_study("field"), named_study("greenhouse", methods=("moco", "frozen"))]
+    visible = page(studies, tmp_path).visible
+    for study in studies:
+        for choice in answer(study).choices:
+            assert f"{choice.test_accuracy:.3f}" in visible
+    assert "field" in visible
+    assert "Best self-supervised method on these images: moco" in visible
+    assert "Ranks are averaged from 3 different data sets on" in visible
+
+
+def test_settings_that_differ_are_shown_and_others_are_not(named_study, tmp_path):
+    studies = [named_study("before"), named_study("after", config="[settings.moco]\ntemperature = 0.1\n")]
+    visible = page(studies, tmp_path).visible
+    assert "moco.temperature – 0.1" in visible
+    assert "epochs" not in visible
+
+
+def test_three_data_sets_are_ranked(named_study, tmp_path):
+    found = page([named_study(name) for name in ("a", "bb", "ccc")], tmp_path)
+    assert "Average rank of each method over 3 data sets" in found.visible
+    assert "3 data sets can show large differences only" in found.visible
+    alts = [attributes["alt"] for tag, attributes in found.elements if tag == "img"]
+    assert alts
+    assert alts[0].startswith("Critical-difference diagram: supervised 1.00, moco 2.00")
+
+
+def test_three_studies_of_one_data_set_are_not_ranked(named_study, tmp_path):
+    studies = [named_study("same", folder=folder) for folder in ("one", "two", "three")]
+    found = page(studies, tmp_path)
+    assert "Ranks are averaged from 3 different data sets on" in found.visible
+    assert "same (two)" in found.visible
+
+
+def test_hostile_names_stay_text_and_nothing_is_loaded(named_study, tmp_path):
+    found = page([named_study("<script>alert(1)</script>"), named_study("{{ 7 * 7 }}")], tmp_path)
+    assert "<script>alert(1)</script>" in found.visible
+    assert "{{ 7 * 7 }}" in found.visible
+    assert found.scripts == []
+    assert all(address.startswith(("data:", "#")) for address in found.addresses())
+
+
+def test_one_study_twice_is_refused(named_study, tmp_path):
+    study = named_study("field")
+    with pytest.raises(UserError, match="is named twice"):
+        write_comparison([study, study], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_an_unlabelled_study_can_stand_beside_others(named_study, make_study, tmp_path):
+    other = make_study("bare", labelled=False, methods=("moco", "simclr"), sizes=("20",)).path
+    assert "A weak recommendation, without labels" in page([named_study("field"), other], tmp_path).visible
