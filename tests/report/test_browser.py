@@ -14,6 +14,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from study_folder import FolderWriter
 
@@ -57,7 +58,7 @@ async function hover(index) {
   const options = { clientX, clientY, view: window, isPrimary: true, bubbles: true, composed: true };
   view.canvas_view.events_el.dispatchEvent(new PointerEvent("pointermove", options));
   await wait(400);
-  const found = { text: "", image: "", position: "" };
+  const found = { text: "", image: "", position: "", clientX, clientY };
   for (const element of deep(document)) {
     if (element.className === "bk-tooltip-content") found.text = element.innerText;
     const style = getComputedStyle(element);
@@ -209,6 +210,58 @@ def test_wrong_predictions_can_be_seen_alone(study):
     """
     shown, wrong = in_browser(study.path / "report.html", script)["result"]
     assert shown == wrong > 0
+
+
+def test_a_file_can_be_searched_on_the_map(study):
+    name = study.store.names[study.indices[7]]
+    script = f"""
+    const search = document.querySelector("#map-search");
+    search.value = {json.dumps(name.upper())};
+    search.dispatchEvent(new Event("input"));
+    await wait(200);
+    const {{ indices }} = Bokeh.documents[0].get_model_by_name("points").view.filter;
+    const found = indices.length;
+    search.dispatchEvent(new KeyboardEvent("keydown", {{ key: "Enter" }}));
+    return [found, document.querySelector("#map-neighbours").innerText, indices[0]];
+    """
+    found, text, place = in_browser(study.path / "report.html", script)["result"]
+    assert found == 1
+    assert place == 7
+    assert text.startswith(f"{name} (")
+
+
+def test_a_click_on_a_point_shows_the_images_nearest_to_it(study):
+    script = """
+    const { clientX, clientY } = await hover(3);
+    const { events_el } = [...Bokeh.index.roots][0].canvas_view;
+    events_el.dispatchEvent(new PointerEvent("click", { clientX, clientY, bubbles: true, composed: true }));
+    await wait(500);
+    const shown = [...document.querySelectorAll("#map-neighbours figure")];
+    return shown.map((figure) => [
+      figure.querySelector("span").textContent,
+      getComputedStyle(figure.querySelector(".map-thumbnail")).backgroundImage.slice(0, 9),
+    ]);
+    """
+    shown = in_browser(study.path / "report.html", script)["result"]
+    features = study.features.astype(np.float32)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    nearest = np.argsort(-(unit @ unit[3]), kind="stable")[:8]
+    assert shown[0][0] == study.store.names[study.indices[3]]
+    assert {name for name, _ in shown} == {study.store.names[study.indices[row]] for row in nearest}
+    assert {image for _, image in shown} == {'url("blob'}
+
+
+def test_the_squares_of_the_confusion_matrix_say_their_classes(study):
+    script = """
+    return [...document.querySelectorAll(".confusion tbody td")].map((cell) => [cell.textContent, cell.title]);
+    """
+    squares = in_browser(study.path / "report.html", script)["result"]
+    assert len(squares) == len(HOSTILE) ** 2
+    count, title = squares[1]
+    assert re.fullmatch(
+        rf"{count or 0} of \d+ images of {re.escape(HOSTILE[0])} taken for {re.escape(HOSTILE[1])}", title
+    )
+    assert "named rightly" in squares[0][1]
 
 
 def test_the_table_of_cells_can_be_sorted_and_searched(study):

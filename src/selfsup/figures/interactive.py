@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from selfsup.figures.canvas import series_style
 from selfsup.figures.thumbnails import Sheet
 
-SHOWN_SIDE = 96
+#: Side of a thumbnail beside the pointer, and of one among neighbours, in CSS pixels.
+SHOWN_SIDE, NEIGHBOUR_SIDE = 96, 64
 NO_GROUP = "#8a929b"
 
 
@@ -51,6 +52,8 @@ class Map:
         Position of each point's thumbnail on `sheet`; -1 for none.
     sheet : Sheet, optional
         Geometry of the thumbnails; None where there are none.
+    neighbours : array of int64, shape [N, K], optional
+        The points nearest to each in the embedding, nearest first.
     """
 
     points: NDArray[np.float32]
@@ -61,6 +64,7 @@ class Map:
     confidence: NDArray[np.float32] | None = None
     slots: NDArray[np.int64] | None = None
     sheet: Sheet | None = None
+    neighbours: NDArray[np.int64] | None = None
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -87,6 +91,10 @@ def map_fragment(data: Map, thumbnails: bytes | None = None) -> Markup:
             legend=_legend(data),
             has_wrong=bool(data.wrong.any()),
             wrong=int(data.wrong.sum()),
+            neighbours=None if data.neighbours is None else data.neighbours.tolist(),
+            sheet=data.sheet if data.slots is not None else None,
+            side=NEIGHBOUR_SIDE,
+            shown_side=SHOWN_SIDE,
             thumbnails=base64.b64encode(thumbnails).decode() if thumbnails else "",
         )
     )

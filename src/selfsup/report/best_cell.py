@@ -17,6 +17,9 @@ from selfsup.report.reading import Embeddings, Study
 
 MOST_SHOWN = 18
 PER_CLUSTER = 8
+NEIGHBOURS = 7
+#: Most classes of a confusion matrix whose every square can be pointed at; more are a picture alone.
+POINTED_CLASSES = 30
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class BestCell:
         Whether the map shows images.
     confusion : Picture or None
         None without labels.
+    counts : tuple of tuple of int
+        The numbers of the confusion matrix, true classes in rows; empty where they are too many.
+    names : tuple of str
+        Classes, or clusters.
     confused : tuple of Confused
         Most frequent first.
     mistakes : tuple of Thumbnail
@@ -71,6 +78,8 @@ class BestCell:
     picture: str
     thumbnails: bool
     confusion: Picture | None
+    counts: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]
     confused: tuple[Confused, ...]
     mistakes: tuple[Thumbnail, ...]
     clusters: tuple[tuple[str, tuple[Thumbnail, ...]], ...]
@@ -86,7 +95,7 @@ def look_at(study: Study, cell: str) -> BestCell | None:
     files = _file_names(thumbnails, embeddings.indices)
     names = study.classes if study.labelled else _cluster_names(embeddings)
     shown = _Shown(embeddings, names, files, thumbnails)
-    placed = _map(study, shown)
+    placed = _map(study, cell, shown)
     counts = confusion_counts(embeddings, len(names)) if study.labelled else None
     return BestCell(
         cell=cell,
@@ -94,6 +103,8 @@ def look_at(study: Study, cell: str) -> BestCell | None:
         picture=data_address(tsne_picture(placed.points, placed.groups, names), "image/png"),
         thumbnails=thumbnails is not None,
         confusion=None if counts is None else confusion_picture(counts, names),
+        counts=tuple(map(tuple, counts.tolist())) if counts is not None and len(names) <= POINTED_CLASSES else (),
+        names=names,
         confused=() if counts is None else most_confused(counts, names),
         mistakes=_mistakes(shown) if study.labelled else (),
         clusters=() if study.labelled else _clusters(shown),
@@ -138,7 +149,7 @@ class _Shown:
         return self.names[group] if group >= 0 else ""
 
 
-def _map(study: Study, shown: _Shown) -> Map:
+def _map(study: Study, cell: str, shown: _Shown) -> Map:
     embeddings, thumbnails = shown.embeddings, shown.thumbnails
     rows = np.flatnonzero(np.isfinite(embeddings.projection).all(axis=1))
     return Map(
@@ -150,7 +161,18 @@ def _map(study: Study, shown: _Shown) -> Map:
         confidence=embeddings.confidence[rows] if study.labelled else None,
         slots=thumbnails.slots(embeddings.indices[rows]) if thumbnails else None,
         sheet=thumbnails.sheet if thumbnails else None,
+        neighbours=_neighbours(study.features(cell), rows),
     )
+
+
+def _neighbours(features: NDArray[np.float32] | None, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """For each of the rows, those with the most similar embedding (cosine), as places among the rows."""
+    if features is None or len(rows) <= NEIGHBOURS:
+        return None
+    from sklearn.neighbors import NearestNeighbors
+
+    finder = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine", algorithm="brute").fit(features[rows])
+    return np.asarray(finder.kneighbors(return_distance=False), np.int64)
 
 
 def _mistakes(shown: _Shown) -> tuple[Thumbnail, ...]:

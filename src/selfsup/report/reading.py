@@ -130,6 +130,14 @@ class Study:
         except (OSError, KeyError, ValueError, zipfile.BadZipFile):
             return None
 
+    def features(self, cell: str) -> NDArray[np.float32] | None:
+        """Embeddings of a cell's judged images, shape [N, width]; None where the file is missing or damaged."""
+        try:
+            with np.load(self.cell(cell) / "embeddings.npz", allow_pickle=False) as arrays:
+                return np.asarray(arrays["features"], np.float32)
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            return None
+
     def training_log(self, cell: str) -> pd.DataFrame | None:
         """Training log of a cell; None where it has none."""
         try:

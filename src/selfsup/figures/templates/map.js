@@ -12,7 +12,9 @@
   const plot = Bokeh.documents[Bokeh.documents.length - 1];
   const points = plot.get_model_by_name("points");
   const rings = plot.get_model_by_name("rings");
-  const { group, wrong } = points.data_source.data;
+  const { group, wrong, file, group_name, predicted, left, top } = points.data_source.data;
+  const names = file.map((name) => name.toLowerCase());
+  const search = document.getElementById("map-search");
   const keys = [...document.querySelectorAll(".map-key")];
   const onlyWrong = document.querySelector('[data-map="wrong"]');
   const isOn = (button) => button !== null && button.getAttribute("aria-pressed") === "true";
@@ -20,9 +22,39 @@
 
   function show() {
     const groups = new Set(keys.filter(isOn).map((key) => Number(key.dataset.group)));
-    const shown = [...group.keys()].filter((i) => groups.has(group[i]) && (!isOn(onlyWrong) || wrong[i]));
+    const wanted = search.value.toLowerCase();
+    const fits = (i) => groups.has(group[i]) && (!isOn(onlyWrong) || wrong[i]) && names[i].includes(wanted);
+    const shown = [...group.keys()].filter(fits);
     points.view.filter.indices = shown;
     rings.view.filter.indices = shown.filter((i) => wrong[i]);
+    return shown;
+  }
+
+  search.addEventListener("input", show);
+  search.addEventListener("keydown", (event) => {
+    const [first] = event.key === "Enter" ? show() : [];
+    if (first !== undefined) showNeighbours(first);
+  });
+
+  // -- the images nearest to one ---------------------------------------------------------------
+  const panel = document.getElementById("map-neighbours");
+  const nearest = panel && JSON.parse(document.getElementById("map-nearest").textContent);
+
+  function describe(i) {
+    const figure = document.getElementById("map-neighbour").content.firstElementChild.cloneNode(true);
+    const thumbnail = figure.querySelector(".map-thumbnail");
+    if (thumbnail) thumbnail.style.backgroundPosition = `${left[i] * nearest.scale}px ${top[i] * nearest.scale}px`;
+    figure.querySelector("b").textContent = group_name[i];
+    figure.querySelector("span").textContent = file[i];
+    return figure;
+  }
+
+  function showNeighbours(i) {
+    if (panel === null) return;
+    const heading = document.createElement("p");
+    const taken = predicted && predicted[i] !== group_name[i] ? `, taken for ${predicted[i]}` : "";
+    heading.textContent = `${file[i]} (${group_name[i]}${taken}) and the images nearest to it in the embedding:`;
+    panel.replaceChildren(heading, ...[i, ...nearest.places[i]].map(describe));
   }
 
   document.querySelector(".map").addEventListener("click", (event) => {
@@ -39,5 +71,10 @@
     const { clientX, clientY } = event;
     const move = { clientX, clientY, view: window, isPrimary: true, bubbles: true, composed: true };
     event.composedPath()[0].dispatchEvent(new PointerEvent("pointermove", move));
+    // Bokeh finds out what is under the pointer in its own time.
+    setTimeout(() => {
+      const [found] = points.data_source.inspected.indices;
+      if (found !== undefined) showNeighbours(found);
+    }, 150);
   });
 })();
