@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from selfsup.report.pictures import Picture, confusion_counts, confusion_picture
 from selfsup.report.reading import Embeddings, Study
 
 MOST_SHOWN = 18
-PER_CLUSTER = 8
+PER_CLUSTER, PER_CONFUSION = 8, 4
 NEIGHBOURS = 7
 #: Most classes of a confusion matrix whose every square can be pointed at; more are a picture alone.
 POINTED_CLASSES = 30
@@ -35,12 +36,13 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Confused:
-    """Images of one class that were taken for another."""
+    """Images of one class that were taken for another, the surest mistakes first."""
 
     true: str
     predicted: str
     count: int
     total: int
+    examples: tuple[Thumbnail, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,20 +107,27 @@ def look_at(study: Study, cell: str) -> BestCell | None:
         confusion=None if counts is None else confusion_picture(counts, names),
         counts=tuple(map(tuple, counts.tolist())) if counts is not None and len(names) <= POINTED_CLASSES else (),
         names=names,
-        confused=() if counts is None else most_confused(counts, names),
+        confused=() if counts is None else most_confused(counts, names, shown.mistaken),
         mistakes=_mistakes(shown) if study.labelled else (),
         clusters=() if study.labelled else _clusters(shown),
         weights=(study.cell(cell) / "backbone.safetensors").is_file(),
     )
 
 
-def most_confused(counts: NDArray[np.int64], names: tuple[str, ...], most: int = 6) -> tuple[Confused, ...]:
-    """The largest numbers off the diagonal of a confusion matrix, largest first."""
+def most_confused(
+    counts: NDArray[np.int64],
+    names: tuple[str, ...],
+    examples: Callable[[int, int], tuple[Thumbnail, ...]] = lambda true, predicted: (),
+    most: int = 6,
+) -> tuple[Confused, ...]:
+    """The largest numbers off the diagonal of a confusion matrix, largest first, with `examples` of each."""
     off = counts * (1 - np.eye(len(counts), dtype=np.int64))
     order = np.argsort(-off, axis=None, kind="stable")[:most]
     pairs = [divmod(int(place), len(counts)) for place in order]
     totals = counts.sum(axis=1)
-    return tuple(Confused(names[i], names[j], int(off[i, j]), int(totals[i])) for i, j in pairs if off[i, j])
+    return tuple(
+        Confused(names[i], names[j], int(off[i, j]), int(totals[i]), examples(i, j)) for i, j in pairs if off[i, j]
+    )
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,12 @@ class _Shown:
             )
             for row, picture in zip(rows, _cut_out(self.thumbnails, slots), strict=True)
         )
+
+    def mistaken(self, true: int, predicted: int) -> tuple[Thumbnail, ...]:
+        """Some images of one class that were taken for another, the surest first."""
+        e = self.embeddings
+        rows = np.flatnonzero((e.labels == true) & (e.predicted == predicted))
+        return self.pictures_of(rows[np.argsort(-e.confidence[rows], kind="stable")], PER_CONFUSION)
 
     def _name(self, group: int) -> str:
         return self.names[group] if group >= 0 else ""
