@@ -48,6 +48,8 @@ COLUMNS = (
     Column("test_balanced_accuracy", "balanced", form=".3f"),
     Column("test_macro_f1", "macro F1", form=".3f"),
     Column("knn_accuracy", "kNN", form=".3f"),
+    Column("few_shot_accuracy", "5-shot", form=".3f"),
+    Column("finetune_accuracy", "fine-tuned", form=".3f"),
     Column("effective_rank", "eff. rank", form=".1f"),
     Column("clusters", "clusters"),
     Column("cluster_stability", "stability", form=".3f"),
