@@ -115,9 +115,7 @@ def _training_images(study: OpenStudy, job: Job) -> np.ndarray:
     return study.split.train if job.shared else study.subset(job.cells[0])
 
 
-def _train(
-    study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: Hooks, fabric: Any
-) -> Outcome:
+def _train(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: Hooks, fabric: Any) -> Outcome:
     assert cell.lr is not None and cell.augmentation is not None
     plan = _plan(study, cell, epochs=study.config.epochs, lr=cell.lr)
     labels = None if study.store.labels is None else study.store.labels[indices]

@@ -36,7 +36,7 @@ def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
         Where the process of rank 0 listens, on 127.0.0.1.
     """
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
     quieten_fabric()
     first = int(hardware.device.partition(":")[2] or 0)
@@ -50,9 +50,7 @@ def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
     )
     precision: Any = FABRIC_PRECISION[hardware.precision]
     alone = [_environment(rank, port)]
-    fabric = Fabric(
-        accelerator=hardware.kind, devices=devices, strategy=strategy, precision=precision, plugins=alone
-    )
+    fabric = Fabric(accelerator=hardware.kind, devices=devices, strategy=strategy, precision=precision, plugins=alone)
     fabric.launch()
     return fabric
 

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from selfsup.cellrun import follow_job
@@ -43,10 +44,8 @@ def main(
         job = jobs.get()
         log_to(opened.folder.log(job.id))
         fabric = fabric or joined_fabric(hardware, int(rank), int(count), int(port))
-        try:
+        with suppress(Interrupted):  # the first process saved the checkpoint
             follow_job(opened, job, fabric)
-        except Interrupted:
-            pass  # the first process saved the checkpoint
 
 
 def _listen(jobs: queue.SimpleQueue[Job]) -> None:

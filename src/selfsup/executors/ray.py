@@ -35,7 +35,9 @@ class RayOptions(ExecutorOptions):
     """What a user can tell Ray."""
 
     ray_address: str = Field("auto", description="The Ray cluster: auto, HOST:PORT, or local to start one here.")
-    cpus: float | None = Field(None, gt=0, description="CPUs of one cell. Default: its threads, or else 1, times --devices.")
+    cpus: float | None = Field(
+        None, gt=0, description="CPUs of one cell. Default: its threads, or else 1, times --devices."
+    )
     gpus: float | None = Field(
         None, ge=0, description="GPUs of one cell; Ray also shares one GPU, as in 0.5. Default: 1 if cells use a GPU."
     )

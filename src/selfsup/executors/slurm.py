@@ -51,7 +51,9 @@ class SlurmOptions(ExecutorOptions):
     time: str = Field(
         "4:00:00", description="Time limit of a job, as Slurm writes it; a cell that needs more goes on in a new job."
     )
-    cpus: int | None = Field(None, ge=1, description="CPUs of one cell. Default: its threads, or else 1, times --devices.")
+    cpus: int | None = Field(
+        None, ge=1, description="CPUs of one cell. Default: its threads, or else 1, times --devices."
+    )
     gpus: int | None = Field(None, ge=0, description="GPUs of one cell. Default: --devices with --device cuda, else 0.")
     memory: float | None = Field(None, gt=0, description="Main memory of one cell in GB. Default: the cluster's.")
     account: str | None = Field(None, description="Account to charge.")
