@@ -98,7 +98,8 @@ def require_devices(hardware: Hardware, count: int) -> None:
     there = count_devices(hardware.kind) - int(hardware.device.partition(":")[2] or 0)
     if there < count:
         raise UserError(
-            f"--devices {count} is more than this machine has from {hardware.device} on ({there}); use --devices {there}."
+            f"--devices {count} is more than this machine has from {hardware.device} on ({there}); use --devices "
+            f"{there}."
         )
 
 
