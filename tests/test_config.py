@@ -240,6 +240,7 @@ WRONG: list[tuple[str, Any]] = [
     ("device", "mps:0"),
     ("precision", "fp8"),
     ("threads", 0),
+    ("devices", 0),
     ("workers", 0),
     ("workers", "many"),
     ("keep", "some"),
@@ -313,6 +314,7 @@ CONFIGS = st.fixed_dictionaries(
         "warmup_epochs": st.floats(0, 1e6),
         "device": st.sampled_from(["auto", "cpu", "cuda:3"]),
         "threads": st.integers(1, 64) | st.none(),
+        "devices": st.integers(1, 8),
         "workers": st.integers(1, 64) | st.just("auto"),
         "settings": st.dictionaries(
             st.sampled_from(method_names()), st.dictionaries(TEXT, LRS | st.integers(0, 99) | TEXT | st.booleans())

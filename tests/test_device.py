@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from selfsup import device
-from selfsup.device import Hardware, choose_hardware, count_devices, make_deterministic
+from selfsup.device import Hardware, choose_hardware, count_devices, make_deterministic, require_devices
 from selfsup.errors import UserError
 
 
@@ -162,3 +162,21 @@ def test_an_allocation_of_slurms_does_not_make_a_cell_more_than_one_process(monk
         monkeypatch.setenv(name, value)
     fabric = Hardware("cpu", "fp32").fabric()
     assert (fabric.world_size, fabric.global_rank) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("device_name", "count", "sentence"),
+    [
+        ("cuda", 3, r"--devices 3 is more than this machine has from cuda on \(2\); use --devices 2"),
+        ("cuda:1", 2, r"--devices 2 is more than this machine has from cuda:1 on \(1\); use --devices 1"),
+        ("mps", 2, r"--devices 2 is for CUDA devices and CPUs"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(
+    monkeypatch: pytest.MonkeyPatch, device_name: str, count: int, sentence: str
+) -> None:
+    machine(monkeypatch, gpus=2)
+    with pytest.raises(UserError, match=sentence):
+        require_devices(Hardware(device_name, "fp32"), count)
+    require_devices(Hardware(device_name, "fp32"), 1)
+    require_devices(Hardware("cpu", "fp32"), count)

@@ -13,9 +13,10 @@ from PIL import Image
 
 import selfsup
 from selfsup import data as datasets
+from selfsup import preparation
 from selfsup.config import StudyConfig, validate
 from selfsup.errors import UserError
-from selfsup.preparation import prepare_images
+from selfsup.preparation import prepare_images, resolve_resources
 from selfsup.record import StudyFolder
 
 
@@ -116,3 +117,12 @@ def test_groups_are_written_down_for_the_statistics(tmp_path):
     folder, _ = begin(tmp_path / "data", tmp_path / "without")
     with np.load(folder.path / "split.npz") as arrays:
         assert "groups" not in arrays
+
+
+def test_several_devices_of_a_cell_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "usable_cores", lambda: 8)
+    wanted = {"device": "cpu", "precision": "fp32", "workers": 2}
+    assert resolve_resources(StudyConfig(**wanted), jobs=10).threads == 4
+    assert resolve_resources(StudyConfig(**wanted, devices=2), jobs=10).threads == 2
+    auto = {"device": "cpu", "precision": "fp32", "image_size": 16}
+    assert resolve_resources(StudyConfig(**auto, devices=8), jobs=10).workers == 1

@@ -24,19 +24,27 @@ OnEpoch = Callable[[EpochLog, int], None]
 ShouldStop = Callable[[], bool]
 
 
-class FileHooks(NoHooks):
-    """Checkpoints in a file; heeds a request to stop."""
+class FollowingHooks(NoHooks):
+    """Goes on from a checkpoint in a file, which another process writes."""
 
-    def __init__(self, path: Path, interval: float, should_stop: ShouldStop) -> None:
-        self._path, self._interval = path, interval
-        self._saved = time.monotonic()
-        self._should_stop = should_stop
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         if not self._path.exists():
             return None
         state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
         return state
+
+
+class FileHooks(FollowingHooks):
+    """Checkpoints in a file; heeds a request to stop."""
+
+    def __init__(self, path: Path, interval: float, should_stop: ShouldStop) -> None:
+        super().__init__(path)
+        self._interval = interval
+        self._saved = time.monotonic()
+        self._should_stop = should_stop
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         content = io.BytesIO()

@@ -13,7 +13,7 @@ import torch
 from selfsup.artefacts import cell_files, training_files, weights_file
 from selfsup.augment import load_policy
 from selfsup.backbones import Backbone, build_backbone, load_weights
-from selfsup.cellhooks import FileHooks, OnEpoch, ShouldStop, TrainingHooks, embed_plain
+from selfsup.cellhooks import FileHooks, FollowingHooks, OnEpoch, ShouldStop, TrainingHooks, embed_plain
 from selfsup.evaluate.embedding import embed_views
 from selfsup.evaluate.finetune import fine_tune
 from selfsup.evaluate.judgement import (
@@ -32,7 +32,7 @@ from selfsup.opened import OpenStudy, limit
 from selfsup.record import CellResult, replace_file
 from selfsup.seeding import derive_seed
 from selfsup.signals import COLLAPSED_BELOW, collapse_epoch
-from selfsup.training import Outcome, Progress, TrainingPlan, train
+from selfsup.training import Hooks, Outcome, Progress, TrainingPlan, train
 
 #: Most images that a probe is fitted on.
 PROBE_IMAGES = 50_000
@@ -60,13 +60,35 @@ def run_job(
     outcome = Outcome("done", Progress())
     if method.traits.trains:
         hooks = TrainingHooks(study, job, images, on_epoch, should_stop)
-        outcome = _train(study, first, method, images, hooks)
+        outcome = _train(study, first, method, images, hooks, _fabric(study, job))
     if outcome.status == "diverged":
         results = [_publish_diverged(study, cell, outcome) for cell in job.cells]
     else:
         results = _judge_cells(study, job, method, outcome, should_stop)
     study.folder.clear_job(job.id)
     return results
+
+
+def follow_job(study: OpenStudy, job: Job, fabric: Any) -> None:
+    """Take part in the training of a job that :func:`run_job` runs in another process.
+
+    Raises
+    ------
+    Interrupted
+        If that process was asked to stop.
+    """
+    first = job.cells[0]
+    images = _training_images(study, job)
+    hooks = FollowingHooks(study.folder.checkpoint(job.id))
+    _train(study, first, build_method(study, first, images), images, hooks, fabric)
+
+
+def _fabric(study: OpenStudy, job: Job) -> Any:
+    """One device, or several with the followers called to the job."""
+    if study.config.devices == 1:
+        return study.fabric
+    study.followers.take_up(job)
+    return study.followers.fabric
 
 
 def build_method(study: OpenStudy, cell: Cell, train_images: np.ndarray) -> Method:
@@ -93,11 +115,11 @@ def _training_images(study: OpenStudy, job: Job) -> np.ndarray:
     return study.split.train if job.shared else study.subset(job.cells[0])
 
 
-def _train(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: FileHooks) -> Outcome:
+def _train(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: Hooks, fabric: Any) -> Outcome:
     assert cell.lr is not None and cell.augmentation is not None
     plan = _plan(study, cell, epochs=study.config.epochs, lr=cell.lr)
     labels = None if study.store.labels is None else study.store.labels[indices]
-    return train(method, study.store, indices, labels, load_policy(cell.augmentation), plan, study.fabric, hooks)
+    return train(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, hooks)
 
 
 def _plan(study: OpenStudy, cell: Cell, *, epochs: int, lr: float) -> TrainingPlan:

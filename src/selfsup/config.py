@@ -163,6 +163,12 @@ class StudyConfig(BaseModel):
     )
 
     device: str = _field("auto", "auto, cpu, cuda, cuda:N or mps.", "identity")
+    devices: int = _field(
+        1,
+        "Devices that train each cell together: GPUs, or on a CPU processes. The last digits of a result depend on it.",
+        "identity",
+        ge=1,
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _field("auto", "Arithmetic of the training.", "identity")
     threads: int | None = _field(
         None,

@@ -15,7 +15,7 @@ from selfsup.errors import UserError
 from selfsup.machine import usable_cores
 
 #: Lightning Fabric's names of our precisions.
-_FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 #: Parameters of glibc's mallopt(3), from malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -49,12 +49,10 @@ class Hardware:
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-        # It would announce the precision at every training; `reason` says it once.
-        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        quieten_fabric()
         index = self.device.partition(":")[2]
         devices: Any = [int(index)] if index else 1
-        precision: Any = _FABRIC_PRECISION[self.precision]
+        precision: Any = FABRIC_PRECISION[self.precision]
         # Inside an allocation of Slurm's, Fabric would take its number of tasks for the number of processes of a cell.
         alone = [LightningEnvironment()]
         fabric = Fabric(accelerator=self.kind, devices=devices, precision=precision, plugins=alone)  # type: ignore[arg-type]
@@ -83,6 +81,32 @@ def choose_hardware(device: str, precision: str) -> Hardware:
 def count_devices(kind: str) -> int:
     """Number of devices of a kind; a CPU counts as one."""
     return torch.cuda.device_count() if kind == "cuda" else 1
+
+
+def require_devices(hardware: Hardware, count: int) -> None:
+    """Check that this machine has the devices that a cell is to be trained on.
+
+    Raises
+    ------
+    UserError
+        If it has fewer, or the kind of device cannot be joined.
+    """
+    if count == 1 or hardware.kind == "cpu":
+        return
+    if hardware.kind == "mps":
+        raise UserError(f"--devices {count} is for CUDA devices and CPUs, not for mps; use --devices 1.")
+    there = count_devices(hardware.kind) - int(hardware.device.partition(":")[2] or 0)
+    if there < count:
+        raise UserError(
+            f"--devices {count} is more than this machine has from {hardware.device} on ({there}); use --devices "
+            f"{there}."
+        )
+
+
+def quieten_fabric() -> None:
+    """It would announce the precision at every training; `Hardware.reason` says it once."""
+    for name in ("lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def make_deterministic(threads: int) -> None:

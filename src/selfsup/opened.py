@@ -14,6 +14,7 @@ from selfsup.data import Store, open_store
 from selfsup.data.split import Split, draw_subset
 from selfsup.device import Hardware
 from selfsup.grid import Cell
+from selfsup.ranks import Followers
 from selfsup.record import StudyFolder
 from selfsup.seeding import derive_seed
 
@@ -57,6 +58,16 @@ class OpenStudy:
     @cached_property
     def fabric(self) -> Any:
         return self.hardware.fabric()
+
+    @cached_property
+    def followers(self) -> Followers:
+        """The other processes of each training, where it takes several devices."""
+        return Followers(self.folder.path, self.hardware, self.config.devices, self.store_path)
+
+    def close(self) -> None:
+        """Send the followers away, if there are any."""
+        if "followers" in vars(self):
+            self.followers.close()
 
     @property
     def judged(self) -> np.ndarray:

@@ -17,7 +17,7 @@ from selfsup.config import StudyConfig
 from selfsup.data import AuditEntry, Contents, Store, audit_csv, count_problems, find_duplicates, small_classes
 from selfsup.data.groups import read_groups
 from selfsup.data.split import Split, split_images
-from selfsup.device import Hardware, choose_hardware, count_devices
+from selfsup.device import Hardware, choose_hardware, count_devices, require_devices
 from selfsup.errors import UserError
 from selfsup.executors.base import Resources
 from selfsup.grid import Cell, Job, Traits, expand, group_jobs
@@ -146,7 +146,8 @@ def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
     cores = usable_cores()
     workers = _auto_workers(config, hardware, cores) if config.workers == "auto" else int(config.workers)
     workers = max(1, min(workers, jobs))
-    threads = config.threads or max(1, cores // workers)
+    require_devices(hardware, config.devices)
+    threads = config.threads or max(1, cores // (workers * config.devices))
     return Resources(hardware, workers, threads)
 
 
@@ -199,11 +200,13 @@ def _without_labels(
 
 def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
     if hardware.kind != "cpu":
-        return count_devices(hardware.kind)
+        return max(1, count_devices(hardware.kind) // config.devices)
     views = 2 * config.batch_size
     activations = views * (config.image_size / 224) ** 2 * ACTIVATION_BYTES
     per_worker = WORKER_BYTES + activations * (0.5 if hardware.precision == "bf16" else 1.0)
-    return max(1, min(cores, int(0.8 * available_memory() / per_worker)))
+    # Each process of a cell has its own memory, and all views.
+    processes = min(cores, int(0.8 * available_memory() / per_worker))
+    return max(1, processes // config.devices)
 
 
 def _split(store: Store, config: StudyConfig, groups: Sequence[str] | None) -> Split:

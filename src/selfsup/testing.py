@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Sequence
+import multiprocessing
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,16 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from selfsup.augment import load_policy
 from selfsup.backbones import Backbone
+from selfsup.device import Hardware
 from selfsup.executors.base import Event
 from selfsup.methods.base import Method, Paper, Settings, Step
+from selfsup.ranks import joined_fabric
 from selfsup.record import MEASURED_COLUMNS
-from selfsup.training import build_optimizer
+from selfsup.training import TrainingPlan, build_optimizer, train
 from selfsup.watching import Silent
 
 #: A study of two jobs, one that trains and one that does not.
@@ -178,6 +185,90 @@ def check_state(cls: type[Method], *, lr: float) -> None:
         found = _fit(restored, restored_optimizer, batch, 1, first=step)
         assert found == expected, f"after loading state_dict the next loss is {found}, not {expected}"
     assert _equal(method.state_dict(), restored.state_dict()), "after loading state_dict the next steps differ"
+
+
+def check_devices(*classes: type[Method], count: int = 2) -> None:
+    """Check that methods have the same loss, gradients and state on several devices as on one.
+
+    Starts `count` processes on the CPU, for all the methods together; their batches do not divide evenly.
+
+    Parameters
+    ----------
+    *classes : type of Method
+        At the top of a module, where another process finds them.
+    count : int
+        At least 2.
+
+    Raises
+    ------
+    AssertionError
+        Names what differs, by rank.
+    """
+    expected = [_observe_training(cls, Hardware("cpu", "fp32").fabric()) for cls in classes]
+    for rank, found in enumerate(in_processes(_observe_trainings, count, classes)):
+        for cls, one, many in zip(classes, expected, found, strict=True):
+            assert one.keys() == many.keys(), f"{cls.__name__}: not the same values exist on {count} devices"
+            for name, value in one.items():
+                bound = 1e-4 * float(value.abs().max()) + 1e-5
+                error = float((value - many[name]).abs().max())
+                assert error <= bound, f"{cls.__name__}: on rank {rank} of {count} {name} is off by {error:.2g}"
+
+
+def in_processes(task: Callable[..., Any], count: int, *arguments: Any) -> list[Any]:
+    """What ``task(fabric, *arguments)`` returns in each of `count` joined processes on the CPU.
+
+    `task` and `arguments` must be what :mod:`pickle` can name, and the value what it can hold.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        started = [pool.submit(_joined, task, rank, count, port, arguments) for rank in range(count)]
+        return [future.result(timeout=120) for future in started]
+
+
+def _joined(task: Callable[..., Any], rank: int, count: int, port: int, arguments: tuple[Any, ...]) -> Any:
+    torch.set_num_threads(1)
+    return task(joined_fabric(Hardware("cpu", "fp32"), rank, count, port), *arguments)
+
+
+def _observe_trainings(fabric: Any, classes: Sequence[type[Method]]) -> list[dict[str, Tensor]]:
+    return [_observe_training(cls, fabric) for cls in classes]
+
+
+def _observe_training(cls: type[Method], fabric: Any) -> dict[str, Tensor]:
+    """Loss, gradients of each step, and state after two steps on the digits."""
+    method = build(cls)
+    names = {id(parameter): name for name, parameter in method.named_parameters()}
+    seen: dict[str, Tensor] = {}
+    steps = iter(range(2))
+
+    def see(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        step = next(steps)
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            if parameter.grad is not None:
+                seen[f"gradient {step} of {names[id(parameter)]}"] = parameter.grad.clone()
+
+    images = 2 * BATCH + 3
+    plan = TrainingPlan(epochs=1, batch_size=BATCH + 2, image_size=SIDE, lr=0.01, seed=0)
+    labels = batch_of_digits(1, size=images)[1].numpy()
+    hook = register_optimizer_step_pre_hook(see)
+    try:
+        outcome = train(method, _Digits(), np.arange(images), labels, load_policy("weak"), plan, fabric)
+    finally:
+        hook.remove()
+    (line,) = outcome.progress.log
+    seen["loss"] = torch.tensor(line.loss)
+    seen["embedding_std"] = torch.tensor(line.embedding_std)
+    return seen | {f"state {name}": value.clone() for name, value in method.state_dict().items()}
+
+
+class _Digits:
+    """The digits as the training loop asks for images."""
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        (view,), _ = batch_of_digits(1, size=int(indices.max()) + 1)
+        return (view[indices] * 255).byte(), torch.full((len(indices), 2), SIDE)
 
 
 def check_executor(name: str, folder: Path, **options: Any) -> None:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from selfsup.augment.base import Policy
 from selfsup.backbones import Backbone
-from selfsup.errors import Interrupted
+from selfsup.errors import Interrupted, UserError
 from selfsup.methods.base import Method, Step
 from selfsup.seeding import derive_seed
+from selfsup.sharding import Shards
 from selfsup.signals import batch_rank, step_signals
 
 
@@ -171,7 +172,8 @@ def train(
         Makes the views.
     plan : TrainingPlan
     fabric : lightning_fabric.Fabric
-        Device and precision.
+        Device and precision. If it joins several processes, each must call this alike; they train one model, with
+        the loss and gradients of one process, and heed the hooks of the first alone when they stop.
     hooks : Hooks, optional
 
     Returns
@@ -182,6 +184,8 @@ def train(
     ------
     Interrupted
         If `hooks` asked to stop; the checkpoint is saved.
+    UserError
+        If there are more processes than images in a batch.
     """
     return _Training(method, images, indices, labels, policy, plan, fabric, hooks or NoHooks()).run()
 
@@ -203,8 +207,15 @@ class _Training:
         self.images, self.indices, self.policy, self.plan = images, indices, policy, plan
         self.labels = np.full(len(indices), -1) if labels is None else labels
         self.fabric, self.hooks = fabric, hooks
+        self.shards = Shards(fabric)
         self.steps_per_epoch = plan.steps_per_epoch(len(indices))
         self.total_steps = plan.epochs * self.steps_per_epoch
+        smallest = len(indices) // self.steps_per_epoch
+        if smallest < self.shards.count:
+            raise UserError(
+                f"--devices {self.shards.count} is more than a batch of {smallest} images can be divided among; use "
+                f"--devices {max(1, smallest)}, or more images per class."
+            )
         self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = build_optimizer(self.method, plan.lr)
         self.wrapped, self.optimizer = fabric.setup(self.method, optimizer)
@@ -217,7 +228,7 @@ class _Training:
         # Not from the step: a checkpoint after an epoch's last step has yet to close that epoch.
         for epoch in range(len(self.progress.log), self.plan.epochs):
             self._run_epoch(epoch)
-            if not math.isfinite(self.progress.log[-1].loss):
+            if self.shards.agree(not math.isfinite(self.progress.log[-1].loss)):
                 return Outcome("diverged", self.progress)
         if self.hooks.checkpoint_due():
             self.hooks.save_checkpoint(self._state())
@@ -236,7 +247,7 @@ class _Training:
             if progress.step == (epoch + 1) * self.steps_per_epoch:
                 sums[-1] += batch_rank(step.embedding[: len(rows)])
             self.method.after_step(progress.step / self.total_steps)
-            stop = self.hooks.should_stop()
+            stop = self.shards.agree(self.hooks.should_stop())
             if stop or self.hooks.checkpoint_due():
                 now = time.perf_counter()
                 progress.epoch_seconds += now - started
@@ -278,7 +289,7 @@ class _Training:
             group["lr"] = self._lr(step)
         torch.manual_seed(derive_seed(self.plan.seed, "network", step))  # dropout, MoCo's shuffling
         # On a single device Fabric hands out `loss` as it is, without its precision.
-        with self.fabric.autocast():
+        with self.fabric.autocast(), self.shards.backbones(self.method):
             result: Step = self.wrapped.loss(views, labels)
         self.fabric.backward(result.loss)
         self.optimizer.step()
@@ -286,10 +297,18 @@ class _Training:
         return result
 
     def _views(self, epoch: int, step: int, rows: np.ndarray) -> list[Tensor]:
-        pixels, sizes = self.images.batch(self.indices[rows])
+        mine = self.shards.rows(len(rows))
+        pixels, sizes = self.images.batch(self.indices[rows[mine]])
         pixels = pixels.to(self.fabric.device, non_blocking=True)
+        all_sizes = self.shards.gather(sizes.cpu(), len(rows))
+        side = self.plan.image_size
         generator = torch.Generator().manual_seed(derive_seed(self.plan.seed, "views", step))
-        return [self.policy(pixels, sizes, self.plan.image_size, generator) for _ in range(self.method.views)]
+        views = []
+        for _ in range(self.method.views):
+            # Drawn for the whole batch, so that a view does not depend on how the batch is divided.
+            parameters = self.policy.draw(all_sizes, side, generator)[mine]
+            views.append(self.shards.gather(self.policy.apply(pixels, sizes.cpu(), parameters, side), len(rows)))
+        return views
 
     def _batches(self, epoch: int) -> Iterator[np.ndarray]:
         """Rows of each batch not yet done: every image once per epoch, in batches of equal size ± 1.

@@ -17,7 +17,7 @@ from selfsup.device import Hardware
 from selfsup.grid import Traits, expand
 from selfsup.methods import Method, Paper, Settings, Step, method_class, method_names
 from selfsup.methods._momentum import MomentumEncoder
-from selfsup.testing import BATCH, CLASSES, SIDE, batch_of_digits, build, check_method
+from selfsup.testing import BATCH, CLASSES, SIDE, batch_of_digits, build, check_devices, check_method
 from selfsup.training import TrainingPlan, build_optimizer, train
 
 TRAINED = [name for name in method_names() if method_class(name).traits.trains]
@@ -26,6 +26,10 @@ TRAINED = [name for name in method_names() if method_class(name).traits.trains]
 @pytest.mark.parametrize("name", method_names())
 def test_method_keeps_the_contract(name: str) -> None:
     check_method(method_class(name))
+
+
+def test_every_method_has_the_loss_gradients_and_state_of_one_device_on_two() -> None:
+    check_devices(*map(method_class, TRAINED))
 
 
 def test_a_grid_of_all_methods_has_the_cells_that_their_traits_call_for() -> None:

@@ -195,3 +195,10 @@ def test_a_machine_without_slurm_is_told_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="sbatch is not on this machine"):
         selfsup.compare("digits", out=tmp_path / "study", executor="slurm", **GRID)
+
+
+def test_the_devices_of_a_cell_share_its_cpus_and_are_its_gpus() -> None:
+    slurm = load_executor("slurm", cpus=8)
+    config = StudyConfig(device="cuda", precision="bf16", devices=2)
+    assert slurm.resources(config, 1, resolve_resources).threads == 4
+    assert slurm._gpus(config) == 2

@@ -85,7 +85,7 @@ def _serve(parent: _Parent, opened: OpenStudy, job: Job) -> int | None:
         loss = log.loss if math.isfinite(log.loss) else None
         parent.tell("epoch", epoch=log.epoch, epochs=epochs, loss=loss, rate=log.images_per_second)
 
-    _log_to(opened.folder.log(job.id))
+    log_to(opened.folder.log(job.id))
     try:
         results = run_job(opened, job, on_epoch=on_epoch, should_stop=parent.should_stop)
     except Interrupted:
@@ -101,7 +101,7 @@ def _serve(parent: _Parent, opened: OpenStudy, job: Job) -> int | None:
     return None
 
 
-def _log_to(path: Path) -> None:
+def log_to(path: Path) -> None:
     """Send all further output of this process to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

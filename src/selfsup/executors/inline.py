@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from selfsup.executors._stop import StopFlag
@@ -24,7 +25,7 @@ class InlineExecutor(OnThisMachine):
 
         make_deterministic(resources.threads)
         study = OpenStudy(folder, resources.hardware)
-        with StopFlag() as stop:
+        with StopFlag() as stop, closing(study):
             for job in jobs:
                 listener(JobStarted(job, 0))
 

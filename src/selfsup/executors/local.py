@@ -80,8 +80,9 @@ class _Pool:
         from selfsup.device import count_devices
 
         device = self.resources.hardware.device
+        each = self.folder.read_running_config().devices
         if device == "cuda" and (devices := count_devices("cuda")) > 1:
-            device = f"cuda:{number % devices}"
+            device = f"cuda:{number * each % (devices - devices % each)}"
         self.workers[number] = _Worker(number, self.folder, device, self.resources, self.inbox)
 
     def _handle_one(self) -> None:

@@ -35,7 +35,9 @@ class RayOptions(ExecutorOptions):
     """What a user can tell Ray."""
 
     ray_address: str = Field("auto", description="The Ray cluster: auto, HOST:PORT, or local to start one here.")
-    cpus: float | None = Field(None, gt=0, description="CPUs of one cell. Default: its threads, or else 1.")
+    cpus: float | None = Field(
+        None, gt=0, description="CPUs of one cell. Default: its threads, or else 1, times --devices."
+    )
     gpus: float | None = Field(
         None, ge=0, description="GPUs of one cell; Ray also shares one GPU, as in 0.5. Default: 1 if cells use a GPU."
     )
@@ -72,7 +74,7 @@ class RayExecutor:
                     f"a node."
                 )
             hardware = _hardware_of_a_node(ray, config, share)
-        threads = config.threads or max(1, int(share["num_cpus"]))
+        threads = config.threads or max(1, int(share["num_cpus"]) // config.devices)
         most = room if config.workers == "auto" else min(room, int(config.workers))
         return Resources(hardware, min(most, jobs), threads)
 
@@ -93,7 +95,8 @@ class RayExecutor:
         if gpus is None:
             wanted = config.device.startswith("cuda") or config.device == "auto"
             gpus = float(wanted and any(node.get("GPU", 0) >= 1 for node in nodes))
-        return {"num_cpus": cpus or float(config.threads or 1), "num_gpus": gpus}
+            gpus *= config.devices
+        return {"num_cpus": cpus or float(config.threads or 1) * config.devices, "num_gpus": gpus}
 
 
 executor = RayExecutor

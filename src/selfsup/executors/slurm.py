@@ -51,8 +51,10 @@ class SlurmOptions(ExecutorOptions):
     time: str = Field(
         "4:00:00", description="Time limit of a job, as Slurm writes it; a cell that needs more goes on in a new job."
     )
-    cpus: int | None = Field(None, ge=1, description="CPUs of one cell. Default: its threads, or else 1.")
-    gpus: int | None = Field(None, ge=0, description="GPUs of one cell. Default: 1 with --device cuda, else 0.")
+    cpus: int | None = Field(
+        None, ge=1, description="CPUs of one cell. Default: its threads, or else 1, times --devices."
+    )
+    gpus: int | None = Field(None, ge=0, description="GPUs of one cell. Default: --devices with --device cuda, else 0.")
     memory: float | None = Field(None, gt=0, description="Main memory of one cell in GB. Default: the cluster's.")
     account: str | None = Field(None, description="Account to charge.")
     qos: str | None = Field(None, description="Quality of service.")
@@ -118,7 +120,7 @@ class SlurmExecutor:
         precision = "fp32" if config.precision == "auto" else config.precision
         reason = f"Training on {device} of Slurm's nodes in {precision}."
         workers = MOST_AT_A_TIME if config.workers == "auto" else int(config.workers)
-        threads = config.threads or self.options.cpus or 1
+        threads = config.threads or max(1, (self.options.cpus or 1) // config.devices)
         return Resources(Hardware(device, precision, reason), min(workers, jobs), threads)
 
     def has_jobs(self, folder: StudyFolder) -> bool:
@@ -135,7 +137,7 @@ class SlurmExecutor:
 
     def _gpus(self, config: StudyConfig) -> int:
         if self.options.gpus is None:
-            return int(config.device.startswith("cuda"))
+            return config.devices if config.device.startswith("cuda") else 0
         return self.options.gpus
 
     def _submitter(self, folder: StudyFolder, resources: Resources) -> Any:
@@ -146,7 +148,7 @@ class SlurmExecutor:
         UserError
             If submitit or Slurm is not installed.
         """
-        options = self.options
+        options, config = self.options, folder.read_running_config()
         try:
             import submitit
         except ImportError:
@@ -160,8 +162,8 @@ class SlurmExecutor:
         submitter.update_parameters(
             name=f"selfsup-{folder.path.resolve().name}",
             timeout_min=minutes,
-            cpus_per_task=options.cpus or resources.threads,
-            gpus_per_node=self._gpus(folder.read_running_config()) or None,
+            cpus_per_task=options.cpus or resources.threads * config.devices,
+            gpus_per_node=self._gpus(config) or None,
             mem_gb=options.memory,
             stderr_to_stdout=True,
             slurm_partition=options.partition,
