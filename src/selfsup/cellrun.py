@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,9 @@ def _training_images(study: OpenStudy, job: Job) -> np.ndarray:
 
 def _train(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: FileHooks) -> Outcome:
     assert cell.lr is not None and cell.augmentation is not None
-    plan = _plan(study, cell, epochs=study.config.epochs, lr=cell.lr)
+    config = study.config
+    plan = _plan(study, cell, epochs=config.epochs, lr=cell.lr)
+    plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
     labels = None if study.store.labels is None else study.store.labels[indices]
     return train(method, study.store, indices, labels, load_policy(cell.augmentation), plan, study.fabric, hooks)
 

@@ -105,9 +105,17 @@ class StudyConfig(BaseModel):
         "identity",
     )
 
-    epochs: int = _field(50, "Passes over the training images.", "identity", ge=1)
+    epochs: int = _field(25, "Passes over the training images.", "identity", ge=1)
     batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
     image_size: int = _field(64, "Side of a view, in pixels.", "identity", ge=8, le=1024)
+    grow_from: float = _field(
+        0.5,
+        "Side of the first epoch's views as a share of the image size; they grow over two thirds of the epochs. "
+        "1: views of one size.",
+        "identity",
+        gt=0,
+        le=1,
+    )
     store_size: int | None = _field(
         None,
         "Longest allowed short side of a stored image, in pixels; larger images are shrunk once. "
@@ -130,6 +138,12 @@ class StudyConfig(BaseModel):
         "identity",
         ge=0,
         allow_inf_nan=False,
+    )
+    patience: int = _field(
+        0,
+        "End a training after so many online kNN scores in a row without a new best (needs --knn-every); 0: never.",
+        "identity",
+        ge=0,
     )
     settings: dict[str, dict[str, Any]] = _field(
         {}, "Settings of single methods, for example moco.temperature=0.1.", "identity"
