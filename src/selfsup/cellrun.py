@@ -82,7 +82,7 @@ def build_method(study: OpenStudy, cell: Cell, train_images: np.ndarray) -> Meth
 def initial_backbone(study: OpenStudy, *, keeps_weights: bool = True) -> Backbone:
     """A backbone as it is before training; random weights come from torch's global random state."""
     config = study.config
-    backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
     weights = study.folder.initial_weights
     if keeps_weights and weights.exists():
         load_weights(backbone, weights)
@@ -107,7 +107,7 @@ def _plan(study: OpenStudy, cell: Cell, *, epochs: int, lr: float) -> TrainingPl
     return TrainingPlan(
         epochs=epochs,
         batch_size=config.batch_size,
-        image_size=config.image_size,
+        image_size=config.side,
         lr=lr,
         seed=cell.seed,
         schedule=config.schedule,
@@ -182,7 +182,7 @@ def _measure_views(study: OpenStudy, backbone: Backbone) -> dict[str, float]:
         images,
         load_policy("simclr"),
         views_wanted(len(images), backbone.num_features),
-        image_size=study.config.image_size,
+        image_size=study.config.side,
         device=study.hardware.device,
     )
     return structure_of_views(views)

@@ -19,7 +19,6 @@ from selfsup.methods.base import Method, Step
 from selfsup.seeding import derive_seed
 from selfsup.signals import batch_rank, step_signals
 
-
 #: Views grow by so many pixels, in the first so many of the epochs.
 GRAIN, GROWING = 8, 2 / 3
 
@@ -68,6 +67,11 @@ class TrainingPlan:
         share = min(1.0, epoch / (self.epochs * GROWING))
         first = first_side(self.image_size, self.grow_from)
         return self.image_size if share == 1 else first + int(share * (self.image_size - first)) // GRAIN * GRAIN
+
+    @property
+    def sides(self) -> list[int]:
+        """:meth:`side` of every epoch."""
+        return [self.side(epoch) for epoch in range(self.epochs)]
 
     def ending(self, log: Sequence[EpochLog]) -> Ending | None:
         """The decay into which a training whose epochs were `log` has entered, if it has.
