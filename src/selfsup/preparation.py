@@ -104,8 +104,8 @@ def require_views(config: StudyConfig) -> None:
     backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
     if not takes_side(backbone, first_side(config.side, config.grow_from)):
         raise UserError(
-            f"'{config.backbone}' takes views of one size only, and --grow-from {config.grow_from:g} begins with smaller "
-            f"ones; add --grow-from 1."
+            f"'{config.backbone}' takes views of one size only, and --grow-from {config.grow_from:g} begins with "
+            f"smaller ones; add --grow-from 1."
         )
 
 

@@ -64,9 +64,11 @@ class TrainingPlan:
         Grows to `image_size` in steps of 8 over the first two thirds of the epochs (Howard 2018; Tan
         and Le 2021, section 4).
         """
-        share = min(1.0, epoch / (self.epochs * GROWING))
+        growing = min(self.epochs * GROWING, self.epochs - 1)  # the last epoch has full size, however few there are
+        if epoch >= growing:
+            return self.image_size
         first = first_side(self.image_size, self.grow_from)
-        return self.image_size if share == 1 else first + int(share * (self.image_size - first)) // GRAIN * GRAIN
+        return first + int((self.image_size - first) * epoch / growing) // GRAIN * GRAIN
 
     @property
     def sides(self) -> list[int]:
