@@ -165,8 +165,22 @@ def test_repeated_values_count_once_in_their_first_place() -> None:
     assert (config.methods, config.lrs, config.per_class) == (("moco", "byol"), (0.1, 1.0), ("all", 5))
 
 
-@pytest.mark.parametrize(("image_size", "stored"), [(32, 256), (224, 256), (225, 258), (448, 512)])
-def test_images_are_stored_a_seventh_larger_than_a_view_and_never_below_256(image_size: int, stored: int) -> None:
+@pytest.mark.parametrize(
+    ("short_sides", "side"),
+    [([8] * 5, 32), ([28, 28, 500], 32), ([70, 80], 64), ([81], 96), ([220], 224), ([900], 224)],
+)
+def test_views_are_as_large_as_most_images(short_sides: list[float], side: int) -> None:
+    assert validate({"image_size": "auto"}).with_side_for(short_sides).side == side
+    assert validate({"image_size": 48}).with_side_for(short_sides).side == 48
+
+
+def test_patience_without_scores_to_count_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--patience 3 counts scores of the online kNN: add --knn-every 5"):
+        validate({"patience": 3, "knn_every": 0})
+
+
+@pytest.mark.parametrize(("image_size", "stored"), [("auto", 256), (32, 256), (224, 256), (225, 258), (448, 512)])
+def test_images_are_stored_a_seventh_larger_than_a_view_and_never_below_256(image_size: int | str, stored: int) -> None:
     assert validate({"image_size": image_size}).resolved_store_size == stored
     assert validate({"image_size": image_size, "store_size": 99}).resolved_store_size == 99
 
@@ -212,6 +226,9 @@ WRONG: list[tuple[str, Any]] = [
     ("batch_size", 1),
     ("image_size", 4),
     ("image_size", 5000),
+    ("grow_from", 0),
+    ("grow_from", 1.5),
+    ("patience", -1),
     ("store_size", 7),
     ("full_scale", 0),
     ("full_scale", "white"),

@@ -17,7 +17,8 @@ from selfsup.methods import method_class, method_names, read_settings
     ("name", "words"),
     [
         ("val_fraction", "a number above 0 and below 0.5"),
-        ("image_size", "a whole number of at least 8 and at most 1024"),
+        ("image_size", "a whole number or 'auto'"),
+        ("grow_from", "a number above 0 and at most 1"),
         ("unlabelled", "true or false"),
         ("group", "text"),
         ("backbone", "text that is not empty"),

@@ -67,12 +67,21 @@ def test_a_stop_and_going_on_change_no_digit(two: Study, tmp_path: Path) -> None
     assert numbers(again).equals(numbers(two))
 
 
+@pytest.mark.slow
 def test_a_follower_that_dies_costs_a_retry_and_no_digit(two: Study, tmp_path: Path) -> None:
     watcher = AtEpoch(lambda: [process.kill() for process in followers()])
     study = compare("digits", out=tmp_path / "study", executor="local", workers=1, watcher=watcher, **TWO)
     assert any(isinstance(event, JobRetried) for event in watcher.events), "the death went unnoticed"
     assert [event for event in watcher.events if isinstance(event, JobDone)]
     assert numbers(study).equals(numbers(two))
+
+
+@pytest.mark.slow
+def test_all_devices_end_early_together(tmp_path: Path) -> None:
+    ending = {"epochs": 12, "knn_every": 1, "patience": 1, "methods": "moco", "grow_from": 1.0}
+    study = compare("digits", out=tmp_path / "study", executor="inline", **{**TWO, **ending})
+    assert study.results.status.tolist() == ["done"]
+    assert study.results.epochs.max() < 12
 
 
 def test_more_devices_than_images_in_a_batch_are_refused(tmp_path: Path) -> None:

@@ -17,12 +17,18 @@ JOB = Job(tuple(Cell("moco", "simclr", 0.1, n, 0) for n in (5, 20)), shared=True
 
 
 def seconds(job: Job, **values: object) -> float:
-    config = validate({"epochs": 10, "batch_size": 50, "protocol": "label-efficiency", **values})
+    fixed = {"epochs": 10, "batch_size": 50, "protocol": "label-efficiency", "image_size": 32, "grow_from": 1}
+    config = validate({**fixed, **values})
     return _job_seconds(config, job, LABELS, SPLIT, STEPS)
 
 
 def test_a_training_and_its_judgement_are_counted() -> None:
     assert seconds(JOB) == pytest.approx(10 * 100 / 50 * 0.5 + 2 * SECONDS_PER_CELL)
+
+
+def test_small_views_are_counted_by_their_area() -> None:
+    growing = (4 * 16**2 + 3 * 24**2 + 3 * 32**2) / 32**2  # of 10 epochs the last 3 have full size
+    assert seconds(JOB, grow_from=0.5) == pytest.approx(growing * 100 / 50 * 0.5 + 2 * SECONDS_PER_CELL)
 
 
 def test_fine_tuning_is_counted_for_every_cell_and_learning_rate() -> None:

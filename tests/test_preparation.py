@@ -16,7 +16,7 @@ from selfsup import data as datasets
 from selfsup import preparation
 from selfsup.config import StudyConfig, validate
 from selfsup.errors import UserError
-from selfsup.preparation import prepare_images, resolve_resources
+from selfsup.preparation import prepare_images, require_sound, resolve_resources, settle_image_size
 from selfsup.record import StudyFolder
 
 
@@ -98,6 +98,26 @@ def test_images_csv_has_a_row_for_every_image_in_the_order_of_the_store(tmp_path
     assert list(table.path) == list(store.names)
     assert list(table["class"]) == [store.classes[label] for label in store.labels]
     assert table.digest.is_unique
+
+
+def test_the_size_of_views_is_settled_by_the_images_and_stays(tmp_path: Path) -> None:
+    grid = {"methods": "random", "backbone": "test_resnet", "executor": "inline", "threads": 1, "per_class": "1"}
+    data = save_images(tmp_path / "data")
+    assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 32
+    assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 32
+    with pytest.raises(UserError, match="begun with other settings"):
+        selfsup.compare(data, out=tmp_path / "study", image_size=64, **grid)
+
+
+def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'vit_tiny_patch16_224' takes views of one size only.*add --grow-from 1\."):
+        require_sound(validate({"backbone": "vit_tiny_patch16_224", "image_size": 64, "grow_from": 0.5}))
+    require_sound(validate({"backbone": "vit_tiny_patch16_224", "image_size": 64, "grow_from": 1}))
+    data = save_images(tmp_path / "data")
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    config = validate({"data": str(data), "backbone": "vit_tiny_patch16_224", "grow_from": 1})
+    assert settle_image_size(config, prepare_images(folder, config, lambda line: None)).side == 32
 
 
 @pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])

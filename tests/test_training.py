@@ -603,3 +603,98 @@ def test_lars_takes_plain_steps_without_decay_on_biases(gradient: float) -> None
     """Grill et al. 2020, section 3.3."""
     _, bias = lars_step(gradient, 0.02)
     torch.testing.assert_close(bias, torch.full((4,), 0.5 * gradient))
+
+
+# -- views that grow, and the early stop ---------------------------------------------------------------
+
+
+def test_views_grow_in_steps_of_eight_to_their_size_in_two_thirds_of_the_epochs() -> None:
+    plan = replace(PLAN, epochs=12, image_size=32, grow_from=0.5)
+    assert plan.sides == [16] * 4 + [24] * 4 + [32] * 4
+    assert replace(plan, grow_from=1.0).sides == [32] * 12
+    assert replace(plan, image_size=100).sides[0] == 52
+    assert replace(plan, image_size=8, grow_from=0.1).sides == [8] * 12
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 25])
+@pytest.mark.parametrize("grow_from", [0.01, 0.3, 0.99, 1.0])
+def test_views_never_shrink_and_end_at_their_size(epochs: int, grow_from: float) -> None:
+    sides = replace(PLAN, epochs=epochs, image_size=60, grow_from=grow_from).sides
+    assert sides == sorted(sides)
+    assert sides[0] >= 8
+    assert sides[-1] == 60
+
+
+class Sizes:
+    """A policy that notes the sides that it is asked for."""
+
+    def __init__(self) -> None:
+        self.sides: list[int] = []
+
+    def __call__(self, images: Tensor, sizes: Tensor, out_size: int, generator: torch.Generator) -> Tensor:
+        self.sides.append(out_size)
+        return load_policy("none")(images, sizes, out_size, generator)
+
+
+def test_the_loop_makes_views_of_the_sides_in_the_plan() -> None:
+    plan, policy, indices = replace(PLAN, epochs=3, image_size=16, grow_from=0.5), Sizes(), np.arange(32)
+    fabric = Hardware("cpu", "fp32").fabric()
+    train(watched(), Digits(), indices, None, policy, plan, fabric)  # type: ignore[arg-type]
+    per_epoch = len(policy.sides) // 3
+    assert policy.sides == [side for side in plan.sides for _ in range(per_epoch)]
+
+
+class Scored(Interrupting):
+    """The online kNN's scores are given."""
+
+    def __init__(self, scores: list[float | None], after: int | None = None, checkpoint: bytes | None = None) -> None:
+        super().__init__(after, checkpoint)
+        self.scores, self.told = scores, list[int]()
+
+    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+        return self.scores[epoch - 1] if epoch <= len(self.scores) else 0.0
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        self.told.append(epochs)
+
+
+STOPPING = replace(PLAN, epochs=20, schedule="constant", lr=0.4, patience=2)
+LEVEL = [0.1, 0.5, None, 0.5, 0.4]
+
+
+def test_a_training_whose_knn_has_levelled_off_decays_for_a_tenth_of_the_epochs_and_ends() -> None:
+    hooks = Scored(LEVEL)
+    outcome = run(watched(), STOPPING, images=64, hooks=hooks)
+    assert outcome.status == "done"
+    assert [line.lr for line in outcome.progress.log] == pytest.approx([0.4] * 5 + [0.3, 0.1])
+    assert hooks.told == [20] * 4 + [7] * 3
+
+
+def test_a_training_that_gets_better_goes_on_to_its_last_epoch() -> None:
+    rising: list[float | None] = [epoch / 20 for epoch in range(20)]
+    assert len(run(watched(), STOPPING, images=32, hooks=Scored(rising)).progress.log) == 20
+    assert len(run(watched(), replace(STOPPING, patience=0), images=32, hooks=Scored(LEVEL)).progress.log) == 20
+
+
+def test_a_decay_ends_with_the_planned_epochs_at_the_latest() -> None:
+    assert len(run(watched(), replace(STOPPING, epochs=5), images=32, hooks=Scored(LEVEL)).progress.log) == 5
+
+
+def test_scores_count_from_the_first_views_of_full_size_on() -> None:
+    growing = replace(STOPPING, grow_from=0.5)  # 16 px from the 14th epoch (from 0) on
+    scores: list[float | None] = [0.5] * 20
+    assert len(run(watched(), growing, images=32, hooks=Scored(scores)).progress.log) == 15 + 2 + 2
+
+
+@pytest.mark.parametrize("stop", [3, 9, 10, 11, 12, 13, 14])
+def test_a_training_stopped_before_or_in_its_decay_ends_as_if_it_never_was(stop: int) -> None:
+    cls = method_class("byol")
+    whole = build(cls)
+    expected = run(whole, STOPPING, images=64, hooks=Scored(LEVEL))
+    first = Scored(LEVEL, stop)
+    with pytest.raises(Interrupted):
+        run(build(cls), STOPPING, images=64, hooks=first)
+    resumed = build(cls, seed=2)
+    outcome = run(resumed, STOPPING, images=64, hooks=Scored(LEVEL, None, first.checkpoint))
+    assert numbers(outcome) == numbers(expected)
+    assert_same_state(resumed, whole)

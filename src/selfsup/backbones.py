@@ -265,6 +265,18 @@ def _measure_width(network: nn.Module, name: str, image_size: int) -> int:
     return int(shape[1])
 
 
+def takes_side(backbone: Backbone, side: int) -> bool:
+    """Whether a backbone embeds images of this side in pixels."""
+    training = backbone.training
+    try:
+        with torch.no_grad():
+            return backbone.eval()(torch.zeros(1, 3, side, side)).shape == (1, backbone.num_features)
+    except (AssertionError, RuntimeError, ValueError):
+        return False
+    finally:
+        backbone.train(training)
+
+
 def _unfit_size(name: str, image_size: int, error: Exception) -> UserError:
     reason = str(error).partition("\n")[0] or type(error).__name__
     return UserError(f"'{name}' cannot be used with --image-size {image_size} ({reason}); choose another size.")

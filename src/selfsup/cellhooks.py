@@ -99,4 +99,4 @@ class TrainingHooks(FileHooks):
 
 def embed_plain(study: OpenStudy, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
     """Embeddings, shape (n, width), of images of the study as they are."""
-    return embed(backbone, study.store, indices, image_size=study.config.image_size, device=study.hardware.device)
+    return embed(backbone, study.store, indices, image_size=study.config.side, device=study.hardware.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def build_method(study: OpenStudy, cell: Cell, train_images: np.ndarray) -> Meth
 def initial_backbone(study: OpenStudy, *, keeps_weights: bool = True) -> Backbone:
     """A backbone as it is before training; random weights come from torch's global random state."""
     config = study.config
-    backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
     weights = study.folder.initial_weights
     if keeps_weights and weights.exists():
         load_weights(backbone, weights)
@@ -117,7 +117,9 @@ def _training_images(study: OpenStudy, job: Job) -> np.ndarray:
 
 def _train(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: Hooks, fabric: Any) -> Outcome:
     assert cell.lr is not None and cell.augmentation is not None
-    plan = _plan(study, cell, epochs=study.config.epochs, lr=cell.lr)
+    config = study.config
+    plan = _plan(study, cell, epochs=config.epochs, lr=cell.lr)
+    plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
     labels = None if study.store.labels is None else study.store.labels[indices]
     return train(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, hooks)
 
@@ -127,7 +129,7 @@ def _plan(study: OpenStudy, cell: Cell, *, epochs: int, lr: float) -> TrainingPl
     return TrainingPlan(
         epochs=epochs,
         batch_size=config.batch_size,
-        image_size=config.image_size,
+        image_size=config.side,
         lr=lr,
         seed=cell.seed,
         schedule=config.schedule,
@@ -202,7 +204,7 @@ def _measure_views(study: OpenStudy, backbone: Backbone) -> dict[str, float]:
         images,
         load_policy("simclr"),
         views_wanted(len(images), backbone.num_features),
-        image_size=study.config.image_size,
+        image_size=study.config.side,
         device=study.hardware.device,
     )
     return structure_of_views(views)

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,6 +35,8 @@ from selfsup.fitting import Misfit, misfits
 from selfsup.grid import PerClass, Protocol
 
 Role = Literal["axis", "identity", "place", "contents", "runtime"]
+#: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
+AUTO_SIDES, LARGEST_SIDE = range(32, 225, 32), 1024
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -105,9 +108,21 @@ class StudyConfig(BaseModel):
         "identity",
     )
 
-    epochs: int = _field(50, "Passes over the training images.", "identity", ge=1)
+    epochs: int = _field(25, "Passes over the training images.", "identity", ge=1)
     batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
-    image_size: int = _field(64, "Side of a view, in pixels.", "identity", ge=8, le=1024)
+    image_size: int | Literal["auto"] = _field(
+        "auto",
+        "Side of a view, in pixels. auto: the images' median short side, to the nearest multiple of 32 in 32 to 224.",
+        "identity",
+    )
+    grow_from: float = _field(
+        0.5,
+        "Side of the first epoch's views as a share of the image size; they grow over two thirds of the epochs. "
+        "1: views of one size.",
+        "identity",
+        gt=0,
+        le=1,
+    )
     store_size: int | None = _field(
         None,
         "Longest allowed short side of a stored image, in pixels; larger images are shrunk once. "
@@ -130,6 +145,12 @@ class StudyConfig(BaseModel):
         "identity",
         ge=0,
         allow_inf_nan=False,
+    )
+    patience: int = _field(
+        0,
+        "End a training after so many online kNN scores in a row without a new best (needs --knn-every); 0: never.",
+        "identity",
+        ge=0,
     )
     settings: dict[str, dict[str, Any]] = _field(
         {}, "Settings of single methods, for example moco.temperature=0.1.", "identity"
@@ -232,6 +253,13 @@ class StudyConfig(BaseModel):
             raise ValueError("must be at least 1, or 'auto'")
         return value
 
+    @field_validator("image_size")
+    @classmethod
+    def _image_size(cls, value: int | str) -> int | str:
+        if value != "auto" and not 8 <= int(value) <= LARGEST_SIDE:
+            raise ValueError(f"must be a whole number of at least 8 and at most {LARGEST_SIDE}, or 'auto'")
+        return value
+
     @field_validator("data", "data_root", "data_url", "group", "weights")
     @classmethod
     def _text(cls, value: str | None) -> str | None:
@@ -247,9 +275,23 @@ class StudyConfig(BaseModel):
         return value
 
     @property
+    def side(self) -> int:
+        """Side of a view in pixels, once `image_size` no longer is ``"auto"``."""
+        assert self.image_size != "auto", "the study's images have yet to settle it"
+        return self.image_size
+
+    @property
     def resolved_store_size(self) -> int:
         """Longest allowed short side of a stored image, in pixels."""
-        return self.store_size or max(256, math.ceil(self.image_size * 8 / 7))
+        side = max(AUTO_SIDES) if self.image_size == "auto" else self.image_size
+        return self.store_size or max(256, math.ceil(side * 8 / 7))
+
+    def with_side_for(self, short_sides: Sequence[float]) -> StudyConfig:
+        """The configuration with a side of views for images of these short sides in pixels, where it is ``"auto"``."""
+        if self.image_size != "auto":
+            return self
+        typical = statistics.median(short_sides) if short_sides else max(AUTO_SIDES)
+        return self.model_copy(update={"image_size": min(AUTO_SIDES, key=lambda side: abs(side - typical))})
 
 
 def role_of(name: str) -> Role:
@@ -308,6 +350,8 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
         config = StudyConfig(**values)
     except ValidationError as error:
         raise UserError(explain(error, StudyConfig.model_fields)) from None
+    if config.patience and not config.knn_every:
+        raise UserError(f"--patience {config.patience} counts scores of the online kNN: add --knn-every 5, say.")
     registry.require(config.methods, registry.names("selfsup.methods"), kind="method")
     registry.require(config.augmentations, registry.names("selfsup.augment"), kind="augmentation")
     registry.require(config.track, registry.names("selfsup.tracking"), kind="tracker")

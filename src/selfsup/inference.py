@@ -93,7 +93,7 @@ def embed_images(
             backbone,  # type: ignore[arg-type]
             store,
             np.arange(len(store)),
-            image_size=study.config.image_size,
+            image_size=study.config.side,
             device=where,
         )
         return Embeddings(store.names, features, cell.cell)

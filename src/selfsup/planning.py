@@ -25,7 +25,7 @@ from selfsup.evaluate.finetune import AUGMENTATION
 from selfsup.executors.base import Resources
 from selfsup.grid import Cell, Job
 from selfsup.methods import method_class, read_settings
-from selfsup.preparation import GridOfStudy, lay_out, resolve_resources, settle_configuration, unfinished
+from selfsup.preparation import GridOfStudy, lay_out, require_views, resolve_resources, settle_configuration, unfinished
 from selfsup.record import StudyFolder
 from selfsup.training import EpochLog, NoHooks, TrainingPlan, train
 
@@ -103,7 +103,6 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     grid = lay_out(narrow(config, values), labelled=labels is not None)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
-    resources = resolve_resources(config, len(grid.jobs))
     split = split_images(
         labels,
         images=len(source.names),
@@ -114,6 +113,9 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
         official_test=source.official_test,
     )
     glance = _glance(source, config)
+    config = config.with_side_for([glance.short_side])
+    require_views(config)
+    resources = resolve_resources(config, len(grid.jobs))
     steps = _time_steps(config, left, resources, glance.side)
     seconds = sum(_job_seconds(config, job, labels, split, steps) for job in left)
     return Plan(
@@ -132,16 +134,20 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
 
 @dataclass(frozen=True)
 class _Glance:
-    """What opening some images shows: how many they were, their typical stored side in pixels, and misfits."""
+    """What opening some images shows: how many they were, their typical stored sides in pixels, and misfits.
+
+    `side` is the root of the area.
+    """
 
     opened: int
     side: int
+    short_side: float
     audit: tuple[AuditEntry, ...]
 
 
 def _glance(source: datasets.Source, config: StudyConfig) -> _Glance:
-    """Open images that lie evenly in the source, without decoding them; the side is the root of their area."""
-    sides, audit = [], []
+    """Open images that lie evenly in the source, without decoding them."""
+    sides, short_sides, audit = [], [], []
     chosen = np.unique(np.linspace(0, len(source.names) - 1, OPENED_IMAGES).astype(int)).tolist()
     for index in chosen:
         try:
@@ -154,8 +160,10 @@ def _glance(source: datasets.Source, config: StudyConfig) -> _Glance:
         else:
             scale = min(1.0, config.resolved_store_size / min(width, height))
             sides.append(scale * math.sqrt(width * height))
+            short_sides.append(scale * min(width, height))
     side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
-    return _Glance(len(chosen), side, tuple(audit))
+    short_side = float(np.median(short_sides)) if sides else side
+    return _Glance(len(chosen), side, short_side, tuple(audit))
 
 
 def _time_steps(
@@ -177,12 +185,12 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
     assert cell.augmentation is not None
     images = _Noise(side)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
-    backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
     method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
     clock = _Clock()
     count = _timed_images(config)
     indices = np.arange(count)
-    plan = TrainingPlan(TIMED_STEPS + 1, count, config.image_size, lr=1e-4, seed=0)
+    plan = TrainingPlan(TIMED_STEPS + 1, count, config.side, lr=1e-4, seed=0)
     train(
         method, images, indices, indices % 10, load_policy(cell.augmentation), plan, resources.hardware.fabric(), clock
     )
@@ -191,7 +199,7 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
 
 def _timed_images(config: StudyConfig) -> int:
     """Images in a timed batch: fewer where they are large, so that a plan takes no minutes; at least 8."""
-    return min(config.batch_size, max(8, int(config.batch_size * (64 / config.image_size) ** 2)))
+    return min(config.batch_size, max(8, int(config.batch_size * (64 / config.side) ** 2)))
 
 
 class _Noise:
@@ -233,13 +241,14 @@ def _job_seconds(
         return judging
     chosen = "all" if job.shared else cell.per_class
     images = len(draw_subset(labels, split.train, per_class=chosen, seed=cell.seed))
-    full_steps = config.epochs * images / config.batch_size
+    sides = TrainingPlan(config.epochs, config.batch_size, config.side, lr=0, seed=0, grow_from=config.grow_from).sides
+    full_steps = sum((side / config.side) ** 2 for side in sides) * images / config.batch_size
     return full_steps * steps[cell.method, cell.augmentation] + judging
 
 
 def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
     """Embeddings, pictures and kept weights."""
-    network = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+    network = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
     weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
     judged = len(split.test) or min(len(split.train), config.map_points)
     per_cell = judged * (2.0 * network.num_features + 400) + 300e3

@@ -12,7 +12,7 @@ import numpy as np
 
 from selfsup import config as configuration
 from selfsup import data as datasets
-from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, require_weights_file
+from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, require_weights_file, takes_side
 from selfsup.config import StudyConfig
 from selfsup.data import AuditEntry, Contents, Store, audit_csv, count_problems, find_duplicates, small_classes
 from selfsup.data.groups import read_groups
@@ -24,6 +24,7 @@ from selfsup.grid import Cell, Job, Traits, expand, group_jobs
 from selfsup.machine import available_memory, usable_cores
 from selfsup.methods import method_class, read_settings
 from selfsup.record import StudyFolder
+from selfsup.training import first_side
 
 Say = Callable[[str], None]
 OnDecoded = Callable[[int, int], None]
@@ -86,9 +87,41 @@ def require_sound(config: StudyConfig, *, here: bool = True) -> None:
         choose_hardware(config.device, config.precision)
     if config.group:
         read_groups(config.group, [])
-    build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+    # Whether the backbone takes the images' size is seen when they are; whether there is such a backbone, now.
+    require_views(config.with_side_for([]))
     if config.weights not in ("none", "imagenet"):
         require_weights_file(Path(config.weights))
+
+
+def require_views(config: StudyConfig) -> None:
+    """Refuse a backbone that does not take views of the sizes in which it would be trained.
+
+    Raises
+    ------
+    UserError
+        If it does not.
+    """
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    if not takes_side(backbone, first_side(config.side, config.grow_from)):
+        raise UserError(
+            f"'{config.backbone}' takes views of one size only, and --grow-from {config.grow_from:g} begins with "
+            f"smaller ones; add --grow-from 1."
+        )
+
+
+def settle_image_size(config: StudyConfig, store: Store) -> StudyConfig:
+    """The configuration with ``image_size = "auto"`` resolved for the store's images.
+
+    Raises
+    ------
+    UserError
+        If the backbone does not take that size.
+    """
+    if config.image_size != "auto":
+        return config
+    settled = config.with_side_for(store.sizes.min(axis=1).tolist())
+    require_views(settled)
+    return settled
 
 
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
@@ -132,9 +165,9 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
         return
     if config.weights == "imagenet":
         say(f"Loading the ImageNet weights of {config.backbone}.")
-        backbone = imagenet_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+        backbone = imagenet_backbone(config.backbone, image_size=config.side, stem=config.stem)
     else:
-        backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+        backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
         say(f"Weights from {config.weights}: {load_weights(backbone, Path(config.weights))}.")
     state = {name: tensor.contiguous() for name, tensor in backbone.network.state_dict().items()}
     folder.write(folder.initial_weights.name, save(state))
@@ -202,7 +235,7 @@ def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
     if hardware.kind != "cpu":
         return max(1, count_devices(hardware.kind) // config.devices)
     views = 2 * config.batch_size
-    activations = views * (config.image_size / 224) ** 2 * ACTIVATION_BYTES
+    activations = views * (config.side / 224) ** 2 * ACTIVATION_BYTES
     per_worker = WORKER_BYTES + activations * (0.5 if hardware.precision == "bf16" else 1.0)
     # Each process of a cell has its own memory, and all views.
     processes = min(cores, int(0.8 * available_memory() / per_worker))

@@ -55,11 +55,16 @@ class Shards:
 
     def agree(self, flag: bool) -> bool:
         """The first process's `flag`, in all processes."""
+        return bool(self.tell(float(flag)))
+
+    def tell(self, value: float | None) -> float | None:
+        """The first process's `value`, in all processes."""
         if self.count == 1:
-            return flag
-        told = torch.tensor([flag])  # on the CPU, so that nobody waits for a GPU
+            return value
+        told = torch.tensor([torch.nan if value is None else value], dtype=torch.float64)  # no GPU to wait for
         dist.broadcast(told, src=0)
-        return bool(told.item())
+        found = float(told.item())
+        return None if found != found else found
 
     @contextmanager
     def backbones(self, method: nn.Module) -> Iterator[None]:

@@ -134,7 +134,7 @@ class Study:
                 f"`best()` names a cell that has them, and `--keep all` keeps those of every cell."
             )
         config = self.config
-        backbone = build_backbone(config.backbone, image_size=config.image_size, stem=config.stem)
+        backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
         load_weights(backbone, weights)
         return backbone.eval()
 
@@ -289,6 +289,7 @@ class _Run:
         trackers = load_trackers(config.track)
         store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         self._say(describe_set_aside(store.audit, self.folder.path / "audit.csv"))
+        config = preparation.settle_image_size(config, store)
         asked = configuration.narrow(config, self.values)
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
         jobs = preparation.unfinished(grid.jobs, self.folder.finished())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +20,9 @@ from selfsup.seeding import derive_seed
 from selfsup.sharding import Shards
 from selfsup.signals import batch_rank, step_signals
 
+#: Views grow by so many pixels, in the first so many of the epochs.
+GRAIN, GROWING = 8, 2 / 3
+
 
 class Images(Protocol):
     """What the loop needs of the store."""
@@ -31,7 +34,17 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How a cell is trained; everything that the numbers depend on beside the images."""
+    """How a cell is trained; everything that the numbers depend on beside the images.
+
+    Attributes
+    ----------
+    epochs : int
+        At most; fewer where `patience` ends the training.
+    grow_from : float
+        Side of the first epoch's views as a share of `image_size`, in (0, 1]; 1 for views of one size.
+    patience : int
+        Scores of the online kNN in a row without a new best, after which the training ends; 0 for never.
+    """
 
     epochs: int
     batch_size: int
@@ -40,9 +53,57 @@ class TrainingPlan:
     seed: int
     schedule: str = "cosine"
     warmup_epochs: float = 0.0
+    grow_from: float = 1.0
+    patience: int = 0
 
     def steps_per_epoch(self, images: int) -> int:
         return max(1, math.ceil(images / self.batch_size))
+
+    def side(self, epoch: int) -> int:
+        """Side in pixels of the views of an epoch (from 0): small ones first, for they cost least.
+
+        Grows to `image_size` in steps of 8 over the first two thirds of the epochs (Howard 2018; Tan
+        and Le 2021, section 4).
+        """
+        growing = min(self.epochs * GROWING, self.epochs - 1)  # the last epoch has full size, however few there are
+        if epoch >= growing:
+            return self.image_size
+        first = first_side(self.image_size, self.grow_from)
+        return first + int((self.image_size - first) * epoch / growing) // GRAIN * GRAIN
+
+    @property
+    def sides(self) -> list[int]:
+        """:meth:`side` of every epoch."""
+        return [self.side(epoch) for epoch in range(self.epochs)]
+
+    def ending(self, log: Sequence[EpochLog]) -> Ending | None:
+        """The decay into which a training whose epochs were `log` has entered, if it has.
+
+        It begins when the online kNN has levelled off on views of full size, and takes a tenth of the
+        epochs, as the decay of warmup-stable-decay schedules does (Hu et al. 2024, section 4).
+        """
+        best, without_best = -math.inf, 0
+        for line in log if self.patience else []:
+            if line.knn_accuracy is None or self.side(line.epoch - 1) < self.image_size:
+                continue
+            without_best = 0 if line.knn_accuracy > best else without_best + 1
+            best = max(best, line.knn_accuracy)
+            if without_best == self.patience:
+                return Ending(line.epoch, min(self.epochs, line.epoch + math.ceil(self.epochs / 10)))
+        return None
+
+
+class Ending(NamedTuple):
+    """The last epochs of a training, in which its learning rate falls to 0: numbers of epochs done."""
+
+    begins: int
+    ends: int
+
+
+def first_side(image_size: int, grow_from: float) -> int:
+    """Side in pixels of the first epoch's views: at least 8, and a whole number of steps below `image_size`."""
+    steps = int((1 - grow_from) * image_size) // GRAIN
+    return max(min(GRAIN, image_size), image_size - steps * GRAIN)
 
 
 @dataclass
@@ -226,10 +287,12 @@ class _Training:
         self._resume()
         self.method.train()
         # Not from the step: a checkpoint after an epoch's last step has yet to close that epoch.
-        for epoch in range(len(self.progress.log), self.plan.epochs):
+        for epoch in range(len(self.progress.log), self._last_epoch()):
             self._run_epoch(epoch)
             if self.shards.agree(not math.isfinite(self.progress.log[-1].loss)):
                 return Outcome("diverged", self.progress)
+            if epoch + 1 == self._last_epoch():
+                break
         if self.hooks.checkpoint_due():
             self.hooks.save_checkpoint(self._state())
         return Outcome("done", self.progress)
@@ -274,12 +337,12 @@ class _Training:
             effective_rank=rank,
             positive_similarity=_known(positive),
             negative_similarity=_known(negative),
-            knn_accuracy=self.hooks.judge_epoch(epoch + 1, self.method.backbone),
+            knn_accuracy=self.shards.tell(self.hooks.judge_epoch(epoch + 1, self.method.backbone)),
             seconds=seconds,
             images_per_second=len(self.indices) / seconds,
         )
         self.progress = Progress(progress.step, progress.seconds + seconds, log=[*progress.log, log])
-        self.hooks.epoch_done(log, self.plan.epochs)
+        self.hooks.epoch_done(log, self._last_epoch())
 
     def _step(self, epoch: int, rows: np.ndarray) -> Step:
         step = self.progress.step
@@ -301,7 +364,7 @@ class _Training:
         pixels, sizes = self.images.batch(self.indices[rows[mine]])
         pixels = pixels.to(self.fabric.device, non_blocking=True)
         all_sizes = self.shards.gather(sizes.cpu(), len(rows))
-        side = self.plan.image_size
+        side = self.plan.side(epoch)
         generator = torch.Generator().manual_seed(derive_seed(self.plan.seed, "views", step))
         views = []
         for _ in range(self.method.views):
@@ -321,7 +384,17 @@ class _Training:
         yield from np.array_split(order, self.steps_per_epoch)[done:]
 
     def _lr(self, step: int) -> float:
-        return learning_rate(self.plan, step, self.steps_per_epoch, self.total_steps)
+        rate = learning_rate(self.plan, step, self.steps_per_epoch, self.total_steps)
+        ending = self.plan.ending(self.progress.log)
+        if ending is None:
+            return rate
+        epochs_left = ending.ends - step / self.steps_per_epoch
+        return rate * epochs_left / (ending.ends - ending.begins)
+
+    def _last_epoch(self) -> int:
+        """Number of epochs after which the training is over, as far as is known."""
+        ending = self.plan.ending(self.progress.log)
+        return self.plan.epochs if ending is None else ending.ends
 
     def _on_cpu(self) -> bool:
         return self.fabric.device.type == "cpu"

@@ -1,0 +1,192 @@
+"""How soon the preset `recommended` reaches what the reference study's recipe reaches, and what each part gains.
+
+SimCLR is trained on the same real images by the recipe of the preset `full`, by that of `recommended`, and by
+`recommended` with one part taken back at a time, or with an early stop in place of a fixed end, at the images' own
+size. Of the learning rates given for a preset, one training each finds the one that does best on validation images,
+which the online kNN that ends a training asks too. Accuracies are of a probe on further images that nothing was chosen
+on; seconds are the process's own CPU time with one thread, kNN included.
+
+    python benchmarks/accuracy.py [--images 256] [--repeats 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cell import apart
+from history import note
+from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
+from selfsup.config import StudyConfig, load_values, validate
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A study's configuration, and the learning rate that is used of its grid."""
+
+    config: StudyConfig
+    lr: float
+
+    def but(self, **changes: Any) -> Recipe:
+        return replace(self, config=self.config.model_copy(update=changes))
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one training: the probe's accuracies, CPU seconds and epochs."""
+
+    val_accuracy: float
+    accuracy: float
+    seconds: float
+    epochs: int
+
+
+def recipe(preset: str, lr: float, image_size: int) -> Recipe:
+    return Recipe(validate({**load_values(preset=preset), "image_size": image_size}), lr)
+
+
+def ablations(reference: Recipe, recommended: Recipe) -> dict[str, Recipe]:
+    """The two presets' recipes, and the second with one part taken back at a time."""
+    ours, theirs = recommended.config, reference.config
+    return {
+        "reference": reference,
+        "recommended": recommended,
+        "- small views first": recommended.but(grow_from=1.0),
+        "- cosine, warm-up": recommended.but(schedule=theirs.schedule, warmup_epochs=theirs.warmup_epochs),
+        "- optimizer, heads": replace(recommended.but(settings=theirs.settings), lr=reference.lr),
+        "reference, fewer epochs": reference.but(epochs=ours.epochs),
+        "early stop, 100 epochs": recommended.but(epochs=theirs.epochs, schedule="constant", knn_every=4, patience=3),
+    }
+
+
+def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
+    """store -> policy -> train() -> embed -> probe, as a worker of a study does it."""
+    from selfsup import training
+    from selfsup.augment import load_policy
+    from selfsup.backbones import Backbone, build_backbone
+    from selfsup.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
+    from selfsup.evaluate.embedding import embed
+    from selfsup.evaluate.knn import knn_predict
+    from selfsup.methods import method_class, read_settings
+
+    config = chosen.config
+    keep_freed_memory()
+    make_deterministic(1)
+    torch.manual_seed(seed)
+    store = pictures.store()
+    assert store.labels is not None
+    labels, (val, test) = store.labels, np.array_split(np.random.default_rng(0).permutation(pictures.test), 2)
+
+    def embedded(backbone: Backbone, indices: np.ndarray) -> np.ndarray:
+        return embed(backbone, store, indices, image_size=config.image_size, device="cpu")
+
+    class OnlineKnn(training.NoHooks):
+        def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+            if not config.knn_every or epoch % config.knn_every:
+                return None
+            bank, asked = embedded(backbone, pictures.train), embedded(backbone, val)
+            near = {"k": config.knn_neighbours, "temperature": config.knn_temperature}
+            classes = len(store.classes)
+            return float(
+                (knn_predict(bank, labels[pictures.train], asked, num_classes=classes, **near) == labels[val]).mean()
+            )
+
+    plan = training.TrainingPlan(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        image_size=config.image_size,
+        lr=chosen.lr,
+        seed=seed,
+        schedule=config.schedule,
+        warmup_epochs=min(config.warmup_epochs, config.epochs / 10),
+        grow_from=config.grow_from,
+        patience=config.patience,
+    )
+    settings = read_settings("simclr", config.settings.get("simclr", {}))
+    method = method_class("simclr")(build_backbone("resnet18", image_size=config.image_size), settings)
+    fabric = Hardware("cpu", choose_hardware("cpu", "auto").precision).fabric()
+    began = time.process_time()
+    outcome = training.train(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, OnlineKnn())
+    seconds = time.process_time() - began
+    features = embedded(method.backbone, pictures.train)
+    val_accuracy, accuracy = (
+        probe_accuracy(features, labels[pictures.train], embedded(method.backbone, part), labels[part])
+        for part in (val, test)
+    )
+    return Score(val_accuracy, accuracy, seconds, len(outcome.progress.log))
+
+
+def choose(pictures: Pictures, preset: Recipe, lrs: list[float]) -> Recipe:
+    """The recipe with the learning rate of the highest validation accuracy, tried with a seed of its own."""
+    recipes = [replace(preset, lr=lr) for lr in lrs]
+    return max(recipes, key=lambda tried: apart(train, pictures, tried, 1000).val_accuracy if len(lrs) > 1 else 0)
+
+
+def compare(pictures: Pictures, recipes: dict[str, Recipe], repeats: int) -> None:
+    """Train by every recipe with every seed and print its line."""
+    reference: list[Score] = []
+    for name, chosen in recipes.items():
+        scores = [apart(train, pictures, chosen, seed) for seed in range(repeats)]
+        reference = reference or scores
+        share = np.median([a.seconds / b.seconds for a, b in zip(scores, reference, strict=True)])
+        gains = [a.accuracy - b.accuracy for a, b in zip(scores, reference, strict=True)]
+        gain, error = float(np.mean(gains)), float(np.std(gains, ddof=1) / np.sqrt(repeats))
+        verdict = "reaches the reference" if gain >= -error else "falls short"
+        accuracy = mean_and_error([score.accuracy for score in scores], len(pictures.test) // 2)
+        epochs = "/".join(str(score.epochs) for score in scores)
+        print(
+            f"  {name:<26}{epochs:>12} epochs   time {share:5.2f} of the reference's   accuracy {accuracy}   "
+            f"difference {gain:+.3f} ± {error:.3f}, {verdict}",
+            flush=True,
+        )
+        note("accuracy", f"simclr, {name}", share_of_reference_time=float(share), accuracy_difference=gain)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", default="digits", help="name or folder, as for `selfsup run` (default digits)")
+    parser.add_argument("--data-root", help="folder that holds a named data set's files")
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--source-size", type=int, help="side of the source images (default: the view's)")
+    parser.add_argument("--images", type=int, default=256, help="training images (default 256)")
+    parser.add_argument("--test-images", type=int, default=1000, help="half to choose on, half to quote (default 1000)")
+    parser.add_argument("--repeats", type=int, default=3, help="at least 2 (default 3)")
+    parser.add_argument("--lrs", default="0.03,0.1", help="of `recommended`, to choose from (default 0.03,0.1)")
+    parser.add_argument("--reference-lrs", default="1e-4,3e-4", help="of `full` (default 1e-4,3e-4)")
+    parser.add_argument("--only", help="names of recipes, comma-separated, after the reference (default all)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = options()
+    grids = {"full": given.reference_lrs, "recommended": given.lrs}
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = write_pictures(
+            Path(folder),
+            data=given.data,
+            data_root=given.data_root,
+            side=given.source_size or given.image_size,
+            train=given.images,
+            test=given.test_images,
+        )
+        pictures.store()
+        print(f"{given.data}, {given.images} images, {given.image_size} px, SimCLR, torch {torch.__version__}")
+        presets = []
+        for name, grid in grids.items():
+            lrs = [float(lr) for lr in grid.split(",")]
+            presets.append(choose(pictures, recipe(name, lrs[0], given.image_size), lrs))
+            print(f"  {name}: learning rate {presets[-1].lr:g}", flush=True)
+        recipes = ablations(*presets)
+        wanted = given.only.split(",") if given.only else list(recipes)
+        compare(pictures, {n: r for n, r in recipes.items() if n == "reference" or n in wanted}, given.repeats)
+
+
+if __name__ == "__main__":
+    main()
