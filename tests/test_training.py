@@ -631,9 +631,12 @@ class Sizes:
     def __init__(self) -> None:
         self.sides: list[int] = []
 
-    def __call__(self, images: Tensor, sizes: Tensor, out_size: int, generator: torch.Generator) -> Tensor:
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Any:
         self.sides.append(out_size)
-        return load_policy("none")(images, sizes, out_size, generator)
+        return load_policy("none").draw(sizes, out_size, generator)
+
+    def apply(self, images: Tensor, sizes: Tensor, params: Any, out_size: int) -> Tensor:
+        return load_policy("none").apply(images, sizes, params, out_size)
 
 
 def test_the_loop_makes_views_of_the_sides_in_the_plan() -> None:

@@ -108,7 +108,7 @@ class StudyConfig(BaseModel):
         "identity",
     )
 
-    epochs: int = _field(25, "Passes over the training images.", "identity", ge=1)
+    epochs: int = _field(50, "Passes over the training images.", "identity", ge=1)
     batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
     image_size: int | Literal["auto"] = _field(
         "auto",
@@ -116,7 +116,7 @@ class StudyConfig(BaseModel):
         "identity",
     )
     grow_from: float = _field(
-        0.5,
+        1.0,
         "Side of the first epoch's views as a share of the image size; they grow over two thirds of the epochs. "
         "1: views of one size.",
         "identity",
