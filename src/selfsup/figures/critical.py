@@ -30,7 +30,7 @@ def critical_difference(
     difference : float
         The critical difference, drawn above the line.
     width : float
-        Width in inches, without what the names take beyond it.
+        Width in inches, 3 or more.
     theme : Theme
         Colours.
     save : callable

@@ -15,7 +15,7 @@ from selfsup.figures.critical import critical_difference
 from selfsup.record import replace_file
 from selfsup.report.export import NamedFigure, write_figures
 from selfsup.report.findings import Answer, Choice
-from selfsup.report.pictures import Picture, in_both_themes
+from selfsup.report.pictures import NARROW_SCREEN, Picture, in_both_themes
 from selfsup.report.ranks import LEAST_DATASETS, Ranks, rank_methods
 from selfsup.report.reading import Study, read_study
 from selfsup.report.selection import size_order
@@ -24,8 +24,6 @@ from selfsup.report.verdict import answer_study
 
 #: Settings that say where a study ran, and not what it did.
 NOT_COMPARED = {"data_root", "data_url", "keep", "track", "track_weights"}
-#: Width of the diagram on a phone, in inches, without the names at its sides.
-NARROW_DIAGRAM = 2.2
 
 
 @dataclass(frozen=True)
@@ -173,7 +171,7 @@ def _diagram(ranks: Ranks) -> Picture:
         f"{method} {rank:.2f}" for method, rank in zip(ranks.methods, ranks.average, strict=True)
     )
     wide = in_both_themes(lambda theme: _draw(ranks, theme=theme), alt)
-    narrow = in_both_themes(lambda theme: _draw(ranks, theme=theme, width=NARROW_DIAGRAM), alt)
+    narrow = in_both_themes(lambda theme: _draw(ranks, theme=theme, width=NARROW_SCREEN), alt)
     return replace(wide, narrow={"light": narrow.light, "dark": narrow.dark})
 
 
