@@ -287,13 +287,16 @@ def _watcher(quiet: bool) -> Any:
 
 
 def _compare_studies(studies: tuple[str, ...], form: str, figures: str | None, output: str | None) -> None:
-    from selfsup.report import write_comparison
+    from selfsup.report import export_comparison, write_comparison
     from selfsup.study import load_study
 
-    if form != "html" or figures is not None:
-        raise UserError("--format and --figures are for the report of one study; name one, or leave them out.")
+    if form != "html":
+        raise UserError(f"--format {form} is for the report of one study; name one, or leave it out.")
     folders = [load_study(study).path for study in studies]
     click.echo(write_comparison(folders, _writable(output or "selfsup-comparison.html")))
+    if figures is not None:
+        for path in export_comparison(folders, Path(figures)):
+            click.echo(path)
 
 
 def _complain(line: str) -> None:

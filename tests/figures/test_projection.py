@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from selfsup.figures import map_rows, project
+from selfsup.figures import map_rows, principal_components, project
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +58,18 @@ def test_a_large_set_is_thinned_by_the_seed(digits):
     assert (np.diff(rows) > 0).all()
     np.testing.assert_array_equal(rows, map_rows(len(digits[0]), 3, 50))
     assert not np.array_equal(rows, map_rows(len(digits[0]), 4, 50))
+
+
+def test_principal_components_are_those_of_the_covariance(digits):
+    features = digits[0]
+    variances, axes = np.linalg.eigh(np.cov(features.astype(float), rowvar=False))
+    expected = (features - features.mean(axis=0)) @ axes[:, [-1, -2]]
+    found = principal_components(features)
+    np.testing.assert_allclose(np.abs(found.points), np.abs(expected), atol=0.2)
+    assert found.explained == pytest.approx(variances[-2:].sum() / variances.sum(), abs=1e-3)
+    assert (principal_components(features).points == found.points).all()
+
+
+@pytest.mark.parametrize("features", [np.zeros((0, 4)), np.ones((1, 4)), np.ones((9, 4)), np.arange(9.0)[:, None]])
+def test_nothing_to_lay_out_has_no_components(features):
+    assert principal_components(features) is None

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +21,8 @@ from study_folder import FolderWriter
 
 from selfsup.figures import Map, sheet_for, tsne_page
 from selfsup.report import write_assets, write_report
+from selfsup.report.page import COLUMNS, render
+from selfsup.report.reading import read_study
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -249,6 +252,73 @@ def test_a_click_on_a_point_shows_the_images_nearest_to_it(study):
     assert shown[0][0] == study.store.names[study.indices[3]]
     assert {name for name, _ in shown} == {study.store.names[study.indices[row]] for row in nearest}
     assert {image for _, image in shown} == {'url("blob'}
+
+
+def test_the_map_switches_to_principal_components_and_back(study):
+    script = """
+    const points = Bokeh.documents[0].get_model_by_name("points");
+    const range = Bokeh.documents[0].roots()[0].x_range;
+    const state = () => [[...points.data_source.data.x], range.start, range.end];
+    const press = async (layout) => {
+      document.querySelector(`[data-layout="${layout}"]`).click();
+      await wait(400);
+      return state();
+    };
+    const before = state();
+    return [before, await press("components"), await hover(7), await press("tsne")];
+    """
+    seen = in_browser(study.path / "report.html", script)
+    before, components, tooltip, after = seen["result"]
+    features = study.features.astype(np.float32)
+    unrotated = features - features.mean(axis=0)
+    first = unrotated @ np.linalg.svd(unrotated, full_matrices=False)[2][0]
+    assert abs(np.corrcoef(components[0], first)[0, 1]) > 0.999
+    assert components[1] <= min(components[0])
+    assert max(components[0]) <= components[2]
+    assert study.store.names[study.indices[7]] in tooltip["text"]
+    assert after[0] == before[0]
+    assert after[1:] == pytest.approx(before[1:], rel=1e-4)
+    assert seen["problems"] == []
+
+
+def test_the_squares_of_the_confusion_matrix_are_reached_by_keys(study):
+    script = """
+    const said = document.querySelector("#square");
+    const squares = [...document.querySelectorAll(".confusion tbody td")];
+    const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    const reached = () => [squares.indexOf(document.activeElement), said.textContent === document.activeElement.title];
+    const stops = squares.filter((square) => square.tabIndex === 0).length;
+    squares[0].focus();
+    const seen = [reached()];
+    for (const key of ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowLeft", "ArrowUp", "ArrowUp"]) {
+      press(key);
+      seen.push(reached());
+    }
+    squares[5].dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
+    return [stops, seen, said.textContent === squares[5].title];
+    """
+    stops, seen, pointed = in_browser(study.path / "report.html", script)["result"]
+    assert stops == 1
+    assert seen == [[place, True] for place in (0, 1, 4, 3, 3, 0, 0)]
+    assert pointed
+
+
+def test_the_table_of_cells_is_not_cut_on_a_laptop(study):
+    """With a value in every column, at 1280 pixels."""
+    script = """
+    const box = document.querySelector(".cells");
+    return [box.scrollWidth, box.clientWidth];
+    """
+    page = study.path / "full.html"
+    read = read_study(study.path)
+    longest = {column.name: 0.1234 for column in COLUMNS if column.numeric} | {
+        "cell": "supervised-simclr-lr0.0001-n200-s0", "method": "supervised", "augmentation": "simclr", "lr": 0.0001,
+        "per_class": "200", "seed": 0.0, "status": "collapsed", "clusters": 10.0, "train_seconds": 12345.0,
+    }  # fmt: skip
+    full = read.results.assign(**longest)
+    page.write_text(render(replace(read, results=full)), encoding="utf-8")
+    scrolled, shown = in_browser(page, script)["result"]
+    assert scrolled <= shown > 0
 
 
 def test_the_squares_of_the_confusion_matrix_say_their_classes(study):

@@ -279,3 +279,9 @@ def test_a_folder_that_is_no_study_gets_no_report(tmp_path):
     with pytest.raises(UserError, match="no study in"):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("methods", "said"), [(("moco", "byol"), False), (("moco", "random"), True)])
+def test_baselines_are_explained_where_there_are_any(make_study, methods, said):
+    writer = make_study(methods=methods, augmentations=("weak",), lrs=(0.06,))
+    assert ("Baselines are dashed." in read(write_report(writer.path)).visible) == said

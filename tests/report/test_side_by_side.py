@@ -6,9 +6,10 @@ import json
 
 import pytest
 from page_reader import PageReader
+from PIL import Image
 
 from selfsup.errors import UserError
-from selfsup.report import answer, write_comparison
+from selfsup.report import answer, export_comparison, write_comparison
 
 
 @pytest.fixture
@@ -61,6 +62,20 @@ def test_three_studies_of_one_data_set_are_not_ranked(named_study, tmp_path):
     found = page(studies, tmp_path)
     assert "Ranks are averaged from 3 different data sets on" in found.visible
     assert "same (two)" in found.visible
+
+
+def test_the_diagram_is_written_for_a_paper(named_study, tmp_path):
+    studies = [named_study(name) for name in ("a", "bb", "ccc")]
+    written = export_comparison(studies, tmp_path / "figures")
+    assert [path.name for path in written] == ["critical-difference.png", "critical-difference.pdf"]
+    assert min(Image.open(written[0]).size) > 150
+    assert written[1].read_bytes().startswith(b"%PDF")
+
+
+def test_two_data_sets_have_no_diagram_to_write(named_study, tmp_path):
+    with pytest.raises(UserError, match="ranked from 3 different data sets on"):
+        export_comparison([named_study("a"), named_study("bb")], tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
 
 
 def test_hostile_names_stay_text_and_nothing_is_loaded(named_study, tmp_path):

@@ -6,13 +6,14 @@ from selfsup.figures.curves import Curve, accuracy_curves
 from selfsup.figures.heatmaps import Panel, Square, heatmaps
 from selfsup.figures.interactive import Map, bokeh_script, map_fragment, tsne_page
 from selfsup.figures.loss import loss_curve
-from selfsup.figures.projection import map_rows, project
+from selfsup.figures.projection import Components, map_rows, principal_components, project
 from selfsup.figures.thumbnails import Sheet, sheet_for, thumbnail_sheet
 from selfsup.figures.tsne import tsne_picture
 
 __all__ = [
     "DARK",
     "LIGHT",
+    "Components",
     "Curve",
     "Map",
     "Panel",
@@ -28,6 +29,7 @@ __all__ = [
     "loss_curve",
     "map_fragment",
     "map_rows",
+    "principal_components",
     "project",
     "sheet_for",
     "thumbnail_sheet",

@@ -13,6 +13,7 @@ def critical_difference(
     groups: Sequence[tuple[int, int]],
     difference: float,
     *,
+    width: float = 6.4,
     theme: Theme = LIGHT,
     save: Save = to_png,
 ) -> bytes:
@@ -28,6 +29,8 @@ def critical_difference(
         First and last place of methods that are not shown to differ.
     difference : float
         The critical difference, drawn above the line.
+    width : float
+        Width in inches, 3 or more.
     theme : Theme
         Colours.
     save : callable
@@ -41,7 +44,7 @@ def critical_difference(
     k = len(methods)
     half = (k + 1) // 2
     depth = 0.6 + 0.28 * len(groups) + 0.34 * half
-    figure = new_figure(6.4, 0.9 + depth * 0.75, theme)
+    figure = new_figure(width, 0.9 + depth * 0.75, theme)
     axes = figure.subplots()
     axes.set_axis_off()
     axes.set(xlim=(0.2, k + 0.8), ylim=(-depth, 0.9))

@@ -1,6 +1,8 @@
-"""From embeddings to a map: t-SNE in two dimensions, the same points every time."""
+"""From embeddings to a map: t-SNE or principal components, the same points every time."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,43 @@ def project(
     # One thread: cells run side by side, and the sums must not depend on the number of cores.
     with threadpool_limits(1):
         return _layout(chosen, seed), rows
+
+
+@dataclass(frozen=True)
+class Components:
+    """Embeddings along their first two principal components.
+
+    Attributes
+    ----------
+    points : array of float32, shape [N, 2]
+        Positions; the component of larger variance first.
+    explained : float
+        Share of the variance that the two hold, 0 to 1.
+    """
+
+    points: NDArray[np.float32]
+    explained: float
+
+
+def principal_components(features: NDArray[np.floating]) -> Components | None:
+    """Lay embeddings out in the plane by principal components, which keep distances as far as two axes can.
+
+    Parameters
+    ----------
+    features : array of float, shape [N, D]
+        Embeddings. Values that are not finite count as 0.
+
+    Returns
+    -------
+    Components or None
+        None for fewer than 2 rows or columns, and for rows that are all alike.
+    """
+    chosen = np.nan_to_num(np.asarray(features, np.float32), posinf=0.0, neginf=0.0)
+    if min(chosen.shape) < 2 or float(np.ptp(chosen, axis=0).max()) < 1e-6:
+        return None
+    fitted = PCA(2, svd_solver="randomized", random_state=0)
+    points = fitted.fit_transform(chosen)
+    return Components(points.astype(np.float32), float(fitted.explained_variance_ratio_.sum()))
 
 
 def _layout(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:

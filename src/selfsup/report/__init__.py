@@ -5,7 +5,7 @@ from selfsup.report.export import export_figures, write_markdown, write_pdf
 from selfsup.report.findings import Answer
 from selfsup.report.page import write_report
 from selfsup.report.selection import choose
-from selfsup.report.side_by_side import write_comparison
+from selfsup.report.side_by_side import export_comparison, write_comparison
 from selfsup.report.table import answer_table, headline
 from selfsup.report.verdict import answer
 
@@ -14,6 +14,7 @@ __all__ = [
     "answer",
     "answer_table",
     "choose",
+    "export_comparison",
     "export_figures",
     "headline",
     "write_assets",

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfsup.figures import Map, map_fragment, tsne_picture
+from selfsup.figures import Map, map_fragment, principal_components, tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
 from selfsup.report.pictures import Picture, confusion_counts, confusion_picture, data_address
 from selfsup.report.reading import Embeddings, Study
@@ -57,6 +57,8 @@ class BestCell:
         The interactive map.
     picture : str
         The map on paper, as a ``data:`` address.
+    components : bool
+        Whether the map can be laid out by principal components too.
     thumbnails : bool
         Whether the map shows images.
     confusion : Picture or None
@@ -78,6 +80,7 @@ class BestCell:
     cell: str
     map: Markup
     picture: str
+    components: bool
     thumbnails: bool
     confusion: Picture | None
     counts: tuple[tuple[int, ...], ...]
@@ -103,6 +106,7 @@ def look_at(study: Study, cell: str) -> BestCell | None:
         cell=cell,
         map=map_fragment(placed, thumbnails.content if thumbnails else None),
         picture=data_address(tsne_picture(placed.points, placed.groups, names), "image/png"),
+        components=placed.components is not None,
         thumbnails=thumbnails is not None,
         confusion=None if counts is None else confusion_picture(counts, names),
         counts=tuple(map(tuple, counts.tolist())) if counts is not None and len(names) <= POINTED_CLASSES else (),
@@ -167,6 +171,9 @@ class _Shown:
 def _map(study: Study, cell: str, shown: _Shown) -> Map:
     embeddings, thumbnails = shown.embeddings, shown.thumbnails
     rows = np.flatnonzero(np.isfinite(embeddings.projection).all(axis=1))
+    features = study.features(cell)
+    features = None if features is None else features[rows]
+    components = None if features is None else principal_components(features)
     return Map(
         points=embeddings.projection[rows],
         groups=(embeddings.labels if study.labelled else embeddings.predicted)[rows],
@@ -176,17 +183,19 @@ def _map(study: Study, cell: str, shown: _Shown) -> Map:
         confidence=embeddings.confidence[rows] if study.labelled else None,
         slots=thumbnails.slots(embeddings.indices[rows]) if thumbnails else None,
         sheet=thumbnails.sheet if thumbnails else None,
-        neighbours=_neighbours(study.features(cell), rows),
+        neighbours=None if features is None else _neighbours(features),
+        components=None if components is None else components.points,
+        explained=0.0 if components is None else components.explained,
     )
 
 
-def _neighbours(features: NDArray[np.float32] | None, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """For each of the rows, those with the most similar embedding (cosine), as places among the rows."""
-    if features is None or len(rows) <= NEIGHBOURS:
+def _neighbours(features: NDArray[np.float32]) -> NDArray[np.int64] | None:
+    """For each row, those with the most similar embedding (cosine); None for too few rows."""
+    if len(features) <= NEIGHBOURS:
         return None
     from sklearn.neighbors import NearestNeighbors
 
-    finder = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine", algorithm="brute").fit(features[rows])
+    finder = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine", algorithm="brute").fit(features)
     return np.asarray(finder.kneighbors(return_distance=False), np.int64)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -50,9 +50,14 @@ def export_figures(study_dir: Path, folder: Path) -> list[Path]:
         If `study_dir` is not a study, or `folder` cannot be written.
     """
     study = read_study(study_dir)
+    return write_figures(figures_of(study, answer_study(study)), folder)
+
+
+def write_figures(figures: Iterable[NamedFigure], folder: Path) -> list[Path]:
+    """Write figures into `folder`, each as PNG and as PDF; returns the paths."""
     _make(folder)
     written = []
-    for figure in figures_of(study, answer_study(study)):
+    for figure in figures:
         for suffix, save in ((".png", to_png), (".pdf", to_pdf)):
             path = folder / f"{figure.name}{suffix}"
             replace_file(path, figure.draw(save))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import selfsup
 from selfsup.errors import UserError
+from selfsup.figures import LIGHT, Save, Theme, to_png
 from selfsup.figures.critical import critical_difference
 from selfsup.record import replace_file
+from selfsup.report.export import NamedFigure, write_figures
 from selfsup.report.findings import Answer, Choice
-from selfsup.report.pictures import Picture, in_both_themes
+from selfsup.report.pictures import NARROW_SCREEN, Picture, in_both_themes
 from selfsup.report.ranks import LEAST_DATASETS, Ranks, rank_methods
 from selfsup.report.reading import Study, read_study
 from selfsup.report.selection import size_order
@@ -75,15 +77,28 @@ def write_comparison(study_dirs: Sequence[Path], path: Path) -> Path:
     return path
 
 
+def export_comparison(study_dirs: Sequence[Path], folder: Path) -> list[Path]:
+    """Write the critical-difference diagram of several studies into `folder`, as PNG and as PDF.
+
+    Raises
+    ------
+    UserError
+        If there are too few data sets for it, or as :func:`write_comparison` does.
+    """
+    ranks = rank_sides(_sides(study_dirs))
+    if ranks is None:
+        raise UserError(
+            f"--figures has nothing to draw: methods are ranked from {LEAST_DATASETS} different data sets on, and at "
+            "least 2 methods must be in all studies; name more studies, or one to have its own figures."
+        )
+    return write_figures([NamedFigure("critical-difference", "", lambda save: _draw(ranks, save=save))], folder)
+
+
 def render(study_dirs: Sequence[Path]) -> str:
     """The text of the page."""
     from selfsup.report.page import templates
 
-    places = [Path(place).resolve() for place in study_dirs]
-    for place in places:
-        if places.count(place) > 1:
-            raise UserError(f"'{place}' is named twice; name different studies.")
-    sides = _sides([read_study(place) for place in study_dirs])
+    sides = _sides(study_dirs)
     ranks = rank_sides(sides)
     methods = list(dict.fromkeys(method for side in sides for method in side.answer.methods))
     return templates().get_template("side_by_side.html.j2").render(
@@ -136,7 +151,12 @@ def _settings(study: Study) -> dict[str, str]:
     }
 
 
-def _sides(studies: Sequence[Study]) -> list[Side]:
+def _sides(study_dirs: Sequence[Path]) -> list[Side]:
+    places = [Path(place).resolve() for place in study_dirs]
+    for place in places:
+        if places.count(place) > 1:
+            raise UserError(f"'{place}' is named twice; name different studies.")
+    studies = [read_study(place) for place in study_dirs]
     names = [str(study.dataset["name"]) for study in studies]
     sides = []
     for study, name in zip(studies, names, strict=True):
@@ -150,9 +170,12 @@ def _diagram(ranks: Ranks) -> Picture:
     alt = "Critical-difference diagram: " + ", ".join(
         f"{method} {rank:.2f}" for method, rank in zip(ranks.methods, ranks.average, strict=True)
     )
-    return in_both_themes(
-        lambda theme: critical_difference(
-            ranks.methods, ranks.average, ranks.groups, ranks.critical_difference, theme=theme
-        ),
-        alt,
+    wide = in_both_themes(lambda theme: _draw(ranks, theme=theme), alt)
+    narrow = in_both_themes(lambda theme: _draw(ranks, theme=theme, width=NARROW_SCREEN), alt)
+    return replace(wide, narrow={"light": narrow.light, "dark": narrow.dark})
+
+
+def _draw(ranks: Ranks, *, theme: Theme = LIGHT, width: float = 6.4, save: Save = to_png) -> bytes:
+    return critical_difference(
+        ranks.methods, ranks.average, ranks.groups, ranks.critical_difference, width=width, theme=theme, save=save
     )

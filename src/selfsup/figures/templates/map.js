@@ -12,7 +12,7 @@
   const plot = Bokeh.documents[Bokeh.documents.length - 1];
   const points = plot.get_model_by_name("points");
   const rings = plot.get_model_by_name("rings");
-  const { group, wrong, file, group_name, predicted, left, top } = points.data_source.data;
+  const { x, y, component_x, component_y, group, wrong, file, group_name, predicted, left, top } = points.data_source.data;
   const names = file.map((name) => name.toLowerCase());
   const search = document.getElementById("map-search");
   const keys = [...document.querySelectorAll(".map-key")];
@@ -35,6 +35,15 @@
     const [first] = event.key === "Enter" ? show() : [];
     if (first !== undefined) showNeighbours(first);
   });
+
+  // -- two layouts of the same points ----------------------------------------------------------
+  const layouts = { tsne: { x, y }, components: { x: component_x, y: component_y } };
+
+  function lay(button) {
+    document.querySelectorAll("[data-layout]").forEach((other) => set(other, other === button));
+    points.data_source.data = { ...points.data_source.data, ...layouts[button.dataset.layout] };
+    plot.roots()[0].reset.emit();
+  }
 
   // -- the images nearest to one ---------------------------------------------------------------
   const panel = document.getElementById("map-neighbours");
@@ -60,6 +69,7 @@
   document.querySelector(".map").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button === null) return;
+    if (button.dataset.layout) return lay(button);
     const action = button.dataset.map;
     if (action === "all" || action === "none") keys.forEach((key) => set(key, action === "all"));
     else set(button, !isOn(button));

@@ -41,3 +41,33 @@
   });
   filter();
 })();
+
+(() => {
+  const matrix = document.querySelector(".confusion");
+  if (matrix === null) return;
+  const said = document.querySelector("#square");
+  const rows = [...matrix.tBodies[0].rows].map((row) => [...row.querySelectorAll("td")]);
+  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+  function tell(event) {
+    const square = event.target.closest("tbody td");
+    if (square !== null) said.textContent = square.title;
+  }
+
+  // One square is reached by Tab, the others from there: a large matrix is no trap.
+  function step(event) {
+    const by = steps[event.key];
+    const square = event.target.closest("tbody td");
+    if (by === undefined || square === null) return;
+    event.preventDefault();
+    const row = square.parentElement.sectionRowIndex + by[0];
+    const next = rows[row]?.[square.cellIndex - 1 + by[1]];
+    if (next === undefined) return;
+    square.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  }
+
+  for (const type of ["pointerover", "click", "focusin"]) matrix.addEventListener(type, tell);
+  matrix.addEventListener("keydown", step);
+})();
