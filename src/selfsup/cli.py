@@ -293,10 +293,10 @@ def _compare_studies(studies: tuple[str, ...], form: str, figures: str | None, o
     if form != "html":
         raise UserError(f"--format {form} is for the report of one study; name one, or leave it out.")
     folders = [load_study(study).path for study in studies]
-    click.echo(write_comparison(folders, _writable(output or "selfsup-comparison.html")))
-    if figures is not None:
-        for path in export_comparison(folders, Path(figures)):
-            click.echo(path)
+    page = _writable(output or "selfsup-comparison.html")
+    drawn = [] if figures is None else export_comparison(folders, Path(figures))
+    for path in (write_comparison(folders, page), *drawn):
+        click.echo(path)
 
 
 def _complain(line: str) -> None:

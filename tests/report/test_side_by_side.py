@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 from page_reader import PageReader
 from PIL import Image
 
+from selfsup.cli import main
 from selfsup.errors import UserError
 from selfsup.report import answer, export_comparison, write_comparison
 
@@ -96,3 +98,12 @@ def test_one_study_twice_is_refused(named_study, tmp_path):
 def test_an_unlabelled_study_can_stand_beside_others(named_study, make_study, tmp_path):
     other = make_study("bare", labelled=False, methods=("moco", "simclr"), sizes=("20",)).path
     assert "A weak recommendation, without labels" in page([named_study("field"), other], tmp_path).visible
+
+
+def test_a_diagram_that_cannot_be_drawn_is_said_before_the_page_is_written(named_study, tmp_path):
+    page = tmp_path / "page.html"
+    studies = [str(named_study(name)) for name in ("a", "bb")]
+    shown = CliRunner().invoke(main, ["report", *studies, "-o", str(page), "--figures", str(tmp_path / "figures")])
+    assert shown.exit_code == 2
+    assert "name more studies" in shown.stderr
+    assert not page.exists()
