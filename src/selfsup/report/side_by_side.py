@@ -15,6 +15,7 @@ from selfsup.figures.critical import critical_difference
 from selfsup.record import replace_file
 from selfsup.report.export import NamedFigure, write_figures
 from selfsup.report.findings import Answer, Choice
+from selfsup.report.page import templates
 from selfsup.report.pictures import NARROW_SCREEN, Picture, in_both_themes
 from selfsup.report.ranks import LEAST_DATASETS, Ranks, rank_methods
 from selfsup.report.reading import Study, read_study
@@ -96,8 +97,6 @@ def export_comparison(study_dirs: Sequence[Path], folder: Path) -> list[Path]:
 
 def render(study_dirs: Sequence[Path]) -> str:
     """The text of the page."""
-    from selfsup.report.page import templates
-
     sides = _sides(study_dirs)
     ranks = rank_sides(sides)
     methods = list(dict.fromkeys(method for side in sides for method in side.answer.methods))
