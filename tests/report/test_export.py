@@ -59,6 +59,14 @@ def test_markdown_holds_the_answer_the_tables_and_the_figures(study):
     assert set(re.findall(r"report-figures/(.+)\.png", text)) == FIGURES
 
 
+def test_markdown_has_the_tests_that_its_limits_speak_of(study):
+    text = write_markdown(study).read_text(encoding="utf-8")
+    assert "tested under “Each method against each other one”" in text
+    _, table = text.split("## Each method against each other one\n")
+    rows = [line for line in table.split("\n## ")[0].splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(answer(study).duels) > 1
+
+
 def test_names_stay_text_in_markdown(make_study):
     import json
 

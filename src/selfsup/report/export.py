@@ -20,7 +20,7 @@ from selfsup.figures import tsne_picture as draw_map
 from selfsup.figures.canvas import any_letters, new_figure
 from selfsup.record import replace_file
 from selfsup.report import wording
-from selfsup.report.findings import Answer, Choice
+from selfsup.report.findings import Answer, Choice, Comparison
 from selfsup.report.pictures import confusion_counts
 from selfsup.report.reading import Embeddings, Study, read_study
 from selfsup.report.series import accuracy_series, heatmap_panels, size_places
@@ -191,17 +191,22 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
         yield "Chosen settings", rows
     if found.comparisons and found.best:
         rows = [("against", "difference", "95 % interval", "p, corrected", "so it is")]
-        rows += [
-            (
-                c.other.method,
-                wording.signed(c.test.difference),
-                f"{wording.signed(c.test.interval.low)} to {wording.signed(c.test.interval.high)}",
-                wording.p_value(c.p_adjusted).removeprefix("= "),
-                c.verdict,
-            )
-            for c in found.comparisons
-        ]
+        rows += [_compared(c) for c in found.comparisons]
         yield f"{found.best.method} against the others", rows
+    if found.duels:
+        rows = [("per class", "method", "against", "difference", "95 % interval", "p, corrected", "so it is")]
+        rows += [(c.one.per_class, c.one.method, *_compared(c)) for c in found.duels]
+        yield "Each method against each other one", rows
+
+
+def _compared(c: Comparison) -> tuple[str, ...]:
+    return (
+        c.other.method,
+        wording.signed(c.test.difference),
+        f"{wording.signed(c.test.interval.low)} to {wording.signed(c.test.interval.high)}",
+        wording.p_value(c.p_adjusted).removeprefix("= "),
+        c.verdict,
+    )
 
 
 def _markdown_table(rows: list[Sequence[str]]) -> Iterator[str]:

@@ -59,7 +59,10 @@ def _rivals(study: Study, found: Answer, best: Choice) -> list[str]:
         sentences.append(f"{best.method} was not tested against {listed(untested)}: no finished cell to pair with.")
     if found.comparisons and len(found.of(best.method)) > 1:
         place = f"all {study.unit}" if best.per_class == "all" else f"{best.per_class} {study.unit} per class"
-        sentences.append(f"The comparisons beside the answer are with {place}; the smaller numbers are tested below.")
+        sentences.append(
+            f"The comparisons beside the answer are with {place}; "
+            "smaller numbers are tested under “Each method against each other one”."
+        )
     return sentences
 
 
