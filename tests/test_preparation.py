@@ -146,3 +146,18 @@ def test_several_devices_of_a_cell_share_the_cores(monkeypatch: pytest.MonkeyPat
     assert resolve_resources(StudyConfig(**wanted, devices=2), jobs=10).threads == 2
     auto = {"device": "cpu", "precision": "fp32", "image_size": 16}
     assert resolve_resources(StudyConfig(**auto, devices=8), jobs=10).workers == 1
+
+
+def test_a_report_tells_one_data_set_from_another_wherever_it_lies(tmp_path):
+    from selfsup.report.reading import read_study
+
+    here = save_images(tmp_path / "a" / "photos")
+    there = Path(shutil.copytree(here, tmp_path / "b" / "photos"))
+    other = save_images(tmp_path / "c" / "photos", per_class=6)
+    first, copy, another = (
+        read_study(begin(data, tmp_path / f"study-{number}")[0].path).images
+        for number, data in enumerate((here, there, other))
+    )
+    assert first == copy
+    assert len(first) == 10
+    assert first != another

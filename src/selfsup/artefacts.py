@@ -100,8 +100,7 @@ def _colouring(
     """Group of every image and the groups' names: true classes, or clusters where there are none."""
     if study.store.labels is not None:
         return judgement.labels, study.store.classes, judgement.predicted, judgement.confidence
-    names = [f"cluster {number + 1}" for number in range(int(judgement.predicted.max()) + 1)]
-    return judgement.predicted, names, None, None
+    return judgement.predicted, figures.cluster_names(judgement.predicted), None, None
 
 
 def _log_csv(log: Sequence[EpochLog]) -> bytes:

@@ -248,6 +248,10 @@ class StudyFolder:
         """Status of every recorded cell by its id."""
         return {cell_id: row["status"] for cell_id, row in self._metrics().items()}
 
+    def metrics(self, cell_id: str) -> dict[str, Any]:
+        """All that is recorded of one cell; empty where it is not recorded."""
+        return self.read_json(f"cells/{cell_id}/metrics.json")
+
     def finished(self) -> set[str]:
         """Ids of the cells that need not run again."""
         return {cell_id for cell_id, status in self.statuses().items() if status in FINAL}

@@ -101,7 +101,7 @@ class Study:
             If the study has no such cell.
         """
         wanted = _id(cell)
-        metrics = self.folder.read_json(f"cells/{wanted}/metrics.json") if "/" not in wanted else {}
+        metrics = self.folder.metrics(wanted) if "/" not in wanted else {}
         if not metrics:
             raise UserError(f"'{self.path}' has no finished cell '{wanted}'; results.csv lists those it has.")
         return CellResult.read(metrics)

@@ -21,7 +21,8 @@ def named_study(make_study):
     def make(name: str, *, folder: str | None = None, config: str = "", **settings):
         writer = make_study(folder or f"study-{len(name)}-{hash(name) % 1000}", sizes=("5", "20"), **settings)
         path = writer.path / "dataset.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"name": name, "fingerprint": name}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"name": name}))
+        (writer.path / "images.csv").write_text(f"path,class,digest\n{name}/0.png,{name},00\n")
         (writer.path / "config.toml").write_text(f'data = "x"\nepochs = 100\n{config}')
         return writer.path
 

@@ -11,8 +11,7 @@ ATTEMPTS = 2
 
 def recorded_statuses(folder: StudyFolder, job: Job) -> dict[str, str]:
     """Statuses of the job's cells by id if all are final, else nothing."""
-    known = folder.statuses()
-    statuses = {cell.id: known.get(cell.id, "") for cell in job.cells}
+    statuses = {cell.id: folder.metrics(cell.id).get("status", "") for cell in job.cells}
     return statuses if all(status in FINAL for status in statuses.values()) else {}
 
 

@@ -1,6 +1,6 @@
 """Pictures and maps of a study: values in, PNG bytes or HTML text out; no files are touched."""
 
-from selfsup.figures.canvas import DARK, LIGHT, Save, Theme, accuracy_colour, to_pdf, to_png
+from selfsup.figures.canvas import DARK, LIGHT, Save, Theme, accuracy_colour, cluster_names, to_pdf, to_png
 from selfsup.figures.confusion import confusion_matrix
 from selfsup.figures.curves import Curve, accuracy_curves
 from selfsup.figures.heatmaps import Panel, Square, heatmaps
@@ -24,6 +24,7 @@ __all__ = [
     "accuracy_colour",
     "accuracy_curves",
     "bokeh_script",
+    "cluster_names",
     "confusion_matrix",
     "heatmaps",
     "loss_curve",

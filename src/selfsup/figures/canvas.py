@@ -24,6 +24,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from numpy.typing import NDArray
 from PIL import Image
 
 DPI = 160
@@ -84,6 +85,11 @@ MARKERS = (
 def series_style(index: int) -> tuple[str, Marker]:
     """Colour and marker of the `index`-th series; 100 differ before one repeats."""
     return PALETTE[index % len(PALETTE)], MARKERS[index // len(PALETTE) % len(MARKERS)]
+
+
+def cluster_names(clusters: NDArray[np.integer]) -> tuple[str, ...]:
+    """Names of the clusters that `clusters`, numbers from 0, counts: ``cluster 1`` and so on."""
+    return tuple(f"cluster {number + 1}" for number in range(int(clusters.max()) + 1))
 
 
 def new_figure(width: float, height: float, theme: Theme) -> Figure:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfsup.figures import Map, map_fragment, principal_components, tsne_picture
+from selfsup.figures import Map, cluster_names, map_fragment, principal_components, tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
 from selfsup.report.pictures import Picture, confusion_counts, confusion_picture, data_address
 from selfsup.report.reading import Embeddings, Study
@@ -61,10 +61,10 @@ class BestCell:
         Whether the map can be laid out by principal components too.
     thumbnails : bool
         Whether the map shows images.
-    confusion : Picture or None
-        None without labels.
     counts : tuple of tuple of int
-        The numbers of the confusion matrix, true classes in rows; empty where they are too many.
+        The numbers of the confusion matrix, true classes in rows; empty where they are too many, or none.
+    confusion : Picture or None
+        The confusion matrix drawn, where its classes are too many to point at.
     names : tuple of str
         Classes, or clusters.
     confused : tuple of Confused
@@ -82,8 +82,8 @@ class BestCell:
     picture: str
     components: bool
     thumbnails: bool
-    confusion: Picture | None
     counts: tuple[tuple[int, ...], ...]
+    confusion: Picture | None
     names: tuple[str, ...]
     confused: tuple[Confused, ...]
     mistakes: tuple[Thumbnail, ...]
@@ -98,18 +98,19 @@ def look_at(study: Study, cell: str) -> BestCell | None:
         return None
     thumbnails = _thumbnails(study, embeddings)
     files = _file_names(thumbnails, embeddings.indices)
-    names = study.classes if study.labelled else _cluster_names(embeddings)
+    names = study.classes if study.labelled else cluster_names(embeddings.predicted)
     shown = _Shown(embeddings, names, files, thumbnails)
     placed = _map(study, cell, shown)
     counts = confusion_counts(embeddings, len(names)) if study.labelled else None
+    pointed = counts is not None and len(names) <= POINTED_CLASSES
     return BestCell(
         cell=cell,
         map=map_fragment(placed, thumbnails.content if thumbnails else None),
         picture=data_address(tsne_picture(placed.points, placed.groups, names), "image/png"),
         components=placed.components is not None,
         thumbnails=thumbnails is not None,
-        confusion=None if counts is None else confusion_picture(counts, names),
-        counts=tuple(map(tuple, counts.tolist())) if counts is not None and len(names) <= POINTED_CLASSES else (),
+        counts=tuple(map(tuple, counts.tolist())) if counts is not None and pointed else (),
+        confusion=None if counts is None or pointed else confusion_picture(counts, names),
         names=names,
         confused=() if counts is None else most_confused(counts, names, shown.mistaken),
         mistakes=_mistakes(shown) if study.labelled else (),
@@ -213,10 +214,6 @@ def _clusters(shown: _Shown) -> tuple[tuple[str, tuple[Thumbnail, ...]], ...]:
         if pictures:
             found.append((f"{name}, {len(rows)} images", pictures))
     return tuple(found)
-
-
-def _cluster_names(embeddings: Embeddings) -> tuple[str, ...]:
-    return tuple(f"cluster {i + 1}" for i in range(int(embeddings.predicted.max()) + 1))
 
 
 def _thumbnails(study: Study, embeddings: Embeddings) -> Thumbnails | None:

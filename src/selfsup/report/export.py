@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from selfsup.errors import UserError
-from selfsup.figures import LIGHT, Save, accuracy_curves, confusion_matrix, heatmaps, loss_curve, to_pdf, to_png
+from selfsup.figures import (
+    LIGHT,
+    Save,
+    accuracy_curves,
+    cluster_names,
+    confusion_matrix,
+    heatmaps,
+    loss_curve,
+    to_pdf,
+    to_png,
+)
 from selfsup.figures import tsne_picture as draw_map
 from selfsup.figures.canvas import any_letters, new_figure
 from selfsup.record import replace_file
@@ -23,7 +33,7 @@ from selfsup.report import wording
 from selfsup.report.findings import Answer, Choice, Comparison
 from selfsup.report.pictures import confusion_counts
 from selfsup.report.reading import Embeddings, Study, read_study
-from selfsup.report.series import accuracy_series, heatmap_panels, size_places
+from selfsup.report.series import accuracy_chart, chosen_trainings, heatmap_panels
 from selfsup.report.table import headline
 from selfsup.report.verdict import answer_study
 
@@ -114,11 +124,9 @@ def figures_of(study: Study, found: Answer) -> Iterator[NamedFigure]:
     """The figures of a report, as far as the study has what they need."""
     if study.labelled and found.choices:
         yield from _overviews(study, found)
-    for method in found.methods:
-        choice = found.of(method)[-1]
-        log = study.training_log(choice.cells[0])
-        if log is not None:
-            yield NamedFigure(f"training-{method}", f"Training of {method}", partial(_draw_training, choice, log))
+    for choice, log in chosen_trainings(study, found):
+        name, caption = f"training-{choice.method}", f"Training of {choice.method}"
+        yield NamedFigure(name, caption, partial(_draw_training, choice, log))
     embeddings = study.embeddings(found.best.cells[0]) if found.best else None
     if found.best is not None and embeddings is not None:
         yield from _closely(study, found.best.cells[0], embeddings)
@@ -126,7 +134,7 @@ def figures_of(study: Study, found: Answer) -> Iterator[NamedFigure]:
 
 def _closely(study: Study, cell: str, embeddings: Embeddings) -> Iterator[NamedFigure]:
     groups = embeddings.labels if study.labelled else embeddings.predicted
-    names = study.classes or tuple(f"cluster {number + 1}" for number in range(int(groups.max()) + 1))
+    names = study.classes if study.labelled else cluster_names(embeddings.predicted)
     if study.labelled:
         counts = confusion_counts(embeddings, len(names))
         yield NamedFigure(
@@ -139,22 +147,17 @@ def _closely(study: Study, cell: str, embeddings: Embeddings) -> Iterator[NamedF
     )
 
 
-def _draw_training(choice: Choice, log: pd.DataFrame, save: Save) -> bytes:
-    columns = {str(name): log[name].to_numpy() for name in log.columns}
-    return loss_curve(columns, title=f"{choice.method}: {wording.setting(choice)}", save=save)
+def _draw_training(choice: Choice, log: Mapping[str, np.ndarray], save: Save) -> bytes:
+    return loss_curve(log, title=f"{choice.method}: {wording.setting(choice)}", save=save)
 
 
 def _overviews(study: Study, found: Answer) -> Iterator[NamedFigure]:
-    places = size_places(study)
-    curves = accuracy_series(found, places)
-    if any(len(curve.sizes) > 1 for curve in curves):
-        used = {size for curve in curves for size in curve.sizes}
-        ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
-        unit = f"{'labels' if study.unit == 'labels' else 'training images'} per class"
+    chart = accuracy_chart(study, found)
+    if chart is not None:
         yield NamedFigure(
             "curves",
             f"Accuracy and {study.unit} per class",
-            lambda save: accuracy_curves(curves, ticks, unit=unit, band="95 % interval", save=save),
+            lambda save: accuracy_curves(chart.curves, chart.ticks, unit=chart.unit, band=chart.band, save=save),
         )
     panels = heatmap_panels(study.results)
     if panels:
@@ -203,7 +206,7 @@ def _compared(c: Comparison) -> tuple[str, ...]:
     return (
         c.other.method,
         wording.signed(c.test.difference),
-        f"{wording.signed(c.test.interval.low)} to {wording.signed(c.test.interval.high)}",
+        wording.signed_interval(c.test.interval),
         wording.p_value(c.p_adjusted).removeprefix("= "),
         c.verdict,
     )

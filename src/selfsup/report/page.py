@@ -17,10 +17,9 @@ from selfsup.figures.heatmaps import FAILURES
 from selfsup.record import replace_file
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
-from selfsup.report.findings import Answer
-from selfsup.report.pictures import Picture, curves_picture, heatmap_picture, training_pictures
+from selfsup.report.pictures import curves_picture, heatmap_picture, training_pictures
 from selfsup.report.reading import Study, read_study
-from selfsup.report.series import accuracy_series, baseline_panel, heatmap_panels, size_places
+from selfsup.report.series import accuracy_chart, baseline_panel, heatmap_panels
 from selfsup.report.verdict import answer_study
 
 MOST_AUDIT_ROWS = 200
@@ -92,7 +91,7 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
     """The text of the report."""
     answer = answer_study(study)
     best = look_at(study, answer.best.cells[0]) if answer.best else None
-    places = size_places(study)
+    chart = accuracy_chart(study, answer)
     panels = heatmap_panels(study.results) if study.labelled else []
     return templates().get_template("report.html.j2").render(
         study=study,
@@ -102,7 +101,7 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
         panels=panels,
         baselines=baseline_panel(study.results) if study.labelled else None,
         heatmap_picture=heatmap_picture(panels) if panels else "",
-        curves=_curves(study, answer, places),
+        curves=curves_picture(chart) if chart else None,
         trainings=training_pictures(study, answer),
         trusted=without_labels.trust(study),
         opinions=[] if study.labelled else without_labels.opinions(study.results),
@@ -118,17 +117,6 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
         written=f"{datetime.now():%Y-%m-%d %H:%M}",
         bokeh=Markup(bokeh_script().decode()) if best else "",
     )  # fmt: skip
-
-
-def _curves(study: Study, answer: Answer, places: dict[str, float]) -> Picture | None:
-    curves = accuracy_series(answer, places)
-    if not any(len(curve.sizes) > 1 for curve in curves):
-        return None
-    band = "95 % interval" if any(choice.interval for choice in answer.choices) else ""
-    used = {size for curve in curves for size in curve.sizes}
-    ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
-    unit = "labels per class" if study.unit == "labels" else "training images per class"
-    return curves_picture(curves, ticks, unit=unit, band=band)
 
 
 def _filled(results: pd.DataFrame) -> list[Column]:
@@ -154,6 +142,7 @@ def templates() -> Environment:
         "listed": wording.listed,
         "p_value": wording.p_value,
         "signed": wording.signed,
+        "signed_interval": wording.signed_interval,
         "size": wording.size,
         "value": wording.value,
         "lr": wording.learning_rate,

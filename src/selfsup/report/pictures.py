@@ -5,19 +5,19 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from selfsup.figures import DARK, LIGHT, Theme, accuracy_curves, confusion_matrix, heatmaps, loss_curve
 from selfsup.figures.canvas import DPI
-from selfsup.figures.curves import Curve
 from selfsup.figures.heatmaps import Panel
 from selfsup.grid import format_lr
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.reading import Embeddings, Study
+from selfsup.report.series import Chart, chosen_trainings
 
 NARROW_SCREEN = 3.9
 
@@ -61,16 +61,18 @@ def in_both_themes(draw: Callable[[Theme], bytes], alt: str) -> Picture:
     return Picture(alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale))
 
 
-def curves_picture(curves: list[Curve], ticks: dict[float, str], *, unit: str, band: str) -> Picture:
+def for_both_screens(draw: Callable[..., bytes], alt: str) -> Picture:
+    """The picture that `draw` makes of a theme, in its own width and in that of a narrow screen."""
+    wide = in_both_themes(lambda theme: draw(theme=theme), alt)
+    narrow = in_both_themes(lambda theme: draw(theme=theme, width=NARROW_SCREEN), alt)
+    return replace(wide, narrow={"light": narrow.light, "dark": narrow.dark})
+
+
+def curves_picture(chart: Chart) -> Picture:
     """Accuracy against images (or labels) per class, for wide and narrow screens."""
-    names = ", ".join(curve.name for curve in curves)
-    alt = f"Line chart: test accuracy against {unit} for {names}; the numbers are in the table of accuracies."
-    wide = in_both_themes(lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, theme=theme), alt)
-    narrow = in_both_themes(
-        lambda theme: accuracy_curves(curves, ticks, unit=unit, band=band, width=NARROW_SCREEN, theme=theme),
-        alt,
-    )
-    return Picture(alt, wide.light, wide.dark, wide.width, wide.height, {"light": narrow.light, "dark": narrow.dark})
+    names = ", ".join(curve.name for curve in chart.curves)
+    alt = f"Line chart: test accuracy against {chart.unit} for {names}; the numbers are in the table of accuracies."
+    return for_both_screens(partial(accuracy_curves, chart.curves, chart.ticks, unit=chart.unit, band=chart.band), alt)
 
 
 def heatmap_picture(panels: list[Panel]) -> str:
@@ -80,17 +82,14 @@ def heatmap_picture(panels: list[Panel]) -> str:
 
 def training_pictures(study: Study, answer: Answer) -> list[Picture]:
     """The training curve of each method's chosen cell at its largest number of images."""
-    largest = [answer.of(method)[-1] for method in answer.methods]
-    logs = [(choice, study.training_log(choice.cells[0])) for choice in largest]
-    return [_training_picture(choice, log) for choice, log in logs if log is not None]
+    return [_training_picture(choice, log) for choice, log in chosen_trainings(study, answer)]
 
 
-def _training_picture(choice: Choice, log: pd.DataFrame) -> Picture:
-    columns = {str(name): log[name].to_numpy() for name in log.columns}
+def _training_picture(choice: Choice, log: Mapping[str, np.ndarray]) -> Picture:
     return in_both_themes(
-        lambda theme: loss_curve(columns, title=_title(choice), theme=theme),
+        lambda theme: loss_curve(log, title=_title(choice), theme=theme),
         f"Line chart: loss, embedding spread and rank, similarities and schedules by epoch of {choice.cells[0]}; "
-        f"final loss {log['loss'].iloc[-1]:.3g}.",
+        f"final loss {log['loss'][-1]:.3g}.",
     )
 
 

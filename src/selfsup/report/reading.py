@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import tomllib
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ NUMBERS = (
     "effective_rank", "alpha_req", "lidar", "alignment", "uniformity", "clusters", "cluster_stability", "silhouette",
     "few_shot_accuracy", "few_shot_sd", "finetune_accuracy", "finetune_val_accuracy", "finetune_lr",
 )  # fmt: skip
+EMBEDDINGS: dict[str, type[np.generic]] = {
+    "labels": np.int64, "predicted": np.int64, "confidence": np.float32, "indices": np.int64,
+    "projection": np.float32,
+}  # fmt: skip
 TEXTS = ("cell", "method", "augmentation", "per_class", "status", "message")
 
 
@@ -98,6 +104,12 @@ class Study:
         """Whether the images have classes."""
         return bool(self.dataset.get("labelled", True))
 
+    @cached_property
+    def images(self) -> frozenset[tuple[str, str]]:
+        """Path and class of every image, which tell one data set from another; empty where they are not listed."""
+        listed = _read_table(self.path / "images.csv").reindex(columns=["path", "class"]).fillna("")
+        return frozenset(zip(listed["path"], listed["class"], strict=True))
+
     @property
     def unit(self) -> str:
         """What the numbers per class count: images, or labels where training saw all images."""
@@ -118,25 +130,13 @@ class Study:
 
     def embeddings(self, cell: str) -> Embeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
-        try:
-            with np.load(self.cell(cell) / "embeddings.npz", allow_pickle=False) as arrays:
-                return Embeddings(
-                    arrays["labels"].astype(np.int64),
-                    arrays["predicted"].astype(np.int64),
-                    arrays["confidence"].astype(np.float32),
-                    arrays["indices"].astype(np.int64),
-                    arrays["projection"].astype(np.float32),
-                )
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-            return None
+        arrays = _read_arrays(self.cell(cell) / "embeddings.npz", EMBEDDINGS)
+        return None if arrays is None else Embeddings(**arrays)
 
     def features(self, cell: str) -> NDArray[np.float32] | None:
         """Embeddings of a cell's judged images, shape [N, width]; None where the file is missing or damaged."""
-        try:
-            with np.load(self.cell(cell) / "embeddings.npz", allow_pickle=False) as arrays:
-                return np.asarray(arrays["features"], np.float32)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-            return None
+        arrays = _read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32})
+        return None if arrays is None else arrays["features"]
 
     def training_log(self, cell: str) -> pd.DataFrame | None:
         """Training log of a cell; None where it has none."""
@@ -156,6 +156,7 @@ def read_study(path: Path) -> Study:
         If `path` is not a study.
     """
     path = Path(path)
+    groups = _read_arrays(path / "split.npz", {"groups": np.int64})
     dataset = _read_json(path / "dataset.json")
     if not dataset:
         raise UserError(f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote.")
@@ -165,7 +166,7 @@ def read_study(path: Path) -> Study:
         dataset=dataset,
         audit=_read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
         config=_read_text(path / "config.toml"),
-        groups=_read_groups(path / "split.npz"),
+        groups=None if groups is None else groups["groups"],
     )
 
 
@@ -195,11 +196,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_groups(path: Path) -> NDArray[np.int64] | None:
+def _read_arrays(path: Path, types: Mapping[str, type[np.generic]]) -> dict[str, NDArray[Any]] | None:
+    """The arrays of these names in these types; None where the file, or one of them, is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays["groups"].astype(np.int64) if "groups" in arrays else None
-    except (OSError, ValueError, zipfile.BadZipFile):
+            return {name: arrays[name].astype(kind) for name, kind in types.items()}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return None
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import selfsup
+from selfsup.config import StudyConfig, role_of
 from selfsup.errors import UserError
 from selfsup.figures import LIGHT, Save, Theme, to_png
 from selfsup.figures.critical import critical_difference
@@ -16,15 +18,15 @@ from selfsup.record import replace_file
 from selfsup.report.export import NamedFigure, write_figures
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.page import templates
-from selfsup.report.pictures import NARROW_SCREEN, Picture, in_both_themes
+from selfsup.report.pictures import Picture, for_both_screens
 from selfsup.report.ranks import LEAST_DATASETS, Ranks, rank_methods
 from selfsup.report.reading import Study, read_study
 from selfsup.report.selection import size_order
 from selfsup.report.table import headline
 from selfsup.report.verdict import answer_study
 
-#: Settings that say where a study ran, and not what it did.
-NOT_COMPARED = {"data_root", "data_url", "keep", "track", "track_weights"}
+#: Settings that change no number.
+NOT_COMPARED = {name for name in StudyConfig.model_fields if role_of(name) in ("contents", "runtime")}
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def rank_sides(sides: Sequence[Side]) -> Ranks | None:
 
     None for fewer than three different data sets, or fewer than two methods in common.
     """
-    if len({side.study.dataset.get("fingerprint", side.title) for side in sides}) < LEAST_DATASETS:
+    if len({side.study.images or side.study.dataset["name"] for side in sides}) < LEAST_DATASETS:
         return None
     accuracies = [side.largest for side in sides]
     common = [method for method in accuracies[0] if all(method in found for found in accuracies)]
@@ -169,9 +171,7 @@ def _diagram(ranks: Ranks) -> Picture:
     alt = "Critical-difference diagram: " + ", ".join(
         f"{method} {rank:.2f}" for method, rank in zip(ranks.methods, ranks.average, strict=True)
     )
-    wide = in_both_themes(lambda theme: _draw(ranks, theme=theme), alt)
-    narrow = in_both_themes(lambda theme: _draw(ranks, theme=theme, width=NARROW_SCREEN), alt)
-    return replace(wide, narrow={"light": narrow.light, "dark": narrow.dark})
+    return for_both_screens(partial(_draw, ranks), alt)
 
 
 def _draw(ranks: Ranks, *, theme: Theme = LIGHT, width: float = 6.4, save: Save = to_png) -> bytes:

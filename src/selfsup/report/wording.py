@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from selfsup.evaluate.agreement import Correlation
 from selfsup.grid import format_lr
 from selfsup.report.findings import Choice
 from selfsup.report.limits import listed
 from selfsup.report.statistics import Interval
 
 __all__ = [
-    "accuracy", "duration", "interval", "learning_rate", "listed", "p_value", "setting", "signed", "size", "size_names",
-    "value",
+    "accuracy", "duration", "interval", "learning_rate", "listed", "p_value", "setting", "signed", "signed_interval",
+    "size", "size_names", "value",
 ]  # fmt: skip
 
 NOTHING = "–"
@@ -31,6 +32,11 @@ def interval(value: Interval | None) -> str:
 def signed(value: float) -> str:
     """A difference of accuracies with its sign, for example ``+0.021`` or ``−0.004``."""
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed_interval(value: Interval | Correlation) -> str:
+    """The ends of an interval of what may be negative, for example ``−0.004 to +0.021``."""
+    return f"{signed(value.low)} to {signed(value.high)}"
 
 
 def duration(seconds: float | None) -> str:
