@@ -6,6 +6,7 @@ decodes nothing, trains with the loop of its examples, embeds, and fits one prob
 number of its loader workers is 0 by default: on two cores that is what served it best.
 
     python benchmarks/study.py [--methods simclr,moco,byol] [--lrs 0.03,0.06] [--epochs 10]
+    python benchmarks/study.py --against one-worker     # selfsup again, one cell after another with all cores
 
 On a machine that others use too, ``--clock cpu`` counts the CPU seconds of all processes instead, and
 gives the peer one thread: the ratio is then what the wall clock would show where the cores are busy
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +35,9 @@ from selfsup.machine import usable_cores
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": lambda: sum(os.times()[:4])}
 
 
-def by_selfsup(pictures: Pictures, out: Path, given: argparse.Namespace) -> tuple[float, list[float]]:
+def by_selfsup(
+    pictures: Pictures, out: Path, given: argparse.Namespace, **options: Any
+) -> tuple[float, list[float]]:
     """Seconds of the whole study and the test accuracy of every cell."""
     started = CLOCKS[given.clock]()
     study = selfsup.compare(
@@ -49,6 +53,7 @@ def by_selfsup(pictures: Pictures, out: Path, given: argparse.Namespace) -> tupl
         schedule="constant",
         settings={name: {"optimizer_momentum": 0.0, "weight_decay": 0.0} for name in given.methods},
         keep="none",
+        **options,
     )
     study.report()
     return CLOCKS[given.clock]() - started, study.results["test_accuracy"].tolist()
@@ -94,6 +99,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--loader-workers", type=int, default=0)
+    parser.add_argument("--against", choices=["lightly", "one-worker"], default="lightly")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     return parser.parse_args()
 
@@ -109,16 +115,20 @@ def main() -> None:
         seconds, accuracies = by_selfsup(pictures, root / "study", given)
         with np.load(root / "study" / "split.npz") as split:
             train, test = split["train"], split["test"]
-        other_seconds, other_accuracies = apart(by_lightly, pictures, train, test, given)
+        if given.against == "lightly":
+            other_seconds, other_accuracies = apart(by_lightly, pictures, train, test, given)
+        else:
+            one = {"workers": 1, "threads": usable_cores()}
+            other_seconds, other_accuracies = by_selfsup(pictures, root / "one", given, **one)
     print(
         f"{len(accuracies)} cells, {len(train)} training images, views of {given.image_size} px, "
         f"{given.epochs} epochs, {usable_cores()} cores, {given.clock} clock"
     )
     print(f"  selfsup  {seconds:8.1f} s   mean accuracy {np.mean(accuracies):.3f}")
-    print(f"  lightly  {other_seconds:8.1f} s   mean accuracy {np.mean(other_accuracies):.3f}")
+    print(f"  {given.against:<9}{other_seconds:8.1f} s   mean accuracy {np.mean(other_accuracies):.3f}")
     print(f"  selfsup is {other_seconds / seconds:.2f} x as fast")
     case = f"{len(accuracies)} cells, {given.image_size} px, {given.epochs} epochs, {given.clock} clock"
-    note("study", case, speed_against_lightly=other_seconds / seconds)
+    note("study", case, **{f"speed_against_{given.against.replace('-', '_')}": other_seconds / seconds})
 
 
 if __name__ == "__main__":
