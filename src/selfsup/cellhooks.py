@@ -13,11 +13,13 @@ import torch
 
 from selfsup.backbones import Backbone
 from selfsup.evaluate.embedding import embed
-from selfsup.evaluate.judgement import MEASURED_IMAGES
+from selfsup.evaluate.judgement import MEASURED_IMAGES, Embedded, effective_rank_of
 from selfsup.evaluate.knn import knn_predict
+from selfsup.evaluate.linear_probe import fit_linear_probe
 from selfsup.grid import Job
 from selfsup.opened import OpenStudy, limit
 from selfsup.record import replace_file
+from selfsup.schedulers import Scheduler, read_scores
 from selfsup.training import EpochLog, NoHooks
 
 OnEpoch = Callable[[EpochLog, int], None]
@@ -61,13 +63,28 @@ class FileHooks(FollowingHooks):
 
 
 class TrainingHooks(FileHooks):
-    """A job's training: its progress is told, and its embedding watched, where the study asks for it."""
+    """A job's training: its progress is told, and its embedding watched, where the study asks for it.
+
+    Attributes
+    ----------
+    scores : dict of str to dict of int to float
+        What the study's scheduler compares trainings by: of each cell by id, its score by epoch, those of
+        earlier rounds included.
+    """
 
     def __init__(
-        self, study: OpenStudy, job: Job, images: np.ndarray, on_epoch: OnEpoch, should_stop: ShouldStop
+        self,
+        study: OpenStudy,
+        job: Job,
+        images: np.ndarray,
+        scheduler: Scheduler,
+        on_epoch: OnEpoch,
+        should_stop: ShouldStop,
     ) -> None:
         config = study.config
         super().__init__(study.folder.checkpoint(job.id), config.checkpoint_seconds, should_stop)
+        self.scores = {cell.id: read_scores(study.folder.metrics(cell.id)) for cell in job.cells}
+        self._job, self._scheduler = job, scheduler
         self._study, self._ended = study, False
         self._bank = limit(images, MEASURED_IMAGES, config.split_seed)
         self._asked = limit(study.split.val, MEASURED_IMAGES, config.split_seed)
@@ -92,9 +109,41 @@ class TrainingHooks(FileHooks):
         self._ended = log.epoch == epochs
         self._on_epoch(log, epochs)
 
+    def pauses(self, epoch: int, backbone: Backbone) -> bool:
+        if not self._scheduler.compares_at(self._job, epoch):
+            return False
+        found = score_cells(self._study, self._job, backbone)
+        for cell, score in found.items():
+            self.scores[cell][epoch] = score
+        return not self._scheduler.goes_on(self._job, epoch, float(np.mean(list(found.values()))))
+
     def checkpoint_due(self) -> bool:
         # Fine-tuning may take as long as the training, whose end should not be lost to a stop in it.
         return super().checkpoint_due() or (self._ended and "finetune" in self._study.config.evaluate)
+
+
+def score_cells(study: OpenStudy, job: Job, backbone: Backbone) -> dict[str, float]:
+    """What the report will choose settings by, of every cell of the job by id, if its training ended here."""
+    labels, val = study.store.labels, study.split.val
+    if labels is None or not len(val):
+        rank = effective_rank_of(embed_plain(study, backbone, study.judged), job.cells[0].seed)
+        return {cell.id: rank for cell in job.cells}
+    probes = {cell: study.probe_images(cell) for cell in job.cells}
+    wanted = np.unique(np.concatenate([*probes.values(), val]))
+    embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
+    return {
+        cell.id: fit_linear_probe(
+            embedded.of(train),
+            labels[train],
+            embedded.of(val),
+            labels[val],
+            num_classes=len(study.store.classes),
+            solver=study.config.probe,
+            device=study.hardware.device,
+            seed=cell.seed,
+        ).val_accuracy
+        for cell, train in probes.items()
+    }
 
 
 def embed_plain(study: OpenStudy, backbone: Backbone, indices: np.ndarray) -> np.ndarray:

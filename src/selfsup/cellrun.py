@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,12 @@ from selfsup.evaluate.judgement import (
 from selfsup.grid import Cell, Job, format_lr
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.opened import OpenStudy, limit
-from selfsup.record import CellResult, replace_file
+from selfsup.record import PRUNED, CellResult, replace_file
+from selfsup.schedulers import load_scheduler
 from selfsup.seeding import derive_seed
 from selfsup.signals import COLLAPSED_BELOW, collapse_epoch
 from selfsup.training import Hooks, Outcome, Progress, TrainingPlan, train
 
-#: Most images that a probe is fitted on.
-PROBE_IMAGES = 50_000
 #: What usually makes a collapse, for the cell's message.
 CAUSES = "a learning rate that is too high, a batch that is too small, or views that have too little in common"
 
@@ -57,15 +56,19 @@ def run_job(
     first = job.cells[0]
     images = _training_images(study, job)
     method = build_method(study, first, images)
+    scheduler = load_scheduler(study.config, study.folder)
+    hooks = TrainingHooks(study, job, images, scheduler, on_epoch, should_stop)
     outcome = Outcome("done", Progress())
     if method.traits.trains:
-        hooks = TrainingHooks(study, job, images, on_epoch, should_stop)
         outcome = _train(study, first, method, images, hooks, _fabric(study, job))
-    if outcome.status == "diverged":
-        results = [_publish_diverged(study, cell, outcome) for cell in job.cells]
+    if outcome.status == "paused":
+        results = [_publish_pruned(study, cell, outcome, hooks.scores[cell.id]) for cell in job.cells]
+    elif outcome.status == "diverged":
+        results = [_publish_diverged(study, cell, outcome, hooks.scores[cell.id]) for cell in job.cells]
     else:
-        results = _judge_cells(study, job, method, outcome, should_stop)
-    study.folder.clear_job(job.id)
+        results = _judge_cells(study, job, method, outcome, hooks.scores, should_stop)
+    if outcome.status != "paused" or not scheduler.resumes:
+        study.folder.clear_job(job.id)
     return results
 
 
@@ -142,10 +145,15 @@ def _plan(study: OpenStudy, cell: Cell, *, epochs: int, lr: float) -> TrainingPl
 
 
 def _judge_cells(
-    study: OpenStudy, job: Job, method: Method, outcome: Outcome, should_stop: ShouldStop
+    study: OpenStudy,
+    job: Job,
+    method: Method,
+    outcome: Outcome,
+    rung_scores: Mapping[str, Mapping[int, float]],
+    should_stop: ShouldStop,
 ) -> list[CellResult]:
     backbone = method.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    probes = {cell: limit(study.subset(cell), PROBE_IMAGES, cell.seed) for cell in job.cells}
+    probes = {cell: study.probe_images(cell) for cell in job.cells}
     if study.store.labels is not None:
         wanted = np.unique(np.concatenate([*probes.values(), study.split.val, study.split.test]))
     else:
@@ -157,9 +165,8 @@ def _judge_cells(
     for cell in job.cells:
         tuned = _fine_tune(study, job, cell, backbone, should_stop)
         judgement = _judge(study, cell, embedded, probes[cell])
-        results.append(
-            _publish(study, cell, method, outcome, judgement, {**views, **tuned}, len(probes[cell]), weights)
-        )
+        found = _Found(outcome, rung_scores[cell.id], judgement, {**views, **tuned})
+        results.append(_publish(study, cell, method, found, len(probes[cell]), weights))
     return results
 
 
@@ -242,31 +249,35 @@ def _fine_tune(study: OpenStudy, job: Job, cell: Cell, backbone: Backbone, shoul
     }
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What is to be recorded of a judged cell: its training, scores at rungs, judgement, and further columns."""
+
+    outcome: Outcome
+    rung_scores: Mapping[int, float]
+    judgement: Judgement
+    further: Mapping[str, float]
+
+
 def _publish(
-    study: OpenStudy,
-    cell: Cell,
-    method: Method,
-    outcome: Outcome,
-    judgement: Judgement,
-    further: Mapping[str, float],
-    probe_images: int,
-    weights: Mapping[str, Path],
+    study: OpenStudy, cell: Cell, method: Method, found: _Found, probe_images: int, weights: Mapping[str, Path]
 ) -> CellResult:
+    judgement, progress = found.judgement, found.outcome.progress
     collapsed = method.traits.trains and judgement.columns["embedding_std"] < COLLAPSED_BELOW
     result = CellResult.of(
         cell,
         "collapsed" if collapsed else "done",
-        **_training_columns(outcome.progress),
+        **_training_columns(progress),
         **judgement.columns,
-        **further,
+        **found.further,
         train_images=probe_images,
-        message=_collapse_message(outcome.progress) if collapsed else None,
+        message=_collapse_message(progress) if collapsed else None,
     )
-    extras: dict[str, Any] = {}
+    extras = _rungs(found.rung_scores)
     if judgement.scores is not None:
         extras["few_shot"] = [asdict(shot) for shot in judgement.few_shot]
         extras["confusion"] = judgement.scores.confusion.tolist()
-    files = cell_files(study, cell, outcome, judgement)
+    files = cell_files(study, cell, found.outcome, judgement)
     study.folder.write_cell(result, files, extras, shared=weights)
     return result
 
@@ -278,17 +289,31 @@ def _collapse_message(progress: Progress) -> str:
     return f"the embedding collapsed: all images have nearly the same, {when}; usual causes are {CAUSES}"
 
 
-def _publish_diverged(study: OpenStudy, cell: Cell, outcome: Outcome) -> CellResult:
+def _publish_diverged(study: OpenStudy, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]) -> CellResult:
     epoch = outcome.progress.log[-1].epoch
-    result = CellResult.of(
-        cell,
-        "diverged",
-        **_training_columns(outcome.progress),
-        train_images=len(study.subset(cell)),
-        message=f"the loss was not finite in epoch {epoch}; a smaller learning rate would help",
-    )
-    study.folder.write_cell(result, training_files(study, cell, outcome))
+    message = f"the loss was not finite in epoch {epoch}; a smaller learning rate would help"
+    result = _training_result(study, cell, "diverged", outcome, message=message)
+    study.folder.write_cell(result, training_files(study, cell, outcome), _rungs(rung_scores))
     return result
+
+
+def _publish_pruned(study: OpenStudy, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]) -> CellResult:
+    epochs = len(outcome.progress.log)
+    message = f"stopped early by {study.config.scheduler} after {epochs} of {study.config.epochs} epochs"
+    result = _training_result(study, cell, PRUNED, outcome, rung_score=rung_scores[epochs], message=message)
+    study.folder.write_cell(result, training_files(study, cell, outcome), _rungs(rung_scores))
+    return result
+
+
+def _training_result(study: OpenStudy, cell: Cell, status: str, outcome: Outcome, **columns: Any) -> CellResult:
+    """The row of a cell that is not judged."""
+    images = len(study.subset(cell))
+    return CellResult.of(cell, status, **_training_columns(outcome.progress), train_images=images, **columns)
+
+
+def _rungs(scores: Mapping[int, float]) -> dict[str, Any]:
+    """What schedulers decide by, for the cell's ``metrics.json``."""
+    return {"rung_scores": {str(epoch): score for epoch, score in scores.items()}} if scores else {}
 
 
 def _training_columns(progress: Progress) -> dict[str, Any]:

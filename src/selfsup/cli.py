@@ -239,7 +239,10 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
 
 
 @main.command(name="list")
-@click.argument("kind", type=click.Choice(["methods", "augmentations", "datasets", "backbones", "presets", "trackers"]))
+@click.argument(
+    "kind",
+    type=click.Choice(["methods", "augmentations", "datasets", "backbones", "presets", "schedulers", "trackers"]),
+)
 @click.argument("pattern", default="*")
 def list_(kind: str, pattern: str) -> None:
     """Show what there is to choose from; PATTERN narrows the backbones, for example 'resnet*'."""

@@ -9,8 +9,9 @@ Every field says which role it plays when a study is continued:
 ``place``
     where the images lie; free to change, for the study knows its images by their contents
 ``contents``
-    changes only what is kept beside the numbers; stays until a command names another value, because a
-    command that leaves it out must not remove, or leave unfinished, what an earlier one asked to keep
+    changes only which cells are finished, or what is kept beside the numbers; stays until a command names
+    another value, because a command that leaves it out must not remove, or leave unfinished, what an
+    earlier one asked to keep
 ``runtime``
     changes only how the work is done; holds for one command and is not part of the study
 """
@@ -210,6 +211,23 @@ class StudyConfig(BaseModel):
         (), "Trackers that every finished cell is logged to (see `selfsup list trackers`).", "contents"
     )
     track_weights: bool = _field(False, "Log a cell's weights to the trackers too.", "contents")
+    scheduler: str = _field(
+        "none",
+        "Stop trainings early whose augmentation and learning rate do worse on validation than others (see "
+        "`selfsup list schedulers`): halving, asha; or none, which also finishes those that were stopped. "
+        "Stays as it is in a study until it is named again.",
+        "contents",
+    )
+    reduction_factor: int = _field(
+        3, "A scheduler lets one in so many trainings go on at each comparison.", "contents", ge=2
+    )
+    min_epochs: int | None = _field(
+        None,
+        "Epochs before a scheduler's first comparison. Default: the epochs divided by the square of the reduction "
+        "factor.",
+        "contents",
+        ge=1,
+    )
     map_points: int = _field(5000, "Most points on a t-SNE map.", "identity", ge=10)
 
     @field_validator("methods", "augmentations", "lrs", "per_class", "evaluate", "finetune_lrs")
@@ -352,9 +370,15 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
         raise UserError(explain(error, StudyConfig.model_fields)) from None
     if config.patience and not config.knn_every:
         raise UserError(f"--patience {config.patience} counts scores of the online kNN: add --knn-every 5, say.")
+    if config.min_epochs and config.min_epochs >= config.epochs:
+        raise UserError(
+            f"--min-epochs {config.min_epochs} leaves a scheduler nothing to stop in trainings of --epochs "
+            f"{config.epochs}; give fewer."
+        )
     registry.require(config.methods, registry.names("selfsup.methods"), kind="method")
     registry.require(config.augmentations, registry.names("selfsup.augment"), kind="augmentation")
     registry.require(config.track, registry.names("selfsup.tracking"), kind="tracker")
+    registry.require([config.scheduler], registry.names("selfsup.schedulers"), kind="scheduler")
     registry.require(config.settings, registry.names("selfsup.methods"), kind="method under 'settings':")
     return config
 

@@ -85,10 +85,13 @@ class Job:
         In the order of the grid.
     shared : bool
         True if the training does not depend on the number of images per class.
+    until : int or None
+        Epochs after which the training is to pause, with its checkpoint saved; None for its end.
     """
 
     cells: tuple[Cell, ...]
     shared: bool = False
+    until: int | None = None
 
     @property
     def id(self) -> str:

@@ -42,6 +42,11 @@ def presets(pattern: str) -> Iterator[str]:
         yield f"{name:12} {read_toml(PRESETS / f'{name}.toml')['description']}"
 
 
+def schedulers(pattern: str) -> Iterator[str]:
+    """Schedulers."""
+    return _described("selfsup.schedulers")
+
+
 def trackers(pattern: str) -> Iterator[str]:
     """Trackers."""
     return _described("selfsup.tracking")

@@ -18,6 +18,9 @@ from selfsup.ranks import Followers
 from selfsup.record import StudyFolder
 from selfsup.seeding import derive_seed
 
+#: Most images that a probe is fitted on.
+PROBE_IMAGES = 50_000
+
 
 @dataclass
 class OpenStudy:
@@ -80,6 +83,10 @@ class OpenStudy:
     def mapped(self) -> np.ndarray:
         """Those of the judged images that are on the t-SNE maps, the same for every cell."""
         return limit(self.judged, self.config.map_points, self.config.split_seed)
+
+    def probe_images(self, cell: Cell) -> np.ndarray:
+        """Places in the store of the images that a cell's probe is fitted on."""
+        return limit(self.subset(cell), PROBE_IMAGES, cell.seed)
 
     def subset(self, cell: Cell) -> np.ndarray:
         """Places in the store of a cell's training images (or labels)."""

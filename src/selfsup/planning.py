@@ -27,6 +27,7 @@ from selfsup.grid import Cell, Job
 from selfsup.methods import method_class, read_settings
 from selfsup.preparation import GridOfStudy, lay_out, require_views, resolve_resources, settle_configuration, unfinished
 from selfsup.record import StudyFolder
+from selfsup.schedulers import load_scheduler
 from selfsup.training import EpochLog, NoHooks, TrainingPlan, train
 
 #: Steps that are timed per method and augmentation, after one to warm up.
@@ -117,7 +118,8 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     require_views(config)
     resources = resolve_resources(config, len(grid.jobs))
     steps = _time_steps(config, left, resources, glance.side)
-    seconds = sum(_job_seconds(config, job, labels, split, steps) for job in left)
+    share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
+    seconds = sum(_job_seconds(config, job, labels, split, steps, share) for job in left)
     return Plan(
         config=config,
         grid=grid,
@@ -230,7 +232,9 @@ def _job_seconds(
     labels: np.ndarray | None,
     split: Split,
     steps: Mapping[tuple[str, str], float],
+    share: float,
 ) -> float:
+    """Seconds of a job, of whose epochs a scheduler is expected to run this share."""
     cell = job.cells[0]
     judging = SECONDS_PER_CELL * len(job.cells)
     if "finetune" in config.evaluate and labels is not None:
@@ -243,7 +247,7 @@ def _job_seconds(
     images = len(draw_subset(labels, split.train, per_class=chosen, seed=cell.seed))
     sides = TrainingPlan(config.epochs, config.batch_size, config.side, lr=0, seed=0, grow_from=config.grow_from).sides
     full_steps = sum((side / config.side) ** 2 for side in sides) * images / config.batch_size
-    return full_steps * steps[cell.method, cell.augmentation] + judging
+    return share * full_steps * steps[cell.method, cell.augmentation] + judging
 
 
 def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:

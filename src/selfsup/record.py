@@ -5,7 +5,7 @@ Guarantees
 1. A cell's folder under ``cells/`` appears whole or not at all. It is written under
    ``running/aside/``, every file is flushed to the disk, then the folder is renamed into place.
 2. A finished cell is never changed, but for its ``backbone.safetensors``, which ``keep`` may remove.
-   A failed cell is replaced as a whole when it is tried again.
+   A failed cell is replaced as a whole when it is tried again, and a pruned one when its training goes on.
 3. ``cells/`` is the truth. ``results.csv`` and ``results.parquet`` are made from it and can be
    made again at any time; each is replaced in one step, so a reader sees an old or a new table.
 4. A checkpoint is replaced in one step too: a crash leaves the old one or the new one.
@@ -35,8 +35,10 @@ from selfsup.grid import Cell, PerClass
 if TYPE_CHECKING:
     import pandas as pd
 
-#: How a cell can end. A failed cell is tried again by the next run; the others are final.
-STATUSES = ("done", "diverged", "collapsed", "failed")
+#: A scheduler has stopped the cell's training early, or lets it wait for others; it may go on in a later run.
+PRUNED = "pruned"
+#: How a cell can end. A failed cell is tried again by the next run; those in `FINAL` are not.
+STATUSES = ("done", "diverged", "collapsed", PRUNED, "failed")
 FINAL = ("done", "diverged", "collapsed")
 WEIGHTS = "backbone.safetensors"
 #: The only columns of the results that may differ between two runs of the same study.
@@ -79,6 +81,7 @@ class CellResult:
     cluster_stability: float | None = None
     silhouette: float | None = None
     probe_strength: float | None = None
+    rung_score: float | None = None
     message: str | None = None
 
     @classmethod
@@ -248,6 +251,10 @@ class StudyFolder:
         """Status of every recorded cell by its id."""
         return {cell_id: row["status"] for cell_id, row in self._metrics().items()}
 
+    def recorded(self) -> dict[str, dict[str, Any]]:
+        """All that is recorded of every cell, by its id."""
+        return self._metrics()
+
     def metrics(self, cell_id: str) -> dict[str, Any]:
         """All that is recorded of one cell; empty where it is not recorded."""
         return self.read_json(f"cells/{cell_id}/metrics.json")
@@ -279,7 +286,7 @@ class StudyFolder:
             for name, path in (shared or {}).items():
                 _link(path, aside / name)
             sync_folder(aside)
-            if place.exists():  # an earlier failure
+            if place.exists():  # an earlier failure, or an earlier rung
                 place.rename(self.aside / f"{result.cell}.{uuid.uuid4().hex}.old")
             aside.rename(place)
             sync_folder(self.cells)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from selfsup.executors.base import Event, Executor, Resources
+    from selfsup.grid import Job
+    from selfsup.schedulers import Scheduler
     from selfsup.watching import Watcher
 
 #: Seconds between two writings of ``results.csv`` while a study runs, and what share of the time they may take.
@@ -281,8 +283,9 @@ class _Run:
         from selfsup import preparation
         from selfsup.opened import OpenStudy
         from selfsup.report import write_assets
+        from selfsup.schedulers import load_scheduler
         from selfsup.tracking import following, load_trackers
-        from selfsup.watching import Tally, counted, describe_set_aside
+        from selfsup.watching import counted, describe_set_aside
 
         self._sweep()
         config = preparation.settle_configuration(self.folder, self.values, here=self.executor.here)
@@ -292,7 +295,7 @@ class _Run:
         config = preparation.settle_image_size(config, store)
         asked = configuration.narrow(config, self.values)
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
-        jobs = preparation.unfinished(grid.jobs, self.folder.finished())
+        scheduler = load_scheduler(config, self.folder)
         resources = self.executor.resources(config, len(grid.jobs), preparation.resolve_resources)
         preparation.prepare_weights(self.folder, config, self.watcher.say)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
@@ -302,22 +305,44 @@ class _Run:
         opened = OpenStudy(self.folder, resources.hardware)
         write_assets(self.folder.path, store, opened.mapped)
         with following(self.folder, trackers, self.watcher.say, weights=config.track_weights) as self._tell_trackers:
-            if jobs:
-                workers = min(resources.workers, len(jobs))
-                self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
-                done = len(grid.cells) - sum(len(job.cells) for job in jobs)
-                tally = Tally(jobs, opened.train_counts, epochs=config.epochs, workers=workers, done=done)
-                self.watcher.begin(self.folder.path, tally)
-                try:
-                    self.executor.run(self.folder, jobs, resources, self._on_event)
-                finally:
-                    self._settle()
-                    self.watcher.end()
-            else:
+            if not self._run_rounds(scheduler, grid.jobs, config, resources, opened.train_counts):
                 self._settle()
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
             Study(self.folder.path).report()
+
+    def _run_rounds(
+        self,
+        scheduler: Scheduler,
+        jobs: Sequence[Job],
+        config: StudyConfig,
+        resources: Resources,
+        train_counts: Sequence[int],
+    ) -> bool:
+        """Run what the scheduler wants, round by round; False if there was nothing to do."""
+        from selfsup.schedulers import read_records
+        from selfsup.watching import Tally
+
+        given_up: set[str] = set()
+        rounds = 0
+        while wanted := scheduler.next_round(jobs, read_records(self.folder, given_up)):
+            workers = min(resources.workers, len(wanted))
+            if not rounds:
+                self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
+            done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
+            tally = Tally(wanted, train_counts, epochs=config.epochs, workers=workers, done=done)
+            self.watcher.begin(self.folder.path, tally)
+            try:
+                self.executor.run(self.folder, wanted, resources, self._on_event)
+            finally:
+                self._settle()
+                self.watcher.end()
+            ids = {cell.id for job in wanted for cell in job.cells}
+            given_up |= {cell for cell, status in self.folder.statuses().items() if status == "failed" and cell in ids}
+            rounds += 1
+        for job in jobs:  # what it kept of trainings that will not go on
+            self.folder.clear_job(job.id)
+        return rounds > 0
 
     def _sweep(self) -> None:
         """Clear away what dead processes left, unless jobs of an earlier run are still at work on a cluster."""

@@ -164,7 +164,7 @@ class Progress:
 
 
 class Outcome(NamedTuple):
-    """How a training ended: ``"done"`` or ``"diverged"``, with its log."""
+    """How a training ended: ``"done"``, ``"diverged"``, or ``"paused"`` with a checkpoint to go on from; its log."""
 
     status: str
     progress: Progress
@@ -187,6 +187,10 @@ class Hooks(Protocol):
 
     def epoch_done(self, log: EpochLog, epochs: int) -> None: ...
 
+    def pauses(self, epoch: int, backbone: Backbone) -> bool:
+        """Whether the training is to pause after so many epochs; changes nothing."""
+        ...
+
 
 class NoHooks:
     """Hooks that do nothing: a training that is watched by nobody and kept nowhere."""
@@ -206,6 +210,9 @@ class NoHooks:
         return None
 
     def epoch_done(self, log: EpochLog, epochs: int) -> None: ...
+
+    def pauses(self, epoch: int, backbone: Backbone) -> bool:
+        return False
 
 
 def train(
@@ -288,6 +295,9 @@ class _Training:
         self.method.train()
         # Not from the step: a checkpoint after an epoch's last step has yet to close that epoch.
         for epoch in range(len(self.progress.log), self._last_epoch()):
+            if self.shards.agree(self.hooks.pauses(epoch, self.method.backbone)):
+                self.hooks.save_checkpoint(self._state())
+                return Outcome("paused", self.progress)
             self._run_epoch(epoch)
             if self.shards.agree(not math.isfinite(self.progress.log[-1].loss)):
                 return Outcome("diverged", self.progress)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from selfsup.record import PRUNED
+
 if TYPE_CHECKING:
     from selfsup.data import AuditEntry
     from selfsup.executors.base import Event, JobDone
@@ -106,7 +108,8 @@ class Tally:
         self.statuses: Counter[str] = Counter()
         self.running: dict[int, Running] = {}
         self._left = {job.id: job for job in jobs}
-        self._images = {job.id: epochs * _images_per_epoch(job, train_counts) for job in jobs}
+        self._epochs = epochs
+        self._per_epoch = {job.id: _images_per_epoch(job, train_counts) for job in jobs}
         self._workers = workers
         self._trained: defaultdict[Kind, float] = defaultdict(float)  # images that passed a training, and
         self._training: defaultdict[Kind, float] = defaultdict(float)  # the seconds that it took
@@ -123,7 +126,7 @@ class Tally:
             self.running[event.worker] = Running(
                 event.job, event.epoch, event.epochs, event.loss, event.images_per_second, time.monotonic()
             )
-            images = self._images[event.job.id] / event.epochs
+            images = self._per_epoch[event.job.id]
             self._trained[_kind(event.job)] += images
             self._training[_kind(event.job)] += images / event.images_per_second
         elif isinstance(event, JobRetried):
@@ -150,8 +153,8 @@ class Tally:
     def _seconds(self, job: Job) -> float:
         """What is left of a job; NaN where that needs a speed and none was measured."""
         running = next((r for r in self.running.values() if r.job.id == job.id), Running(job))
-        share = running.epoch / running.epochs if running.epochs else 0.0
-        images = self._images[job.id] * (1 - share)
+        last = job.until or running.epochs or self._epochs
+        images = self._per_epoch[job.id] * (last - running.epoch)
         per_cell = self._judging / self._judged if self._judged else self._first_guess
         return per_cell * len(job.cells) + (images * self._seconds_per_image(_kind(job)) if images else 0.0)
 
@@ -212,7 +215,8 @@ class Lines:
         if isinstance(event, JobDone):
             first = self._tally.done_cells - len(event.statuses) + 1
             for number, (cell, status) in enumerate(event.statuses.items(), first):
-                self.say(f"[{number}/{self._tally.cells}] {cell}: {status}{_eta(self._tally)}")
+                how = status if status != PRUNED or event.job.until is None else f"at epoch {event.job.until}, waits"
+                self.say(f"[{number}/{self._tally.cells}] {cell}: {how}{_eta(self._tally)}")
         elif isinstance(event, JobRetried):
             self.say(f"{event.job.id}: {event.reason}; trying once more")
         elif isinstance(event, EpochDone) and self._due():
@@ -273,7 +277,7 @@ class Live:
             self.say(f"{event.job.id}: {event.reason}; trying once more")
         if isinstance(event, JobDone):
             for cell, status in event.statuses.items():
-                if status != "done":
+                if status not in ("done", PRUNED):
                     self.say(f"{cell}: {status}")
         self._live.update(self._view())
 

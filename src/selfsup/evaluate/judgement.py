@@ -177,6 +177,11 @@ def judge_by_structure(embedded: Embedded, *, seed: int) -> Judgement:
     )
 
 
+def effective_rank_of(features: np.ndarray, seed: int) -> float:
+    """The effective rank that a judgement with this seed gives to these embeddings."""
+    return label_free.effective_rank(_sample(features, seed))
+
+
 def structure(features: np.ndarray) -> dict[str, float]:
     """Spread and spectrum of an embedding."""
     return {

@@ -24,7 +24,7 @@ from selfsup.figures.canvas import (
 )
 
 TITLE = "Test accuracy of every cell; learning rates are chosen on validation accuracy"
-FAILURES = {"diverged": "div", "collapsed": "col", "failed": "fail"}
+UNFINISHED = {"diverged": "div", "collapsed": "col", "failed": "fail", "pruned": "prun"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Square:
     sd : float or None
         Standard deviation over the seeds; None for fewer than two.
     status : str
-        ``"done"`` if any seed finished, else ``"diverged"``, ``"collapsed"``, ``"failed"``, or
-        ``""`` where nothing has run.
+        ``"done"`` if any seed finished, else one of `UNFINISHED`, or ``""`` where nothing has
+        run.
     chosen : bool
         True at the learning rate chosen on validation accuracy.
     cell : str
@@ -56,7 +56,7 @@ class Square:
     def text(self) -> str:
         """What is written into the square."""
         if self.mean is None:
-            return FAILURES.get(self.status, "")
+            return UNFINISHED.get(self.status, "")
         return f"{self.mean:.2f}".removeprefix("0") if self.mean < 0.995 else f"{self.mean:.2f}"
 
     @property

@@ -32,6 +32,7 @@ def not_shown(study: Study, found: Answer) -> list[str]:
             f"intervals are wide; {ENOUGH_SEEDS} or more say much more."
         )
     sentences += _at_the_edge(study.results, best)
+    sentences += _stopped_early(study)
     missing = [name for name in dict.fromkeys(study.results["method"]) if name not in found.methods]
     if missing:
         sentences.append(f"No cell of {listed(missing)} finished well.")
@@ -69,6 +70,21 @@ def _rivals(study: Study, found: Answer, best: Choice) -> list[str]:
 def _untested(found: Answer, best: Choice) -> list[str]:
     tested = {c.other.method for c in found.comparisons} | {best.method}
     return [method for method in found.methods if method not in tested]
+
+
+def _stopped_early(study: Study) -> list[str]:
+    """Settings that never came to their last epoch."""
+    pruned = study.results[study.results["status"] == "pruned"]
+    if pruned.empty:
+        return []
+    epochs, scheduler = study.setting("epochs"), study.setting("scheduler")
+    saved = f", which spared {1 - pruned['epochs'].mean() / epochs:.0%} of their epochs" if epochs else ""
+    who = f"--scheduler {scheduler}" if scheduler not in (None, "none") else "a scheduler"
+    which = "1 cell" if len(pruned) == 1 else f"{len(pruned)} cells"
+    return [
+        f"What the {which} would have come to that {who} stopped early{saved}: settings that begin slowly may be "
+        f"among them. They are in no accuracy here; --scheduler none finishes them."
+    ]
 
 
 def _at_the_edge(results: pd.DataFrame, best: Choice) -> list[str]:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 import selfsup
 from selfsup.figures import accuracy_colour, bokeh_script
-from selfsup.figures.heatmaps import FAILURES
+from selfsup.figures.heatmaps import UNFINISHED
 from selfsup.record import replace_file
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
@@ -53,6 +53,7 @@ COLUMNS = (
     Column("clusters", "clusters"),
     Column("cluster_stability", "stability", form=".3f"),
     Column("silhouette", "silhouette", form=".3f"),
+    Column("rung_score", "when pruned", form=".3f"),
     Column("final_loss", "loss", form=".3f"),
     Column("train_seconds", "seconds", form=".0f"),
 )
@@ -109,7 +110,8 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
         columns=_filled(study.results),
         counts=_counts(study.results),
         planned=planned,
-        troubles=study.results[study.results["status"] != "done"].to_dict("records"),
+        troubles=study.results[~study.results["status"].isin(["done", "pruned"])].to_dict("records"),
+        pruned=study.results[study.results["status"] == "pruned"].to_dict("records"),
         audit_counts=study.audit["problem"].value_counts().to_dict(),
         audit=study.audit.head(MOST_AUDIT_ROWS).to_dict("records"),
         command=command,
@@ -147,5 +149,5 @@ def templates() -> Environment:
         "value": wording.value,
         "lr": wording.learning_rate,
     }
-    environment.globals |= {"failures": FAILURES, "setting": wording.setting}
+    environment.globals |= {"unfinished": UNFINISHED, "setting": wording.setting}
     return environment

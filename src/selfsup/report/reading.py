@@ -21,7 +21,7 @@ NUMBERS = (
     "lr", "seed", "epochs", "val_accuracy", "test_accuracy", "test_balanced_accuracy", "test_macro_f1",
     "knn_accuracy", "final_loss", "train_seconds", "images_per_second", "train_images", "embedding_std",
     "effective_rank", "alpha_req", "lidar", "alignment", "uniformity", "clusters", "cluster_stability", "silhouette",
-    "few_shot_accuracy", "few_shot_sd", "finetune_accuracy", "finetune_val_accuracy", "finetune_lr",
+    "few_shot_accuracy", "few_shot_sd", "finetune_accuracy", "finetune_val_accuracy", "finetune_lr", "rung_score",
 )  # fmt: skip
 EMBEDDINGS: dict[str, type[np.generic]] = {
     "labels": np.int64, "predicted": np.int64, "confidence": np.float32, "indices": np.int64,
@@ -113,11 +113,14 @@ class Study:
     @property
     def unit(self) -> str:
         """What the numbers per class count: images, or labels where training saw all images."""
+        return "labels" if self.setting("protocol") == "label-efficiency" else "images"
+
+    def setting(self, name: str) -> Any:
+        """A value of the study's configuration; None where it cannot be read."""
         try:
-            protocol = tomllib.loads(self.config).get("protocol")
+            return tomllib.loads(self.config).get(name)
         except tomllib.TOMLDecodeError:
-            protocol = None
-        return "labels" if protocol == "label-efficiency" else "images"
+            return None
 
     @property
     def mean_per_class(self) -> float:

@@ -14,7 +14,7 @@ from selfsup.report.findings import Answer, Choice
 from selfsup.report.reading import Study
 from selfsup.report.selection import choose, size_order
 
-WORST_FIRST = ("failed", "diverged", "collapsed")
+WORST_FIRST = ("failed", "diverged", "collapsed", "pruned")
 
 
 def heatmap_panels(results: pd.DataFrame) -> list[Panel]:
