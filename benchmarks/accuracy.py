@@ -2,9 +2,10 @@
 
 SimCLR is trained on the same real images by the recipe of the preset `full`, by that of `recommended`, and by
 `recommended` with one part taken back at a time, or with an early stop in place of a fixed end, at the images' own
-size; with --reference-size 224 the reference has the size of its preset, which costs it dearly. Of the learning rates given for a preset, one training each finds the one that does best on validation images,
-which the online kNN that ends a training asks too. Accuracies are of a probe on further images that nothing was chosen
-on; seconds are the process's own CPU time with one thread, kNN included.
+size; with --reference-size 224 the reference has the size of its preset, which costs it dearly. Of the learning rates
+given for a preset, one training each finds the one that does best on validation images, which the online kNN that ends
+a training asks too. Accuracies are of a probe on further images that nothing was chosen on; seconds are the process's
+own CPU time with one thread, kNN included.
 
     python benchmarks/accuracy.py [--images 256] [--repeats 3]
 """

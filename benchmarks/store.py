@@ -5,8 +5,8 @@
 The bare rate is Pillow alone, one thread, opening a JPEG file and turning it into RGB pixels of full
 size; times the number of cores it is what the machine could do at best. selfsup also checks, shrinks,
 hashes and writes every image. It does so twice and the second time counts: in a virtual machine the
-first writing of gigabytes may wait for memory from the host, whoever writes. Memory is the peak of a process that builds a store of `--many` small
-images, against one that builds a store of 1,000.
+first writing of gigabytes may wait for memory from the host, whoever writes. Memory is the peak of a
+process that builds a store of `--many` small images, against one that builds a store of 1,000.
 """
 
 from __future__ import annotations

@@ -35,9 +35,7 @@ from selfsup.machine import usable_cores
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": lambda: sum(os.times()[:4])}
 
 
-def by_selfsup(
-    pictures: Pictures, out: Path, given: argparse.Namespace, **options: Any
-) -> tuple[float, list[float]]:
+def by_selfsup(pictures: Pictures, out: Path, given: argparse.Namespace, **options: Any) -> tuple[float, list[float]]:
     """Seconds of the whole study and the test accuracy of every cell."""
     started = CLOCKS[given.clock]()
     study = selfsup.compare(

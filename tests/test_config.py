@@ -265,6 +265,9 @@ WRONG: list[tuple[str, Any]] = [
     ("track", [7]),
     ("track", None),
     ("track_weights", "perhaps"),
+    ("scheduler", 3),
+    ("reduction_factor", 1),
+    ("min_epochs", 0),
     ("map_points", 9),
 ]
 
@@ -458,7 +461,14 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
         "data_root",
         "data_url",
     }
-    assert {name for name, role in roles.items() if role == "contents"} == {"keep", "track", "track_weights"}
+    assert {name for name, role in roles.items() if role == "contents"} == {
+        "keep",
+        "track",
+        "track_weights",
+        "scheduler",
+        "reduction_factor",
+        "min_epochs",
+    }
 
 
 def test_every_field_is_described_for_the_command_line() -> None:

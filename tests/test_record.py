@@ -431,9 +431,9 @@ def test_a_failed_cell_is_tried_again_and_replaced_as_a_whole(folder: StudyFolde
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_only_failed_cells_are_run_again(folder: StudyFolder, status: str) -> None:
+def test_only_failed_and_pruned_cells_may_run_again(folder: StudyFolder, status: str) -> None:
     folder.write_cell(row(status=status), {})
-    assert (folder.finished() == {CELL.id}) == (status != "failed") == (status in FINAL)
+    assert (folder.finished() == {CELL.id}) == (status not in ("failed", "pruned")) == (status in FINAL)
 
 
 def test_weights_can_be_dropped_and_nothing_else_changes(folder: StudyFolder) -> None:

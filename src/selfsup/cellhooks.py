@@ -15,11 +15,13 @@ from selfsup.backbones import Backbone
 from selfsup.evaluate.embedding import embed
 from selfsup.evaluate.judgement import MEASURED_IMAGES, Embedded, effective_rank_of
 from selfsup.evaluate.knn import knn_predict
+from selfsup.evaluate.label_free import spread
 from selfsup.evaluate.linear_probe import fit_linear_probe
 from selfsup.grid import Job
 from selfsup.opened import OpenStudy, limit
 from selfsup.record import replace_file
 from selfsup.schedulers import Scheduler, read_scores
+from selfsup.signals import COLLAPSED_BELOW
 from selfsup.training import EpochLog, NoHooks
 
 OnEpoch = Callable[[EpochLog, int], None]
@@ -123,14 +125,20 @@ class TrainingHooks(FileHooks):
 
 
 def score_cells(study: OpenStudy, job: Job, backbone: Backbone) -> dict[str, float]:
-    """What the report will choose settings by, of every cell of the job by id, if its training ended here."""
+    """What the report would choose settings by, of every cell of the job by id, if its training ended here.
+
+    Validation accuracy, or effective rank without labels; 0 where the embedding has collapsed, of
+    which the report would choose nothing.
+    """
     labels, val = study.store.labels, study.split.val
-    if labels is None or not len(val):
-        rank = effective_rank_of(embed_plain(study, backbone, study.judged), job.cells[0].seed)
-        return {cell.id: rank for cell in job.cells}
-    probes = {cell: study.probe_images(cell) for cell in job.cells}
-    wanted = np.unique(np.concatenate([*probes.values(), val]))
+    validated = labels is not None and len(val) > 0
+    probes = {cell: study.probe_images(cell) if validated else study.judged for cell in job.cells}
+    wanted = np.unique(np.concatenate([*probes.values(), *([val] if validated else [])]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
+    if spread(embedded.of(val if validated else study.judged)) < COLLAPSED_BELOW:
+        return {cell.id: 0.0 for cell in job.cells}
+    if labels is None or not len(val):
+        return {cell.id: effective_rank_of(embedded.of(study.judged), cell.seed) for cell in job.cells}
     return {
         cell.id: fit_linear_probe(
             embedded.of(train),

@@ -232,7 +232,7 @@ def _job_seconds(
     labels: np.ndarray | None,
     split: Split,
     steps: Mapping[tuple[str, str], float],
-    share: float,
+    share: float = 1.0,
 ) -> float:
     """Seconds of a job, of whose epochs a scheduler is expected to run this share."""
     cell = job.cells[0]

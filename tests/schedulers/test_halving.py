@@ -89,6 +89,18 @@ def test_what_came_to_nothing_is_last_and_holds_nobody_up(status: str) -> None:
     assert lrs(halving.next_round(jobs, records)) == [0.01, 0.1]
 
 
+def test_where_all_that_went_on_collapsed_the_next_one_does() -> None:
+    jobs, records, halving = jobs_of(), dict[str, Record](), scheduler_of()
+    run(halving.next_round(jobs, records), records, SCORES)
+    run(halving.next_round(jobs, records), records, SCORES)
+    records[jobs[1].cells[0].id] = Record("collapsed", 9, {1: 0.9, 3: 0.9})
+    assert halving.next_round(jobs, records) == [jobs[2]]
+    records[jobs[2].cells[0].id] = Record("diverged", 5, {1: 0.7, 3: 0.7})
+    assert halving.next_round(jobs, records) == [jobs[0]]
+    run([jobs[0]], records, SCORES)
+    assert halving.next_round(jobs, records) == []
+
+
 def test_a_failure_of_an_earlier_run_is_tried_again() -> None:
     jobs, halving = jobs_of(), scheduler_of()
     records = {job.cells[0].id: pruned(1, r1=0.5) for job in jobs}

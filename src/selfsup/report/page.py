@@ -53,7 +53,6 @@ COLUMNS = (
     Column("clusters", "clusters"),
     Column("cluster_stability", "stability", form=".3f"),
     Column("silhouette", "silhouette", form=".3f"),
-    Column("rung_score", "when pruned", form=".3f"),
     Column("final_loss", "loss", form=".3f"),
     Column("train_seconds", "seconds", form=".0f"),
 )

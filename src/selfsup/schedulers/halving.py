@@ -48,15 +48,24 @@ class Halving:
             if behind:
                 return [replace(left, until=rung) for left in _left(behind, records)]
             alive = self._best({setting: _score(settings[setting], rung, records) for setting in alive})
-        return _left(
-            (job for s in settings for job in settings[s] if s in alive or _begun_to_end(job, records)), records
-        )
+        going = (job for s in settings for job in settings[s] if s in alive or _begun_to_end(job, records))
+        return _left(going, records) or self._second_choice(settings, records)
+
+    def _second_choice(self, settings: Mapping[Setting, list[Job]], records: Mapping[str, Record]) -> list[Job]:
+        """Where all that went on collapsed or diverged, the trainings of the setting that came next."""
+        if any(_begun_to_end(job, records) for jobs in settings.values() for job in jobs):
+            return []
+        stopped = {setting: _left(jobs, records) for setting, jobs in settings.items() if _left(jobs, records)}
+        for rung in sorted(self.rungs, reverse=True):
+            scores = {setting: _score(settings[setting], rung, records) for setting in stopped}
+            order = _ranked({setting: score for setting, score in scores.items() if score not in (None, -math.inf)})
+            if order:
+                return stopped[order[0]]
+        return []
 
     def _best(self, scores: Mapping[Setting, float | None]) -> list[Setting]:
         """Those that go on: the best of those with a score, and those that finished without ever being compared."""
-        compared = {setting: round(score, 12) for setting, score in scores.items() if score is not None}
-        # Of equals, the smaller learning rate, then the augmentation first in the alphabet: as in the report.
-        order = sorted(compared, key=lambda setting: (-compared[setting], setting[1], setting[0]))
+        order = _ranked({setting: score for setting, score in scores.items() if score is not None})
         going = {*order[: self.rungs.kept(len(order))], *(s for s, score in scores.items() if score is None)}
         return [setting for setting in scores if setting in going]
 
@@ -71,6 +80,11 @@ class Halving:
 
 
 scheduler = Halving
+
+
+def _ranked(scores: Mapping[Setting, float]) -> list[Setting]:
+    """Best first; equals as in the report: the smaller learning rate, then the augmentation first in the alphabet."""
+    return sorted(scores, key=lambda setting: (-round(scores[setting], 12), setting[1], setting[0]))
 
 
 def _begun_to_end(job: Job, records: Mapping[str, Record]) -> bool:
