@@ -100,7 +100,11 @@ def _default(value: Any) -> str:
 
 @main.command()
 @_study_options
-@click.option("--out", type=click.Path(), help="The study's folder. [studies/<name of DATA>]")
+@click.option(
+    "--out",
+    type=click.Path(),
+    help="The study's folder, or an address such as s3://bucket/study. [studies/<name of DATA>]",
+)
 @click.option("--quiet", is_flag=True, help="Show nothing but the final table.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final table as JSON.")
 def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
@@ -317,6 +321,7 @@ def _writable(output: str) -> Path:
 
 def _show_answer(study: Study, as_json: bool) -> None:
     from selfsup.report import answer, answer_table, headline
+    from selfsup.storage import shown
     from selfsup.watching import counted
 
     found = answer(study.path)
@@ -334,6 +339,8 @@ def _show_answer(study: Study, as_json: bool) -> None:
     statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
     click.echo(f"{counted(len(study.results), 'cell')}: {statuses}")
     click.echo(f"Report: {report}")
+    if study.address:
+        click.echo(f"Study: {shown(study.address)}")
 
 
 #: Columns of the final table: heading and how a row fills it.

@@ -17,6 +17,7 @@ from selfsup.errors import UserError
 from selfsup.evaluate.embedding import embed
 from selfsup.evaluate.linear_probe import LinearProbe
 from selfsup.record import CellResult
+from selfsup.storage import is_address, local_folder, shown
 from selfsup.study import Study
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def find_cell(place: str | Path) -> tuple[Study, CellResult]:
     UserError
         If there is no such study or cell.
     """
+    if is_address(place):
+        return _find_cell_at(str(place))
     path = Path(place)
     if (path / "config.toml").is_file():
         study = Study(path)
@@ -60,6 +63,18 @@ def find_cell(place: str | Path) -> tuple[Study, CellResult]:
             study = Study(folder)
             return study, study.result(path.name)
     raise UserError(f"'{place}' is neither a study nor a cell of one; give the folder that `selfsup run` made.")
+
+
+def _find_cell_at(address: str) -> tuple[Study, CellResult]:
+    """What an address names: a study, or a cell below one."""
+    above, _, last = address.rstrip("/").rpartition("/")
+    for study, cell in ((address, None), (above, last), (above.removesuffix("/cells"), last)):
+        if local_folder(study).joinpath("config.toml").is_file():
+            found = Study(study)
+            return found, found.best() if cell is None else found.result(cell)
+    raise UserError(
+        f"'{shown(address)}' is neither a study nor a cell of one; give the address that `selfsup run` had."
+    )
 
 
 def embed_images(

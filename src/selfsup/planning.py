@@ -28,6 +28,7 @@ from selfsup.methods import method_class, read_settings
 from selfsup.preparation import GridOfStudy, lay_out, require_views, resolve_resources, settle_configuration, unfinished
 from selfsup.record import StudyFolder
 from selfsup.schedulers import load_scheduler
+from selfsup.storage import local_folder
 from selfsup.training import EpochLog, NoHooks, TrainingPlan, train
 
 #: Steps that are timed per method and augmentation, after one to warm up.
@@ -86,14 +87,14 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     values : mapping
         Raw configuration values.
     out : str or Path, optional
-        A study's folder: its finished cells need not run again.
+        A study's folder or address: its finished cells need not run again.
 
     Raises
     ------
     UserError
         If something does not fit, by itself or into the study.
     """
-    folder = None if out is None else StudyFolder(Path(out))
+    folder = None if out is None else StudyFolder(local_folder(out))
     if folder is not None:
         folder.require_free()
     config = settle_configuration(folder, values)

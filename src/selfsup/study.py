@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from selfsup.config import StudyConfig
 from selfsup.errors import UserError
 from selfsup.grid import Cell
 from selfsup.record import CellResult, StudyFolder
+from selfsup.storage import Mirror, Uploads, is_address, kept_in_step, local_folder, shown, upload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,25 +36,29 @@ class Study:
     Parameters
     ----------
     path : str or Path
-        The study's folder.
+        The study's folder, or its address, such as ``s3://bucket/study``; what is new there is fetched.
 
     Raises
     ------
     UserError
-        If there is no study.
+        If there is no study, or its address cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.folder = StudyFolder(Path(path))
+        self.address = str(path) if is_address(path) else None
+        self.folder = StudyFolder(local_folder(path))
         if not self.folder.exists():
-            raise UserError(f"'{path}' is not a study: it has no config.toml; give the folder that `selfsup run` made.")
+            where = shown(self.address) if self.address else path
+            raise UserError(
+                f"'{where}' is not a study: it has no config.toml; give the folder that `selfsup run` made."
+            )
 
     def __repr__(self) -> str:
         return f"Study({str(self.path)!r})"
 
     @property
     def path(self) -> Path:
-        """The study's folder."""
+        """The study's folder; of one at an address, the working folder of this machine."""
         return self.folder.path
 
     @property
@@ -156,12 +162,16 @@ class Study:
         """
         from selfsup.report import write_markdown, write_pdf, write_report
 
-        if form != "html":
-            registry.require([form], ["html", "md", "pdf"], kind="format")
-            return {"md": write_markdown, "pdf": write_pdf}[form](self.path)
-        history = self.folder.read_json("run.json")
-        commands = dict.fromkeys(run["command"] for run in history.get("runs", []) if run["command"])
-        return write_report(self.path, "\n".join(commands) or None, planned=history.get("planned"))
+        registry.require([form], ["html", "md", "pdf"], kind="format")
+        if form == "html":
+            history = self.folder.read_json("run.json")
+            commands = dict.fromkeys(run["command"] for run in history.get("runs", []) if run["command"])
+            written = write_report(self.path, "\n".join(commands) or None, planned=history.get("planned"))
+        else:
+            written = {"md": write_markdown, "pdf": write_pdf}[form](self.path)
+        if self.address:
+            upload(self.address, [written])
+        return written
 
 
 def load_study(path: str | Path) -> Study:
@@ -196,7 +206,8 @@ def compare(
     data : str or Path, optional
         A folder of images, or the name of a data set; scikit-learn's digits by default.
     out : str or Path, optional
-        The study's folder; ``studies/<name of the data>`` by default.
+        The study's folder, or an address that fsspec opens, such as ``s3://bucket/study``;
+        ``studies/<name of the data>`` by default.
     preset : {"quick", "recommended", "full"}, optional
         Where the configuration starts from; "recommended" if neither preset nor config is given.
     config : str or Path, optional
@@ -231,15 +242,19 @@ def compare(
     from selfsup.watching import Silent
 
     values, where = wanted_run(data, preset=preset, config=config, options={**options, "executor": executor})
-    folder = StudyFolder(Path(out) if out is not None else default_out(values))
-    run = _Run(folder, values, where, watcher or Silent())
+    watcher = watcher or Silent()
+    place = default_out(values) if out is None else out
+    mirror = Mirror(str(place)) if is_address(place) else None
+    folder = StudyFolder(mirror.folder if mirror else Path(place))
+    run = _Run(folder, values, where, watcher)
     folder.create()
     with folder.lock():
         try:
-            run.go(command)
+            with kept_in_step(mirror, watcher.say) if mirror else nullcontext() as run.uploads:
+                run.go(command.replace(str(place), shown(str(place))) if command else None)
         finally:
             folder.remove_if_unbegun()
-    return Study(folder.path)
+    return Study(place)
 
 
 def wanted_values(
@@ -277,6 +292,7 @@ class _Run:
 
     def __init__(self, folder: StudyFolder, values: dict[str, Any], executor: Executor, watcher: Watcher) -> None:
         self.folder, self.values, self.executor, self.watcher = folder, values, executor, watcher
+        self.uploads: Uploads | None = None
         self._next_writing = 0.0
 
     def go(self, command: str | None) -> None:
@@ -393,6 +409,8 @@ class _Run:
             self._tell_trackers()
             if time.monotonic() >= self._next_writing:
                 self._settle()
+        if self.uploads is not None:
+            self.uploads.notice(self.watcher.say)
         self.watcher.on_event(event)
 
     def _settle(self) -> None:

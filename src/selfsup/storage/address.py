@@ -1,0 +1,84 @@
+"""Addresses of studies: what fsspec opens, and what goes wrong, in words."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from selfsup.errors import UserError
+
+#: Which extra of selfsup brings the package for a protocol.
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+#: Options for a protocol: a server that does not answer is given up after seconds, not minutes.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    protocol: {"config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}}
+    for protocol in ("s3", "s3a")
+} | {protocol: {"auto_mkdir": True} for protocol in ("file", "local")}
+
+
+def is_address(place: str | Path) -> bool:
+    """Whether a place is an address, rather than a path of this machine."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", str(place), flags=re.IGNORECASE | re.ASCII) is not None
+
+
+def shown(address: str) -> str:
+    """An address without what may be secret: user, password and query."""
+    return re.sub(r"(?<=://)[^/@]*@", "", address).partition("?")[0]
+
+
+def open_place(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it.
+
+    Raises
+    ------
+    UserError
+        If nothing is known of such addresses, or the package for them is missing.
+    """
+    import fsspec
+
+    protocol = address.partition("://")[0].lower()
+    try:
+        fs, path = fsspec.core.url_to_fs(
+            address, use_listings_cache=False, skip_instance_cache=protocol != "memory", **_OPTIONS.get(protocol, {})
+        )
+    except ImportError as error:
+        extra = EXTRAS.get(protocol)
+        remedy = f"pip install 'selfsup[{extra}]'" if extra else f"install it ({error})"
+        raise UserError(
+            f"--out {shown(address)} needs a package for {protocol}:// that is not installed; {remedy}."
+        ) from None
+    except ValueError as error:
+        raise UserError(f"--out {shown(address)} cannot be opened ({first_line(error)}); check the address.") from None
+    path = path.rstrip("/")
+    if not path.strip("/"):
+        raise UserError(f"--out {shown(address)} names no place for a study; add a name, as in s3://bucket/study.")
+    return fs, path
+
+
+@contextlib.contextmanager
+def explained(address: str, doing: str) -> Iterator[None]:
+    """Turn whatever a file system raises into one sentence.
+
+    Raises
+    ------
+    UserError
+        In place of any error in the block.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # each file system has errors of its own
+        raise UserError(
+            f"'{shown(address)}' cannot be {doing} ({first_line(error)}); check the address, its credentials and the "
+            f"network."
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")[:200]
