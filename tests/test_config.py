@@ -266,6 +266,7 @@ WRONG: list[tuple[str, Any]] = [
     ("track", None),
     ("track_weights", "perhaps"),
     ("scheduler", 3),
+    ("fuse", 0),
     ("reduction_factor", 1),
     ("min_epochs", 0),
     ("map_points", 9),

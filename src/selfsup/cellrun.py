@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,15 @@ from selfsup.evaluate.judgement import (
     structure_of_views,
     views_wanted,
 )
+from selfsup.fused import CannotFuseError, train_together
 from selfsup.grid import Cell, Job, format_lr
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.opened import OpenStudy, limit
 from selfsup.record import PRUNED, CellResult, replace_file
-from selfsup.schedulers import load_scheduler
+from selfsup.schedulers import Scheduler, load_scheduler
 from selfsup.seeding import derive_seed
 from selfsup.signals import COLLAPSED_BELOW, collapse_epoch
-from selfsup.training import Hooks, Outcome, Progress, TrainingPlan, train
+from selfsup.training import EpochLog, Hooks, Outcome, Progress, Training, TrainingPlan
 
 #: What usually makes a collapse, for the cell's message.
 CAUSES = "a learning rate that is too high, a batch that is too small, or views that have too little in common"
@@ -46,30 +48,84 @@ def run_job(
     on_epoch: OnEpoch = lambda log, epochs: None,
     should_stop: ShouldStop = lambda: False,
 ) -> list[CellResult]:
-    """Train once, then judge and publish every cell of the job.
+    """Train, then judge and publish every cell of the job.
 
     Raises
     ------
     Interrupted
-        If `should_stop` said so; a checkpoint is saved, and the same call goes on from it.
+        If `should_stop` said so; checkpoints are saved, and the same call goes on from them.
     """
-    first = job.cells[0]
-    images = _training_images(study, job)
-    method = build_method(study, first, images)
     scheduler = load_scheduler(study.config, study.folder)
-    hooks = TrainingHooks(study, job, images, scheduler, on_epoch, should_stop)
-    outcome = Outcome("done", Progress())
-    if method.traits.trains:
-        outcome = _train(study, first, method, images, hooks, _fabric(study, job))
-    if outcome.status == "paused":
-        results = [_publish_pruned(study, cell, outcome, hooks.scores[cell.id]) for cell in job.cells]
-    elif outcome.status == "diverged":
-        results = [_publish_diverged(study, cell, outcome, hooks.scores[cell.id]) for cell in job.cells]
-    else:
-        results = _judge_cells(study, job, method, outcome, hooks.scores, should_stop)
-    if outcome.status != "paused" or not scheduler.resumes:
+    tell = _once_per_epoch(on_epoch) if job.fused is not None else on_epoch
+    lanes = [_Lane(study, lane, scheduler, tell, should_stop) for lane in job.lanes]
+    results = []
+    for lane, outcome in zip(lanes, _train_lanes(lanes), strict=True):
+        results += _conclude(study, lane, outcome, should_stop)
+        if outcome.status != "paused" or not scheduler.resumes:
+            study.folder.clear_job(lane.job.id)
+    if job.fused is not None:
         study.folder.clear_job(job.id)
     return results
+
+
+class _Lane:
+    """One training of a job, and what it tells."""
+
+    def __init__(
+        self, study: OpenStudy, job: Job, scheduler: Scheduler, on_epoch: OnEpoch, should_stop: ShouldStop
+    ) -> None:
+        self.study, self.job = study, job
+        self.images = _training_images(study, job)
+        self.hooks = TrainingHooks(study, job, self.images, scheduler, on_epoch, should_stop)
+        self.begin()
+
+    def begin(self) -> None:
+        """Have the method as it is before the first step."""
+        self.method = build_method(self.study, self.job.cells[0], self.images)
+
+    def training(self, fabric: Any) -> Training:
+        return _training(self.study, self.job.cells[0], self.method, self.images, self.hooks, fabric)
+
+
+def _train_lanes(lanes: list[_Lane]) -> Iterator[Outcome]:
+    """Outcomes of the lanes' trainings, which are together if there are several, or else one after another."""
+    study = lanes[0].study
+    if not lanes[0].method.traits.trains:
+        yield Outcome("done", Progress())
+        return
+    if len(lanes) > 1:
+        try:
+            yield from train_together([lane.training(study.fabric) for lane in lanes])
+            return
+        except CannotFuseError as error:
+            warnings.warn(f"{lanes[0].job.cells[0].method} cannot be fused ({error}); each trains alone", stacklevel=2)
+            for lane in lanes:
+                lane.begin()
+    for lane in lanes:
+        yield lane.training(_fabric(study, lane.job)).run()
+
+
+def _once_per_epoch(on_epoch: OnEpoch) -> OnEpoch:
+    """Pass on the first word of every epoch: fused trainings come to its end together."""
+    told = 0
+
+    def tell(log: EpochLog, epochs: int) -> None:
+        nonlocal told
+        if log.epoch > told:
+            told = log.epoch
+            on_epoch(log, epochs)
+
+    return tell
+
+
+def _conclude(study: OpenStudy, lane: _Lane, outcome: Outcome, should_stop: ShouldStop) -> list[CellResult]:
+    """Judge and publish the cells of one training."""
+    job, scores = lane.job, lane.hooks.scores
+    if outcome.status == "paused":
+        return [_publish_pruned(study, cell, outcome, scores[cell.id]) for cell in job.cells]
+    if outcome.status == "diverged":
+        return [_publish_diverged(study, cell, outcome, scores[cell.id]) for cell in job.cells]
+    return _judge_cells(study, job, lane.method, outcome, scores, should_stop)
 
 
 def follow_job(study: OpenStudy, job: Job, fabric: Any) -> None:
@@ -83,7 +139,7 @@ def follow_job(study: OpenStudy, job: Job, fabric: Any) -> None:
     first = job.cells[0]
     images = _training_images(study, job)
     hooks = FollowingHooks(study.folder.checkpoint(job.id))
-    _train(study, first, build_method(study, first, images), images, hooks, fabric)
+    _training(study, first, build_method(study, first, images), images, hooks, fabric).run()
 
 
 def _fabric(study: OpenStudy, job: Job) -> Any:
@@ -118,13 +174,13 @@ def _training_images(study: OpenStudy, job: Job) -> np.ndarray:
     return study.split.train if job.shared else study.subset(job.cells[0])
 
 
-def _train(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: Hooks, fabric: Any) -> Outcome:
+def _training(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: Hooks, fabric: Any) -> Training:
     assert cell.lr is not None and cell.augmentation is not None
     config = study.config
     plan = _plan(study, cell, epochs=config.epochs, lr=cell.lr)
     plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
     labels = None if study.store.labels is None else study.store.labels[indices]
-    return train(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, hooks)
+    return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, hooks)
 
 
 def _plan(study: OpenStudy, cell: Cell, *, epochs: int, lr: float) -> TrainingPlan:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 PerClass = int | Literal["all"]
 Protocol = Literal["data-regime", "label-efficiency"]
@@ -87,17 +87,35 @@ class Job:
         True if the training does not depend on the number of images per class.
     until : int or None
         Epochs after which the training is to pause, with its checkpoint saved; None for its end.
+    fused : int or None
+        Where the cells are of several learning rates, whose trainings are computed as one batched network: the
+        number of this set of learning rates among those of the grid.
     """
 
     cells: tuple[Cell, ...]
     shared: bool = False
     until: int | None = None
+    fused: int | None = None
 
     @property
     def id(self) -> str:
-        """The cell's id; for a shared training the same whichever of its cells are left to do."""
+        """The cell's id; for a shared or fused training the same whichever of its cells are left to do."""
         first = self.cells[0]
+        if self.fused is not None:
+            return (
+                f"{replace(first, lr=None, per_class='all' if self.shared else first.per_class).id}-fused{self.fused}"
+            )
         return f"{replace(first, per_class='all').id}-shared" if self.shared else first.id
+
+    @property
+    def lanes(self) -> tuple[Job, ...]:
+        """The trainings, each as a job of its own: one, or where they are fused one per learning rate."""
+        if self.fused is None:
+            return (self,)
+        members: dict[float | None, list[Cell]] = {}
+        for cell in self.cells:
+            members.setdefault(cell.lr, []).append(cell)
+        return tuple(replace(self, cells=tuple(cells), fused=None) for cells in members.values())
 
     def without(self, finished: Set[str]) -> Job | None:
         """The job with the cells of these ids taken out; None if nothing is left."""
@@ -146,3 +164,31 @@ def group_jobs(cells: Iterable[Cell], *, protocol: Protocol, traits: Mapping[str
         key = replace(cell, per_class="all") if shared else cell
         members.setdefault((key, shared), []).append(cell)
     return [Job(tuple(group), shared) for (_, shared), group in members.items()]
+
+
+def fuse_jobs(jobs: Iterable[Job], among: Iterable[Job], most: int) -> list[Job]:
+    """Jobs that differ only in learning rate joined, at most so many trainings each, in order of first appearance.
+
+    Which learning rates belong together follows from `among`, the jobs of the whole grid, and so does not change
+    when some of them are finished.
+    """
+    sets: dict[str, int] = {}
+    seen: dict[Any, int] = {}
+    for job in among:
+        place = seen[_but_for_lr(job)] = seen.get(_but_for_lr(job), -1) + 1
+        sets[job.id] = place // most
+    members: dict[Any, list[Job]] = {}
+    for job in jobs:
+        alone = most == 1 or job.cells[0].lr is None
+        members.setdefault(job.id if alone else (_but_for_lr(job), job.until, sets[job.id]), []).append(job)
+    return [
+        replace(group[0], cells=tuple(cell for job in group for cell in job.cells), fused=sets[group[0].id])
+        if len(group) > 1
+        else group[0]
+        for group in members.values()
+    ]
+
+
+def _but_for_lr(job: Job) -> Cell:
+    first = job.cells[0]
+    return replace(first, lr=None, per_class="all" if job.shared else first.per_class)

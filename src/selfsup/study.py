@@ -13,7 +13,7 @@ from selfsup import __version__, registry
 from selfsup import config as configuration
 from selfsup.config import StudyConfig
 from selfsup.errors import UserError
-from selfsup.grid import Cell
+from selfsup.grid import Cell, fuse_jobs
 from selfsup.record import CellResult, StudyFolder
 from selfsup.storage import Mirror, Uploads, is_address, kept_in_step, local_folder, shown, upload
 
@@ -313,6 +313,7 @@ class _Run:
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
         scheduler = load_scheduler(config, self.folder)
         resources = self.executor.resources(config, len(grid.jobs), preparation.resolve_resources)
+        config = config.model_copy(update={"fuse": preparation.resolve_fuse(config, resources.hardware)})
         preparation.prepare_weights(self.folder, config, self.watcher.say)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         self._add_to_history(command, grid.cells)
@@ -342,6 +343,7 @@ class _Run:
         given_up: set[str] = set()
         rounds = 0
         while wanted := scheduler.next_round(jobs, read_records(self.folder, given_up)):
+            wanted = fuse_jobs(wanted, jobs, int(config.fuse))
             workers = min(resources.workers, len(wanted))
             if not rounds:
                 self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))

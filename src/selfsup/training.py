@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -255,11 +255,27 @@ def train(
     UserError
         If there are more processes than images in a batch.
     """
-    return _Training(method, images, indices, labels, policy, plan, fabric, hooks or NoHooks()).run()
+    return Training(method, images, indices, labels, policy, plan, fabric, hooks or NoHooks()).run()
 
 
-class _Training:
-    """The state of one training and its loop."""
+class Request(NamedTuple):
+    """A step that a training wants: its epoch and number, from 0, and the rows of its batch among the images."""
+
+    epoch: int
+    step: int
+    rows: np.ndarray
+
+
+class Training:
+    """The state of one training and its loop.
+
+    Parameters are those of :func:`train`.
+
+    Attributes
+    ----------
+    sharing : int
+        Trainings that share the time of this process; their seconds are divided by it.
+    """
 
     def __init__(
         self,
@@ -289,8 +305,21 @@ class _Training:
         self.wrapped, self.optimizer = fabric.setup(self.method, optimizer)
         self.wrapped.mark_forward_method("loss")
         self.progress = Progress()
+        self.sharing = 1
 
     def run(self) -> Outcome:
+        """Train to the end."""
+        steps = self.steps()
+        try:
+            request = next(steps)
+            while True:
+                request = steps.send(self.take(request))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+    def steps(self) -> Generator[Request, Step, Outcome]:
+        """The training without its arithmetic: asks for one step after another, and is sent what it gave."""
         self._resume()
         self.method.train()
         # Not from the step: a checkpoint after an epoch's last step has yet to close that epoch.
@@ -298,7 +327,7 @@ class _Training:
             if self.shards.agree(self.hooks.pauses(epoch, self.method.backbone)):
                 self.hooks.save_checkpoint(self._state())
                 return Outcome("paused", self.progress)
-            self._run_epoch(epoch)
+            yield from self._epoch_steps(epoch)
             if self.shards.agree(not math.isfinite(self.progress.log[-1].loss)):
                 return Outcome("diverged", self.progress)
             if epoch + 1 == self._last_epoch():
@@ -307,14 +336,14 @@ class _Training:
             self.hooks.save_checkpoint(self._state())
         return Outcome("done", self.progress)
 
-    def _run_epoch(self, epoch: int) -> None:
+    def _epoch_steps(self, epoch: int) -> Generator[Request, Step, None]:
         progress = self.progress
         # The sums stay on the device: reading them at every step would wait for it.
         sums = torch.tensor(progress.sums, dtype=torch.float64 if self._on_cpu() else torch.float32)
         sums = sums.to(self.fabric.device)
         started = time.perf_counter()
         for rows in self._batches(epoch):
-            step = self._step(epoch, rows)
+            step = yield Request(epoch, progress.step, rows)
             sums[:-1] += step_signals(step)
             progress.step += 1
             if progress.step == (epoch + 1) * self.steps_per_epoch:
@@ -323,14 +352,14 @@ class _Training:
             stop = self.shards.agree(self.hooks.should_stop())
             if stop or self.hooks.checkpoint_due():
                 now = time.perf_counter()
-                progress.epoch_seconds += now - started
+                progress.epoch_seconds += (now - started) / self.sharing
                 started = now
                 progress.sums = sums.tolist()
                 self.hooks.save_checkpoint(self._state())
                 if stop:
                     raise Interrupted
         progress.sums = sums.tolist()
-        progress.epoch_seconds += time.perf_counter() - started
+        progress.epoch_seconds += (time.perf_counter() - started) / self.sharing
         self._close_epoch(epoch)
 
     def _close_epoch(self, epoch: int) -> None:
@@ -354,28 +383,38 @@ class _Training:
         self.progress = Progress(progress.step, progress.seconds + seconds, log=[*progress.log, log])
         self.hooks.epoch_done(log, self._last_epoch())
 
-    def _step(self, epoch: int, rows: np.ndarray) -> Step:
-        step = self.progress.step
-        views = self._views(epoch, step, rows)
-        labels = torch.from_numpy(self.labels[rows]).to(self.fabric.device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr(step)
-        torch.manual_seed(derive_seed(self.plan.seed, "network", step))  # dropout, MoCo's shuffling
+    def take(self, request: Request) -> Step:
+        """One step: views, loss, gradient, update."""
+        views, labels = self.batch(request)
         # On a single device Fabric hands out `loss` as it is, without its precision.
         with self.fabric.autocast(), self.shards.backbones(self.method):
             result: Step = self.wrapped.loss(views, labels)
         self.fabric.backward(result.loss)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.update(request)
         return result
 
-    def _views(self, epoch: int, step: int, rows: np.ndarray) -> list[Tensor]:
+    def batch(self, request: Request) -> tuple[list[Tensor], Tensor]:
+        """Views and labels of a step, with torch's random state set to what the step's network is to draw from."""
+        views = self._views(request)
+        labels = torch.from_numpy(self.labels[request.rows]).to(self.fabric.device)
+        torch.manual_seed(derive_seed(self.plan.seed, "network", request.step))  # dropout, MoCo's shuffling
+        return views, labels
+
+    def update(self, request: Request) -> None:
+        """Let the optimizer use the gradients, at the step's learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr(request.step)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _views(self, request: Request) -> list[Tensor]:
+        rows = request.rows
         mine = self.shards.rows(len(rows))
         pixels, sizes = self.images.batch(self.indices[rows[mine]])
         pixels = pixels.to(self.fabric.device, non_blocking=True)
         all_sizes = self.shards.gather(sizes.cpu(), len(rows))
-        side = self.plan.side(epoch)
-        generator = torch.Generator().manual_seed(derive_seed(self.plan.seed, "views", step))
+        side = self.plan.side(request.epoch)
+        generator = torch.Generator().manual_seed(derive_seed(self.plan.seed, "views", request.step))
         views = []
         for _ in range(self.method.views):
             # Drawn for the whole batch, so that a view does not depend on how the batch is divided.

@@ -176,7 +176,7 @@ def _images_per_epoch(job: Job, train_counts: Sequence[int]) -> int:
     if cell.augmentation is None:
         return 0
     most = math.inf if job.shared or cell.per_class == "all" else cell.per_class
-    return int(sum(min(count, most) for count in train_counts))
+    return len(job.lanes) * int(sum(min(count, most) for count in train_counts))
 
 
 class Lines:

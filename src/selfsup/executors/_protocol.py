@@ -22,9 +22,9 @@ def decode(line: bytes) -> dict[str, Any]:
 
 def job_to_dict(job: Job) -> dict[str, Any]:
     """A job as plain values."""
-    return {"cells": [asdict(cell) for cell in job.cells], "shared": job.shared, "until": job.until}
+    return {"cells": [asdict(cell) for cell in job.cells], "shared": job.shared, "until": job.until, "fused": job.fused}
 
 
 def job_from_dict(values: dict[str, Any]) -> Job:
     """The job that :func:`job_to_dict` wrote."""
-    return Job(tuple(Cell(**cell) for cell in values["cells"]), values["shared"], values["until"])
+    return Job(tuple(Cell(**cell) for cell in values["cells"]), values["shared"], values["until"], values["fused"])

@@ -41,7 +41,8 @@ def nt_xent(projections: Tensor, temperature: float) -> Tensor:
     n = len(z) // 2
     with _no_autocast(z):
         logits = z @ z.T / temperature
-    logits.fill_diagonal_(float("-inf"))  # an anchor is not its own negative: 1[k != i] in eq. 1
+    itself = torch.eye(2 * n, dtype=torch.bool, device=z.device)
+    logits = logits.masked_fill(itself, float("-inf"))  # an anchor is not its own negative: 1[k != i] in eq. 1
     positives = torch.arange(2 * n, device=z.device).roll(n)
     return F.cross_entropy(logits, positives)
 
