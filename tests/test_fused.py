@@ -86,15 +86,17 @@ def method_of(name: str = "simclr", **settings: Any) -> Method:
 
 def training_of(method: Method, lr: float, hooks: NoHooks | None = None, **plan: Any) -> Training:
     indices = np.arange(COUNT)
+    precision = plan.pop("precision", "fp32")
     known = {"epochs": 2, "batch_size": 16, "image_size": 16, "seed": 0, **plan}
+    policy = load_policy("simclr")
     return Training(
         method,
         Pictures(),
         indices,
         indices % CLASSES,
-        Doubled(load_policy("simclr")),
+        Doubled(policy) if precision == "fp32" else policy,
         TrainingPlan(lr=lr, **known),
-        Hardware("cpu", "fp32").fabric(),
+        Hardware("cpu", precision).fabric(),
         hooks or NoHooks(),
     )
 
@@ -130,6 +132,21 @@ def test_every_optimizer_takes_its_own_learning_rate(optimizer: str) -> None:
     train_together([training_of(method, lr, epochs=1) for method, lr in zip(fused, lrs, strict=True)])
     for one, other in zip(fused, alone, strict=True):
         assert_alike(one, other)
+
+
+def test_in_bf16_too() -> None:
+    def trained(together: bool) -> list[Method]:
+        methods = [method_of().float() for _ in range(2)]
+        trainings = [training_of(m, lr, epochs=1, precision="bf16") for m, lr in zip(methods, LRS, strict=False)]
+        if together:
+            train_together(trainings)
+        else:
+            for training in trainings:
+                training.run()
+        return methods
+
+    for one, other in zip(trained(True), trained(False), strict=True):
+        assert_alike(one, other, tolerance=0.05)
 
 
 def test_one_that_diverges_does_not_disturb_the_others() -> None:

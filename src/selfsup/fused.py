@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from selfsup.errors import Interrupted
 from selfsup.methods.base import Method, Step
@@ -119,10 +121,9 @@ class _Together:
         first = self.trainings[0]
         views, labels = first.batch(request)
         try:
-            with first.fabric.autocast():
-                losses, embeddings, *pairs = vmap(self._loss, in_dims=(0, 0, None, None), randomness="same")(
-                    self._parameters, self._buffers, views, labels
-                )
+            losses, embeddings, *pairs = vmap(self._loss, in_dims=(0, 0, None, None), randomness="same")(
+                self._parameters, self._buffers, views, labels
+            )
             first.fabric.backward(losses.sum())
         except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
             raise CannotFuseError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
@@ -137,7 +138,9 @@ class _Together:
     def _loss(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], views: list[Tensor], labels: Tensor
     ) -> tuple[Tensor, ...]:
-        step: Step = functional_call(self._network, (parameters, buffers), (views, labels))
+        # Within, for vmap does not see a precision that was chosen around it.
+        with self.trainings[0].fabric.autocast(), _MixedPrecision():
+            step: Step = functional_call(self._network, (parameters, buffers), (views, labels))
         return (step.loss, step.embedding.detach(), *(side.detach() for side in step.pair or ()))
 
     def _hand_out_gradients(self) -> None:
@@ -146,6 +149,24 @@ class _Together:
             if gradients is not None:
                 for training, gradient in zip(self.trainings, gradients, strict=True):
                     training.method.get_parameter(name.removeprefix("method.")).grad = gradient
+
+
+class _MixedPrecision(TorchFunctionMode):
+    """Within, mixed precision does what it does where nothing is batched.
+
+    vmap turns a convolution into one that autocast does not know on every device, and takes running
+    statistics of the input's kind alone.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kind = args[0].device.type if func in (F.conv2d, F.batch_norm) else ""
+        if not kind or not torch.is_autocast_enabled(kind):
+            return func(*args, **(kwargs or {}))
+        lower = torch.get_autocast_dtype(kind)
+        if func is F.conv2d:
+            tensors: Any = [part.to(lower) if isinstance(part, Tensor) else part for part in args]
+            return func(*tensors, **(kwargs or {}))
+        return func(args[0].float(), *args[1:], **(kwargs or {})).to(args[0].dtype)
 
 
 class _Loss(nn.Module):

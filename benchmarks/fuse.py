@@ -1,0 +1,115 @@
+"""Learning rates trained as one batched network against one after another: cells per hour.
+
+Both train the same learning rates of one method on the same store in one process. A rate is over all
+epochs but the first, in which libraries choose their algorithms.
+
+    python benchmarks/fuse.py --device cuda [--lanes 2,4,8] [--image-size 32] [--precision bf16]
+    python benchmarks/fuse.py --lanes 2 --images 128 --epochs 2      # on a CPU, where it does not pay
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from history import note
+from selfsup.augment import load_policy
+from selfsup.backbones import build_backbone
+from selfsup.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
+from selfsup.fused import train_together
+from selfsup.methods import method_class, read_settings
+from selfsup.training import EpochLog, NoHooks, Training, TrainingPlan
+
+
+@dataclass
+class Pictures:
+    """Random pictures: what they show costs nothing."""
+
+    count: int
+    side: int
+
+    def __post_init__(self) -> None:
+        shape = (self.count, 3, self.side, self.side)
+        self.pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        return self.pixels[indices], torch.full((len(indices), 2), self.side)
+
+
+class Stopwatch(NoHooks):
+    """Notes when each epoch ended."""
+
+    def __init__(self, device: str) -> None:
+        self.marks: list[float] = []
+        self._device = device
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        if self._device.startswith("cuda"):
+            torch.cuda.synchronize()
+        self.marks.append(time.perf_counter())
+
+
+def training(number: int, hardware: Hardware, given: argparse.Namespace, watch: Stopwatch) -> Training:
+    """One of the trainings, each with a learning rate of its own."""
+    torch.manual_seed(0)
+    method = method_class(given.method)(
+        build_backbone(given.backbone, image_size=given.image_size), read_settings(given.method, {}), num_classes=10
+    )
+    plan = TrainingPlan(given.epochs, given.batch_size, given.image_size, lr=0.01 * (number + 1), seed=0)
+    indices = np.arange(given.images)
+    pictures = Pictures(given.images, given.image_size)
+    return Training(method, pictures, indices, indices % 10, load_policy("simclr"), plan, hardware.fabric(), watch)
+
+
+def alone(lanes: int, hardware: Hardware, given: argparse.Namespace) -> float:
+    """Seconds per epoch of all trainings, one after another."""
+    seconds = 0.0
+    for number in range(lanes):
+        watch = Stopwatch(hardware.device)
+        training(number, hardware, given, watch).run()
+        seconds += (watch.marks[-1] - watch.marks[0]) / (len(watch.marks) - 1)
+    return seconds
+
+
+def together(lanes: int, hardware: Hardware, given: argparse.Namespace) -> float:
+    """Seconds per epoch of all trainings at once."""
+    watches = [Stopwatch(hardware.device) for _ in range(lanes)]
+    train_together([training(number, hardware, given, watch) for number, watch in enumerate(watches)])
+    marks = watches[-1].marks
+    return (marks[-1] - marks[0]) / (len(marks) - 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--method", default="simclr")
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--lanes", default="2,4,8", help="numbers of learning rates (default 2,4,8)")
+    parser.add_argument("--image-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--epochs", type=int, default=4, help="at least 2, the first of which does not count")
+    given = parser.parse_args()
+    hardware = choose_hardware(given.device, given.precision)
+    keep_freed_memory()
+    make_deterministic(torch.get_num_threads())
+    about = f"{given.method}, {given.image_size} px, {hardware.precision}"
+    print(f"{about}, batch {given.batch_size}, {hardware.device}, torch {torch.__version__}")
+    for lanes in map(int, given.lanes.split(",")):
+        one_by_one, fused = alone(lanes, hardware, given), together(lanes, hardware, given)
+        print(
+            f"  {lanes} learning rates   alone {one_by_one:7.2f} s   fused {fused:7.2f} s per epoch of all   "
+            f"fused is {one_by_one / fused:.2f} x as fast",
+            flush=True,
+        )
+        note("fuse", f"{lanes} lanes, {about}, {hardware.kind}", speed_against_alone=one_by_one / fused)
+
+
+if __name__ == "__main__":
+    main()
