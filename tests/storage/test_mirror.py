@@ -154,6 +154,7 @@ def test_names_that_lead_out_of_the_study_are_refused(there: fsspec.AbstractFile
         ("s4://bucket/study", "cannot be opened"),
         ("memory://", "names no place"),
         ("s3://", "names no place"),
+        ("ftp://me:secret@127.0.0.1:1/study", "'ftp://127.0.0.1:1/study' cannot be reached .*refused"),
     ],
 )
 def test_addresses_that_cannot_be_are_refused(address: str, said: str) -> None:

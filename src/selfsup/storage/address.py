@@ -35,15 +35,19 @@ def open_place(address: str) -> tuple[Any, str]:
     Raises
     ------
     UserError
-        If nothing is known of such addresses, or the package for them is missing.
+        If nothing is known of such addresses, the package for them is missing, or nothing answers there.
     """
     import fsspec
 
     protocol = address.partition("://")[0].lower()
     try:
-        fs, path = fsspec.core.url_to_fs(
-            address, use_listings_cache=False, skip_instance_cache=protocol != "memory", **_OPTIONS.get(protocol, {})
-        )
+        with explained(address, "reached", but=(ImportError, ValueError)):
+            fs, path = fsspec.core.url_to_fs(
+                address,
+                use_listings_cache=False,
+                skip_instance_cache=protocol != "memory",
+                **_OPTIONS.get(protocol, {}),
+            )
     except ImportError as error:
         extra = EXTRAS.get(protocol)
         remedy = f"pip install 'selfsup[{extra}]'" if extra else f"install it ({error})"
@@ -59,8 +63,8 @@ def open_place(address: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def explained(address: str, doing: str) -> Iterator[None]:
-    """Turn whatever a file system raises into one sentence.
+def explained(address: str, doing: str, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn whatever a file system raises, `but` for some errors, into one sentence.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def explained(address: str, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (UserError, *but):
         raise
     except Exception as error:  # each file system has errors of its own
         raise UserError(
