@@ -113,7 +113,9 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
         patience=config.patience,
     )
     settings = read_settings("simclr", config.settings.get("simclr", {}))
-    method = method_class("simclr")(build_backbone("resnet18", image_size=config.image_size), settings)
+    method = method_class("simclr")(
+        build_backbone("resnet18", image_size=config.image_size, stem=config.stem), settings
+    )
     fabric = Hardware("cpu", choose_hardware("cpu", "auto").precision).fabric()
     began = time.process_time()
     outcome = training.train(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, OnlineKnn())

@@ -167,7 +167,7 @@ def test_repeated_values_count_once_in_their_first_place() -> None:
 
 @pytest.mark.parametrize(
     ("short_sides", "side"),
-    [([8] * 5, 32), ([28, 28, 500], 32), ([70, 80], 64), ([81], 96), ([220], 224), ([900], 224)],
+    [([8] * 5, 64), ([28, 28, 500], 64), ([70, 80], 64), ([81], 96), ([220], 224), ([900], 224)],
 )
 def test_views_are_as_large_as_most_images(short_sides: list[float], side: int) -> None:
     assert validate({"image_size": "auto"}).with_side_for(short_sides).side == side

@@ -103,8 +103,8 @@ def test_images_csv_has_a_row_for_every_image_in_the_order_of_the_store(tmp_path
 def test_the_size_of_views_is_settled_by_the_images_and_stays(tmp_path: Path) -> None:
     grid = {"methods": "random", "backbone": "test_resnet", "executor": "inline", "threads": 1, "per_class": "1"}
     data = save_images(tmp_path / "data")
-    assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 32
-    assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 32
+    assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 64
+    assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 64
     with pytest.raises(UserError, match="begun with other settings"):
         selfsup.compare(data, out=tmp_path / "study", image_size=64, **grid)
 

@@ -37,7 +37,7 @@ from selfsup.grid import PerClass, Protocol
 
 Role = Literal["axis", "identity", "place", "contents", "runtime"]
 #: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
-AUTO_SIDES, LARGEST_SIDE = range(32, 225, 32), 1024
+AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -113,7 +113,7 @@ class StudyConfig(BaseModel):
     batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
     image_size: int | Literal["auto"] = _field(
         "auto",
-        "Side of a view, in pixels. auto: the images' median short side, to the nearest multiple of 32 in 32 to 224.",
+        "Side of a view, in pixels. auto: the images' median short side, to the nearest multiple of 32 in 64 to 224.",
         "identity",
     )
     grow_from: float = _field(
