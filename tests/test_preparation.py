@@ -106,7 +106,7 @@ def test_the_size_of_views_is_settled_by_the_images_and_stays(tmp_path: Path) ->
     assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 64
     assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 64
     with pytest.raises(UserError, match="begun with other settings"):
-        selfsup.compare(data, out=tmp_path / "study", image_size=64, **grid)
+        selfsup.compare(data, out=tmp_path / "study", image_size=32, **grid)
 
 
 def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> No
     folder = StudyFolder(tmp_path / "study")
     folder.create()
     config = validate({"data": str(data), "backbone": "vit_tiny_patch16_224", "grow_from": 1})
-    assert settle_image_size(config, prepare_images(folder, config, lambda line: None)).side == 32
+    assert settle_image_size(config, prepare_images(folder, config, lambda line: None)).side == 64
 
 
 @pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])
