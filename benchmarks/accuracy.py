@@ -13,6 +13,7 @@ own CPU time with one thread, kNN included.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -167,7 +168,21 @@ def options() -> argparse.Namespace:
     parser.add_argument("--lrs", default="0.03,0.1", help="of `recommended`, to choose from (default 0.03,0.1)")
     parser.add_argument("--reference-lrs", default="1e-4,3e-4", help="of `full` (default 1e-4,3e-4)")
     parser.add_argument("--only", help="names of recipes, comma-separated, after the reference (default all)")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        help="a further recipe: settings that differ from `recommended`, as in 'image_size=64 epochs=50 grow_from=0.5'",
+    )
     return parser.parse_args()
+
+
+def altered(known: Recipe, text: str) -> Recipe:
+    """The recipe with the settings in `text`, values as in JSON; ``lr`` is its learning rate."""
+    changes = dict(part.split("=", 1) for part in text.split())
+    lr = float(changes.pop("lr", known.lr))
+    values = {name: value if name == "stem" else json.loads(value) for name, value in changes.items()}
+    return replace(known.but(**values), lr=lr)
 
 
 def main() -> None:
@@ -192,7 +207,9 @@ def main() -> None:
             print(f"  {name}: learning rate {presets[-1].lr:g}", flush=True)
         recipes = ablations(*presets)
         wanted = given.only.split(",") if given.only else list(recipes)
-        compare(pictures, {n: r for n, r in recipes.items() if n == "reference" or n in wanted}, given.repeats)
+        further = {text: altered(presets[1], text) for text in given.also}
+        chosen = {name: found for name, found in recipes.items() if name == "reference" or name in wanted}
+        compare(pictures, chosen | further, given.repeats)
 
 
 if __name__ == "__main__":
