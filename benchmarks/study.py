@@ -44,7 +44,7 @@ def by_selfsup(pictures: Pictures, out: Path, given: argparse.Namespace, **optio
         methods=given.methods,
         lrs=given.lrs,
         augmentations="simclr",
-        per_class="all",
+        per_class=given.per_class,
         epochs=given.epochs,
         batch_size=given.batch_size,
         image_size=given.image_size,
@@ -97,6 +97,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--loader-workers", type=int, default=0)
+    parser.add_argument("--per-class", default="all", help="other than all with --against one-worker only")
     parser.add_argument("--against", choices=["lightly", "one-worker"], default="lightly")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     return parser.parse_args()

@@ -108,10 +108,8 @@ class _Together:
         self._network = _Loss(self.trainings[0].method)
         if len(group) > 1:
             networks = [_Loss(training.method) for training in self.trainings]
-            self._parameters = {
-                name: _stack([dict(network.named_parameters())[name] for network in networks])
-                for name, _ in networks[0].named_parameters()
-            }
+            own = [dict(network.named_parameters()) for network in networks]
+            self._parameters = {name: _stack([parameters[name] for parameters in own]) for name in own[0]}
             self._buffers = _stack_buffers(networks)
 
     def take(self, request: Request) -> list[Step]:

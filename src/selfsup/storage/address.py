@@ -71,11 +71,12 @@ def explained(address: str, doing: str, but: tuple[type[Exception], ...] = ()) -
     UserError
         In place of any error in the block.
     """
+    passed = (UserError, *but)
     try:
         yield
-    except (UserError, *but):
-        raise
     except Exception as error:  # each file system has errors of its own
+        if isinstance(error, passed):
+            raise
         raise UserError(
             f"'{shown(address)}' cannot be {doing} ({first_line(error)}); check the address, its credentials and the "
             f"network."
