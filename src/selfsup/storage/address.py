@@ -71,7 +71,7 @@ def explained(address: str, doing: str, but: tuple[type[Exception], ...] = ()) -
     UserError
         In place of any error in the block.
     """
-    passed = (UserError, *but)
+    passed: tuple[type[Exception], ...] = (UserError, *but)
     try:
         yield
     except Exception as error:  # each file system has errors of its own
