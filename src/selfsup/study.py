@@ -250,7 +250,8 @@ def compare(
     folder.create()
     with folder.lock():
         try:
-            with kept_in_step(mirror, watcher.say) if mirror else nullcontext() as run.uploads:
+            in_step = kept_in_step(mirror, watcher.say) if mirror else nullcontext()
+            with where.standing_by(), in_step as run.uploads:
                 run.go(command.replace(str(place), shown(str(place))) if command else None)
         finally:
             folder.remove_if_unbegun()
@@ -294,11 +295,11 @@ class _Run:
         self.folder, self.values, self.executor, self.watcher = folder, values, executor, watcher
         self.uploads: Uploads | None = None
         self._next_writing = 0.0
+        self._has_assets = False
 
     def go(self, command: str | None) -> None:
         from selfsup import preparation
         from selfsup.opened import OpenStudy
-        from selfsup.report import write_assets
         from selfsup.schedulers import load_scheduler
         from selfsup.tracking import following, load_trackers
         from selfsup.watching import counted, describe_set_aside
@@ -319,14 +320,22 @@ class _Run:
         self._add_to_history(command, grid.cells)
         for notice in grid.notices:
             self.watcher.say(notice)
-        opened = OpenStudy(self.folder, resources.hardware)
-        write_assets(self.folder.path, store, opened.mapped)
+        opened = self._opened = OpenStudy(self.folder, resources.hardware)
         with following(self.folder, trackers, self.watcher.say, weights=config.track_weights) as self._tell_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources, opened.train_counts):
                 self._settle()
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
+            self._write_assets()
             Study(self.folder.path).report()
+
+    def _write_assets(self) -> None:
+        """What the maps of all cells share, once per run; its imports take seconds."""
+        from selfsup.report import write_assets
+
+        if not self._has_assets:
+            write_assets(self.folder.path, self._opened.store, self._opened.mapped)
+            self._has_assets = True
 
     def _run_rounds(
         self,
@@ -405,7 +414,7 @@ class _Run:
         self.folder.write_json("run.json", {"planned": planned, "runs": [*history.get("runs", []), run]})
 
     def _on_event(self, event: Event) -> None:
-        from selfsup.executors.base import JobDone
+        from selfsup.executors.base import JobDone, JobStarted
 
         if isinstance(event, JobDone):
             self._tell_trackers()
@@ -414,6 +423,8 @@ class _Run:
         if self.uploads is not None:
             self.uploads.notice(self.watcher.say)
         self.watcher.on_event(event)
+        if not isinstance(event, JobStarted):
+            self._write_assets()  # while the first jobs train
 
     def _settle(self) -> None:
         """Bring the table up to date, and drop the weights that cannot be asked for any more."""

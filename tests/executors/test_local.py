@@ -37,18 +37,19 @@ class Killer(Silent):
 
     def __init__(self, times: int) -> None:
         self.times = times
+        self.killed: set[int] = set()
         self.retries: list[str] = []
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, JobRetried):
             self.retries.append(event.job.id)
-        if isinstance(event, EpochDone) and event.job.id == VICTIM and self.times:
-            self.times -= 1
+        if isinstance(event, EpochDone) and event.job.id == VICTIM and len(self.killed) < self.times:
             log = Path("running") / VICTIM / "log.txt"
-            for child in psutil.Process().children():
+            for child in psutil.Process().children(recursive=True):
                 # The victim is the worker whose output goes to the cell's log.
-                if any(file.path.endswith(str(log)) for file in child.open_files()):
+                if child.pid not in self.killed and _writes_to(child, log):
                     child.kill()
+                    self.killed.add(child.pid)
 
 
 def numbers(study: selfsup.Study) -> pd.DataFrame:
@@ -99,7 +100,7 @@ def test_the_command_says_that_a_cell_failed_and_exits_with_1(tmp_path: Path) ->
     killed: set[int] = set()
     deadline = time.monotonic() + 200
     while process.poll() is None and time.monotonic() < deadline:
-        for child in psutil.Process(process.pid).children():
+        for child in psutil.Process(process.pid).children(recursive=True):
             if child.pid not in killed and log.exists() and _writes_to(child, log):
                 child.kill()
                 killed.add(child.pid)
@@ -113,6 +114,6 @@ def test_the_command_says_that_a_cell_failed_and_exits_with_1(tmp_path: Path) ->
 
 def _writes_to(process: psutil.Process, path: Path) -> bool:
     try:
-        return any(file.path == str(path) for file in process.open_files())
+        return any(file.path.endswith(str(path)) for file in process.open_files())
     except psutil.Error:
         return False

@@ -9,10 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfsup.executors import _protocol
 from selfsup.record import StudyFolder
+
+if TYPE_CHECKING:
+    from selfsup.executors._forkserver import ForkServer
 
 #: Seconds that a worker gets to save its checkpoint when it is told to stop.
 GRACE_SECONDS = 60.0
@@ -32,6 +35,8 @@ class WorkerProcess:
         The decoded images, if not where the study was begun.
     own_session : bool
         Keep it out of the reach of signals that are meant for its parent.
+    fork_server : ForkServer, optional
+        Where to have it forked instead of starting it, if that can be done.
     """
 
     def __init__(
@@ -43,19 +48,21 @@ class WorkerProcess:
         *,
         store: Path | None = None,
         own_session: bool = False,
+        fork_server: ForkServer | None = None,
     ) -> None:
         self.error: str | None = None
         self._ready = False
-        command = [sys.executable, "-m", "selfsup.executors._worker", str(folder.path)]
-        command += [device, precision, str(threads), *([str(store)] if store else [])]
+        arguments = [str(folder.path), device, precision, str(threads), *([str(store)] if store else [])]
+        environment = dict.fromkeys(_THREADS_OF, str(threads))
         # What it prints before its first job, which has a log; gone with this object.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
-        self.process = subprocess.Popen(
-            command,
+        forked = fork_server.start(arguments, environment, self._output) if fork_server else None
+        self.process = forked or subprocess.Popen(
+            [sys.executable, "-m", "selfsup.executors._worker", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
-            env=os.environ | dict.fromkeys(_THREADS_OF, str(threads)),
+            env=os.environ | environment,
             start_new_session=own_session,
         )
 
@@ -101,7 +108,9 @@ class WorkerProcess:
             return self.error
         if code == -signal.SIGKILL:
             return "its process was killed (SIGKILL), most often for want of memory"
-        if code is not None and code < 0:
+        if code is None:
+            return "its process ended, and so did the one that could say how"
+        if code < 0:
             return f"its process died of {signal.Signals(-code).name}"
         return f"its process ended with exit code {code}"
 

@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from selfsup.cellrun import run_job
 from selfsup.device import Hardware, keep_freed_memory, make_deterministic
@@ -112,8 +113,13 @@ def log_to(path: Path) -> None:
     os.close(handle)
 
 
-if __name__ == "__main__":
-    code = main(*sys.argv[1:])
+def serve(arguments: Sequence[str]) -> NoReturn:
+    """Be a worker, to the end of this process."""
+    code = main(*arguments)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # Python's own end would abort: a thread still waits for standard input
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1:])

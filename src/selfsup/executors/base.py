@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -97,6 +98,10 @@ class Executor(Protocol):
         """Device, precision, workers and threads where the jobs will run; `this_machine` resolves them for this one."""
         ...
 
+    def standing_by(self) -> AbstractContextManager[None]:
+        """Entered while a study is prepared and run: the executor may make ready what it will need."""
+        ...
+
     def has_jobs(self, folder: StudyFolder) -> bool:
         """Whether jobs that an earlier run handed out are still at work, with nobody watching them."""
         ...
@@ -116,7 +121,15 @@ class Executor(Protocol):
         ...
 
 
-class OnThisMachine:
+class Unprepared:
+    """The part of an executor that makes nothing ready before it runs."""
+
+    def standing_by(self) -> AbstractContextManager[None]:
+        """Nothing happens meanwhile."""
+        return nullcontext()
+
+
+class OnThisMachine(Unprepared):
     """The part of an executor that concerns the machine, for those that run jobs on this one."""
 
     Options: ClassVar[type[ExecutorOptions]] = ExecutorOptions

@@ -7,11 +7,13 @@ import subprocess
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from selfsup.errors import UserError
 from selfsup.executors import _protocol
+from selfsup.executors._forkserver import ForkServer
 from selfsup.executors._outcome import ATTEMPTS, record_failure
 from selfsup.executors._process import GRACE_SECONDS, WorkerProcess
 from selfsup.executors._stop import StopFlag
@@ -25,8 +27,20 @@ if TYPE_CHECKING:
 class LocalExecutor(OnThisMachine):
     """Runs jobs in worker processes that are started once and kept."""
 
+    _fork_server: ForkServer | None = None
+
+    @contextmanager
+    def standing_by(self) -> Iterator[None]:
+        """Meanwhile imports are made, and workers forked that have them."""
+        if not ForkServer.fits():
+            yield
+            return
+        with ForkServer() as self._fork_server:
+            yield
+        self._fork_server = None
+
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
-        _Pool(folder, jobs, resources, listener).run()
+        _Pool(folder, jobs, resources, listener, self._fork_server).run()
 
 
 executor = LocalExecutor
@@ -36,9 +50,15 @@ class _Worker(WorkerProcess):
     """One worker process and the job it has in hand."""
 
     def __init__(
-        self, number: int, folder: StudyFolder, device: str, resources: Resources, inbox: queue.Queue[Any]
+        self,
+        number: int,
+        folder: StudyFolder,
+        device: str,
+        resources: Resources,
+        fork_server: ForkServer | None,
+        inbox: queue.Queue[Any],
     ) -> None:
-        super().__init__(folder, device, resources.hardware.precision, resources.threads)
+        super().__init__(folder, device, resources.hardware.precision, resources.threads, fork_server=fork_server)
         self.number = number
         self.job: Job | None = None
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
@@ -52,8 +72,15 @@ class _Worker(WorkerProcess):
 class _Pool:
     """The loop that hands out jobs and hears of them."""
 
-    def __init__(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
-        self.folder, self.resources, self.listener = folder, resources, listener
+    def __init__(
+        self,
+        folder: StudyFolder,
+        jobs: Sequence[Job],
+        resources: Resources,
+        listener: Listener,
+        fork_server: ForkServer | None,
+    ) -> None:
+        self.folder, self.resources, self.listener, self.fork_server = folder, resources, listener, fork_server
         self.pending = deque(jobs)
         self.attempts: Counter[str] = Counter()
         self.inbox: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
@@ -83,7 +110,7 @@ class _Pool:
         each = self.folder.read_running_config().devices
         if device == "cuda" and (devices := count_devices("cuda")) > 1:
             device = f"cuda:{number * each % (devices - devices % each)}"
-        self.workers[number] = _Worker(number, self.folder, device, self.resources, self.inbox)
+        self.workers[number] = _Worker(number, self.folder, device, self.resources, self.fork_server, self.inbox)
 
     def _handle_one(self) -> None:
         try:
@@ -123,7 +150,9 @@ class _Pool:
         if self.refusal is not None:
             return
         if worker.job is None:
-            if worker.process.returncode != 0:
+            if worker.process.returncode is None and self.pending:  # the fork server is gone; without it, then
+                self._start(worker.number)
+            elif worker.process.returncode != 0:
                 self.refusal = worker.could_not_start()
             return
         job, reason = worker.job, worker.why_it_died()

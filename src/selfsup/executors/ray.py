@@ -18,7 +18,7 @@ from pydantic import Field
 from selfsup.errors import UserError
 from selfsup.executors._host import Assignment, Host
 from selfsup.executors._remote import Ending, RemoteRun
-from selfsup.executors.base import Event, ExecutorOptions, Listener, Resolve, Resources
+from selfsup.executors.base import Event, ExecutorOptions, Listener, Resolve, Resources, Unprepared
 from selfsup.record import StudyFolder
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class RayOptions(ExecutorOptions):
     )
 
 
-class RayExecutor:
+class RayExecutor(Unprepared):
     """Runs jobs as Ray tasks."""
 
     Options = RayOptions

@@ -17,7 +17,7 @@ from selfsup.executors._host import Assignment, Host
 from selfsup.executors._queues import ProcessQueue, Queue, SlurmQueue
 from selfsup.executors._remote import Ending, RemoteRun
 from selfsup.executors._submission import submissions
-from selfsup.executors.base import ExecutorOptions, Listener, Resolve, Resources
+from selfsup.executors.base import ExecutorOptions, Listener, Resolve, Resources, Unprepared
 
 if TYPE_CHECKING:
     from selfsup.config import StudyConfig
@@ -91,7 +91,7 @@ def minutes_of(time: str) -> int:
     return total
 
 
-class SlurmExecutor:
+class SlurmExecutor(Unprepared):
     """Runs jobs as Slurm's."""
 
     Options = SlurmOptions
