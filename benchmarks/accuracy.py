@@ -1,6 +1,6 @@
 """How soon the preset `recommended` reaches what the reference study's recipe reaches, and what each part gains.
 
-SimCLR is trained on the same real images by the recipe of the preset `full`, by that of `recommended`, and by
+A method is trained on the same real images by the recipe of the preset `full`, by that of `recommended`, and by
 `recommended` with one part taken back at a time, or with an early stop in place of a fixed end, at the images' own
 size; with --reference-size 224 the reference has the size of its preset, which costs it dearly. Of the learning rates
 given for a preset, one training each finds the one that does best on validation images, which the online kNN that ends
@@ -31,9 +31,10 @@ from selfsup.config import StudyConfig, load_values, validate
 
 @dataclass(frozen=True)
 class Recipe:
-    """A study's configuration, and the learning rate that is used of its grid."""
+    """A study's configuration, the method, and the learning rate that is used of the grid."""
 
     config: StudyConfig
+    method: str
     lr: float
 
     def but(self, **changes: Any) -> Recipe:
@@ -50,8 +51,8 @@ class Score:
     epochs: int
 
 
-def recipe(preset: str, lr: float, image_size: int) -> Recipe:
-    return Recipe(validate({**load_values(preset=preset), "image_size": image_size}), lr)
+def recipe(preset: str, method: str, lr: float, image_size: int) -> Recipe:
+    return Recipe(validate({**load_values(preset=preset), "image_size": image_size}), method, lr)
 
 
 def ablations(reference: Recipe, recommended: Recipe) -> dict[str, Recipe]:
@@ -113,10 +114,9 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
         grow_from=config.grow_from,
         patience=config.patience,
     )
-    settings = read_settings("simclr", config.settings.get("simclr", {}))
-    method = method_class("simclr")(
-        build_backbone("resnet18", image_size=config.image_size, stem=config.stem), settings
-    )
+    settings = read_settings(chosen.method, config.settings.get(chosen.method, {}))
+    backbone = build_backbone("resnet18", image_size=config.image_size, stem=config.stem)
+    method = method_class(chosen.method)(backbone, settings, num_images=len(pictures.train))
     fabric = Hardware("cpu", choose_hardware("cpu", "auto").precision).fabric()
     began = time.process_time()
     outcome = training.train(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, OnlineKnn())
@@ -152,13 +152,14 @@ def compare(pictures: Pictures, recipes: dict[str, Recipe], repeats: int) -> Non
             f"difference {gain:+.3f} ± {error:.3f}, {verdict}",
             flush=True,
         )
-        note("accuracy", f"simclr, {name}", share_of_reference_time=float(share), accuracy_difference=gain)
+        note("accuracy", f"{chosen.method}, {name}", share_of_reference_time=float(share), accuracy_difference=gain)
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default="digits", help="name or folder, as for `selfsup run` (default digits)")
     parser.add_argument("--data-root", help="folder that holds a named data set's files")
+    parser.add_argument("--method", default="simclr", help="simclr, moco or byol (default simclr)")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--reference-size", type=int, help="side of the reference's views (default: as the others')")
     parser.add_argument("--source-size", type=int, help="side of the source images (default: the view's)")
@@ -198,12 +199,12 @@ def main() -> None:
             test=given.test_images,
         )
         pictures.store()
-        print(f"{given.data}, {given.images} images, {given.image_size} px, SimCLR, torch {torch.__version__}")
+        print(f"{given.data}, {given.images} images, {given.image_size} px, {given.method}, torch {torch.__version__}")
         presets = []
         for name, grid in grids.items():
             lrs = [float(lr) for lr in grid.split(",")]
             side = given.reference_size if name == "full" and given.reference_size else given.image_size
-            presets.append(choose(pictures, recipe(name, lrs[0], side), lrs))
+            presets.append(choose(pictures, recipe(name, given.method, lrs[0], side), lrs))
             print(f"  {name}: learning rate {presets[-1].lr:g}", flush=True)
         recipes = ablations(*presets)
         wanted = given.only.split(",") if given.only else list(recipes)
