@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import subprocess
@@ -41,18 +42,26 @@ def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
     quieten_fabric()
     first = int(hardware.device.partition(":")[2] or 0)
     devices: Any = count if hardware.kind == "cpu" else list(range(first, first + count))
+    no_sending: dict[str, Any] = {_sending_buffers(): False}  # every process computes the same buffers
     strategy = DDPStrategy(
         # What the processes agree on lies on the CPU, so that nobody waits for a GPU.
         process_group_backend="gloo" if hardware.kind == "cpu" else "cpu:gloo,cuda:nccl",
         timeout=timedelta(seconds=PATIENCE),
-        # Every process computes the same buffers; there is nothing to send.
-        broadcast_buffers=False,
+        **no_sending,
     )
     precision: Any = FABRIC_PRECISION[hardware.precision]
     alone = [_environment(rank, port)]
     fabric = Fabric(accelerator=hardware.kind, devices=devices, strategy=strategy, precision=precision, plugins=alone)
     fabric.launch()
     return fabric
+
+
+def _sending_buffers() -> str:
+    """The argument of DDP that says whether buffers are sent before each step: torch 2.13 renamed it."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    return "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
 
 
 class Followers:
