@@ -9,8 +9,8 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
-from io import RawIOBase
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,7 @@ from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_
 from selfsup.errors import UserError
 
 ASIDE = ".aside-"
+FLUSH_EVERY = 1 << 24  # bytes; less would have small data sets wait, more leaves a long wait at the end
 
 
 def prepare_store(
@@ -141,28 +142,61 @@ def _decode_all(
     """Pixels of all readable images into the file `target`."""
     count = len(source.names)
     found = _Decoded(scale)
-    with writing_to(target.parent):
-        file = target.open("wb", buffering=0)
-    with file, contextlib.closing(results):
+    with _PixelFile(target) as file, contextlib.closing(results):
         for index, result in enumerate(results):
             if isinstance(result, AuditEntry):
                 found.audit.append(result)
             else:
-                with writing_to(target.parent):
-                    _write_all(file, result.pixels)
+                file.write(result.pixels)
                 found.add(index, source.names[index], result)
             if progress is not None:
                 progress(index + 1, count)
-        with writing_to(target.parent):
-            os.fsync(file.fileno())
+        file.sync()
     _refuse_too_little(source, found)
     return found
 
 
-def _write_all(file: RawIOBase, pixels: np.ndarray) -> None:
-    rest = pixels.data.cast("B")
-    while rest:
-        rest = rest[file.write(rest) :]
+class _PixelFile:
+    """Pixels back to back, flushed to the disk in a thread while further images are decoded."""
+
+    def __init__(self, target: Path) -> None:
+        self._folder = target.parent
+        with writing_to(self._folder):
+            self._file = target.open("wb", buffering=0)
+        self._flusher = ThreadPoolExecutor(1)
+        self._flushing: Future[None] | None = None
+        self._unflushed = 0
+
+    def __enter__(self) -> _PixelFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flusher.shutdown()
+        self._file.close()
+
+    def write(self, pixels: np.ndarray) -> None:
+        rest = pixels.data.cast("B")
+        with writing_to(self._folder):
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        self._unflushed += pixels.nbytes
+        if self._unflushed >= FLUSH_EVERY and (self._flushing is None or self._flushing.done()):
+            self._start_flushing()
+
+    def sync(self) -> None:
+        """Return once everything is on the disk."""
+        self._start_flushing()
+        self._await_flushing()
+
+    def _start_flushing(self) -> None:
+        self._await_flushing()
+        self._unflushed = 0
+        self._flushing = self._flusher.submit(os.fsync, self._file.fileno())
+
+    def _await_flushing(self) -> None:
+        with writing_to(self._folder):
+            if self._flushing is not None:
+                self._flushing.result()
 
 
 def _refuse_too_little(source: Source, found: _Decoded) -> None:
