@@ -63,6 +63,12 @@ class Score:
     accuracy: float = float("nan")
 
 
+def same_settings(method: str) -> dict[str, float]:
+    """Settings of selfsup's `method` that make it the same work as lightly's example: plain SGD, its temperature."""
+    contrastive = {"temperature": 0.5} if method in ("simclr", "moco") else {}
+    return {"optimizer_momentum": 0.0, "weight_decay": 0.0, **contrastive}
+
+
 def by_selfsup(task: Task, pictures: Pictures) -> Score:
     """store -> policy -> train() -> embed, as a worker of a study does it."""
     from selfsup.augment import load_policy
@@ -84,7 +90,7 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     torch.manual_seed(task.seed)
     store = pictures.store()
     assert store.labels is not None
-    settings = read_settings(task.method, {"optimizer_momentum": 0.0, "weight_decay": 0.0})
+    settings = read_settings(task.method, same_settings(task.method))
     method = method_class(task.method)(build_backbone("resnet18", image_size=task.image_size), settings)
     plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=0.06, seed=task.seed, schedule="constant")
     fabric = Hardware("cpu", task.precision).fabric()

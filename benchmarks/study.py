@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 import selfsup
-from cell import apart
+from cell import apart, same_settings
 from history import note
 from pictures import Pictures, probe_accuracy, write_pictures
 from selfsup.machine import usable_cores
@@ -49,7 +49,7 @@ def by_selfsup(pictures: Pictures, out: Path, given: argparse.Namespace, **optio
         batch_size=given.batch_size,
         image_size=given.image_size,
         schedule="constant",
-        settings={name: {"optimizer_momentum": 0.0, "weight_decay": 0.0} for name in given.methods},
+        settings={name: same_settings(name) for name in given.methods},
         keep="none",
         **options,
     )

@@ -109,7 +109,7 @@ class StudyConfig(BaseModel):
         "identity",
     )
 
-    epochs: int = _field(50, "Passes over the training images.", "identity", ge=1)
+    epochs: int = _field(100, "Passes over the training images.", "identity", ge=1)
     batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
     image_size: int | Literal["auto"] = _field(
         "auto",

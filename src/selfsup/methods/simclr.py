@@ -26,9 +26,10 @@ class SimCLR(base.Method):
     )
 
     class Settings(base.Settings):
-        """`temperature` is the paper's best for small images and batches (appendix B.9)."""
+        """`temperature` is that of MoCo v2, and with few images and epochs beats the paper's 0.5 for small
+        images and 1,000 epochs (appendix B.9): docs/performance.md, time to accuracy."""
 
-        temperature: float = Field(0.5, gt=0)
+        temperature: float = Field(0.2, gt=0)
         hidden_dim: int = Field(512, ge=1)
         output_dim: int = Field(128, ge=1)
 
