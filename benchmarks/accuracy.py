@@ -2,10 +2,10 @@
 
 A method is trained on the same real images by the recipe of the preset `full`, by that of `recommended`, and by that
 with one part changed at a time (views of 32 px, or that grow; fewer epochs; an early stop; or the reference's schedule,
-temperature, optimizer), at --image-size; with --reference-size 224 the reference has the size of its preset. Of the learning rates
-given for a preset, one training each finds the one that does best on validation images, which the online kNN that ends
-a training asks too. Accuracies are of a probe on further images that nothing was chosen on; seconds are the process's
-own CPU time with one thread, kNN included.
+temperature, optimizer), at --image-size; with --reference-size 224 the reference has the size of its preset. Of the
+learning rates given for a preset, one training each finds the one that does best on validation images, which the online
+kNN that ends a training asks too. Accuracies are of a probe on further images that nothing was chosen on; seconds are
+the process's own CPU time with one thread, kNN included.
 
     python benchmarks/accuracy.py [--images 256] [--repeats 3]
 """
