@@ -66,9 +66,9 @@ def ablations(reference: Recipe, recommended: Recipe) -> dict[str, Recipe]:
         "small views first": recommended.but(grow_from=0.5),
         "half the epochs": recommended.but(epochs=ours.epochs // 2),
         "early stop": recommended.but(schedule="constant", knn_every=4, patience=3),
-        "- cosine, warm-up": recommended.but(schedule=theirs.schedule, warmup_epochs=theirs.warmup_epochs),
+        "- cosine and warm-up": recommended.but(schedule=theirs.schedule, warmup_epochs=theirs.warmup_epochs),
         "- temperature": recommended.but(settings=cooler),
-        "- optimizer, heads": replace(recommended.but(settings=theirs.settings), lr=reference.lr),
+        "- optimizer and heads": replace(recommended.but(settings=theirs.settings), lr=reference.lr),
         "reference, a fifth": reference.but(epochs=theirs.epochs // 5),
     }
 
