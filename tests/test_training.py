@@ -367,7 +367,7 @@ def test_every_step_is_as_long_as_the_schedule_says(schedule: str, warmup_epochs
     for step in range(total):
         after = (step - warmup) / (total - warmup)
         decayed = 0.3 * 0.5 * (1 + math.cos(math.pi * after)) if schedule == "cosine" else 0.3
-        rates.append(0.3 * (step + 1) / warmup if step < warmup else decayed)
+        rates.append(0.3 * min(1, (step + 1) / warmup) if step < warmup else decayed)
     assert method.weight.item() == pytest.approx(-sum(rates), rel=1e-5)
 
 
@@ -555,6 +555,13 @@ def test_warm_up_rises_in_equal_steps_to_the_rate_and_the_cosine_follows() -> No
 def test_a_warm_up_longer_than_the_training_never_exceeds_the_rate() -> None:
     values = rates(replace(PLAN, epochs=2, lr=1.0, warmup_epochs=4))
     assert values == pytest.approx([k / 16 for k in range(1, 9)])
+
+
+@pytest.mark.parametrize("warmup_epochs", [0.1, 0.3, 0.375])
+def test_a_warm_up_that_ends_within_a_step_never_exceeds_the_rate(warmup_epochs: float) -> None:
+    values = rates(replace(PLAN, epochs=3, lr=1.0, warmup_epochs=warmup_epochs))
+    assert max(values) == 1.0
+    assert values[math.ceil(warmup_epochs * 4) - 1] == 1.0
 
 
 # -- optimizers --------------------------------------------------------------------------------------

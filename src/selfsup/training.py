@@ -476,7 +476,7 @@ def learning_rate(plan: TrainingPlan, step: int, steps_per_epoch: int, total_ste
     """Learning rate of the step number `step` (from 0): linear warm-up, then cosine or constant."""
     warmup = plan.warmup_epochs * steps_per_epoch
     if step < warmup:
-        return plan.lr * (step + 1) / warmup
+        return plan.lr * min(1, (step + 1) / warmup)
     if plan.schedule == "constant":
         return plan.lr
     share = (step - warmup) / max(1, total_steps - warmup)
