@@ -155,16 +155,46 @@ def test_a_plan_for_a_study_says_what_is_finished_and_what_is_left(study: selfsu
     grid = [*_grid_of(study), "--out", study.path]
     done = call("plan", study.config.data, *grid)
     assert done.exit_code == 0, done.output
-    assert "4 cells of 90 images: all finished, nothing left to do;" in done.stdout
+    assert "4 cells of 90 images in views of 16 px: all finished, nothing left to do;" in done.stdout
     more = call("plan", study.config.data, *grid, "--lrs=0.03,0.1")
     assert "simclr-weak-lr0.03-n5-s0  finished\n" in more.stdout
     assert "simclr-weak-lr0.1-n5-s0\n" in more.stdout
-    assert re.search(r"6 cells of 90 images: 4 finished, 2 left; about \d+ s with \d workers? of \d", more.stdout)
+    assert "6 cells of 90 images in views of 16 px: 4 finished, 2 left;" in more.stdout
+    assert re.search(r"left; about \d+ s with \d workers? of \d", more.stdout)
     values = json.loads(call("plan", study.config.data, *grid, "--json").stdout)
     assert set(values["finished"]) == set(values["cells"]) == set(study.results.cell)
     assert values["seconds"] == 0
     other = call("plan", study.config.data, *grid, "--epochs=3")
     assert (other.exit_code, "epochs: 2 in the study, 3 now" in other.stderr) == (2, True)
+
+
+def test_a_plan_refuses_other_images_than_the_study_has(tmp_path: Path) -> None:
+    data = save_digits(tmp_path / "d", range(2), 20)
+    (data / "digit 0/broken.png").write_bytes(b"no picture")
+    grid = ["--methods=random", "--backbone=test_resnet", "--image-size=16", "--per-class=5", f"--out={tmp_path / 's'}"]
+    assert call("run", data, *grid, "--quiet").exit_code == 0
+    assert "all finished" in call("plan", data, *grid).stdout
+    gone = data / "digit 1/3.png"
+    content = gone.read_bytes()
+    gone.unlink()
+    missing = call("plan", data, *grid)
+    assert missing.exit_code == 2
+    assert "1 missing or unreadable ('digit 1/3.png')" in missing.stderr
+    gone.write_bytes(content)
+    gone.with_name("more.png").write_bytes(content)
+    added = call("plan", data, *grid)
+    assert (added.exit_code, "1 added ('digit 1/more.png')" in added.stderr) == (2, True)
+
+
+def test_a_run_says_what_it_decided_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5"]
+    said = call("run", *grid)
+    assert "No images were named, so these are scikit-learn's digits" in said.output
+    assert "Views of 64 px" in said.output
+    again = call("run", *grid)
+    assert "No images were named" not in again.output
+    assert "Views of" not in again.output
 
 
 def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:

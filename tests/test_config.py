@@ -389,7 +389,8 @@ def test_a_value_that_changes_the_numbers_is_reported_with_old_and_new(name: str
     if old == "auto":
         assert wanted == [f"{name}: 'auto' in the study, {new!r} now"]
     else:
-        assert wanted == [f"{name}: {old!r} in the study, {new!r} now"]
+        shown = "not set" if old is None else repr(old)
+        assert wanted == [f"{name}: {shown} in the study, {new!r} now"]
 
 
 def test_only_what_was_asked_for_is_compared() -> None:

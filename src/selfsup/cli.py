@@ -410,6 +410,7 @@ def _plan_values(made: Plan) -> dict[str, Any]:
         "finished": [cell.id for cell in made.grid.cells if cell.id in made.finished],
         "trainings": len(made.grid.jobs),
         "images": made.images,
+        "image_size": made.config.side,
         "device": resources.hardware.device,
         "precision": resources.hardware.precision,
         "workers": resources.workers,
@@ -441,7 +442,8 @@ def _summary(made: Plan) -> str:
     else:
         work = "all finished, nothing left to do"
     return (
-        f"{counted(len(made.grid.cells), 'cell')} of {counted(made.images, 'image')}: {work}; "
+        f"{counted(len(made.grid.cells), 'cell')} of {counted(made.images, 'image')} in views of "
+        f"{made.config.side} px: {work}; "
         f"about {format_bytes(made.bytes)} for the study and at most {format_bytes(made.store_bytes)} for the "
         f"decoded images."
     )

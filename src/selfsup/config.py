@@ -149,7 +149,8 @@ class StudyConfig(BaseModel):
     )
     patience: int = _field(
         0,
-        "End a training after so many online kNN scores in a row without a new best (needs --knn-every); 0: never.",
+        "End a training after so many online kNN scores in a row, on views of full size, without a new best (needs "
+        "--knn-every); 0: never.",
         "identity",
         ge=0,
     )
@@ -482,7 +483,7 @@ def differences(stored: StudyConfig, wanted: Mapping[str, Any]) -> list[str]:
         old, new = getattr(stored, name), getattr(asked, name)
         if new in ("auto", None) or old == new:
             continue
-        lines.append(f"{name}: {old!r} in the study, {new!r} now")
+        lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
     return lines
 
 

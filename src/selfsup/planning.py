@@ -25,7 +25,15 @@ from selfsup.evaluate.finetune import AUGMENTATION
 from selfsup.executors.base import Resources
 from selfsup.grid import Cell, Job
 from selfsup.methods import method_class, read_settings
-from selfsup.preparation import GridOfStudy, lay_out, require_views, resolve_resources, settle_configuration, unfinished
+from selfsup.preparation import (
+    GridOfStudy,
+    lay_out,
+    require_same_names,
+    require_views,
+    resolve_resources,
+    settle_configuration,
+    unfinished,
+)
 from selfsup.record import StudyFolder
 from selfsup.schedulers import load_scheduler
 from selfsup.storage import local_folder
@@ -92,7 +100,7 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     Raises
     ------
     UserError
-        If something does not fit, by itself or into the study.
+        If something does not fit, by itself or into the study, or images of the study are gone.
     """
     folder = None if out is None else StudyFolder(local_folder(out))
     if folder is not None:
@@ -101,6 +109,8 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     source = datasets.open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled
     )
+    if folder is not None:
+        require_same_names(source.names, folder, config)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
     grid = lay_out(narrow(config, values), labelled=labels is not None)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}

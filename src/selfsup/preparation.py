@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ OnDecoded = Callable[[int, int], None]
 
 #: File of the study with the path, class and digest of every image it is of.
 IMAGES = "images.csv"
+#: File of the study with the images that were set aside, and whatever else was noticed about them.
+AUDIT = "audit.csv"
 #: What ``fuse = "auto"`` is on CUDA: so many learning rates, with views of at most so many pixels a side.
 FUSED, FUSED_SIDE = 4, 64
 #: Main memory of one worker before it trains anything, and of the activations that one view of
@@ -147,7 +150,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     _require_testable(store, split, config)
     audit = [*store.audit, *find_duplicates(store.names, store.digests, split), *_small_classes(store, split, config)]
     _write_split(folder, split, groups)
-    folder.write("audit.csv", audit_csv(audit))
+    folder.write(AUDIT, audit_csv(audit))
     folder.write(IMAGES, contents.to_csv())
     folder.write_json("dataset.json", _describe(store, split, audit))
     return store
@@ -264,12 +267,35 @@ def _split(store: Store, config: StudyConfig, groups: Sequence[str] | None) -> S
     )
 
 
+def require_same_names(names: Sequence[str], folder: StudyFolder, config: StudyConfig) -> None:
+    """Refuse images of other names than those the study in `folder` was begun with, without decoding any.
+
+    Raises
+    ------
+    UserError
+        If some are missing, or there are more.
+    """
+    known = _known_images(folder)
+    if known is None:
+        return
+    aside = {entry["path"] for entry in csv.DictReader(io.StringIO((folder.path / AUDIT).read_text("utf-8")))}
+    found = {name: known.images.get(name, ("", "")) for name in names if name in known.images or name not in aside}
+    _refuse_changes(Contents(found).changes_since(known), folder, config)
+
+
 def _require_same(contents: Contents, folder: StudyFolder, config: StudyConfig) -> None:
     """Refuse to go on with a study on other images than it was begun with."""
-    known = folder.path / IMAGES
-    if not (folder.exists() and known.is_file()):
-        return
-    changes = contents.changes_since(Contents.from_csv(known.read_bytes()))
+    known = _known_images(folder)
+    if known is not None:
+        _refuse_changes(contents.changes_since(known), folder, config)
+
+
+def _known_images(folder: StudyFolder) -> Contents | None:
+    file = folder.path / IMAGES
+    return Contents.from_csv(file.read_bytes()) if folder.exists() and file.is_file() else None
+
+
+def _refuse_changes(changes: str, folder: StudyFolder, config: StudyConfig) -> None:
     if changes:
         raise UserError(
             f"The images of '{config.data}' are not those with which '{folder.path}' was begun: {changes}; "

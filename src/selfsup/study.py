@@ -305,11 +305,15 @@ class _Run:
         from selfsup.watching import counted, describe_set_aside
 
         self._sweep()
+        if "data" not in self.values and not self.folder.exists():
+            self._say("No images were named, so these are scikit-learn's digits; name a folder to compare on your own.")
         config = preparation.settle_configuration(self.folder, self.values, here=self.executor.here)
         trackers = load_trackers(config.track)
         store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         self._say(describe_set_aside(store.audit, self.folder.path / "audit.csv"))
-        config = preparation.settle_image_size(config, store)
+        config, was = preparation.settle_image_size(config, store), config.image_size
+        if was == "auto":
+            self._say(f"Views of {config.side} px, near the images' own size; --image-size sets another.")
         asked = configuration.narrow(config, self.values)
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
         scheduler = load_scheduler(config, self.folder)
