@@ -188,10 +188,11 @@ def test_a_plan_refuses_other_images_than_the_study_has(tmp_path: Path) -> None:
 
 def test_a_run_says_what_it_decided_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5"]
+    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5,4000"]
     said = call("run", *grid)
     assert "No images were named, so these are scikit-learn's digits" in said.output
     assert "Views of 64 px" in said.output
+    assert re.search(r"No class has more than 1\d\d images to train on, so --per-class 4000 means all of", said.output)
     again = call("run", *grid)
     assert "No images were named" not in again.output
     assert "Views of" not in again.output

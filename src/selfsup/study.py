@@ -325,6 +325,8 @@ class _Run:
         for notice in grid.notices:
             self.watcher.say(notice)
         opened = self._opened = OpenStudy(self.folder, resources.hardware)
+        if store.labels is not None:
+            self._say(_describe_scarcity(asked.per_class, max(opened.train_counts)))
         with following(self.folder, trackers, self.watcher.say, weights=config.track_weights) as self._tell_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources, opened.train_counts):
                 self._settle()
@@ -439,6 +441,14 @@ class _Run:
                 self.folder.drop_weights(cell_id)
         now = time.monotonic()
         self._next_writing = now + max(RESULTS_EVERY, (now - started) / RESULTS_SHARE)
+
+
+def _describe_scarcity(per_class: Sequence[int | str], most: int) -> str:
+    """Which sizes no class has the images for; empty if none."""
+    beyond = [str(size) for size in per_class if size != "all" and int(size) > most]
+    if not beyond:
+        return ""
+    return f"No class has more than {most} images to train on, so --per-class {','.join(beyond)} means all of them."
 
 
 def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:
