@@ -29,7 +29,7 @@ from selfsup.watching import Silent
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'selfsup[slurm]'")
 
-GRID: dict[str, Any] = {**TINY_STUDY, "epochs": 60, "checkpoint_seconds": 1000}
+GRID: dict[str, Any] = {**TINY_STUDY, "epochs": 300, "checkpoint_seconds": 1000}
 ON_THIS_MACHINE = {"executor": "slurm", "slurm_cluster": "local"}
 VICTIM = "moco-weak-lr0.03-n5-s0"
 
