@@ -56,21 +56,21 @@ def recipe(preset: str, method: str, lr: float, image_size: int) -> Recipe:
 
 
 def ablations(reference: Recipe, recommended: Recipe) -> dict[str, Recipe]:
-    """The two presets' recipes, and that of `recommended` with one part changed at a time."""
-    theirs, ours = reference.config, recommended.config
-    cooler = {name: {"temperature": theirs.settings[name]["temperature"]} for name in ("simclr", "moco")}
-    return {
-        "reference": reference,
-        "recommended": recommended,
+    """The two presets' recipes, and that of `recommended` with one part changed at a time, where that changes it."""
+    theirs, ours, method = reference.config, recommended.config, recommended.method
+    temperature = {name: value for name, value in theirs.settings[method].items() if name == "temperature"}
+    changed = {
         "views of 32 px": recommended.but(image_size=32),
         "small views first": recommended.but(grow_from=0.5),
         "half the epochs": recommended.but(epochs=ours.epochs // 2),
         "early stop": recommended.but(schedule="constant", knn_every=4, patience=3),
         "- cosine and warm-up": recommended.but(schedule=theirs.schedule, warmup_epochs=theirs.warmup_epochs),
-        "- temperature": recommended.but(settings=cooler),
+        "- temperature": recommended.but(settings={method: temperature} if temperature else {}),
         "- optimizer and heads": replace(recommended.but(settings=theirs.settings), lr=reference.lr),
         "reference, a fifth": reference.but(epochs=theirs.epochs // 5),
     }
+    changes = {name: found for name, found in changed.items() if found != recommended}
+    return {"reference": reference, "recommended": recommended, **changes}
 
 
 def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:

@@ -72,9 +72,9 @@ def bare_rate(folder: Path) -> float:
 
 def bare_rate_of_all_cores(folder: Path) -> float:
     """Images per second of one process per core, each reading all files."""
-    cores = usable_cores()
-    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        list(pool.map(len, [""] * cores * 4))  # the processes start before the clock does
+    cores, spawn = usable_cores(), get_context("spawn")
+    # Each waits for the others to have started, or the first would read alone for a while.
+    with ProcessPoolExecutor(cores, mp_context=spawn, initializer=spawn.Barrier(cores).wait) as pool:
         return sum(pool.map(bare_rate, [folder] * cores))
 
 

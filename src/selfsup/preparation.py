@@ -114,7 +114,7 @@ def require_views(config: StudyConfig) -> None:
         )
 
 
-def settle_image_size(config: StudyConfig, store: Store) -> StudyConfig:
+def settle_image_size(config: StudyConfig, store: Store, say: Say) -> StudyConfig:
     """The configuration with ``image_size = "auto"`` resolved for the store's images.
 
     Raises
@@ -126,6 +126,7 @@ def settle_image_size(config: StudyConfig, store: Store) -> StudyConfig:
         return config
     settled = config.with_side_for(store.sizes.min(axis=1).tolist())
     require_views(settled)
+    say(f"Views of {settled.side} px, near the images' own size; --image-size sets another.")
     return settled
 
 

@@ -310,10 +310,8 @@ class _Run:
         config = preparation.settle_configuration(self.folder, self.values, here=self.executor.here)
         trackers = load_trackers(config.track)
         store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        self._say(describe_set_aside(store.audit, self.folder.path / "audit.csv"))
-        config, was = preparation.settle_image_size(config, store), config.image_size
-        if was == "auto":
-            self._say(f"Views of {config.side} px, near the images' own size; --image-size sets another.")
+        self._say(describe_set_aside(store.audit, self.folder.path / preparation.AUDIT))
+        config = preparation.settle_image_size(config, store, self.watcher.say)
         asked = configuration.narrow(config, self.values)
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
         scheduler = load_scheduler(config, self.folder)
@@ -325,10 +323,11 @@ class _Run:
         for notice in grid.notices:
             self.watcher.say(notice)
         opened = self._opened = OpenStudy(self.folder, resources.hardware)
+        train_counts = opened.train_counts
         if store.labels is not None:
-            self._say(_describe_scarcity(asked.per_class, max(opened.train_counts)))
+            self._say(_describe_scarcity(asked.per_class, max(train_counts)))
         with following(self.folder, trackers, self.watcher.say, weights=config.track_weights) as self._tell_trackers:
-            if not self._run_rounds(scheduler, grid.jobs, config, resources, opened.train_counts):
+            if not self._run_rounds(scheduler, grid.jobs, config, resources, train_counts):
                 self._settle()
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
