@@ -90,6 +90,6 @@ def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
     group = max(1, MOST_ENTRIES // max(rows.shape[1] * x.shape[1], len(tested) * classes))
     predicted = []
     for part in rows.split(group):
-        weight, bias = solve(x[part], y[part], x.new_full((len(part),), STRENGTH), num_classes=classes)
+        weight, bias = solve(x[part], y[part], STRENGTH, num_classes=classes)
         predicted.append((tested @ weight.mT + bias[:, None]).argmax(dim=-1).cpu().numpy())
     return np.concatenate(predicted)

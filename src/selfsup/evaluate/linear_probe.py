@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from selfsup.evaluate.logistic import solve
+from selfsup.evaluate.logistic import solve_path
 from selfsup.evaluate.sgd import descend
 
 Solver = Literal["logistic", "sgd"]
@@ -90,12 +90,12 @@ def fit_linear_probe(
     x = torch.from_numpy((train_x - mean) / scale).to(place)
     present, y = np.unique(train_y, return_inverse=True)
     candidates = _candidates(solver, validated=len(val_y) > 0)
-    tried = torch.tensor(candidates, dtype=x.dtype, device=place)
     targets = torch.from_numpy(y).to(place)
     if solver == "sgd":
-        solutions = descend(x, targets, tried, num_classes=len(present), seed=seed)
+        rates = torch.tensor(candidates, dtype=x.dtype, device=place)
+        solutions = descend(x, targets, rates, num_classes=len(present), seed=seed)
     else:
-        solutions = solve(x, targets, tried, num_classes=len(present))
+        solutions = solve_path(x, targets, candidates, num_classes=len(present))
     probes = []
     for strength, coef, intercept in zip(candidates, *(part.cpu().numpy() for part in solutions), strict=True):
         weight = np.zeros((num_classes, x.shape[1]))

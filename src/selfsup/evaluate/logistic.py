@@ -1,40 +1,40 @@
-"""Multinomial logistic regression: many problems at once, solved to convergence on any device."""
+"""Multinomial logistic regression: penalised, solved to convergence on any device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 #: Largest entry of the gradient of the mean objective at which a problem counts as solved.
 TOLERANCE = 1e-6
+#: The same for a first approach.
+NEARLY = 1e-4
 #: Most iterations; problems that are nearly unpenalised and separable may come close only.
-MOST_STEPS = 300
+MOST_STEPS = 1_000
 #: Pairs of steps and gradient changes from which L-BFGS knows the curvature.
 MEMORY = 10
-#: Most entries of a tensor of logits; more problems than fit are solved one group after another.
-MOST_LOGITS = 20_000_000
 
 #: From parameters of some problems, and the numbers of these problems, to the value of each one's
 #: objective, shape (b,), and its gradient.
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def solve(x: Tensor, y: Tensor, strengths: Tensor, *, num_classes: int) -> tuple[Tensor, Tensor]:
+def solve(x: Tensor, y: Tensor, strength: float, *, num_classes: int) -> tuple[Tensor, Tensor]:
     """Minimise, for each problem, the sum of cross entropies plus |W|^2 / (2 C), the biases free.
 
     This is scikit-learn's ``LogisticRegression``, also for two classes, where it penalises the one
-    vector w = W_1 - W_0 by |w|^2 / (2 C). All problems step together, in one matrix product.
+    vector w = W_1 - W_0 by |w|^2 / (2 C). All problems step together.
 
     Parameters
     ----------
-    x : Tensor of float64, shape (n, width) or (b, n, width)
-        Shared by all problems, or one for each.
-    y : Tensor of int64, shape (n,) or (b, n)
+    x : Tensor of float64, shape (b, n, width)
+    y : Tensor of int64, shape (b, n)
         Classes in [0, num_classes), all of which should occur.
-    strengths : Tensor of float64, shape (b,)
-        Inverse penalty C of each problem, greater than 0.
+    strength : float
+        Inverse penalty C, greater than 0.
     num_classes : int
 
     Returns
@@ -42,82 +42,110 @@ def solve(x: Tensor, y: Tensor, strengths: Tensor, *, num_classes: int) -> tuple
     weight : Tensor of float64, shape (b, num_classes, width)
     bias : Tensor of float64, shape (b, num_classes)
     """
-    group = max(1, MOST_LOGITS // (x.shape[-2] * num_classes))
-    solved = [
-        _solve_together(_part(x, 3, part), _part(y, 2, part), strengths[part], num_classes)
-        for part in torch.arange(len(strengths), device=strengths.device).split(group)
-    ]
-    weights, biases = zip(*solved, strict=True)
-    return torch.cat(weights), torch.cat(biases)
+    problems = _Problems.of(x, y, num_classes)
+    # The curvature at zero says little of that at the end: there, it is computed anew.
+    nearly = problems.optimum(problems.zeros(), strength, NEARLY)
+    return problems.weight_and_bias(problems.optimum(nearly, strength))
 
 
-def _part(tensor: Tensor, dims: int, part: Tensor) -> Tensor:
-    """The rows `part` of a tensor that has one row per problem; the whole of one that all share."""
-    return tensor[part] if tensor.ndim == dims else tensor
+def solve_path(x: Tensor, y: Tensor, strengths: Sequence[float], *, num_classes: int) -> tuple[Tensor, Tensor]:
+    """The problem of :func:`solve` on the same images under several penalties.
 
+    From the strongest penalty to the weakest each begins where the one before ended, and knows the curvature there.
 
-def _solve_together(x: Tensor, y: Tensor, strengths: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    basis, curvature = _principal_axes(x)
-    n = x.shape[-2]
-    coordinates = torch.cat([x @ basis, x.new_ones(*x.shape[:-1], 1)], dim=-1)
-    # Two classes: |W|^2 = |w|^2 / 2 where W_1 = -W_0 = w / 2.
-    penalty = (2.0 if num_classes == 2 else 1.0) / strengths.clamp(min=1e-12)[:, None, None]
-    penalised = torch.ones(coordinates.shape[-1], 1, dtype=x.dtype, device=x.device)
-    penalised[-1] = 0
-    onehot = torch.nn.functional.one_hot(y, num_classes).to(x.dtype)
-
-    def objective(theta: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
-        rows, true, strong = _part(coordinates, 3, problems), _part(onehot, 3, problems), penalty[problems]
-        log_p = torch.log_softmax(_product(rows, theta), dim=-1)
-        shrunk = strong * penalised * theta
-        value = -(true * log_p).sum(dim=(-2, -1)) + (shrunk * theta).sum(dim=(-2, -1)) / 2
-        gradient = _product(rows.mT, log_p.exp() - true) + shrunk
-        return value / n, gradient / n
-
-    # The Hessian at zero, which is diagonal on the principal axes but for its share between classes.
-    scale = torch.cat([curvature, curvature.new_full((*curvature.shape[:-1], 1), n)], dim=-1)[..., None]
-    hessian = (scale / num_classes + penalty * penalised) / n  # (b, rank + 1, 1)
-    start = x.new_zeros(len(strengths), coordinates.shape[-1], num_classes)
-    theta = minimise(objective, start, 1 / hessian)
-    return (basis @ theta[:, :-1]).mT.contiguous(), theta[:, -1]
-
-
-def _principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthonormal axes of the rows of `x`, and the sum of squares along each.
-
-    A penalised solution lies in the span of the rows, so min(n, width) axes hold all of it.
+    Parameters
+    ----------
+    x : Tensor of float64, shape (n, width)
+    y : Tensor of int64, shape (n,)
+    strengths : sequence of float
+        In any order.
+    num_classes : int
 
     Returns
     -------
-    basis : Tensor, shape (..., width, rank)
-    curvature : Tensor, shape (..., rank)
+    weight : Tensor of float64, shape (len(strengths), num_classes, width)
+    bias : Tensor of float64, shape (len(strengths), num_classes)
     """
-    if x.shape[-2] >= x.shape[-1]:
-        squares, axes = torch.linalg.eigh(x.mT @ x)
-        return axes, squares.clamp(min=0)
-    span = torch.linalg.qr(x.mT).Q
-    squares, axes = torch.linalg.eigh((x @ span).mT @ (x @ span))
-    return span @ axes, squares.clamp(min=0)
+    problem = _Problems.of(x[None], y[None], num_classes)
+    theta, solved = problem.zeros(), {}
+    for strength in sorted(set(strengths)):
+        theta = problem.optimum(theta, strength)
+        solved[strength] = problem.weight_and_bias(theta)
+    weights, biases = zip(*(solved[strength] for strength in strengths), strict=True)
+    return torch.cat(weights), torch.cat(biases)
 
 
-def _product(shared: Tensor, per_problem: Tensor) -> Tensor:
-    """Matrix products with every problem's own matrix; of a shared matrix as one wide product."""
-    if shared.ndim == 3:
-        return shared @ per_problem
-    problems, rows, columns = per_problem.shape
-    wide = per_problem.transpose(0, 1).reshape(rows, problems * columns)
-    return (shared @ wide).view(len(shared), problems, columns).transpose(0, 1)
+@dataclass(frozen=True)
+class _Problems:
+    """Problems of equal shape, in coordinates of which there are no more than images.
+
+    Attributes
+    ----------
+    basis : Tensor, shape (b, width, rank), or None
+        Orthonormal axes of the coordinates; None where these are the dimensions themselves.
+    rows : Tensor, shape (b, n, rank + 1)
+        The images' coordinates, and a one for the bias.
+    onehot : Tensor, shape (b, classes, n)
+        The images' classes.
+    """
+
+    basis: Tensor | None
+    rows: Tensor
+    onehot: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, num_classes: int) -> _Problems:
+        # A penalised solution lies in the span of the images.
+        basis = torch.linalg.qr(x.mT).Q if x.shape[-2] < x.shape[-1] else None
+        coordinates = x if basis is None else x @ basis
+        rows = torch.cat([coordinates, x.new_ones(*x.shape[:-1], 1)], dim=-1)
+        return cls(basis, rows, torch.nn.functional.one_hot(y, num_classes).to(x.dtype).mT.contiguous())
+
+    def zeros(self) -> Tensor:
+        """Parameters of every problem, shape (b, classes, rank + 1)."""
+        return self.rows.new_zeros(len(self.rows), self.onehot.shape[1], self.rows.shape[2])
+
+    def weight_and_bias(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        weight = theta[..., :-1]
+        return (weight if self.basis is None else weight @ self.basis.mT).contiguous(), theta[..., -1]
+
+    def optimum(self, start: Tensor, strength: float, tolerance: float = TOLERANCE) -> Tensor:
+        """The parameters, shape (b, classes, rank + 1), at which every problem is solved."""
+        n, classes = self.rows.shape[1], self.onehot.shape[1]
+        # Two classes: |W|^2 = |w|^2 / 2 where W_1 = -W_0 = w / 2.
+        penalty = torch.full_like(self.rows[0, 0], (2.0 if classes == 2 else 1.0) / strength)
+        penalty[-1] = 0
+
+        def objective(theta: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
+            every = len(problems) == len(self.rows)
+            rows, onehot = (self.rows, self.onehot) if every else (self.rows[problems], self.onehot[problems])
+            log_p = torch.log_softmax(theta @ rows.mT, dim=1)
+            shrunk = penalty * theta
+            value = (shrunk * theta).sum(dim=(1, 2)) / 2 - (onehot * log_p).sum(dim=(1, 2))
+            gradient = (log_p.exp() - onehot) @ rows + shrunk
+            return value / n, gradient / n
+
+        return minimise(objective, start, self._inverse_hessian(start, penalty), tolerance)
+
+    def _inverse_hessian(self, theta: Tensor, penalty: Tensor) -> Tensor:
+        """Shape (b, rank + 1, rank + 1), one for all classes: of their own Hessians, the mean."""
+        p = torch.softmax(theta @ self.rows.mT, dim=1)
+        curvature = (p * (1 - p)).mean(dim=1).clamp(min=1e-9)[..., None]
+        hessian = self.rows.mT @ (curvature * self.rows) + torch.diag(penalty)
+        return torch.cholesky_inverse(torch.linalg.cholesky(hessian / self.rows.shape[1]))
 
 
-def minimise(objective: Objective, start: Tensor, inverse_hessian: Tensor) -> Tensor:
+def minimise(objective: Objective, start: Tensor, inverse_hessian: Tensor, tolerance: float) -> Tensor:
     """L-BFGS (Nocedal & Wright 2006, algorithm 7.5) on several convex problems side by side.
 
     Parameters
     ----------
     objective : callable
     start : Tensor, shape (b, rows, columns)
-    inverse_hessian : Tensor, shape (b, rows, 1)
-        First guess at the inverse Hessian's diagonal.
+    inverse_hessian : Tensor, shape (b, columns, columns)
+        First guess at the inverse Hessian of every row.
+    tolerance : float
+        Largest entry of a gradient at which its problem counts as solved.
 
     Returns
     -------
@@ -129,7 +157,7 @@ def minimise(objective: Objective, start: Tensor, inverse_hessian: Tensor) -> Te
     value, gradient = objective(theta, problems)
     history: list[tuple[Tensor, Tensor]] = []
     for _ in range(MOST_STEPS):
-        running = gradient.abs().amax(dim=(1, 2)) > TOLERANCE
+        running = gradient.abs().amax(dim=(1, 2)) > tolerance
         if not bool(running.all()):
             solution[problems] = theta
             problems, theta, value, gradient = problems[running], theta[running], value[running], gradient[running]
@@ -146,18 +174,14 @@ def minimise(objective: Objective, start: Tensor, inverse_hessian: Tensor) -> Te
 
 
 def _inverse_hessian_times(vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: Tensor) -> Tensor:
-    """The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4), scaled by their equation 7.20."""
+    """The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4)."""
     # A step lost in rounding has no curvature to tell; its pair counts for nothing.
     inverse = [_reciprocal(_dot(step, change)) for step, change in history]
     weights = []
     for (step, change), rho in zip(reversed(history), reversed(inverse), strict=True):
         weights.append(rho * _dot(step, vector))
         vector = vector - weights[-1] * change
-    result = first_guess * vector
-    if history:
-        step, change = history[-1]
-        gain = _dot(step, change) * _reciprocal(_dot(change, first_guess * change))
-        result = torch.where(gain > 0, gain, 1.0) * result
+    result = vector @ first_guess
     for (step, change), rho, weight in zip(history, inverse, reversed(weights), strict=True):
         result = result + (weight - rho * _dot(change, result)) * step
     return result
