@@ -53,7 +53,6 @@ def by_selfsup(pictures: Pictures, out: Path, given: argparse.Namespace, **optio
         keep="none",
         **options,
     )
-    study.report()
     return CLOCKS[given.clock]() - started, study.results["test_accuracy"].tolist()
 
 

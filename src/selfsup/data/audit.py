@@ -70,7 +70,7 @@ def printable(text: str) -> str:
     File names on POSIX systems are bytes; Python hands those that are not UTF-8 over as lone
     surrogates, which no CSV, HTML or terminal can take.
     """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def find_duplicates(names: Sequence[str], digests: np.ndarray, split: Split) -> list[AuditEntry]:
