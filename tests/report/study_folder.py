@@ -97,7 +97,7 @@ class FolderWriter:
         folder.mkdir(parents=True)
         row = {"cell": cell.id, "method": cell.method, "augmentation": cell.augmentation, "lr": cell.lr,
                "per_class": size, "seed": cell.seed, "status": status, "epochs": 100 if cell.lr else 0,
-               "train_images": 1260 if size == "all" else 10 * int(size)}  # fmt: skip
+               "train_images": 1260 if size == "all" else min(1260, 10 * int(size))}  # fmt: skip
         if cell.lr is not None:
             row["train_seconds"] = 40.0 + 1.2 * row["train_images"]
             self._write_log(folder, cell, rng, diverged=status == "diverged")

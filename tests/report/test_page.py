@@ -188,8 +188,14 @@ def test_a_baseline_that_is_as_good_is_not_hidden(make_study):
     (writer.path / "cells" / "frozen-n20-s0" / "embeddings.npz").write_bytes(source.read_bytes())
     visible = read(write_report(writer.path)).visible
     assert "No method is shown to beat the frozen backbone" in visible
-    assert "The best of those that train is moco with weak augmentation" in visible
+    assert "What was tried is moco with weak augmentation" in visible
     assert re.search(r"The frozen backbone, without any training, reaches 0\.\d+; no difference was shown", visible)
+
+
+def test_a_number_of_images_that_no_class_has_is_not_quoted_as_if_it_had(make_study):
+    writer = make_study(methods=("moco",), sizes=("20", "5000"))
+    visible = read(write_report(writer.path)).visible
+    assert re.search(r"With 5000 images per class \(all there are, about 12\d per class\), a linear probe", visible)
 
 
 def test_an_unlabelled_study_makes_a_report(report):

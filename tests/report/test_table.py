@@ -32,9 +32,24 @@ def test_nothing_finished_gives_an_empty_table(make_study):
 
 
 def test_the_headline_names_the_best_method(make_study):
+    found = answer(make_study(methods=("moco", "byol", "supervised", "frozen")).path)
+    named = "moco, weak augmentation, learning rate 0.06."
+    assert headline(found).startswith(f"Best self-supervised method on these images: {named}")
+
+
+def test_the_headline_says_where_there_was_nothing_to_choose_among(make_study):
     found = answer(make_study(methods=("moco", "supervised", "frozen")).path)
-    expected = "Best self-supervised method on these images: moco, weak augmentation, learning rate 0.06."
-    assert headline(found) == expected
+    assert headline(found).startswith("The only self-supervised method that has finished: moco, weak augmentation")
+
+
+def test_the_headline_names_those_that_were_not_shown_to_differ(make_study):
+    writer = make_study(methods=("moco", "byol", "frozen"), sizes=("20",))
+    assert "No difference" not in headline(answer(writer.path))
+    cells = writer.path / "cells"
+    best = answer(writer.path).best.cells[0]
+    for other in cells.glob("byol-*"):
+        (other / "embeddings.npz").write_bytes((cells / best / "embeddings.npz").read_bytes())
+    assert headline(answer(writer.path)).endswith("No difference from byol was shown.")
 
 
 def test_the_headline_does_not_hide_a_network_without_training(make_study):
@@ -43,7 +58,7 @@ def test_the_headline_does_not_hide_a_network_without_training(make_study):
     best = answer(writer.path).best.cells[0]
     (cells / "frozen-n20-s0" / "embeddings.npz").write_bytes((cells / best / "embeddings.npz").read_bytes())
     assert headline(answer(writer.path)).startswith(
-        "No self-supervised method was shown to do better than the frozen backbone, without training. The best of them"
+        "No self-supervised method was shown to do better than the frozen backbone, without training. The only one"
     )
 
 

@@ -182,6 +182,20 @@ class Answer:
         return tuple(sorted(found, key=lambda c: -(c.other.test_accuracy or 0.0)))
 
     @property
+    def alone(self) -> bool:
+        """Whether no other method of the best one's kind has finished at the same number of images."""
+        best = self.best
+        return best is not None and not any(
+            c.method != best.method and c.per_class == best.per_class and c.trains and c.uses_labels == best.uses_labels
+            for c in self.choices
+        )
+
+    @property
+    def close(self) -> tuple[Comparison, ...]:
+        """Comparisons of the best method with others that train, where no difference is shown."""
+        return tuple(c for c in self.comparisons if c.verdict == "no difference shown" and c.other.trains)
+
+    @property
     def tallies(self) -> tuple[Tally, ...]:
         """The duels counted over the numbers of images, every ordered pair of methods once."""
         counts: dict[tuple[str, str], list[int]] = {}

@@ -48,9 +48,9 @@ def _rivals(study: Study, found: Answer, best: Choice) -> list[str]:
             f"That training helps at all: {best.method} was not shown to do better than {untrained}, without training. "
             f"More epochs, more images or other learning rates may change that."
         )
-    close = [c.other.method for c in found.comparisons if c.verdict == "no difference shown" and c.other.trains]
-    if close:
-        sentences.append(f"No difference was shown between {best.method} and {listed(close)}.")
+    if found.close:
+        others = listed([c.other.method for c in found.close])
+        sentences.append(f"No difference was shown between {best.method} and {others}.")
     if found.labelled and found.ties:
         others = listed([choice.method for choice in found.ties])
         sentences.append(

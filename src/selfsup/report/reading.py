@@ -127,6 +127,11 @@ class Study:
         """Training images per class, averaged over the classes."""
         return float(self.dataset.get("train", 0)) / max(len(self.classes), 1)
 
+    def takes_all(self, per_class: str) -> bool:
+        """Whether cells of that size had all training images, as where no class has so many."""
+        had = self.results.loc[self.results["per_class"] == per_class, "train_images"].max()
+        return per_class == "all" or bool(had >= self.dataset.get("train", np.inf))
+
     def cell(self, cell: str) -> Path:
         """Folder of a cell."""
         return self.path / "cells" / cell

@@ -6,6 +6,7 @@ import pandas as pd
 
 from selfsup.grid import format_lr
 from selfsup.report.findings import Answer, Choice, Comparison
+from selfsup.report.limits import listed
 
 COLUMNS = (
     "method", "per_class", "augmentation", "lr", "seeds", "val_accuracy", "effective_rank", "test_accuracy",
@@ -54,9 +55,12 @@ def headline(found: Answer) -> str:
         return f"A weak recommendation, without labels: {named}."
     kind = "method" if best.uses_labels else "self-supervised method"
     if not found.not_beaten:
-        return f"Best {kind} on these images: {named}."
+        close = f" No difference from {listed([c.other.method for c in found.close])} was shown." if found.close else ""
+        first = f"The only {kind} that has finished" if found.alone else f"Best {kind} on these images"
+        return f"{first}: {named}.{close}"
     rival = found.not_beaten[0]
-    return f"{_without_training(rival, kind)} The best of them on validation: {named}."
+    of_them = "The only one that has finished" if found.alone else "The best of them on validation"
+    return f"{_without_training(rival, kind)} {of_them}: {named}."
 
 
 def _without_training(rival: Comparison, kind: str) -> str:
