@@ -115,6 +115,13 @@ def test_what_does_not_fit_ends_with_one_sentence_and_exit_code_2(arguments: lis
     assert "Traceback" not in result.output
 
 
+def test_a_value_in_a_file_is_not_called_an_option(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text("epochs = -1\n")
+    assert f"epochs = -1 in '{file}' does not fit: must be" in call("plan", "digits", "--config", file).stderr
+    assert "--epochs = '-2' does not fit" in call("plan", "digits", "--config", file, "--epochs=-2").stderr
+
+
 def test_data_that_is_not_there_leaves_no_study_behind(tmp_path: Path) -> None:
     assert call("run", "/no/such/folder", "--out", tmp_path / "studies" / "new").exit_code == 2
     assert list(tmp_path.iterdir()) == []
@@ -268,7 +275,7 @@ def test_a_run_says_which_files_were_set_aside_and_how_many_workers_it_has(tmp_p
     audit = tmp_path / "study" / "audit.csv"
     assert f"2 files set aside (1 empty, 1 unreadable): {audit}\n" in result.stderr
     assert set(pd.read_csv(audit).problem) >= {"empty", "unreadable"}
-    assert "1 worker with 1 thread each; more than that (--workers 500) would have nothing to do." in result.stderr
+    assert "1 worker with 1 thread; more than that (--workers 500) would have nothing to do." in result.stderr
     assert "\n1 cell; study in" in result.stderr
 
 

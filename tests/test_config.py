@@ -179,6 +179,19 @@ def test_patience_without_scores_to_count_is_refused() -> None:
         validate({"patience": 3, "knn_every": 0})
 
 
+def test_patience_that_no_training_has_the_scores_for_is_refused() -> None:
+    assert validate({"epochs": 9, "knn_every": 3, "patience": 2})
+    assert "--patience 3 never ends a training of --epochs 9 with --knn-every 3, which has 3 scores" in refusal(
+        {"epochs": 9, "knn_every": 3, "patience": 3}
+    )
+    assert "has no scores" in refusal({"epochs": 9, "knn_every": 100, "patience": 1})
+
+
+def test_a_value_in_a_file_is_called_by_its_name_there() -> None:
+    with pytest.raises(UserError, match=r"--epochs = -1 does not fit.*; batch_size = 0 in 'my\.toml' does not fit"):
+        validate({"batch_size": 0, "epochs": -1}, files={"batch_size": "my.toml"})
+
+
 @pytest.mark.parametrize(("image_size", "stored"), [("auto", 256), (32, 256), (224, 256), (225, 258), (448, 512)])
 def test_images_are_stored_a_seventh_larger_than_a_view_and_never_below_256(image_size: int | str, stored: int) -> None:
     assert validate({"image_size": image_size}).resolved_store_size == stored

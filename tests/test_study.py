@@ -341,6 +341,8 @@ def test_weights_that_one_command_kept_survive_the_next(tmp_path: Path) -> None:
     assert [study.folder.weights(cell).exists() for cell in study.results.cell] == [True, True]
     selfsup.compare("digits", out=out, **grid, keep="best")
     assert sorted(study.folder.weights(cell).exists() for cell in study.results.cell) == [False, True]
+    selfsup.compare("digits", out=out, **grid, keep="none")
+    assert not any(study.folder.weights(cell).exists() for cell in study.results.cell)
 
 
 def test_every_command_that_made_a_study_is_in_its_history_and_its_report(tmp_path: Path) -> None:

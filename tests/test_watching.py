@@ -100,9 +100,9 @@ def test_the_first_line_on_decoding_is_no_single_image(clock: list[float]) -> No
         lines.decoded(done, 30)
         clock[0] += 0.9
     assert out.getvalue().splitlines() == [
-        "Decoded 13 of 30 images.",
-        "Decoded 25 of 30 images.",
-        "Decoded 30 of 30 images.",
+        "Read 13 of 30 images.",
+        "Read 25 of 30 images.",
+        "Read 30 of 30 images.",
     ]
 
 

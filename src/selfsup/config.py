@@ -369,8 +369,18 @@ def _merge(known: Any, given: Any) -> Any:
     return {**known, **{name: _merge(known.get(name), value) for name, value in given.items()}}
 
 
-def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> StudyConfig:
+def validate(
+    values: Mapping[str, Any], *, where: str = "the configuration", files: Mapping[str, str] = {}
+) -> StudyConfig:
     """Build the configuration, or say in one sentence per problem what is wrong with it.
+
+    Parameters
+    ----------
+    values : mapping
+    where : str
+        What the values are of.
+    files : mapping of str to str
+        Of values that stand in a file, the file; the others are options of a command.
 
     Raises
     ------
@@ -381,9 +391,15 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
     try:
         config = StudyConfig(**values)
     except ValidationError as error:
-        raise UserError(explain(error, StudyConfig.model_fields)) from None
+        raise UserError(explain(error, StudyConfig.model_fields, files)) from None
     if config.patience and not config.knn_every:
         raise UserError(f"--patience {config.patience} counts scores of the online kNN: add --knn-every 5, say.")
+    if config.patience and config.epochs // config.knn_every <= config.patience:
+        raise UserError(
+            f"--patience {config.patience} never ends a training of --epochs {config.epochs} with --knn-every "
+            f"{config.knn_every}, which has {config.epochs // config.knn_every or 'no'} scores of the online kNN, and "
+            f"needs more than {config.patience}; take them more often."
+        )
     if config.fuse != "auto" and config.fuse > 1:
         for flag, other in (("--devices", config.devices), ("--precision", config.precision)):
             if other not in (1, "auto", "fp32", "bf16"):
@@ -401,16 +417,20 @@ def validate(values: Mapping[str, Any], *, where: str = "the configuration") -> 
     return config
 
 
-def explain(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
+def explain(error: ValidationError, fields: Mapping[str, FieldInfo], files: Mapping[str, str] = {}) -> str:
     """A sentence on every value that does not fit the fields of a model, with what would have."""
-    return "; ".join(map(_explain, misfits(error, fields))) + "."
+    return "; ".join(_explain(misfit, files) for misfit in misfits(error, fields)) + "."
 
 
-def _explain(misfit: Misfit) -> str:
+def _explain(misfit: Misfit, files: Mapping[str, str]) -> str:
     """What is wrong with one value."""
     field = str(misfit.place[0])
-    name = ".".join(map(str, misfit.place)) if field == "settings" else "--" + field.replace("_", "-")
-    return f"{name} = {misfit.value!r} does not fit: {misfit.remedy}"
+    if field == "settings":
+        name = ".".join(map(str, misfit.place))
+    else:
+        name = field if field in files else "--" + field.replace("_", "-")
+    place = f" in '{files[field]}'" if field in files else ""
+    return f"{name} = {misfit.value!r}{place} does not fit: {misfit.remedy}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

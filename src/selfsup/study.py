@@ -139,7 +139,7 @@ class Study:
         if not weights.is_file():
             raise UserError(
                 f"The weights of '{result.cell}' were not kept ({result.status}, keep = {self.config.keep}); "
-                f"`best()` names a cell that has them, and `--keep all` keeps those of every cell."
+                f"`best()` names a cell that has them, and a study begun with `--keep all` has those of every cell."
             )
         config = self.config
         backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
@@ -278,7 +278,8 @@ def wanted_run(
         overrides["data"] = str(data)
     values = configuration.load_values(preset=preset, file=config, overrides=overrides)
     executor = take_executor(values)
-    configuration.validate(values)
+    in_file = configuration.read_toml(Path(config)) if config is not None else {}
+    configuration.validate(values, files={name: str(config) for name in in_file if name not in overrides})
     return configuration.with_full_paths(values), executor
 
 
@@ -435,8 +436,9 @@ class _Run:
         """Bring the table up to date, and drop the weights that cannot be asked for any more."""
         started = time.monotonic()
         table = self.folder.write_results()
-        if self.folder.read_config().keep == "best":
-            for cell_id in superfluous_weights(table):
+        keep = self.folder.read_config().keep
+        if keep != "all":
+            for cell_id in superfluous_weights(table) if keep == "best" else table["cell"]:
                 self.folder.drop_weights(cell_id)
         now = time.monotonic()
         self._next_writing = now + max(RESULTS_EVERY, (now - started) / RESULTS_SHARE)
@@ -454,7 +456,7 @@ def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:
     """How many workers there are, and why fewer than were asked for."""
     from selfsup.watching import counted
 
-    line = f"{counted(workers, 'worker')} with {counted(threads, 'thread')} each"
+    line = f"{counted(workers, 'worker')} with {counted(threads, 'thread')}{' each' * (workers > 1)}"
     if wanted != "auto" and int(wanted) > workers:
         line += f"; more than that (--workers {wanted}) would have nothing to do"
     return f"{line}."

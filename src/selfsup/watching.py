@@ -200,7 +200,7 @@ class Lines:
         if done == 1:
             self._last = time.monotonic()
         if done == total or self._due():
-            self.say(f"Decoded {done} of {counted(total, 'image')}.")
+            self.say(f"Read {done} of {counted(total, 'image')}.")
 
     def begin(self, study: Path, tally: Tally) -> None:
         self._tally = tally

@@ -204,7 +204,7 @@ def _refuse_too_little(source: Source, found: _Decoded) -> None:
     listed = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(5))
     if not found.kept:
         raise UserError(
-            f"None of the {len(source.names)} images of '{source.name}' can be read ({listed}; the first is "
+            f"No image of '{source.name}' can be read, of {len(source.names)} ({listed}; the first is "
             f"'{found.audit[0].path}'); give images in formats that Pillow reads."
         )
     left = {source.labels[index] for index in found.kept} if source.labels is not None else set()
