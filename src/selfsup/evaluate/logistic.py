@@ -13,9 +13,11 @@ TOLERANCE = 1e-6
 #: The same for a first approach.
 NEARLY = 1e-4
 #: Most iterations; problems that are nearly unpenalised and separable may come close only.
-MOST_STEPS = 1_000
+MOST_STEPS = 500
 #: Pairs of steps and gradient changes from which L-BFGS knows the curvature.
 MEMORY = 10
+#: What products of float32 may lose, as a share of a value or of a Hessian's largest entry.
+ROUNDING = 1e-6
 
 #: From parameters of some problems, and the numbers of these problems, to the value of each one's
 #: objective, shape (b,), and its gradient.
@@ -83,8 +85,9 @@ class _Problems:
     ----------
     basis : Tensor, shape (b, width, rank), or None
         Orthonormal axes of the coordinates; None where these are the dimensions themselves.
-    rows : Tensor, shape (b, n, rank + 1)
-        The images' coordinates, and a one for the bias.
+    rows : Tensor of float32, shape (b, n, rank + 1)
+        The images' coordinates, and a one for the bias. What is summed over is float64: products of float32 take
+        half the time, and their rounding is far below the tolerance.
     onehot : Tensor, shape (b, classes, n)
         The images' classes.
     """
@@ -99,11 +102,12 @@ class _Problems:
         basis = torch.linalg.qr(x.mT).Q if x.shape[-2] < x.shape[-1] else None
         coordinates = x if basis is None else x @ basis
         rows = torch.cat([coordinates, x.new_ones(*x.shape[:-1], 1)], dim=-1)
-        return cls(basis, rows, torch.nn.functional.one_hot(y, num_classes).to(x.dtype).mT.contiguous())
+        onehot = torch.nn.functional.one_hot(y, num_classes).to(x.dtype)
+        return cls(basis, rows.float(), onehot.mT.contiguous())
 
     def zeros(self) -> Tensor:
         """Parameters of every problem, shape (b, classes, rank + 1)."""
-        return self.rows.new_zeros(len(self.rows), self.onehot.shape[1], self.rows.shape[2])
+        return self.onehot.new_zeros(len(self.rows), self.onehot.shape[1], self.rows.shape[2])
 
     def weight_and_bias(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         weight = theta[..., :-1]
@@ -113,26 +117,28 @@ class _Problems:
         """The parameters, shape (b, classes, rank + 1), at which every problem is solved."""
         n, classes = self.rows.shape[1], self.onehot.shape[1]
         # Two classes: |W|^2 = |w|^2 / 2 where W_1 = -W_0 = w / 2.
-        penalty = torch.full_like(self.rows[0, 0], (2.0 if classes == 2 else 1.0) / strength)
+        penalty = self.onehot.new_full(self.rows.shape[-1:], (2.0 if classes == 2 else 1.0) / strength)
         penalty[-1] = 0
 
         def objective(theta: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
             every = len(problems) == len(self.rows)
             rows, onehot = (self.rows, self.onehot) if every else (self.rows[problems], self.onehot[problems])
-            log_p = torch.log_softmax(theta @ rows.mT, dim=1)
+            log_p = torch.log_softmax((theta.float() @ rows.mT).double(), dim=1)
             shrunk = penalty * theta
             value = (shrunk * theta).sum(dim=(1, 2)) / 2 - (onehot * log_p).sum(dim=(1, 2))
-            gradient = (log_p.exp() - onehot) @ rows + shrunk
+            gradient = ((log_p.exp() - onehot).float() @ rows).double() + shrunk
             return value / n, gradient / n
 
         return minimise(objective, start, self._inverse_hessian(start, penalty), tolerance)
 
     def _inverse_hessian(self, theta: Tensor, penalty: Tensor) -> Tensor:
         """Shape (b, rank + 1, rank + 1), one for all classes: of their own Hessians, the mean."""
-        p = torch.softmax(theta @ self.rows.mT, dim=1)
+        p = torch.softmax(theta.float() @ self.rows.mT, dim=1)
         curvature = (p * (1 - p)).mean(dim=1).clamp(min=1e-9)[..., None]
-        hessian = self.rows.mT @ (curvature * self.rows) + torch.diag(penalty)
-        return torch.cholesky_inverse(torch.linalg.cholesky(hessian / self.rows.shape[1]))
+        hessian = (self.rows.mT @ (curvature * self.rows)).double()
+        # Rounding may have taken from a direction all that it had.
+        floor = ROUNDING * hessian.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None] + penalty
+        return torch.cholesky_inverse(torch.linalg.cholesky(hessian + torch.diag_embed(floor))) * self.rows.shape[1]
 
 
 def minimise(objective: Objective, start: Tensor, inverse_hessian: Tensor, tolerance: float) -> Tensor:
@@ -194,7 +200,7 @@ def _line_search(
     slope = _dot(gradient, direction)[:, 0, 0]
     length = torch.ones_like(value)
     # Near the optimum the decrease drowns in the rounding of the value itself.
-    slack = 1e-13 * (1 + value.abs())
+    slack = ROUNDING * (1 + value.abs())
     for _ in range(30):
         moved = theta + length[:, None, None] * direction
         new_value, new_gradient = objective(moved, problems)
