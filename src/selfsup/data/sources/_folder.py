@@ -68,11 +68,12 @@ class FolderSource:
         scan = _Scan(root)
         if not scan.images:
             raise UserError(_nothing_found(root, scan))
-        tops = [_top(path) for path in scan.images]
         classes = sorted(scan.filled)
         labelled = len(classes) > 1 and not unlabelled
-        strays = [path for path, top in zip(scan.images, tops, strict=True) if top is None] if labelled else []
-        self._paths = [path for path, top in zip(scan.images, tops, strict=True) if top is not None or not labelled]
+        strays = [path for path, top in zip(scan.images, scan.tops, strict=True) if top is None] if labelled else []
+        self._paths = [
+            path for path, top in zip(scan.images, scan.tops, strict=True) if top is not None or not labelled
+        ]
         self._facts = scan.facts
         self.names: Sequence[str] = [printable(path) for path in self._paths]
         self.labels: Sequence[str] | None = None
@@ -82,7 +83,7 @@ class FolderSource:
         if not unlabelled:
             self.ignored += _empty_classes(scan)
         if labelled:
-            self.labels = [printable(top) for top in tops if top is not None]
+            self.labels = [printable(top) for top in scan.tops if top is not None]
             self.ignored += _warn_of_split(classes)
 
     def fingerprint(self) -> str:
@@ -109,6 +110,8 @@ class _Scan:
     ----------
     images : list of str
         Paths below the root, with ``/`` between folders, folder by folder.
+    tops : list of str or None
+        Of every image, the top-level folder that it is in, None directly in the root.
     facts : dict of str to (int, int)
         Of every image, its size in bytes and its modification time in nanoseconds.
     folders : list of str
@@ -124,7 +127,8 @@ class _Scan:
         self._problems: list[AuditEntry] = []
         self._walk(root)
         self.images = sorted(self.facts, key=lambda path: path.replace("/", "\0"))
-        self.filled = {top for path in self.images if (top := _top(path)) is not None}
+        self.tops = [_top(path) for path in self.images]
+        self.filled = {top for top in self.tops if top is not None}
 
     def _walk(self, root: Path) -> None:
         """Take in all regular files below `root`; folders are remembered per class, so a loop of links ends."""
