@@ -26,7 +26,7 @@ import torch
 from cell import apart
 from history import note
 from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
-from selfsup.config import StudyConfig, load_values, validate
+from selfsup.config.schema import StudyConfig, load_values, validate
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ def ablations(reference: Recipe, recommended: Recipe) -> dict[str, Recipe]:
 
 def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     """store -> policy -> train() -> embed -> probe, as a worker of a study does it."""
-    from selfsup import training
-    from selfsup.augment import load_policy
-    from selfsup.backbones import Backbone, build_backbone
-    from selfsup.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
-    from selfsup.evaluate.embedding import embed
-    from selfsup.evaluate.knn import knn_predict
+    from selfsup.backbones.networks import Backbone, build_backbone
+    from selfsup.evaluation.embedding import embed
+    from selfsup.evaluation.knn import knn_predict
     from selfsup.methods import method_class, read_settings
+    from selfsup.training import loop as training
+    from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
+    from selfsup.views import load_policy
 
     config = chosen.config
     keep_freed_memory()

@@ -11,7 +11,7 @@ runs with the number of loader workers that serves it best.
 
 The bare line is the work of the encoder alone, both views in one batch: what a loop could reach if
 all else were free, with the library's own convolutions. A share above 1 is the doing of
-selfsup.tiny_convolution.
+selfsup.backbones.tiny_convolution.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import torch
 
 from history import note
 from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
-from selfsup.machine import usable_cores
+from selfsup.training.machine import usable_cores
 
 Result = TypeVar("Result")
 
@@ -71,12 +71,12 @@ def same_settings(method: str) -> dict[str, float]:
 
 def by_selfsup(task: Task, pictures: Pictures) -> Score:
     """store -> policy -> train() -> embed, as a worker of a study does it."""
-    from selfsup.augment import load_policy
-    from selfsup.backbones import build_backbone
-    from selfsup.device import Hardware, keep_freed_memory, make_deterministic
-    from selfsup.evaluate.embedding import embed
+    from selfsup.backbones.networks import build_backbone
+    from selfsup.evaluation.embedding import embed
     from selfsup.methods import method_class, read_settings
-    from selfsup.training import EpochLog, NoHooks, TrainingPlan, train
+    from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
+    from selfsup.training.loop import EpochLog, NoHooks, TrainingPlan, train
+    from selfsup.views import load_policy
 
     class Stopwatch(NoHooks):
         def __init__(self) -> None:
@@ -132,7 +132,7 @@ def by_lightly(task: Task, pictures: Pictures, workers: int) -> Score:
 def bare(task: Task, pictures: Pictures) -> Score:
     """Forward and backward alone."""
     import peers
-    from selfsup.device import keep_freed_memory
+    from selfsup.training.device import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(task.threads)

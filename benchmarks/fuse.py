@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from history import note
-from selfsup.augment import load_policy
-from selfsup.backbones import build_backbone
-from selfsup.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
-from selfsup.fused import train_together
+from selfsup.backbones.networks import build_backbone
 from selfsup.methods import method_class, read_settings
-from selfsup.training import EpochLog, NoHooks, Training, TrainingPlan
+from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
+from selfsup.training.fused import train_together
+from selfsup.training.loop import EpochLog, NoHooks, Training, TrainingPlan
+from selfsup.views import load_policy
 
 
 @dataclass

@@ -15,20 +15,20 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from selfsup.cellrun import run_job
-from selfsup.config import validate
-from selfsup.device import Hardware, keep_freed_memory, make_deterministic
-from selfsup.evaluate import label_free
-from selfsup.evaluate.clustering import find_clusters
-from selfsup.evaluate.few_shot import few_shot
-from selfsup.evaluate.knn import knn_predict
-from selfsup.evaluate.linear_probe import STRENGTHS, fit_linear_probe, standardisation
-from selfsup.evaluate.logistic import TOLERANCE
-from selfsup.grid import Cell, Job
-from selfsup.opened import OpenStudy
-from selfsup.preparation import prepare_images
-from selfsup.record import StudyFolder
-from selfsup.training import EpochLog
+from selfsup.config.grid import Cell, Job
+from selfsup.config.schema import validate
+from selfsup.evaluation import label_free
+from selfsup.evaluation.clustering import find_clusters
+from selfsup.evaluation.few_shot import few_shot
+from selfsup.evaluation.knn import knn_predict
+from selfsup.evaluation.linear_probe import STRENGTHS, fit_linear_probe, standardisation
+from selfsup.evaluation.logistic import TOLERANCE
+from selfsup.execution.context import OpenStudy
+from selfsup.execution.job import run_job
+from selfsup.execution.preparation import prepare_images
+from selfsup.record.folder import StudyFolder
+from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
+from selfsup.training.loop import EpochLog
 
 CLASSES = 10
 

@@ -22,16 +22,16 @@ import numpy as np
 import selfsup
 from cell import apart
 from history import note
-from selfsup import cellrun
-from selfsup.grid import Job
-from selfsup.opened import OpenStudy
-from selfsup.record import CellResult
+from selfsup.config.grid import Job
+from selfsup.execution import job as cellrun
+from selfsup.execution.context import OpenStudy
+from selfsup.record.folder import CellResult
 
 LRS, SIZES, METHODS = 25, 10, ("simclr", "moco", "byol", "supervised")
 
 
 def record_only(study: OpenStudy, job: Job, **_: Any) -> list[CellResult]:
-    """In place of :func:`selfsup.cellrun.run_job`: records cells whose numbers are drawn."""
+    """In place of :func:`selfsup.execution.job.run_job`: records cells whose numbers are drawn."""
     results = []
     for cell in job.cells:
         rng = np.random.default_rng(abs(hash(cell)))

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from history import note
-from selfsup.config import StudyConfig, validate
-from selfsup.grid import Cell, Job
-from selfsup.machine import usable_cores
-from selfsup.record import StudyFolder
-from selfsup.schedulers import Record, Scheduler, load_scheduler, read_scores, rungs_of
+from selfsup.config.grid import Cell, Job
+from selfsup.config.schema import StudyConfig, validate
+from selfsup.execution.schedulers import Record, Scheduler, load_scheduler, read_scores, rungs_of
+from selfsup.record.folder import StudyFolder
+from selfsup.training.machine import usable_cores
 
 NAMES = ("halving", "asha")
 #: Test accuracy of a contest in which nothing finished well, for ten classes.
@@ -47,8 +47,8 @@ class Trained:
 def train_all(values: dict[str, Any], out: Path) -> list[Trained]:
     """Run a study in this process, with every training scored at the rungs and none stopped."""
     import selfsup
-    from selfsup import cellrun
-    from selfsup.schedulers.none import NoScheduler
+    from selfsup.execution import job as cellrun
+    from selfsup.execution.schedulers.none import NoScheduler
 
     class ScoresAll(NoScheduler):
         def __init__(self, config: StudyConfig, folder: StudyFolder) -> None:

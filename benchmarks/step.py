@@ -22,13 +22,13 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from selfsup.augment import load_policy
-from selfsup.backbones import build_backbone
-from selfsup.device import keep_freed_memory, make_deterministic
+from selfsup.backbones.networks import build_backbone
+from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import Method, method_class, read_settings
-from selfsup.signals import step_signals
-from selfsup.tiny_convolution import TinyConv2d
-from selfsup.training import build_optimizer
+from selfsup.training.device import keep_freed_memory, make_deterministic
+from selfsup.training.diagnostics import step_signals
+from selfsup.training.loop import build_optimizer
+from selfsup.views import load_policy
 
 #: Kinds of operators by what their names begin with, after "aten::".
 KINDS = {
@@ -50,7 +50,7 @@ def digits(count: int, side: int) -> Tensor:
 
 
 class Step:
-    """The steps of selfsup.training, with a clock between their parts."""
+    """The steps of selfsup.training.loop, with a clock between their parts."""
 
     def __init__(self, method: Method, pixels: Tensor, size: int, *, bf16: bool) -> None:
         self.method, self.pixels, self.size, self.bf16 = method, pixels, size, bf16
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
-    parser.add_argument("--plain-convolutions", action="store_true", help="without selfsup.tiny_convolution")
+    parser.add_argument("--plain-convolutions", action="store_true", help="without selfsup.backbones.tiny_convolution")
     parser.add_argument("--plain-memory", action="store_true", help="without keeping freed memory")
     given = parser.parse_args()
     if not given.plain_memory:

@@ -12,7 +12,13 @@ import selfsup
 from selfsup import registry
 from selfsup.errors import UserError
 
-PACKAGES = ["selfsup.methods", "selfsup.augment", "selfsup.data.sources", "selfsup.executors", "selfsup.tracking"]
+PACKAGES = [
+    "selfsup.methods",
+    "selfsup.views",
+    "selfsup.data.sources",
+    "selfsup.execution.executors",
+    "selfsup.report.trackers",
+]
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def test_every_listed_name_can_be_loaded(package: str) -> None:
     assert listed
     for name in listed:
         module = registry.load(package, name, kind="thing")
-        assert module.__name__ == f"{package}.{name.replace('-', '_')}"
+        assert module.__name__ == registry.module_name(package, name)
         assert module.__doc__
 
 

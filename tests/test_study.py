@@ -14,9 +14,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import selfsup
-from selfsup.config import StudyConfig
+from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.record import RESULT_COLUMNS, StudyFolder
+from selfsup.record.folder import RESULT_COLUMNS, StudyFolder
 from selfsup.study import superfluous_weights
 
 TINY = {
@@ -121,8 +121,8 @@ def test_best_is_a_self_supervised_cell_with_the_highest_validation_accuracy(stu
 def test_the_kept_backbone_gives_the_recorded_embedding(study: selfsup.Study) -> None:
     import torch
 
-    from selfsup.augment.none import policy
     from selfsup.data import open_store
+    from selfsup.views.none_policy import policy
 
     backbone = study.load_backbone()
     store = open_store(Path(json.loads((study.path / "dataset.json").read_text())["store"]))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from selfsup._version import __version__
 from selfsup.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     from selfsup.study import Study, compare, load_study
 
-__version__ = "0.1.0"
 __all__ = ["Interrupted", "Study", "UserError", "__version__", "compare", "load_study"]
 
 

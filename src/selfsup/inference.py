@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selfsup.data import Store, open_source, prepare_store
-from selfsup.device import choose_hardware
 from selfsup.errors import UserError
-from selfsup.evaluate.embedding import embed
-from selfsup.evaluate.linear_probe import LinearProbe
-from selfsup.record import CellResult
-from selfsup.storage import is_address, local_folder, shown
+from selfsup.evaluation.embedding import embed
+from selfsup.evaluation.linear_probe import LinearProbe
+from selfsup.record.folder import CellResult
+from selfsup.record.storage import is_address, local_folder, shown
 from selfsup.study import Study
+from selfsup.training.device import choose_hardware
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,22 +9,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfsup import __version__, registry
-from selfsup import config as configuration
-from selfsup.config import StudyConfig
+from selfsup import registry
+from selfsup._version import __version__
+from selfsup.config import schema as configuration
+from selfsup.config.grid import Cell, fuse_jobs
+from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.grid import Cell, fuse_jobs
-from selfsup.record import CellResult, StudyFolder
-from selfsup.storage import Mirror, Uploads, is_address, kept_in_step, local_folder, shown, upload
+from selfsup.record.folder import CellResult, StudyFolder
+from selfsup.record.storage import Mirror, Uploads, is_address, kept_in_step, local_folder, shown, upload
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from selfsup.executors.base import Event, Executor, Resources
-    from selfsup.grid import Job
-    from selfsup.schedulers import Scheduler
-    from selfsup.watching import Watcher
+    from selfsup.config.grid import Job
+    from selfsup.execution.executors.base import Event, Executor, Resources
+    from selfsup.execution.schedulers import Scheduler
+    from selfsup.execution.watchers import Watcher
 
 #: Seconds between two writings of ``results.csv`` while a study runs, and what share of the time they may take.
 RESULTS_EVERY, RESULTS_SHARE = 2.0, 0.05
@@ -124,7 +125,7 @@ class Study:
 
         Returns
         -------
-        selfsup.backbones.Backbone
+        selfsup.backbones.networks.Backbone
             From float32 images in [0, 1], shape (n, 3, side, side), to embeddings (n, num_features).
 
         Raises
@@ -132,7 +133,7 @@ class Study:
         UserError
             If the cell's weights were not kept.
         """
-        from selfsup.backbones import build_backbone, load_weights
+        from selfsup.backbones.networks import build_backbone, load_weights
 
         result = self.best() if cell is None else self.result(cell)
         weights = self.folder.weights(result.cell)
@@ -219,7 +220,7 @@ def compare(
     command : str, optional
         The command line, for the history in ``run.json`` and the report.
     **options
-        Any field of :class:`selfsup.config.StudyConfig`, for example ``methods="simclr,byol"`` or
+        Any field of :class:`selfsup.config.schema.StudyConfig`, for example ``methods="simclr,byol"`` or
         ``lrs=[0.01, 0.1]``, and any option of the executor; they win over `preset` and `config`.
 
     Returns
@@ -239,7 +240,7 @@ def compare(
     >>> study = selfsup.compare("digits", preset="quick", out="my-study")  # doctest: +SKIP
     >>> study.best().method, study.report()  # doctest: +SKIP
     """
-    from selfsup.watching import Silent
+    from selfsup.execution.watchers import Silent
 
     values, where = wanted_run(data, preset=preset, config=config, options={**options, "executor": executor})
     watcher = watcher or Silent()
@@ -269,7 +270,7 @@ def wanted_run(
     data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
 ) -> tuple[dict[str, Any], Executor]:
     """Raw values of the configuration that was asked for, and the executor."""
-    from selfsup.executors import take_executor
+    from selfsup.execution.executors import take_executor
 
     if preset is None and config is None:
         preset = "recommended"
@@ -299,11 +300,11 @@ class _Run:
         self._has_assets = False
 
     def go(self, command: str | None) -> None:
-        from selfsup import preparation
-        from selfsup.opened import OpenStudy
-        from selfsup.schedulers import load_scheduler
-        from selfsup.tracking import following, load_trackers
-        from selfsup.watching import counted, describe_set_aside
+        from selfsup.execution import preparation
+        from selfsup.execution.context import OpenStudy
+        from selfsup.execution.schedulers import load_scheduler
+        from selfsup.execution.watchers import counted, describe_set_aside
+        from selfsup.report.trackers import following, load_trackers
 
         self._sweep()
         if "data" not in self.values and not self.folder.exists():
@@ -352,8 +353,8 @@ class _Run:
         train_counts: Sequence[int],
     ) -> bool:
         """Run what the scheduler wants, round by round; False if there was nothing to do."""
-        from selfsup.schedulers import read_records
-        from selfsup.watching import Tally
+        from selfsup.execution.schedulers import read_records
+        from selfsup.execution.watchers import Tally
 
         given_up: set[str] = set()
         rounds = 0
@@ -379,7 +380,7 @@ class _Run:
 
     def _sweep(self) -> None:
         """Clear away what dead processes left, unless jobs of an earlier run are still at work on a cluster."""
-        from selfsup.executors import executor_at_work, executor_name
+        from selfsup.execution.executors import executor_at_work, executor_name
 
         at_work = executor_at_work(self.folder)
         if at_work is None:
@@ -420,7 +421,7 @@ class _Run:
         self.folder.write_json("run.json", {"planned": planned, "runs": [*history.get("runs", []), run]})
 
     def _on_event(self, event: Event) -> None:
-        from selfsup.executors.base import JobDone, JobStarted
+        from selfsup.execution.executors.base import JobDone, JobStarted
 
         if isinstance(event, JobDone):
             self._tell_trackers()
@@ -454,7 +455,7 @@ def _describe_scarcity(per_class: Sequence[int | str], most: int) -> str:
 
 def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:
     """How many workers there are, and why fewer than were asked for."""
-    from selfsup.watching import counted
+    from selfsup.execution.watchers import counted
 
     line = f"{counted(workers, 'worker')} with {counted(threads, 'thread')}{' each' * (workers > 1)}"
     if wanted != "auto" and int(wanted) > workers:

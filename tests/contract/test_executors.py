@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from selfsup.cli import main
-from selfsup.config import StudyConfig, load_values
+from selfsup.cli.commands import main
+from selfsup.config.schema import StudyConfig, load_values
 from selfsup.errors import UserError
-from selfsup.executors import executor_name, executor_names, executor_options, load_executor, take_executor
-from selfsup.record import StudyFolder
+from selfsup.execution.executors import executor_name, executor_names, executor_options, load_executor, take_executor
+from selfsup.record.folder import StudyFolder
 
 
 @pytest.mark.parametrize("name", executor_names())
@@ -44,7 +44,7 @@ def test_every_option_is_described_and_on_the_command_line() -> None:
 
 def test_reading_the_options_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from selfsup.executors import executor_options\n"
+        "import sys; from selfsup.execution.executors import executor_options\n"
         "assert executor_options()\n"
         "assert not {'torch', 'numpy', 'pandas', 'ray', 'submitit'} & set(sys.modules), 'heavy'"
     )

@@ -12,13 +12,13 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from selfsup.augment import load_policy
-from selfsup.device import Hardware
-from selfsup.grid import Traits, expand
+from selfsup.config.grid import Traits, expand
 from selfsup.methods import Method, Paper, Settings, Step, method_class, method_names
-from selfsup.methods._momentum import MomentumEncoder
-from selfsup.testing import BATCH, CLASSES, SIDE, batch_of_digits, build, check_devices, check_method
-from selfsup.training import TrainingPlan, build_optimizer, train
+from selfsup.methods.parts.momentum import MomentumEncoder
+from selfsup.testing.methods import BATCH, CLASSES, SIDE, batch_of_digits, build, check_devices, check_method
+from selfsup.training.device import Hardware
+from selfsup.training.loop import TrainingPlan, build_optimizer, train
+from selfsup.views import load_policy
 
 TRAINED = [name for name in method_names() if method_class(name).traits.trains]
 

@@ -10,10 +10,10 @@ import pytest
 
 import selfsup
 from selfsup.errors import Interrupted
-from selfsup.executors.base import EpochDone, Event
-from selfsup.record import MEASURED_COLUMNS
-from selfsup.schedulers import scheduler_names
-from selfsup.watching import Silent
+from selfsup.execution.executors.base import EpochDone, Event
+from selfsup.execution.schedulers import scheduler_names
+from selfsup.execution.watchers import Silent
+from selfsup.record.folder import MEASURED_COLUMNS
 
 GRID = {
     "methods": "simclr,random",

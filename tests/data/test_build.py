@@ -21,10 +21,11 @@ from PIL import Image
 
 import selfsup.data.build as building
 from pictures import labelled_folder, save_picture, smooth
-from selfsup.data import AuditEntry, Source, Store, open_source, open_store, prepare_store, reading
+from selfsup.data import AuditEntry, Source, Store, open_source, open_store, prepare_store
+from selfsup.data import decoding_threads as reading
 from selfsup.data.decode import Decoded
+from selfsup.data.decoding_threads import Picture, read_all
 from selfsup.data.depth import DeepScale
-from selfsup.data.reading import Picture, read_all
 from selfsup.data.sources.base import Arrays, ArraySource
 from selfsup.errors import UserError
 

@@ -9,7 +9,7 @@ from lightly.loss import NegativeCosineSimilarity
 from torch import nn
 
 from selfsup.methods import Method, method_class
-from selfsup.testing import batch_of_digits, build
+from selfsup.testing.methods import batch_of_digits, build
 
 
 def byol() -> Method:

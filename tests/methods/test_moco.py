@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from selfsup.methods import method_class
-from selfsup.methods._losses import info_nce
 from selfsup.methods.moco import _encode_shuffled
-from selfsup.testing import BATCH, batch_of_digits, build
+from selfsup.methods.parts.losses import info_nce
+from selfsup.testing.methods import BATCH, batch_of_digits, build
 
 MoCo = method_class("moco")
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from selfsup.methods import method_class
-from selfsup.methods._losses import nt_xent
-from selfsup.testing import BATCH, batch_of_digits, build
+from selfsup.methods.parts.losses import nt_xent
+from selfsup.testing.methods import BATCH, batch_of_digits, build
 
 
 def test_loss_is_nt_xent_of_the_projections_of_both_views_in_one_batch() -> None:

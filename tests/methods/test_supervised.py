@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from selfsup.methods import method_class
-from selfsup.testing import CLASSES, batch_of_digits, build
+from selfsup.testing.methods import CLASSES, batch_of_digits, build
 
 
 def test_loss_is_the_mean_negative_log_probability_of_the_true_class() -> None:

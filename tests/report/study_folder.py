@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from selfsup.grid import Cell
+from selfsup.config.grid import Cell
 
 #: Accuracy of each method with all images, and how much of it is lost with few.
 SKILL = {

@@ -22,7 +22,7 @@ from study_folder import FolderWriter
 from selfsup.figures import Map, sheet_for, tsne_page
 from selfsup.report import write_assets, write_report
 from selfsup.report.page import COLUMNS, render
-from selfsup.report.reading import read_study
+from selfsup.report.recorded import read_study
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

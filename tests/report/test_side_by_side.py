@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from page_reader import PageReader
 from PIL import Image
 
-from selfsup.cli import main
+from selfsup.cli.commands import main
 from selfsup.errors import UserError
 from selfsup.report import answer, export_comparison, write_comparison
 

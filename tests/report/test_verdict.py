@@ -8,8 +8,8 @@ import pytest
 
 from selfsup.errors import UserError
 from selfsup.report import answer
-from selfsup.report.duels import verdict_of
-from selfsup.report.reading import read_study
+from selfsup.report.pairwise import verdict_of
+from selfsup.report.recorded import read_study
 from selfsup.report.statistics import Interval, PairedTest
 
 

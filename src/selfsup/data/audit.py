@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from selfsup.config.grid import PerClass
 from selfsup.data.split import Split
-from selfsup.grid import PerClass
 
 Problem = Literal[
     "unreadable",  # a file or folder that cannot be read; set aside

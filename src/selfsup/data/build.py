@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 
 from selfsup.data.audit import AuditEntry
 from selfsup.data.cache import cache_root, locked, writing_to
+from selfsup.data.decoding_threads import Picture, read_all
 from selfsup.data.depth import DeepScale
-from selfsup.data.reading import Picture, read_all
 from selfsup.data.sources.base import Source, digest_of
 from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
 from selfsup.errors import UserError

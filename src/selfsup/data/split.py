@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from selfsup.config.grid import PerClass
 from selfsup.errors import UserError
-from selfsup.grid import PerClass
 from selfsup.seeding import derive_seed
 
 TRAIN, VAL, TEST = 0, 1, 2

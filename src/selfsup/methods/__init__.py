@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from selfsup import registry
+from selfsup.config.validation import misfits
 from selfsup.errors import UserError
-from selfsup.fitting import misfits
 from selfsup.methods.base import Method, Paper, Settings, Step
 
 __all__ = ["Method", "Paper", "Settings", "Step", "method_class", "method_names", "read_settings"]

@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from selfsup.backbones import Backbone
+from selfsup.backbones.networks import Backbone
 from selfsup.methods import base
-from selfsup.methods._heads import mlp
-from selfsup.methods._losses import cosine_regression
-from selfsup.methods._momentum import MomentumEncoder, cosine_momentum
+from selfsup.methods.parts.heads import mlp
+from selfsup.methods.parts.losses import cosine_regression
+from selfsup.methods.parts.momentum import MomentumEncoder, cosine_momentum
 
 
 class BYOL(base.Method):

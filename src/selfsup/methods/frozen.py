@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfsup.grid import Traits
+from selfsup.config.grid import Traits
 from selfsup.methods import base
 
 

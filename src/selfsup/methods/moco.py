@@ -9,12 +9,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from selfsup.backbones import Backbone
+from selfsup.backbones.networks import Backbone
 from selfsup.methods import base
-from selfsup.methods._heads import mlp
-from selfsup.methods._losses import info_nce
-from selfsup.methods._momentum import MomentumEncoder
-from selfsup.methods._queue import KeyQueue
+from selfsup.methods.parts.heads import mlp
+from selfsup.methods.parts.key_queue import KeyQueue
+from selfsup.methods.parts.losses import info_nce
+from selfsup.methods.parts.momentum import MomentumEncoder
 
 
 class MoCo(base.Method):

@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from selfsup.backbones import Backbone
+from selfsup.backbones.networks import Backbone
 from selfsup.methods import base
-from selfsup.methods._heads import mlp
-from selfsup.methods._losses import nt_xent
+from selfsup.methods.parts.heads import mlp
+from selfsup.methods.parts.losses import nt_xent
 
 
 class SimCLR(base.Method):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfsup.figures.interactive import bokeh_script
 from selfsup.figures.thumbnails import Sheet, sheet_for, thumbnail_sheet
-from selfsup.record import replace_file
+from selfsup.record.folder import replace_file
 
 
 class ImageStore(Protocol):

@@ -14,7 +14,7 @@ from PIL import Image
 from selfsup.figures import Map, cluster_names, map_fragment, principal_components, tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
 from selfsup.report.pictures import Picture, confusion_counts, confusion_picture, data_address
-from selfsup.report.reading import Embeddings, Study
+from selfsup.report.recorded import Embeddings, Study
 
 MOST_SHOWN = 18
 PER_CLUSTER, PER_CONFUSION = 8, 4

@@ -28,11 +28,11 @@ from selfsup.figures import (
 )
 from selfsup.figures import tsne_picture as draw_map
 from selfsup.figures.canvas import any_letters, new_figure
-from selfsup.record import replace_file
+from selfsup.record.folder import replace_file
 from selfsup.report import wording
 from selfsup.report.findings import Answer, Choice, Comparison
 from selfsup.report.pictures import confusion_counts
-from selfsup.report.reading import Embeddings, Study, read_study
+from selfsup.report.recorded import Embeddings, Study, read_study
 from selfsup.report.series import accuracy_chart, chosen_trainings, heatmap_panels
 from selfsup.report.table import headline
 from selfsup.report.verdict import answer_study

@@ -11,14 +11,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-import selfsup
+from selfsup._version import __version__
 from selfsup.figures import accuracy_colour, bokeh_script
 from selfsup.figures.heatmaps import UNFINISHED
-from selfsup.record import replace_file
+from selfsup.record.folder import replace_file
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
 from selfsup.report.pictures import curves_picture, heatmap_picture, training_pictures
-from selfsup.report.reading import Study, read_study
+from selfsup.report.recorded import Study, read_study
 from selfsup.report.series import accuracy_chart, baseline_panel, heatmap_panels
 from selfsup.report.verdict import answer_study
 
@@ -114,7 +114,7 @@ def render(study: Study, *, command: str | None = None, planned: int | None = No
         audit_counts=study.audit["problem"].value_counts().to_dict(),
         audit=study.audit.head(MOST_AUDIT_ROWS).to_dict("records"),
         command=command,
-        version=selfsup.__version__,
+        version=__version__,
         written=f"{datetime.now():%Y-%m-%d %H:%M}",
         bokeh=Markup(bokeh_script().decode()) if best else "",
     )  # fmt: skip

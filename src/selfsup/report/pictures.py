@@ -11,12 +11,12 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
+from selfsup.config.grid import format_lr
 from selfsup.figures import DARK, LIGHT, Theme, accuracy_curves, confusion_matrix, heatmaps, loss_curve
 from selfsup.figures.canvas import DPI
 from selfsup.figures.heatmaps import Panel
-from selfsup.grid import format_lr
 from selfsup.report.findings import Answer, Choice
-from selfsup.report.reading import Embeddings, Study
+from selfsup.report.recorded import Embeddings, Study
 from selfsup.report.series import Chart, chosen_trainings
 
 NARROW_SCREEN = 3.9

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from selfsup.report.reading import tidy
+from selfsup.report.recorded import tidy
 
 CHOICE_COLUMNS = ["method", "per_class", "augmentation", "lr", "seeds", "score", "cells"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from selfsup.config.grid import format_lr
 from selfsup.figures.curves import Curve
 from selfsup.figures.heatmaps import Panel, Square
-from selfsup.grid import format_lr
 from selfsup.report.findings import Answer, Choice
-from selfsup.report.reading import Study
+from selfsup.report.recorded import Study
 from selfsup.report.selection import choose, size_order
 
 WORST_FIRST = ("failed", "diverged", "collapsed", "pruned")

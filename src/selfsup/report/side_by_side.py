@@ -9,18 +9,18 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import selfsup
-from selfsup.config import StudyConfig, role_of
+from selfsup._version import __version__
+from selfsup.config.schema import StudyConfig, role_of
 from selfsup.errors import UserError
 from selfsup.figures import LIGHT, Save, Theme, to_png
 from selfsup.figures.critical import critical_difference
-from selfsup.record import replace_file
+from selfsup.record.folder import replace_file
 from selfsup.report.export import NamedFigure, write_figures
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.page import templates
 from selfsup.report.pictures import Picture, for_both_screens
 from selfsup.report.ranks import LEAST_DATASETS, Ranks, rank_methods
-from selfsup.report.reading import Study, read_study
+from selfsup.report.recorded import Study, read_study
 from selfsup.report.selection import size_order
 from selfsup.report.table import headline
 from selfsup.report.verdict import answer_study
@@ -110,7 +110,7 @@ def render(study_dirs: Sequence[Path]) -> str:
         ranks=ranks,
         diagram=_diagram(ranks) if ranks else None,
         least_datasets=LEAST_DATASETS,
-        version=selfsup.__version__,
+        version=__version__,
         written=f"{datetime.now():%Y-%m-%d %H:%M}",
     )  # fmt: skip
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from selfsup.grid import format_lr
+from selfsup.config.grid import format_lr
+from selfsup.report.caveats import listed
 from selfsup.report.findings import Answer, Choice, Comparison
-from selfsup.report.limits import listed
 
 COLUMNS = (
     "method", "per_class", "augmentation", "lr", "seeds", "val_accuracy", "effective_rank", "test_accuracy",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from selfsup.report.duels import Outcomes, against_the_others, every_pair
+from selfsup.report.caveats import not_shown
 from selfsup.report.findings import Answer, Choice, LabelsNeeded
-from selfsup.report.limits import not_shown
-from selfsup.report.reading import Study, read_study
+from selfsup.report.pairwise import Outcomes, against_the_others, every_pair
+from selfsup.report.recorded import Study, read_study
 from selfsup.report.selection import choose, criterion, optimism, size_order
 
 

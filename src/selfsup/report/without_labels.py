@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from selfsup.evaluate.agreement import MEASURES, Agreement, agreements
-from selfsup.report.reading import Study, tidy
+from selfsup.evaluation.agreement import MEASURES, Agreement, agreements
+from selfsup.report.recorded import Study, tidy
 
 #: Each measure's name and paper, as the page says them.
 NAMES = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from selfsup.evaluate.agreement import Correlation
-from selfsup.grid import format_lr
+from selfsup.config.grid import format_lr
+from selfsup.evaluation.agreement import Correlation
+from selfsup.report.caveats import listed
 from selfsup.report.findings import Choice
-from selfsup.report.limits import listed
 from selfsup.report.statistics import Interval
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""Backbones: any timm network as a feature extractor, its initial weights, its stem."""

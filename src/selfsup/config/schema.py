@@ -1,0 +1,544 @@
+"""The configuration of a study: validated once, at the door; presets; TOML in and out.
+
+Every field says which role it plays when a study is continued:
+
+``axis``
+    an axis of the grid; may grow from one run to the next
+``identity``
+    changes the numbers; must stay as it was when the study began
+``place``
+    where the images lie; free to change, for the study knows its images by their contents
+``contents``
+    changes only which cells are finished, or what is kept beside the numbers; stays until a command names
+    another value, because a command that leaves it out must not remove, or leave unfinished, what an
+    earlier one asked to keep
+``runtime``
+    changes only how the work is done; holds for one command and is not part of the study
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+
+from selfsup import registry
+from selfsup.config.grid import PerClass, Protocol
+from selfsup.config.validation import Misfit, misfits
+from selfsup.errors import UserError
+
+Role = Literal["axis", "identity", "place", "contents", "runtime"]
+#: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
+AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
+PRESETS = Path(__file__).parent / "presets"
+
+
+def _field(default: Any, help: str, role: Role, **constraints: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"role": role}, **constraints)
+
+
+def _split_commas(value: Any) -> Any:
+    """Let ``"a,b"`` and a single number stand for a list, as on the command line."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, int | float):
+        return [value]
+    return value
+
+
+def _split_sizes(value: Any) -> Any:
+    """As :func:`_split_commas`, with ``ALL`` in any case of its letters."""
+    parts = _split_commas(value)
+    return [part.lower() if isinstance(part, str) else part for part in parts] if isinstance(parts, list) else parts
+
+
+def _no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(value))
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+Lrs = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
+Sizes = Annotated[tuple[PerClass, ...], BeforeValidator(_split_sizes)]
+
+
+class StudyConfig(BaseModel):
+    """Everything that can be asked of a study. Field names are option names with ``_`` for ``-``.
+
+    The defaults are the values of the preset ``recommended``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    data: str = _field(
+        "digits",
+        "A folder of images, or the name of a data set (see `selfsup list datasets`).",
+        "place",
+    )
+    data_root: str | None = _field(None, "Folder that already holds a named data set's files.", "runtime")
+    data_url: str | None = _field(
+        None, "Address or local zip that stands in for a data set's published one.", "runtime"
+    )
+    unlabelled: bool = _field(False, "Ignore folder names; treat the images as unlabelled.", "identity")
+    group: str | None = _field(
+        None,
+        "Keep images that belong together on one side of the split: a regular expression on the "
+        "path (its first group, or the whole match), or a CSV file with columns path,group.",
+        "identity",
+    )
+    val_fraction: float = _field(0.1, "Share of each class held out for validation.", "identity", gt=0, lt=0.5)
+    test_fraction: float = _field(0.2, "Share of each class held out for the test.", "identity", gt=0, lt=0.5)
+    split_seed: int = _field(0, "Seed of the train/validation/test split.", "identity", ge=0)
+
+    methods: Names = _field(("simclr", "moco", "byol", "supervised", "frozen", "random"), "Methods to compare.", "axis")
+    augmentations: Names = _field(("weak", "simclr"), "Augmentation policies.", "axis")
+    lrs: Lrs = _field((0.01, 0.03, 0.1), "Learning rates.", "axis")
+    per_class: Sizes = _field((5, 20, "all"), "Images (or labels) per class; 'all' for all of them.", "axis")
+    seeds: int = _field(1, "Number of repetitions, seeds 0 to N-1.", "axis", ge=1)
+    protocol: Protocol = _field(
+        "data-regime",
+        "data-regime: n images per class are all that training and probe see. label-efficiency: "
+        "train on all images without labels, probe with n labels per class.",
+        "identity",
+    )
+
+    epochs: int = _field(100, "Passes over the training images.", "identity", ge=1)
+    batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
+    image_size: int | Literal["auto"] = _field(
+        "auto",
+        "Side of a view, in pixels. auto: the images' median short side, to the nearest multiple of 32 in 64 to 224.",
+        "identity",
+    )
+    grow_from: float = _field(
+        1.0,
+        "Side of the first epoch's views as a share of the image size; they grow over two thirds of the epochs. "
+        "1: views of one size.",
+        "identity",
+        gt=0,
+        le=1,
+    )
+    store_size: int | None = _field(
+        None,
+        "Longest allowed short side of a stored image, in pixels; larger images are shrunk once. "
+        "Default: the larger of 256 and 8/7 of the image size.",
+        "identity",
+        ge=8,
+    )
+    full_scale: float | None = _field(
+        None,
+        "The value that becomes white in images of more than 8 bits. Default: decided from the images, and said "
+        "in audit.csv.",
+        "identity",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    schedule: Literal["cosine", "constant"] = _field("cosine", "Learning-rate schedule.", "identity")
+    warmup_epochs: float = _field(
+        5.0,
+        "Epochs of linear warm-up of the learning rate, at most a tenth of all.",
+        "identity",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    patience: int = _field(
+        0,
+        "End a training after so many online kNN scores in a row, on views of full size, without a new best (needs "
+        "--knn-every); 0: never.",
+        "identity",
+        ge=0,
+    )
+    settings: dict[str, dict[str, Any]] = _field(
+        {}, "Settings of single methods, for example moco.temperature=0.1.", "identity"
+    )
+
+    evaluate: Names = _field(
+        ("probe",),
+        "How cells are judged: probe (on the frozen embedding, always), finetune (backbone and classifier, too).",
+        "identity",
+    )
+    probe: Literal["logistic", "sgd"] = _field(
+        "logistic", "Linear probe: penalised logistic regression, or the papers' 100 epochs of SGD.", "identity"
+    )
+    knn_neighbours: int = _field(20, "Nearest neighbours that vote on a class.", "identity", ge=1)
+    knn_temperature: float = _field(
+        0.07, "Temperature of the neighbours' votes.", "identity", gt=0, allow_inf_nan=False
+    )
+    knn_every: int = _field(
+        0,
+        "Epochs between nearest-neighbour scores of validation images in the training log; 0: none.",
+        "identity",
+        ge=0,
+    )
+    finetune_epochs: int = _field(30, "Epochs of fine-tuning.", "identity", ge=1)
+    finetune_lrs: Lrs = _field((0.003, 0.03), "Learning rates that fine-tuning chooses from.", "identity")
+
+    backbone: str = _field("resnet18", "Any timm model name.", "identity", min_length=1)
+    weights: str = _field("none", "Initial weights: none, imagenet, or a file.", "identity", min_length=1)
+    stem: Literal["standard", "small"] = _field(
+        "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"
+    )
+
+    device: str = _field("auto", "auto, cpu, cuda, cuda:N or mps.", "identity")
+    devices: int = _field(
+        1,
+        "Devices that train each cell together: GPUs, or on a CPU processes. The last digits of a result depend on it.",
+        "identity",
+        ge=1,
+    )
+    fuse: int | Literal["auto"] = _field(
+        "auto",
+        "Learning rates that are trained together, as one batched network: worth it on a GPU with small views. "
+        "The last digits of a result depend on it. auto: 4 on CUDA with views of at most 64 px, else 1.",
+        "identity",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _field("auto", "Arithmetic of the training.", "identity")
+    threads: int | None = _field(
+        None,
+        "CPU threads per cell. Default: the cores divided by the workers when the study begins. "
+        "The last digits of a result depend on it.",
+        "identity",
+        ge=1,
+    )
+    workers: int | Literal["auto"] = _field("auto", "Cells trained at the same time.", "runtime")
+    keep: Literal["best", "all", "none"] = _field(
+        "best",
+        "Which cells keep their backbone's weights: those of the chosen settings (best), all, or none. "
+        "Stays as it is in a study until it is named again.",
+        "contents",
+    )
+    checkpoint_seconds: float = _field(20.0, "Seconds between checkpoints of a running cell.", "runtime", gt=0)
+    track: Names = _field(
+        (), "Trackers that every finished cell is logged to (see `selfsup list trackers`).", "contents"
+    )
+    track_weights: bool = _field(False, "Log a cell's weights to the trackers too.", "contents")
+    scheduler: str = _field(
+        "none",
+        "Stop trainings early whose augmentation and learning rate do worse on validation than others (see "
+        "`selfsup list schedulers`): halving, asha; or none, which also finishes those that were stopped. "
+        "Stays as it is in a study until it is named again.",
+        "contents",
+    )
+    reduction_factor: int = _field(
+        3, "A scheduler lets one in so many trainings go on at each comparison.", "contents", ge=2
+    )
+    min_epochs: int | None = _field(
+        None,
+        "Epochs before a scheduler's first comparison. Default: the epochs divided by the square of the reduction "
+        "factor.",
+        "contents",
+        ge=1,
+    )
+    map_points: int = _field(5000, "Most points on a t-SNE map.", "identity", ge=10)
+
+    @field_validator("methods", "augmentations", "lrs", "per_class", "evaluate", "finetune_lrs")
+    @classmethod
+    def _not_empty(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not value:
+            raise ValueError("needs at least one value")
+        return _no_repeats(value)
+
+    @field_validator("track")
+    @classmethod
+    def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _no_repeats(value)
+
+    @field_validator("evaluate")
+    @classmethod
+    def _judgements(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(value) <= {"probe", "finetune"}:
+            raise ValueError("must be probe, or probe,finetune")
+        # The choice of learning rates rests on the probe.
+        return ("probe", *(name for name in value if name != "probe"))
+
+    @field_validator("lrs", "finetune_lrs")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(math.isfinite(lr) and lr > 0 for lr in value):
+            raise ValueError("every learning rate must be a finite number above 0")
+        return value
+
+    @field_validator("per_class")
+    @classmethod
+    def _sizes(cls, value: tuple[PerClass, ...]) -> tuple[PerClass, ...]:
+        if any(n != "all" and n < 1 for n in value):
+            raise ValueError("a number of images per class must be at least 1, or 'all'")
+        return value
+
+    @field_validator("workers")
+    @classmethod
+    def _workers(cls, value: int | str) -> int | str:
+        if value != "auto" and int(value) < 1:
+            raise ValueError("must be at least 1, or 'auto'")
+        return value
+
+    @field_validator("fuse")
+    @classmethod
+    def _fuse(cls, value: int | str) -> int | str:
+        if value != "auto" and int(value) < 1:
+            raise ValueError("must be at least 1, or 'auto'")
+        return value
+
+    @field_validator("image_size")
+    @classmethod
+    def _image_size(cls, value: int | str) -> int | str:
+        if value != "auto" and not 8 <= int(value) <= LARGEST_SIDE:
+            raise ValueError(f"must be a whole number of at least 8 and at most {LARGEST_SIDE}, or 'auto'")
+        return value
+
+    @field_validator("data", "data_root", "data_url", "group", "weights")
+    @classmethod
+    def _text(cls, value: str | None) -> str | None:
+        if any("\ud800" <= c <= "\udfff" for c in value or ""):
+            raise ValueError("its name is not valid UTF-8, which TOML cannot hold; rename the file or folder")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value, flags=re.ASCII):
+            raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+        return value
+
+    @property
+    def side(self) -> int:
+        """Side of a view in pixels, once `image_size` no longer is ``"auto"``."""
+        assert self.image_size != "auto", "the study's images have yet to settle it"
+        return self.image_size
+
+    @property
+    def resolved_store_size(self) -> int:
+        """Longest allowed short side of a stored image, in pixels."""
+        side = max(AUTO_SIDES) if self.image_size == "auto" else self.image_size
+        return self.store_size or max(256, math.ceil(side * 8 / 7))
+
+    def with_side_for(self, short_sides: Sequence[float]) -> StudyConfig:
+        """The configuration with a side of views for images of these short sides in pixels, where it is ``"auto"``."""
+        if self.image_size != "auto":
+            return self
+        typical = statistics.median(short_sides) if short_sides else max(AUTO_SIDES)
+        return self.model_copy(update={"image_size": min(AUTO_SIDES, key=lambda side: abs(side - typical))})
+
+
+def role_of(name: str) -> Role:
+    """Role of the field `name` when a study is continued."""
+    extra = StudyConfig.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    role: Role = extra["role"]  # type: ignore[assignment]
+    return role
+
+
+def list_presets() -> list[str]:
+    """Names of the presets that ship with selfsup."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load_values(
+    *, preset: str | None = None, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Raw values of a preset, then a TOML file, then `overrides`; the later wins.
+
+    Values of ``settings`` are joined method by method.
+    """
+    values: dict[str, Any] = {}
+    layers: list[Mapping[str, Any]] = []
+    if preset is not None:
+        registry.require([preset], list_presets(), kind="preset")
+        layers.append(read_toml(PRESETS / f"{preset}.toml"))
+    if file is not None:
+        if not str(file):
+            raise UserError("--config is empty; name a TOML file, or leave the option out.")
+        layers.append(read_toml(Path(file)))
+    layers.append(overrides or {})
+    for layer in layers:
+        values = _merge(values, layer)
+    values.pop("description", None)
+    return values
+
+
+def _merge(known: Any, given: Any) -> Any:
+    """`given` in place of `known`; of two tables, name by name."""
+    if not (isinstance(known, Mapping) and isinstance(given, Mapping)):
+        return given
+    return {**known, **{name: _merge(known.get(name), value) for name, value in given.items()}}
+
+
+def validate(
+    values: Mapping[str, Any], *, where: str = "the configuration", files: Mapping[str, str] = {}
+) -> StudyConfig:
+    """Build the configuration, or say in one sentence per problem what is wrong with it.
+
+    Parameters
+    ----------
+    values : mapping
+    where : str
+        What the values are of.
+    files : mapping of str to str
+        Of values that stand in a file, the file; the others are options of a command.
+
+    Raises
+    ------
+    UserError
+        Names every field that does not fit, its value, and what would fit.
+    """
+    registry.require(values, StudyConfig.model_fields, kind=f"setting in {where}:")
+    try:
+        config = StudyConfig(**values)
+    except ValidationError as error:
+        raise UserError(explain(error, StudyConfig.model_fields, files)) from None
+    if config.patience and not config.knn_every:
+        raise UserError(f"--patience {config.patience} counts scores of the online kNN: add --knn-every 5, say.")
+    if config.patience and config.epochs // config.knn_every <= config.patience:
+        raise UserError(
+            f"--patience {config.patience} never ends a training of --epochs {config.epochs} with --knn-every "
+            f"{config.knn_every}, which has {config.epochs // config.knn_every or 'no'} scores of the online kNN, and "
+            f"needs more than {config.patience}; take them more often."
+        )
+    if config.fuse != "auto" and config.fuse > 1:
+        for flag, other in (("--devices", config.devices), ("--precision", config.precision)):
+            if other not in (1, "auto", "fp32", "bf16"):
+                raise UserError(f"--fuse {config.fuse} does not go with {flag} {other}; leave one of them out.")
+    if config.min_epochs and config.min_epochs >= config.epochs:
+        raise UserError(
+            f"--min-epochs {config.min_epochs} leaves a scheduler nothing to stop in trainings of --epochs "
+            f"{config.epochs}; give fewer."
+        )
+    registry.require(config.methods, registry.names("selfsup.methods"), kind="method")
+    registry.require(config.augmentations, registry.names("selfsup.views"), kind="augmentation")
+    registry.require(config.track, registry.names("selfsup.report.trackers"), kind="tracker")
+    registry.require([config.scheduler], registry.names("selfsup.execution.schedulers"), kind="scheduler")
+    registry.require(config.settings, registry.names("selfsup.methods"), kind="method under 'settings':")
+    return config
+
+
+def explain(error: ValidationError, fields: Mapping[str, FieldInfo], files: Mapping[str, str] = {}) -> str:
+    """A sentence on every value that does not fit the fields of a model, with what would have."""
+    return "; ".join(_explain(misfit, files) for misfit in misfits(error, fields)) + "."
+
+
+def _explain(misfit: Misfit, files: Mapping[str, str]) -> str:
+    """What is wrong with one value."""
+    field = str(misfit.place[0])
+    if field == "settings":
+        name = ".".join(map(str, misfit.place))
+    else:
+        name = field if field in files else "--" + field.replace("_", "-")
+    place = f" in '{files[field]}'" if field in files else ""
+    return f"{name} = {misfit.value!r}{place} does not fit: {misfit.remedy}"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Values in a TOML file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, unreadable or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no configuration file '{path}'; check the path given to --config.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"'{path}' cannot be read as TOML: {error}; mend the file and run again.") from None
+
+
+def lasting_values(config: StudyConfig) -> dict[str, Any]:
+    """Values that belong to the study, as plain types: all but those that hold for one command alone."""
+    return config.model_dump(mode="json", exclude=_names("runtime"))
+
+
+def to_toml(config: StudyConfig) -> str:
+    """What belongs to the study, as TOML text, unset values left out."""
+    return _toml(lasting_values(config))
+
+
+def runtime_to_toml(config: StudyConfig) -> str:
+    """What holds for one command alone, as TOML text, unset values left out."""
+    return _toml(config.model_dump(mode="json", include=_names("runtime")))
+
+
+def _toml(values: dict[str, Any]) -> str:
+    settings = values.pop("settings", None)
+    if settings:
+        values["settings"] = settings  # tables come last in TOML
+    return tomli_w.dumps({name: value for name, value in values.items() if value is not None})
+
+
+def _names(role: Role) -> set[str]:
+    return {name for name in StudyConfig.model_fields if role_of(name) == role}
+
+
+def from_toml(text: str, runtime: str = "") -> StudyConfig:
+    """The configuration in the texts that :func:`to_toml` and :func:`runtime_to_toml` wrote.
+
+    Raises
+    ------
+    UserError
+        If someone has changed it into what is not TOML, or not a configuration.
+    """
+    try:
+        values = {**tomllib.loads(text), **tomllib.loads(runtime)}
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"The study's config.toml cannot be read as TOML: {error}; mend it and run again.") from None
+    return validate(values, where="config.toml")
+
+
+def differences(stored: StudyConfig, wanted: Mapping[str, Any]) -> list[str]:
+    """Where `wanted` would mix unlike results into the study of `stored`.
+
+    Only values that were asked for are compared, and ``auto`` (or None) agrees with anything.
+    """
+    asked = validate({**stored.model_dump(), **wanted})
+    lines = []
+    for name in StudyConfig.model_fields:
+        if name not in wanted or role_of(name) != "identity":
+            continue
+        old, new = getattr(stored, name), getattr(asked, name)
+        if new in ("auto", None) or old == new:
+            continue
+        lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
+    return lines
+
+
+def extend(stored: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
+    """The stored configuration as `wanted` extends it.
+
+    Its axes grow, its place and its contents change if they are named, and what holds for one command is `wanted`'s
+    or the default.
+    """
+    asked = validate({**lasting_values(stored), **wanted})
+    grown: dict[str, Any] = {name: getattr(asked, name) for name in _names("runtime")}
+    for name in wanted:
+        new = getattr(asked, name)
+        if role_of(name) in ("place", "contents"):
+            grown[name] = new
+        elif name == "seeds":
+            grown[name] = max(stored.seeds, new)
+        elif role_of(name) == "axis":
+            grown[name] = _no_repeats((*getattr(stored, name), *new))
+    return stored.model_copy(update=grown)
+
+
+def narrow(config: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
+    """The configuration with the axes that `wanted` names as they are there: what one command asks for."""
+    asked = validate({**config.model_dump(), **wanted})
+    axes = {name: getattr(asked, name) for name in wanted if role_of(name) == "axis"}
+    return config.model_copy(update=axes)
+
+
+def with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values in which folders and files are named in full, so that they mean the same from any folder."""
+    full = dict(values)
+    names = {*registry.names("selfsup.data.sources"), "none", "imagenet"}
+    for name in ("data", "weights", "group", "data_root"):
+        value = full.get(name)
+        if isinstance(value, str) and value not in names and Path(value).exists():
+            full[name] = str(Path(value).resolve())
+    return full

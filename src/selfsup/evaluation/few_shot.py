@@ -1,0 +1,95 @@
+"""Few-shot probes: the linear classifier from k images per class, over many draws of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfsup.evaluation.linear_probe import standardisation
+from selfsup.evaluation.logistic import solve
+from selfsup.seeding import derive_seed
+
+#: Images per class that are tried, and draws of each.
+SHOTS = (1, 5, 10)
+DRAWS = 20
+#: Most images of a draw: with hundreds of classes, many draws of more would cost more than the training.
+MOST_IMAGES = 1_000
+#: Most entries of the embeddings, or of the test images' logits, that are handled at once.
+MOST_ENTRIES = 20_000_000
+#: Penalty of every draw, scikit-learn's default: from so few images nothing can be chosen.
+STRENGTH = 1.0
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """Accuracy of probes that saw `k` images per class.
+
+    Attributes
+    ----------
+    k, draws : int
+    mean, sd : float
+        Over the draws; the standard deviation has divisor draws - 1.
+    """
+
+    k: int
+    draws: int
+    mean: float
+    sd: float
+
+
+def few_shot(
+    train_x: np.ndarray,
+    train_y: np.ndarray,
+    test_x: np.ndarray,
+    test_y: np.ndarray,
+    *,
+    shots: tuple[int, ...] = SHOTS,
+    draws: int = DRAWS,
+    device: str = "cpu",
+    seed: int = 0,
+) -> list[FewShot]:
+    """Logistic regression from `k` images per class, drawn `draws` times, for every `k` of `shots`.
+
+    A `k` is left out where some class has no more than `k` training images, for the draws would
+    hardly differ, and where a draw would hold more than `MOST_IMAGES`.
+
+    Embeddings are standardised over all training images, which takes no labels.
+
+    Parameters
+    ----------
+    train_x, test_x : ndarray, shape (n, width)
+    train_y, test_y : ndarray of int64, shape (n,)
+    device : str
+        Where to compute.
+    seed : int
+        Draws the images, the same for every embedding.
+    """
+    place = "cpu" if device == "mps" else device  # Apple's GPU has no float64
+    mean, scale = standardisation(train_x)
+    present, y = np.unique(train_y, return_inverse=True)
+    x, tested = (torch.from_numpy((part - mean) / scale).to(place) for part in (train_x, test_x))
+    members = [np.flatnonzero(y == label) for label in range(len(present))]
+    found = []
+    for k in shots:
+        if min(map(len, members)) <= k or k * len(members) > MOST_IMAGES:
+            continue
+        rng = np.random.default_rng(derive_seed(seed, "few-shot", k))
+        rows = np.stack([np.concatenate([rng.choice(m, k, replace=False) for m in members]) for _ in range(draws)])
+        predicted = present[_predict(x, torch.from_numpy(y).to(place), torch.from_numpy(rows).to(place), tested)]
+        accuracies = (predicted == test_y).mean(axis=1)
+        found.append(FewShot(k, draws, float(accuracies.mean()), float(accuracies.std(ddof=1))))
+    return found
+
+
+def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
+    """Classes, shape (draws, len(tested)), by the probe on each draw; `rows` has shape (draws, images)."""
+    classes = int(y.max()) + 1
+    group = max(1, MOST_ENTRIES // max(rows.shape[1] * x.shape[1], len(tested) * classes))
+    predicted = []
+    for part in rows.split(group):
+        weight, bias = solve(x[part], y[part], STRENGTH, num_classes=classes)
+        predicted.append((tested @ weight.mT + bias[:, None]).argmax(dim=-1).cpu().numpy())
+    return np.concatenate(predicted)

@@ -1,0 +1,121 @@
+"""Fine-tuning with n labels: a trained backbone and a new linear layer, trained together."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfsup.backbones.networks import Backbone
+from selfsup.evaluation.embedding import embed
+from selfsup.methods import Method, method_class, read_settings
+from selfsup.seeding import derive_seed
+from selfsup.training.loop import Hooks, Images, TrainingPlan, train
+from selfsup.views import load_policy
+
+#: SGD without weight decay on views whose framing alone changes (Chen et al. 2020, appendix B.5).
+SETTINGS = {"optimizer": "sgd", "weight_decay": 0.0}
+AUGMENTATION = "weak"
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What fine-tuning reached.
+
+    Attributes
+    ----------
+    lr : float
+        The learning rate with the best validation accuracy, of equals the smallest.
+    val_accuracy : float
+        In [0, 1]; NaN where there was no validation image.
+    test_accuracy : float
+        In [0, 1].
+    """
+
+    lr: float
+    val_accuracy: float
+    test_accuracy: float
+
+
+def fine_tune(
+    backbone: Backbone,
+    images: Images,
+    labels: np.ndarray,
+    *,
+    train_on: np.ndarray,
+    val: np.ndarray,
+    test: np.ndarray,
+    num_classes: int,
+    lrs: Sequence[float],
+    plan: TrainingPlan,
+    fabric: Any,
+    hooks: Callable[[float], Hooks],
+) -> FineTuned | None:
+    """Fine-tune on `train_on` with every learning rate, choose on `val`, quote on `test`.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Stays as it is: a copy is trained.
+    images : Images
+        The store.
+    labels : ndarray of int64
+        Class of every image of the store.
+    train_on, val, test : ndarray of int64
+        Places in the store.
+    num_classes : int
+    lrs : sequence of float
+    plan : TrainingPlan
+        All but the learning rate.
+    fabric : lightning_fabric.Fabric
+        Device and precision.
+    hooks : callable
+        The hooks of the training with a learning rate.
+
+    Returns
+    -------
+    FineTuned or None
+        None where no learning rate gave a finite loss.
+
+    Raises
+    ------
+    Interrupted
+        If the hooks asked to stop.
+    """
+    policy = load_policy(AUGMENTATION)
+    best: FineTuned | None = None
+    # Without validation images nothing can be chosen: the smallest rate changes the backbone least.
+    for lr in sorted(lrs) if len(val) else [min(lrs)]:
+        method = _with_classifier(backbone, num_classes, plan.seed)
+        outcome = train(method, images, train_on, labels[train_on], policy, replace(plan, lr=lr), fabric, hooks(lr))
+        if outcome.status != "done":
+            continue
+        found = FineTuned(
+            lr, *(_accuracy(method, images, labels, part, plan, str(fabric.device)) for part in (val, test))
+        )
+        if best is None or found.val_accuracy > best.val_accuracy:
+            best = found
+    return best
+
+
+def _with_classifier(backbone: Backbone, num_classes: int, seed: int) -> Method:
+    torch.manual_seed(derive_seed(seed, "fine-tuning"))
+    settings = read_settings("supervised", SETTINGS)
+    return method_class("supervised")(copy.deepcopy(backbone), settings, num_classes=num_classes)
+
+
+@torch.no_grad()
+def _accuracy(
+    method: Method, images: Images, labels: np.ndarray, part: np.ndarray, plan: TrainingPlan, device: str
+) -> float:
+    if not len(part):
+        return math.nan
+    features = embed(method.backbone, images, part, image_size=plan.image_size, device=device)
+    classifier: Any = method.classifier
+    predicted = classifier.cpu()(torch.from_numpy(features)).argmax(dim=1).numpy()
+    return float((predicted == labels[part]).mean())

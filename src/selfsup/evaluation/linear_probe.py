@@ -1,0 +1,121 @@
+"""The linear-classification protocol: a linear classifier on frozen, standardised embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from selfsup.evaluation.logistic import solve_path
+from selfsup.evaluation.sgd import descend
+
+Solver = Literal["logistic", "sgd"]
+
+#: Inverse strengths of the L2 penalty that validation chooses from (scikit-learn's C).
+STRENGTHS = tuple(10.0**k for k in range(-4, 3))
+#: Learning rates that validation chooses from under "sgd", and the one without validation.
+SGD_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+DEFAULT_SGD_RATE = 0.01
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A fitted linear classifier, ready to be stored.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of float64, shape (width,)
+        Standardisation of the embedding, from the training images.
+    weight : ndarray of float64, shape (classes, width)
+    bias : ndarray of float64, shape (classes,)
+        -inf for a class that had no training image.
+    strength : float
+        The chosen inverse penalty, or learning rate of the SGD probe.
+    val_accuracy : float
+        In [0, 1]; NaN where there was no validation image.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    strength: float
+    val_accuracy: float
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Class probabilities, float64, shape (n, classes), of embeddings of shape (n, width)."""
+        logits = (features - self.mean) / self.scale @ self.weight.T + self.bias
+        logits -= logits.max(axis=1, keepdims=True)
+        exp = np.exp(logits)
+        return exp / exp.sum(axis=1, keepdims=True)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Most probable class, int64, shape (n,)."""
+        return self.probabilities(features).argmax(axis=1)
+
+
+def fit_linear_probe(
+    train_x: np.ndarray,
+    train_y: np.ndarray,
+    val_x: np.ndarray,
+    val_y: np.ndarray,
+    *,
+    num_classes: int,
+    solver: Solver = "logistic",
+    device: str = "cpu",
+    seed: int = 0,
+) -> LinearProbe:
+    """Fit on the training embeddings; the strength of the penalty is the best on validation.
+
+    Of equally good strengths the most regularised is taken. Without validation images the strength
+    is 1, scikit-learn's default.
+
+    Parameters
+    ----------
+    train_x, val_x : ndarray, shape (n, width)
+    train_y, val_y : ndarray of int64, shape (n,)
+        Classes in [0, num_classes).
+    solver : {"logistic", "sgd"}
+        "logistic": the optimum of penalised logistic regression. "sgd": 100 epochs of SGD without
+        penalty, as in the papers; what validation chooses is the learning rate.
+    device : str
+        Where to compute.
+    seed : int
+        Draws the order of the images under "sgd".
+    """
+    mean, scale = standardisation(train_x)
+    place = "cpu" if device == "mps" else device  # Apple's GPU has no float64
+    x = torch.from_numpy((train_x - mean) / scale).to(place)
+    present, y = np.unique(train_y, return_inverse=True)
+    candidates = _candidates(solver, validated=len(val_y) > 0)
+    targets = torch.from_numpy(y).to(place)
+    if solver == "sgd":
+        rates = torch.tensor(candidates, dtype=x.dtype, device=place)
+        solutions = descend(x, targets, rates, num_classes=len(present), seed=seed)
+    else:
+        solutions = solve_path(x, targets, candidates, num_classes=len(present))
+    probes = []
+    for strength, coef, intercept in zip(candidates, *(part.cpu().numpy() for part in solutions), strict=True):
+        weight = np.zeros((num_classes, x.shape[1]))
+        bias = np.full(num_classes, -np.inf)
+        weight[present], bias[present] = coef, intercept
+        probe = LinearProbe(mean, scale, weight, bias, strength, float("nan"))
+        accuracy = float((probe.predict(val_x) == val_y).mean()) if len(val_y) else float("nan")
+        probes.append(replace(probe, val_accuracy=accuracy))
+    return max(probes, key=lambda probe: probe.val_accuracy)
+
+
+def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of every dimension, float64, shape (width,); scale 1 where a dimension never varies."""
+    mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    scale[scale < 1e-12] = 1.0  # such as a dead ReLU
+    return mean, scale
+
+
+def _candidates(solver: Solver, *, validated: bool) -> tuple[float, ...]:
+    """What validation chooses from, in order of preference among equals."""
+    if solver == "sgd":
+        return SGD_RATES if validated else (DEFAULT_SGD_RATE,)
+    return STRENGTHS if validated else (1.0,)

@@ -1,0 +1,1 @@
+"""Running a study: preparing, estimating, one job, progress, status; executors and schedulers."""

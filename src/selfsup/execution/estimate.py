@@ -1,0 +1,275 @@
+"""What a study would take: its cells, time and disk, from a few timed steps on this machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfsup import data as datasets
+from selfsup.backbones.networks import build_backbone
+from selfsup.config.grid import Cell, Job
+from selfsup.config.schema import StudyConfig, narrow
+from selfsup.data import AuditEntry
+from selfsup.data.groups import read_groups
+from selfsup.data.sources.base import EmptyFileError
+from selfsup.data.split import Split, draw_subset, split_images
+from selfsup.evaluation.finetune import AUGMENTATION
+from selfsup.execution.executors.base import Resources
+from selfsup.execution.preparation import (
+    GridOfStudy,
+    lay_out,
+    require_same_names,
+    require_views,
+    resolve_resources,
+    settle_configuration,
+    unfinished,
+)
+from selfsup.execution.schedulers import load_scheduler
+from selfsup.methods import method_class, read_settings
+from selfsup.record.folder import StudyFolder
+from selfsup.record.storage import local_folder
+from selfsup.training.device import make_deterministic
+from selfsup.training.loop import EpochLog, NoHooks, TrainingPlan, train
+from selfsup.views import load_policy
+
+#: Steps that are timed per method and augmentation, after one to warm up.
+TIMED_STEPS = 3
+#: Most images of the source that are opened to learn how large they are, and whether they can be.
+OPENED_IMAGES = 1000
+#: Method and augmentation whose steps are those of fine-tuning.
+FINE_TUNING = ("supervised", AUGMENTATION)
+#: Seconds per cell for the probe, the maps and the pictures, and for a worker's start; measured on
+#: two cores for the digits and rounded up.
+SECONDS_PER_CELL, SECONDS_PER_START = 3.0, 10.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What running a study would take.
+
+    Attributes
+    ----------
+    config : StudyConfig
+    grid : GridOfStudy
+    finished : frozenset of str
+        Ids of those of its cells that the study already has.
+    resources : Resources
+    images : int
+        Images found, readable or not.
+    opened : int
+        Images that were opened, without decoding them.
+    audit : tuple of AuditEntry
+        What was noticed on the way; a run, which decodes all images, may notice more.
+    seconds : float
+        Estimated time of the cells that are left, with the resources' workers.
+    bytes : float
+        Estimated disk of the study's folder when finished.
+    store_bytes : float
+        Estimated disk of the decoded images, shared by all studies of them.
+    """
+
+    config: StudyConfig
+    grid: GridOfStudy
+    finished: frozenset[str]
+    resources: Resources
+    images: int
+    opened: int
+    audit: tuple[AuditEntry, ...]
+    seconds: float
+    bytes: float
+    store_bytes: float
+
+
+def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> Plan:
+    """Lay out the grid and estimate what it takes; runs no cell and decodes no image.
+
+    Parameters
+    ----------
+    values : mapping
+        Raw configuration values.
+    out : str or Path, optional
+        A study's folder or address: its finished cells need not run again.
+
+    Raises
+    ------
+    UserError
+        If something does not fit, by itself or into the study, or images of the study are gone.
+    """
+    folder = None if out is None else StudyFolder(local_folder(out))
+    if folder is not None:
+        folder.require_free()
+    config = settle_configuration(folder, values)
+    source = datasets.open_source(
+        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled
+    )
+    if folder is not None:
+        require_same_names(source.names, folder, config)
+    labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
+    grid = lay_out(narrow(config, values), labelled=labels is not None)
+    finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
+    left = unfinished(grid.jobs, finished)
+    split = split_images(
+        labels,
+        images=len(source.names),
+        val_fraction=config.val_fraction,
+        test_fraction=config.test_fraction,
+        seed=config.split_seed,
+        groups=read_groups(config.group, source.names) if config.group else None,
+        official_test=source.official_test,
+    )
+    glance = _glance(source, config)
+    config = config.with_side_for([glance.short_side])
+    require_views(config)
+    resources = resolve_resources(config, len(grid.jobs))
+    steps = _time_steps(config, left, resources, glance.side)
+    share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
+    seconds = sum(_job_seconds(config, job, labels, split, steps, share) for job in left)
+    return Plan(
+        config=config,
+        grid=grid,
+        finished=finished,
+        resources=resources,
+        images=len(source.names),
+        opened=glance.opened,
+        audit=(*source.ignored, *glance.audit),
+        seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
+        bytes=_study_bytes(config, grid, split),
+        store_bytes=3.0 * len(source.names) * glance.side**2,
+    )
+
+
+@dataclass(frozen=True)
+class _Glance:
+    """What opening some images shows: how many they were, their typical stored sides in pixels, and misfits.
+
+    `side` is the root of the area.
+    """
+
+    opened: int
+    side: int
+    short_side: float
+    audit: tuple[AuditEntry, ...]
+
+
+def _glance(source: datasets.Source, config: StudyConfig) -> _Glance:
+    """Open images that lie evenly in the source, without decoding them."""
+    sides, short_sides, audit = [], [], []
+    chosen = np.unique(np.linspace(0, len(source.names) - 1, OPENED_IMAGES).astype(int)).tolist()
+    for index in chosen:
+        try:
+            with source.open(index) as image:
+                width, height = image.size
+        except EmptyFileError as error:
+            audit.append(AuditEntry(source.names[index], "empty", str(error)))
+        except Exception as error:  # whatever an image's reader raises sets the image aside
+            audit.append(AuditEntry(source.names[index], "unreadable", str(error)))
+        else:
+            scale = min(1.0, config.resolved_store_size / min(width, height))
+            sides.append(scale * math.sqrt(width * height))
+            short_sides.append(scale * min(width, height))
+    side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
+    short_side = float(np.median(short_sides)) if sides else side
+    return _Glance(len(chosen), side, short_side, tuple(audit))
+
+
+def _time_steps(
+    config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int
+) -> dict[tuple[str, str], float]:
+    """Estimated seconds per step of a full batch for every trained method and augmentation of the grid."""
+    make_deterministic(resources.threads)
+    kinds = {(job.cells[0].method, job.cells[0].augmentation): job.cells[0] for job in jobs}
+    if "finetune" in config.evaluate:
+        kinds[FINE_TUNING] = Cell(*FINE_TUNING, lr=1e-4, per_class="all", seed=0)
+    return {
+        (method, augmentation): _seconds_per_step(config, cell, resources, side)
+        for (method, augmentation), cell in kinds.items()
+        if augmentation is not None
+    }
+
+
+def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, side: int) -> float:
+    assert cell.augmentation is not None
+    images = _Noise(side)
+    settings = read_settings(cell.method, config.settings.get(cell.method, {}))
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
+    clock = _Clock()
+    count = _timed_images(config)
+    indices = np.arange(count)
+    plan = TrainingPlan(TIMED_STEPS + 1, count, config.side, lr=1e-4, seed=0)
+    train(
+        method, images, indices, indices % 10, load_policy(cell.augmentation), plan, resources.hardware.fabric(), clock
+    )
+    return float(np.median(clock.seconds[1:])) * config.batch_size / count
+
+
+def _timed_images(config: StudyConfig) -> int:
+    """Images in a timed batch: fewer where they are large, so that a plan takes no minutes; at least 8."""
+    return min(config.batch_size, max(8, int(config.batch_size * (64 / config.side) ** 2)))
+
+
+class _Noise:
+    """A store of random pixels, all of one size."""
+
+    def __init__(self, side: int) -> None:
+        self.side = side
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        shape = (len(indices), self.side, self.side, 3)
+        pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+        return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
+
+
+class _Clock(NoHooks):
+    """Hooks that note how long every epoch, here one step, took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        self.seconds.append(log.seconds)
+
+
+def _job_seconds(
+    config: StudyConfig,
+    job: Job,
+    labels: np.ndarray | None,
+    split: Split,
+    steps: Mapping[tuple[str, str], float],
+    share: float = 1.0,
+) -> float:
+    """Seconds of a job, of whose epochs a scheduler is expected to run this share."""
+    cell = job.cells[0]
+    judging = SECONDS_PER_CELL * len(job.cells)
+    if "finetune" in config.evaluate and labels is not None:
+        tuned = sum(len(draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed)) for c in job.cells)
+        passes = config.finetune_epochs * len(config.finetune_lrs)
+        judging += passes * tuned / config.batch_size * steps[FINE_TUNING]
+    if cell.augmentation is None:
+        return judging
+    chosen = "all" if job.shared else cell.per_class
+    images = len(draw_subset(labels, split.train, per_class=chosen, seed=cell.seed))
+    sides = TrainingPlan(config.epochs, config.batch_size, config.side, lr=0, seed=0, grow_from=config.grow_from).sides
+    full_steps = sum((side / config.side) ** 2 for side in sides) * images / config.batch_size
+    return share * full_steps * steps[cell.method, cell.augmentation] + judging
+
+
+def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
+    """Embeddings, pictures and kept weights."""
+    network = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
+    judged = len(split.test) or min(len(split.train), config.map_points)
+    per_cell = judged * (2.0 * network.num_features + 400) + 300e3
+    kept = {
+        "all": len(grid.cells),
+        "none": 0,
+        "best": len({replace(cell, lr=None, augmentation=None) for cell in grid.cells}),
+    }
+    return len(grid.cells) * per_cell + kept[config.keep] * weights

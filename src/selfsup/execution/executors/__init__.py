@@ -1,0 +1,106 @@
+"""Executors: where cells run, and what a user can tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from selfsup import registry
+from selfsup.config.schema import explain
+from selfsup.errors import UserError
+from selfsup.execution.executors._submission import executors_with_submissions
+from selfsup.execution.executors.base import Executor, ExecutorOptions
+from selfsup.record.folder import StudyFolder
+
+DEFAULT = "local"
+
+
+@dataclass(frozen=True)
+class ExecutorOption:
+    """An option of one or several executors, as the command line shows it."""
+
+    name: str
+    field: FieldInfo
+    executors: tuple[str, ...]
+
+
+def executor_names() -> list[str]:
+    """Names of the executors, sorted."""
+    return registry.names(__name__)
+
+
+def load_executor(name: str, **options: Any) -> Executor:
+    """The executor `name` with its options.
+
+    Raises
+    ------
+    UserError
+        If there is no such executor, or an option does not fit.
+    """
+    made = _class(name)
+    registry.require(options, made.Options.model_fields, kind=f"option of --executor {name}:")
+    try:
+        return made(made.Options(**options))
+    except ValidationError as error:
+        raise UserError(explain(error, made.Options.model_fields)) from None
+
+
+def executor_name(executor: Executor) -> str:
+    """Name of an executor."""
+    return type(executor).__module__.rpartition(".")[2].replace("_", "-")
+
+
+def executor_options() -> list[ExecutorOption]:
+    """Options of all executors; those that share a name are one option."""
+    fields: dict[str, FieldInfo] = {}
+    owners: dict[str, list[str]] = {}
+    for executor in executor_names():
+        for name, field in _options(executor).model_fields.items():
+            fields.setdefault(name, field)
+            owners.setdefault(name, []).append(executor)
+    return [ExecutorOption(name, field, tuple(owners[name])) for name, field in fields.items()]
+
+
+def take_executor(values: dict[str, Any]) -> Executor:
+    """The executor that raw values of a configuration ask for; takes ``executor`` and its options out of them.
+
+    Raises
+    ------
+    UserError
+        If there is no such executor, an option does not fit, or belongs to another executor.
+    """
+    name = str(values.pop("executor", DEFAULT))
+    registry.require([name], executor_names(), kind="executor")
+    given = {}
+    for option in executor_options():
+        if option.name in values:
+            given[option.name] = values.pop(option.name)
+            if name not in option.executors:
+                flag, others = "--" + option.name.replace("_", "-"), _either(option.executors)
+                raise UserError(f"{flag} is an option of --executor {others}, and this is --executor {name}.")
+    return load_executor(name, **given)
+
+
+def executor_at_work(folder: StudyFolder) -> str | None:
+    """Name of the executor that an earlier run handed jobs to which are still at work."""
+    for name in executors_with_submissions(folder):
+        if name in executor_names() and load_executor(name).has_jobs(folder):
+            return name
+    return None
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or --executor ".join(names)
+
+
+def _class(name: str) -> Any:
+    return registry.load(__name__, name, kind="executor").executor
+
+
+def _options(name: str) -> type[ExecutorOptions]:
+    options: type[ExecutorOptions] = _class(name).Options
+    return options

@@ -1,0 +1,147 @@
+"""What an executor is: it runs jobs somewhere, and tells what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from selfsup.config.grid import Job
+    from selfsup.config.schema import StudyConfig
+    from selfsup.record.folder import StudyFolder
+    from selfsup.training.device import Hardware
+
+
+class ExecutorOptions(BaseModel):
+    """What a user can tell an executor; every field is an option of the command line, with ``-`` for ``_``.
+
+    Fields of two executors may share a name where they mean the same. This module, and the top of
+    every executor's, import nothing heavy: the command line reads the options of all executors.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class JobStarted:
+    """A worker took up a job."""
+
+    job: Job
+    worker: int
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """A running job finished an epoch."""
+
+    job: Job
+    worker: int
+    epoch: int
+    epochs: int
+    loss: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class JobDone:
+    """All cells of a job are recorded; `statuses` by cell id."""
+
+    job: Job
+    worker: int
+    statuses: dict[str, str]
+
+
+@dataclass(frozen=True)
+class JobRetried:
+    """A job's worker is gone; the job goes on from its checkpoint in another."""
+
+    job: Job
+    worker: int
+    reason: str
+
+
+Event = JobStarted | EpochDone | JobDone | JobRetried
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a study may use: of this machine, or of each node that an executor reaches."""
+
+    hardware: Hardware
+    workers: int
+    threads: int
+
+
+class Resolve(Protocol):
+    """Resolves ``auto`` for a machine."""
+
+    def __call__(self, config: StudyConfig, jobs: int) -> Resources: ...
+
+
+class Executor(Protocol):
+    """Runs jobs; every cell is recorded in the folder when `run` returns.
+
+    A module of this package is an executor if it holds one as ``executor``, a class that is made
+    with its options.
+    """
+
+    Options: ClassVar[type[ExecutorOptions]]
+    #: Whether the jobs run on this machine, which then must have the device.
+    here: ClassVar[bool]
+
+    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
+        """Device, precision, workers and threads where the jobs will run; `this_machine` resolves them for this one."""
+        ...
+
+    def standing_by(self) -> AbstractContextManager[None]:
+        """Entered while a study is prepared and run: the executor may make ready what it will need."""
+        ...
+
+    def has_jobs(self, folder: StudyFolder) -> bool:
+        """Whether jobs that an earlier run handed out are still at work, with nobody watching them."""
+        ...
+
+    def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
+        """Run `jobs`, in any order, in as many processes as `resources` allows.
+
+        A job that cannot be finished is recorded as ``failed`` with its log; the others go on.
+
+        Raises
+        ------
+        Interrupted
+            On Ctrl-C or SIGTERM, after the running jobs saved their checkpoints.
+        UserError
+            If going on is pointless, for example because the disk is full.
+        """
+        ...
+
+
+class Unprepared:
+    """The part of an executor that makes nothing ready before it runs."""
+
+    def standing_by(self) -> AbstractContextManager[None]:
+        """Nothing happens meanwhile."""
+        return nullcontext()
+
+
+class OnThisMachine(Unprepared):
+    """The part of an executor that concerns the machine, for those that run jobs on this one."""
+
+    Options: ClassVar[type[ExecutorOptions]] = ExecutorOptions
+    here: ClassVar[bool] = True
+
+    def __init__(self, options: ExecutorOptions) -> None:
+        self.options = options
+
+    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
+        """What this machine has."""
+        return this_machine(config, jobs)
+
+    def has_jobs(self, folder: StudyFolder) -> bool:
+        """False: workers go when their parent goes."""
+        return False

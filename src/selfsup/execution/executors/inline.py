@@ -1,0 +1,40 @@
+"""Inline: cells one after another in this process; simple to debug, no protection from a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from selfsup.execution.executors._stop import StopFlag
+from selfsup.execution.executors.base import EpochDone, JobDone, JobStarted, Listener, OnThisMachine, Resources
+
+if TYPE_CHECKING:
+    from selfsup.config.grid import Job
+    from selfsup.record.folder import StudyFolder
+    from selfsup.training.loop import EpochLog
+
+
+class InlineExecutor(OnThisMachine):
+    """Runs jobs in the calling process."""
+
+    def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
+        from selfsup.execution.context import OpenStudy
+        from selfsup.execution.job import run_job
+        from selfsup.training.device import make_deterministic
+
+        make_deterministic(resources.threads)
+        study = OpenStudy(folder, resources.hardware)
+        with StopFlag() as stop, closing(study):
+            for job in jobs:
+                listener(JobStarted(job, 0))
+
+                def tell(log: EpochLog, epochs: int, job: Job = job) -> None:
+                    listener(EpochDone(job, 0, log.epoch, epochs, log.loss, log.images_per_second))
+
+                results = run_job(study, job, on_epoch=tell, should_stop=stop)
+                listener(JobDone(job, 0, {r.cell: r.status for r in results}))
+                stop.raise_if_set()
+
+
+executor = InlineExecutor

@@ -1,0 +1,159 @@
+"""What a running cell keeps and tells: checkpoints in its study's folder, progress, an online kNN."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfsup.backbones.networks import Backbone
+from selfsup.config.grid import Job
+from selfsup.evaluation.embedding import embed
+from selfsup.evaluation.judgement import MEASURED_IMAGES, Embedded, effective_rank_of
+from selfsup.evaluation.knn import knn_predict
+from selfsup.evaluation.label_free import spread
+from selfsup.evaluation.linear_probe import fit_linear_probe
+from selfsup.execution.context import OpenStudy, limit
+from selfsup.execution.schedulers import Scheduler, read_scores
+from selfsup.record.folder import replace_file
+from selfsup.training.diagnostics import COLLAPSED_BELOW
+from selfsup.training.loop import EpochLog, NoHooks
+
+OnEpoch = Callable[[EpochLog, int], None]
+ShouldStop = Callable[[], bool]
+
+
+class FollowingHooks(NoHooks):
+    """Goes on from a checkpoint in a file, which another process writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        if not self._path.exists():
+            return None
+        state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
+        return state
+
+
+class FileHooks(FollowingHooks):
+    """Checkpoints in a file; heeds a request to stop."""
+
+    def __init__(self, path: Path, interval: float, should_stop: ShouldStop) -> None:
+        super().__init__(path)
+        self._interval = interval
+        self._saved = time.monotonic()
+        self._should_stop = should_stop
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        content = io.BytesIO()
+        torch.save(state, content)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self._path, content.getvalue())
+        self._saved = time.monotonic()
+
+    def checkpoint_due(self) -> bool:
+        return time.monotonic() - self._saved >= self._interval
+
+    def should_stop(self) -> bool:
+        return self._should_stop()
+
+
+class TrainingHooks(FileHooks):
+    """A job's training: its progress is told, and its embedding watched, where the study asks for it.
+
+    Attributes
+    ----------
+    scores : dict of str to dict of int to float
+        What the study's scheduler compares trainings by: of each cell by id, its score by epoch, those of
+        earlier rounds included.
+    """
+
+    def __init__(
+        self,
+        study: OpenStudy,
+        job: Job,
+        images: np.ndarray,
+        scheduler: Scheduler,
+        on_epoch: OnEpoch,
+        should_stop: ShouldStop,
+    ) -> None:
+        config = study.config
+        super().__init__(study.folder.checkpoint(job.id), config.checkpoint_seconds, should_stop)
+        self.scores = {cell.id: read_scores(study.folder.metrics(cell.id)) for cell in job.cells}
+        self._job, self._scheduler = job, scheduler
+        self._study, self._ended = study, False
+        self._bank = limit(images, MEASURED_IMAGES, config.split_seed)
+        self._asked = limit(study.split.val, MEASURED_IMAGES, config.split_seed)
+        self._on_epoch = on_epoch
+
+    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+        config, labels = self._study.config, self._study.store.labels
+        if not config.knn_every or epoch % config.knn_every or labels is None or not len(self._asked):
+            return None
+        bank, asked = (embed_plain(self._study, backbone, part) for part in (self._bank, self._asked))
+        predicted = knn_predict(
+            bank,
+            labels[self._bank],
+            asked,
+            num_classes=len(self._study.store.classes),
+            k=config.knn_neighbours,
+            temperature=config.knn_temperature,
+        )
+        return float((predicted == labels[self._asked]).mean())
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        self._ended = log.epoch == epochs
+        self._on_epoch(log, epochs)
+
+    def pauses(self, epoch: int, backbone: Backbone) -> bool:
+        if not self._scheduler.compares_at(self._job, epoch):
+            return False
+        found = score_cells(self._study, self._job, backbone)
+        for cell, score in found.items():
+            self.scores[cell][epoch] = score
+        return not self._scheduler.goes_on(self._job, epoch, float(np.mean(list(found.values()))))
+
+    def checkpoint_due(self) -> bool:
+        # Fine-tuning may take as long as the training, whose end should not be lost to a stop in it.
+        return super().checkpoint_due() or (self._ended and "finetune" in self._study.config.evaluate)
+
+
+def score_cells(study: OpenStudy, job: Job, backbone: Backbone) -> dict[str, float]:
+    """What the report would choose settings by, of every cell of the job by id, if its training ended here.
+
+    Validation accuracy, or effective rank without labels; 0 where the embedding has collapsed, of
+    which the report would choose nothing.
+    """
+    labels, val = study.store.labels, study.split.val
+    validated = labels is not None and len(val) > 0
+    probes = {cell: study.probe_images(cell) if validated else study.judged for cell in job.cells}
+    wanted = np.unique(np.concatenate([*probes.values(), *([val] if validated else [])]))
+    embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
+    if spread(embedded.of(val if validated else study.judged)) < COLLAPSED_BELOW:
+        return {cell.id: 0.0 for cell in job.cells}
+    if labels is None or not len(val):
+        return {cell.id: effective_rank_of(embedded.of(study.judged), cell.seed) for cell in job.cells}
+    return {
+        cell.id: fit_linear_probe(
+            embedded.of(train),
+            labels[train],
+            embedded.of(val),
+            labels[val],
+            num_classes=len(study.store.classes),
+            solver=study.config.probe,
+            device=study.hardware.device,
+            seed=cell.seed,
+        ).val_accuracy
+        for cell, train in probes.items()
+    }
+
+
+def embed_plain(study: OpenStudy, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
+    """Embeddings, shape (n, width), of images of the study as they are."""
+    return embed(backbone, study.store, indices, image_size=study.config.side, device=study.hardware.device)

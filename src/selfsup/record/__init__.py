@@ -1,0 +1,1 @@
+"""What is on the disk: atomic writing, the study's folder, results, remote storage."""

@@ -1,0 +1,454 @@
+"""The study's folder: the one place that decides what is durable.
+
+Guarantees
+----------
+1. A cell's folder under ``cells/`` appears whole or not at all. It is written under
+   ``running/aside/``, every file is flushed to the disk, then the folder is renamed into place.
+2. A finished cell is never changed, but for its ``backbone.safetensors``, which ``keep`` may remove.
+   A failed cell is replaced as a whole when it is tried again, and a pruned one when its training goes on.
+3. ``cells/`` is the truth. ``results.csv`` and ``results.parquet`` are made from it and can be
+   made again at any time; each is replaced in one step, so a reader sees an old or a new table.
+4. A checkpoint is replaced in one step too: a crash leaves the old one or the new one.
+5. One run at a time writes to a study: :meth:`StudyFolder.lock`. Beside it write its workers, each the folders of
+   its own job, also after the run is gone where they belong to a cluster.
+6. A study has begun once its ``config.toml`` is there, which is written last. A run that ends before
+   leaves nothing behind; where it was killed, the next run begins anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfsup.config import schema as configuration
+from selfsup.config.grid import Cell, PerClass
+from selfsup.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: A scheduler has stopped the cell's training early, or lets it wait for others; it may go on in a later run.
+PRUNED = "pruned"
+#: How a cell can end. A failed cell is tried again by the next run; those in `FINAL` are not.
+STATUSES = ("done", "diverged", "collapsed", PRUNED, "failed")
+FINAL = ("done", "diverged", "collapsed")
+WEIGHTS = "backbone.safetensors"
+#: The only columns of the results that may differ between two runs of the same study.
+MEASURED_COLUMNS = ("train_seconds", "images_per_second")
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One row of ``results.csv``; None where a value does not apply."""
+
+    cell: str
+    method: str
+    augmentation: str | None
+    lr: float | None
+    per_class: str
+    seed: int
+    status: str
+    epochs: int = 0
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    test_balanced_accuracy: float | None = None
+    test_macro_f1: float | None = None
+    knn_accuracy: float | None = None
+    few_shot_accuracy: float | None = None
+    few_shot_sd: float | None = None
+    finetune_accuracy: float | None = None
+    finetune_val_accuracy: float | None = None
+    finetune_lr: float | None = None
+    final_loss: float | None = None
+    train_seconds: float | None = None
+    images_per_second: float | None = None
+    train_images: int | None = None
+    embedding_std: float | None = None
+    effective_rank: float | None = None
+    alpha_req: float | None = None
+    lidar: float | None = None
+    alignment: float | None = None
+    uniformity: float | None = None
+    clusters: int | None = None
+    cluster_stability: float | None = None
+    silhouette: float | None = None
+    probe_strength: float | None = None
+    rung_score: float | None = None
+    message: str | None = None
+
+    @classmethod
+    def of(cls, cell: Cell, status: str, **values: Any) -> CellResult:
+        """A row for `cell`; numbers that are not finite are left empty, bytes of no text are escaped."""
+        clean: dict[str, Any] = {name: _plain(value) for name, value in values.items()}
+        return cls(cell.id, cell.method, cell.augmentation, cell.lr, str(cell.per_class), cell.seed, status, **clean)
+
+    @classmethod
+    def read(cls, metrics: Mapping[str, Any]) -> CellResult:
+        """The row in the content of a ``metrics.json``."""
+        return cls(**{field.name: metrics.get(field.name) for field in fields(cls)})  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    # A message may quote a file's name that is not valid Unicode, which no table can hold.
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+RESULT_COLUMNS = tuple(field.name for field in fields(CellResult))
+
+
+class StudyFolder:
+    """Reads and writes one study.
+
+    Parameters
+    ----------
+    path : Path
+        The study's folder; need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cells = path / "cells"
+        self.running = path / "running"
+        self.aside = self.running / "aside"
+        self._made: list[Path] = []
+        self._found: set[Path] = set()
+        self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+        self.submitted = self.running / "submitted"
+
+    # -- the study ---------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """Whether a study was begun here."""
+        return (self.path / "config.toml").is_file()
+
+    def require_free(self) -> None:
+        """Refuse a place that holds something else than a study.
+
+        Raises
+        ------
+        UserError
+            If it is a file, or a folder with files that are not a study's.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--out {self.path} is a file, not a folder; choose another place for the study.")
+        # Both folders and no config.toml: a run was killed before its study had begun.
+        if self.path.is_dir() and not self.exists() and not (self.cells.is_dir() and self.running.is_dir()):
+            foreign = sorted(p.name for p in self.path.iterdir() if p.name != "cells")
+            if foreign:
+                raise UserError(
+                    f"--out {self.path} is not a study and not empty (it holds {foreign[0]!r}); choose another."
+                )
+
+    def create(self) -> None:
+        """Make the folders.
+
+        Raises
+        ------
+        UserError
+            If the folder cannot be written, or holds files that are not a study's.
+        """
+        try:
+            self.require_free()
+            self._found = set(self.path.iterdir()) if self.path.exists() else set()
+            self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+            self.cells.mkdir(parents=True, exist_ok=True)
+            self.running.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {self.path} cannot be written ({error.strerror}); choose another folder.") from None
+
+    def remove_if_unbegun(self) -> None:
+        """Remove what this run made, if no study has begun here; needs the lock."""
+        if self.exists():
+            return
+        for path in set(self.path.iterdir()) - self._found:
+            with contextlib.suppress(OSError):  # Windows keeps a lock that is held
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # it holds something else
+                folder.rmdir()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the study for this process alone; the lock goes with the process, however it ends."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"Another selfsup is at work on '{self.path}'; wait for it, stop it, or choose another --out."
+            ) from None
+        except OSError as error:
+            raise UserError(f"--out {self.path} cannot be written ({error.strerror}); choose another folder.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_locked(self) -> bool:
+        """Whether a process holds the study."""
+        try:
+            with self.lock():
+                return False
+        except UserError:
+            return True
+
+    def read_config(self) -> configuration.StudyConfig:
+        """The configuration with which the study was begun, or last extended."""
+        return configuration.from_toml(self._config_text())
+
+    def read_running_config(self) -> configuration.StudyConfig:
+        """The study's configuration with what holds for the run at work alone, such as its workers."""
+        runtime = self._runtime.read_text(encoding="utf-8") if self._runtime.exists() else ""
+        return configuration.from_toml(self._config_text(), runtime)
+
+    def write_config(self, config: configuration.StudyConfig) -> None:
+        """Write down what belongs to the study, and beside it what holds for this run alone."""
+        replace_file(self._runtime, configuration.runtime_to_toml(config).encode())
+        self.write("config.toml", configuration.to_toml(config).encode())
+
+    @property
+    def _runtime(self) -> Path:
+        return self.running / "runtime.toml"
+
+    def _config_text(self) -> str:
+        return (self.path / "config.toml").read_text(encoding="utf-8")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON file of the study; empty where there is none."""
+        try:
+            content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return content
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self.write(name, to_json(content))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a file of the study in one step."""
+        replace_file(self.path / name, content)
+
+    @property
+    def initial_weights(self) -> Path:
+        """The weights that every training starts from; absent where it starts from random ones."""
+        return self.path / "initial_weights.safetensors"
+
+    # -- cells -------------------------------------------------------------------------------
+
+    def statuses(self) -> dict[str, str]:
+        """Status of every recorded cell by its id."""
+        return {cell_id: row["status"] for cell_id, row in self._metrics().items()}
+
+    def recorded(self) -> dict[str, dict[str, Any]]:
+        """All that is recorded of every cell, by its id."""
+        return self._metrics()
+
+    def metrics(self, cell_id: str) -> dict[str, Any]:
+        """All that is recorded of one cell; empty where it is not recorded."""
+        return self.read_json(f"cells/{cell_id}/metrics.json")
+
+    def finished(self) -> set[str]:
+        """Ids of the cells that need not run again."""
+        return {cell_id for cell_id, status in self.statuses().items() if status in FINAL}
+
+    def write_cell(
+        self,
+        result: CellResult,
+        files: Mapping[str, bytes],
+        extras: Mapping[str, Any] | None = None,
+        *,
+        shared: Mapping[str, Path] | None = None,
+    ) -> None:
+        """Publish a cell: its row, what else is known of it, and its files.
+
+        `shared` names files of an earlier cell that are this one's too: one file on the disk, where
+        the system can have it under two names.
+        """
+        content = {**files, "metrics.json": to_json({**asdict(result), **(extras or {})})}
+        aside = self.aside / f"{result.cell}.{uuid.uuid4().hex}"
+        place = self.cells / result.cell
+        with _writing_to(place):
+            aside.mkdir(parents=True)
+            for name, data in content.items():
+                _write_flushed(aside / name, data)
+            for name, path in (shared or {}).items():
+                _link(path, aside / name)
+            sync_folder(aside)
+            if place.exists():  # an earlier failure, or an earlier rung
+                place.rename(self.aside / f"{result.cell}.{uuid.uuid4().hex}.old")
+            aside.rename(place)
+            sync_folder(self.cells)
+
+    def drop_weights(self, cell_id: str) -> None:
+        """Remove a cell's weights, if it has any."""
+        self.weights(cell_id).unlink(missing_ok=True)
+
+    def weights(self, cell_id: str) -> Path:
+        """Where a cell's weights lie, if they were kept."""
+        return self.cells / cell_id / WEIGHTS
+
+    def job_weights(self, job_id: str) -> Path:
+        """Where a running job puts the weights that its cells share."""
+        return self.running / job_id / WEIGHTS
+
+    # -- work in progress ----------------------------------------------------------------------
+
+    def checkpoint(self, job_id: str, of: str = "training") -> Path:
+        """Where a running job keeps the checkpoint of one of its trainings."""
+        return self.running / job_id / ("checkpoint.pt" if of == "training" else f"checkpoint-{of}.pt")
+
+    def log(self, job_id: str) -> Path:
+        """Where a running job's output goes."""
+        return self.running / job_id / "log.txt"
+
+    def clear_job(self, job_id: str) -> None:
+        """Forget a job's work in progress."""
+        shutil.rmtree(self.running / job_id, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what dead processes left half-written; needs the lock, and no job at work on a cluster."""
+        if not self.exists():  # weights of other settings than those that this run will store
+            self.initial_weights.unlink(missing_ok=True)
+        shutil.rmtree(self.aside, ignore_errors=True)
+        shutil.rmtree(self.submitted, ignore_errors=True)
+        for path in self.path.rglob("*.partial"):
+            path.unlink(missing_ok=True)
+
+    # -- results -------------------------------------------------------------------------------
+
+    def results(self) -> pd.DataFrame:
+        """The table of all recorded cells, in the order of the grid."""
+        import pandas as pd
+
+        rows = sorted(self._metrics().values(), key=self._position())
+        table = pd.DataFrame([[row.get(c) for c in RESULT_COLUMNS] for row in rows], columns=list(RESULT_COLUMNS))
+        numeric = {
+            f.name: "Int64" if f.type.startswith("int") else "float64"
+            for f in fields(CellResult)
+            if f.type.startswith(("int", "float"))
+        }
+        return table.astype(numeric)
+
+    def write_results(self) -> pd.DataFrame:
+        """Make ``results.csv`` and ``results.parquet`` anew from the cells."""
+        import io
+
+        table = self.results()
+        self.write("results.csv", table.to_csv(index=False).encode())
+        parquet = io.BytesIO()
+        table.to_parquet(parquet, index=False)
+        self.write("results.parquet", parquet.getvalue())
+        return table
+
+    def _metrics(self) -> dict[str, dict[str, Any]]:
+        """Content of every cell's ``metrics.json``; a cell that is as it was is not read again."""
+        found = {}
+        for path in self.cells.glob("*/metrics.json"):
+            state = path.stat()
+            key = (state.st_ino, state.st_mtime_ns)
+            known = self._read.get(path.parent.name)
+            if known is None or known[0] != key:
+                known = key, json.loads(path.read_text(encoding="utf-8"))
+            found[path.parent.name] = known
+        self._read = found
+        return {cell_id: row for cell_id, (_, row) in found.items()}
+
+    def _position(self) -> Any:
+        """Sort key: place on each axis, seeds outermost as in :func:`selfsup.config.grid.expand`."""
+        config = self.read_config()
+        methods, augmentations = list(config.methods), list(config.augmentations)
+        sizes = [str(n) for n in config.per_class]
+
+        def place(value: Any, axis: list[Any]) -> int:
+            return axis.index(value) if value in axis else len(axis)
+
+        def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+            lr = row["lr"] if row["lr"] is not None else -1.0
+            return (
+                row["seed"],
+                place(row["method"], methods),
+                place(row["augmentation"], augmentations),
+                lr,
+                place(row["per_class"], sizes),
+                row["cell"],
+            )
+
+        return key
+
+
+def _link(path: Path, name: Path) -> None:
+    """Give a file a second name; a copy, where the file system has no such thing."""
+    try:
+        os.link(path, name)
+    except OSError:
+        _write_flushed(name, path.read_bytes())
+
+
+def per_class_of(text: str) -> PerClass:
+    """The number of images per class that a table's text stands for."""
+    return "all" if text == "all" else int(text)
+
+
+def to_json(content: Mapping[str, Any]) -> bytes:
+    """JSON text; names of files that are not valid Unicode are kept as escapes."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file in one step: a reader, or a crash, sees the old or the new content.
+
+    Raises
+    ------
+    UserError
+        If the disk is full or the folder went away.
+    """
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    with _writing_to(path):
+        try:
+            _write_flushed(aside, content)
+            os.replace(aside, path)
+            sync_folder(path.parent)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _write_flushed(path: Path, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _writing_to(path: Path) -> Iterator[None]:
+    """Say what a full disk, or a folder that went away, means for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"'{path}' cannot be written ({error.strerror}); free some space or mend the folder, then run the same "
+            f"command again: nothing that was finished is lost."
+        ) from None
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's list of names to the disk, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

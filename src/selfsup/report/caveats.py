@@ -1,0 +1,101 @@
+"""What a study does not show: said in words, so that nobody reads it into the numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from selfsup.config.grid import format_lr
+from selfsup.report.findings import Answer, Choice
+from selfsup.report.recorded import Study
+
+#: Seeds from which on the spread between trainings is known well enough to be of use.
+ENOUGH_SEEDS = 3
+
+
+def not_shown(study: Study, found: Answer) -> list[str]:
+    """What a reader might take from the answer and should not, one sentence each."""
+    best = found.best
+    if best is None:
+        return []
+    sentences = []
+    if not found.labelled:
+        sentences.append(
+            "Without labels there is no accuracy: effective rank says how many directions the embeddings use, "
+            "and follows their usefulness only loosely. Label a few images per class to know."
+        )
+    sentences += _rivals(study, found, best)
+    if best.seeds == 1:
+        sentences.append("One seed: how much the result changes from one training to the next was not measured.")
+    elif found.labelled and best.seeds < ENOUGH_SEEDS:
+        sentences.append(
+            f"{best.seeds} seeds say little of how much results change from one training to the next, so the "
+            f"intervals are wide; {ENOUGH_SEEDS} or more say much more."
+        )
+    sentences += _at_the_edge(study.results, best)
+    sentences += _stopped_early(study)
+    missing = [name for name in dict.fromkeys(study.results["method"]) if name not in found.methods]
+    if missing:
+        sentences.append(f"No cell of {listed(missing)} finished well.")
+    return sentences
+
+
+def _rivals(study: Study, found: Answer, best: Choice) -> list[str]:
+    """Methods that the best one was not shown to differ from, or not compared with."""
+    sentences = []
+    if found.not_beaten:
+        untrained = listed([c.other.method for c in found.not_beaten])
+        sentences.append(
+            f"That training helps at all: {best.method} was not shown to do better than {untrained}, without training. "
+            f"More epochs, more images or other learning rates may change that."
+        )
+    if found.close:
+        others = listed([c.other.method for c in found.close])
+        sentences.append(f"No difference was shown between {best.method} and {others}.")
+    if found.labelled and found.ties:
+        others = listed([choice.method for choice in found.ties])
+        sentences.append(
+            f"{others} have exactly the validation accuracy of {best.method}, which is named because it comes first."
+        )
+    if found.labelled and (untested := _untested(found, best)):
+        sentences.append(f"{best.method} was not tested against {listed(untested)}: no finished cell to pair with.")
+    if found.comparisons and len(found.of(best.method)) > 1:
+        place = f"all {study.unit}" if best.per_class == "all" else f"{best.per_class} {study.unit} per class"
+        sentences.append(
+            f"The comparisons beside the answer are with {place}; "
+            "smaller numbers are tested under “Each method against each other one”."
+        )
+    return sentences
+
+
+def _untested(found: Answer, best: Choice) -> list[str]:
+    tested = {c.other.method for c in found.comparisons} | {best.method}
+    return [method for method in found.methods if method not in tested]
+
+
+def _stopped_early(study: Study) -> list[str]:
+    """Settings that never came to their last epoch."""
+    pruned = study.results[study.results["status"] == "pruned"]
+    if pruned.empty:
+        return []
+    epochs, scheduler = study.setting("epochs"), study.setting("scheduler")
+    saved = f", which spared {1 - pruned['epochs'].mean() / epochs:.0%} of their epochs" if epochs else ""
+    who = f"--scheduler {scheduler}" if scheduler not in (None, "none") else "a scheduler"
+    which = "1 cell" if len(pruned) == 1 else f"{len(pruned)} cells"
+    return [
+        f"What the {which} would have come to that {who} stopped early{saved}: settings that begin slowly may be "
+        f"among them. They are in no accuracy here; --scheduler none finishes them."
+    ]
+
+
+def _at_the_edge(results: pd.DataFrame, best: Choice) -> list[str]:
+    """A choice at the end of the learning rates says that the best one may lie beyond."""
+    tried = sorted(results["lr"].dropna().unique())
+    if best.lr is None or len(tried) < 2 or best.lr not in (tried[0], tried[-1]):
+        return []
+    word, beyond = ("smallest", "smaller") if best.lr == tried[0] else ("largest", "larger")
+    return [f"Learning rate {format_lr(best.lr)} is the {word} tried; a {beyond} one may be better."]
+
+
+def listed(names: list[str]) -> str:
+    """``a``, ``a and b``, or ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

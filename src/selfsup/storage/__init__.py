@@ -1,7 +1,0 @@
-"""Studies at an address, such as ``s3://bucket/study``: worked on in a folder of this machine that is kept in step."""
-
-from selfsup.storage.address import is_address, shown
-from selfsup.storage.mirror import Mirror, local_folder
-from selfsup.storage.uploads import Uploads, kept_in_step, upload
-
-__all__ = ["Mirror", "Uploads", "is_address", "kept_in_step", "local_folder", "shown", "upload"]

@@ -1,0 +1,64 @@
+"""Gaussian blur with a sigma per image, as torchvision's on float tensors."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from selfsup.views.batch_parts import change_some_
+
+# Share of a Gaussian's weight that may be cut off at both ends together: 1/8 of a grey level.
+TAIL = 5e-4
+RADIUS_PER_SIGMA = 3.4808  # where the two tails of the normal distribution hold TAIL
+
+
+def blur_(images: Tensor, sigma: Tensor, radius: int) -> None:
+    """Blur in place; borders are mirrored without repeating the edge.
+
+    Parameters
+    ----------
+    images : Tensor
+        Shape (n, 3, side, side), float.
+    sigma : Tensor
+        In pixels, shape (n,), float32, on the CPU; 0 leaves an image as it is.
+    radius : int
+        The kernel has 2 radius + 1 taps. Taps that together weigh less than ``TAIL`` are left out.
+    """
+    chosen = sigma.nonzero().flatten()
+    if len(chosen):
+        radius = min(radius, math.ceil(RADIUS_PER_SIGMA * float(sigma.max()) - 0.5))
+        taps = gaussian(sigma[chosen], radius).to(images.device)
+        change_some_(images, chosen, lambda some: some.copy_(_convolve(some, taps)))
+
+
+def gaussian(sigma: Tensor, radius: int) -> Tensor:
+    """Normalised taps at -radius, …, radius for each sigma, shape (n, 2 radius + 1)."""
+    x = torch.arange(-radius, radius + 1)
+    return (x / sigma[:, None]).square_().mul_(-0.5).softmax(1)
+
+
+def _convolve(images: Tensor, taps: Tensor) -> Tensor:
+    """Down the columns, then along the rows, as sums of shifted copies.
+
+    An image with its borders is one long row of pixels: a shift by its width is a step down. What
+    wraps around at the ends of lines falls on the borders, which are cut away.
+    """
+    n, _, height, width = images.shape
+    radius = taps.shape[1] // 2
+    padded = F.pad(images, (radius, radius, radius, radius), mode="reflect")
+    pixels = padded.view(n, -1)
+    down = _sum_shifted(pixels, taps, padded.shape[3])
+    along = _sum_shifted(down, taps, 1)
+    pixels[:, : along.shape[1]] = along
+    return padded[:, :, :height, :width]
+
+
+def _sum_shifted(pixels: Tensor, taps: Tensor, step: int) -> Tensor:
+    length = pixels.shape[1] - step * (taps.shape[1] - 1)
+    total = pixels[:, :length] * taps[:, :1]
+    for tap in range(1, taps.shape[1]):
+        total.addcmul_(pixels[:, step * tap : step * tap + length], taps[:, tap : tap + 1])
+    return total

@@ -1,0 +1,31 @@
+"""The shorter side resized, the centre cropped: nothing random; the view that evaluation uses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from selfsup.views.base import Policy
+from selfsup.views.batch_parts import empty_views, parts
+from selfsup.views.resample import Crop, resample
+
+
+class Centre(Policy):
+    """``torchvision.transforms.Resize`` and ``CenterCrop``; draws nothing from the generator."""
+
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Crop:
+        shorter = sizes.min(1, keepdim=True).values
+        resized = torch.div(out_size * sizes, shorter, rounding_mode="floor")
+        # round() as torchvision has it: halves to even.
+        offset = ((resized - out_size) / 2).round().long()
+        box = torch.cat([torch.zeros_like(sizes), sizes], 1)
+        return Crop(box, resized, offset, flip=torch.zeros(len(sizes), dtype=torch.bool))
+
+    def apply(self, images: Tensor, sizes: Tensor, params: Crop, out_size: int) -> Tensor:
+        views = empty_views(images, out_size)
+        for part in parts(images, out_size):
+            views[part] = resample(images[part], params[part], out_size)
+        return views
+
+
+policy = Centre()

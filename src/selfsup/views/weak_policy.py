@@ -1,0 +1,43 @@
+"""Crop to 80-100% of the area, flip, rotation by up to 90 degrees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from selfsup.views.base import PerImage, Policy
+from selfsup.views.batch_parts import empty_views, parts
+from selfsup.views.resample import Crop, crop_to_view, resample
+from selfsup.views.rotate import rotate
+from selfsup.views.sampling import crop_boxes, happens, uniform
+
+
+@dataclass(frozen=True)
+class Params(PerImage):
+    """`degrees`, counter-clockwise, has shape (n,)."""
+
+    crop: Crop
+    degrees: Tensor
+
+
+class Weak(Policy):
+    """Changes of framing and orientation only; colours stay."""
+
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Params:
+        n = len(sizes)
+        box = crop_boxes(sizes, (0.8, 1.0), generator)
+        return Params(
+            crop=crop_to_view(box, happens(n, 0.5, generator), out_size),
+            degrees=uniform(n, -90, 90, generator),
+        )
+
+    def apply(self, images: Tensor, sizes: Tensor, params: Params, out_size: int) -> Tensor:
+        views = empty_views(images, out_size)
+        for part in parts(images, out_size):
+            views[part] = rotate(resample(images[part], params.crop[part], out_size), params.degrees[part])
+        return views
+
+
+policy = Weak()

@@ -1,0 +1,339 @@
+"""The command line: what people type, and what they are told."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import selfsup
+from selfsup.cli.commands import _settings, main
+from selfsup.config.schema import StudyConfig, load_values, validate
+from selfsup.study import wanted_values
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def save_digits(folder: Path, values: range, per_class: int) -> Path:
+    digits = load_digits()
+    for value in values:
+        (folder / f"digit {value}").mkdir(parents=True)
+        for number, image in enumerate(digits.images[digits.target == value][:per_class]):
+            picture = Image.fromarray((image * 255 / 16).astype(np.uint8))
+            picture.save(folder / f"digit {value}" / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
+    root = tmp_path_factory.mktemp("cli")
+    return selfsup.compare(
+        save_digits(root / "data", range(3), 30),
+        out=root / "study",
+        executor="inline",
+        methods="simclr,random",
+        augmentations="weak",
+        lrs="0.03",
+        per_class="5,all",
+        backbone="test_resnet",
+        image_size=16,
+        epochs=2,
+        keep="all",
+    )
+
+
+def test_help_needs_no_torch_and_half_a_second() -> None:
+    code = "import sys; from selfsup.cli.commands import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'pandas', 'sklearn', 'matplotlib', 'bokeh', 'numpy'} & set(sys.modules), 'heavy'"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+
+
+def test_every_field_of_the_configuration_is_an_option_with_a_help_text() -> None:
+    shown = call("run", "--help").output
+    for name in set(StudyConfig.model_fields) - {"data", "settings"}:
+        assert "--" + name.replace("_", "-") in shown
+    assert all(field.description for field in StudyConfig.model_fields.values())
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_help_shows_the_values_that_hold_without_a_preset(command: str) -> None:
+    shown = " ".join(call(command, "--help").output.split())
+    for name, value in load_values(preset="recommended").items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        option = re.search(rf"--{name.replace('_', '-')} VALUE .*?\[(.*?)\]", shown)
+        assert option is not None
+        assert option[1].removesuffix(".0") == text
+
+
+def test_a_setting_means_the_same_on_the_command_line_and_in_a_file() -> None:
+    pairs = ("moco.temperature=0.1", "moco.queue-size=64", "byol.optimizer=adam", "byol.weight-decay=1e-4")
+    assert _settings(pairs) == {
+        "moco": {"temperature": 0.1, "queue_size": 64},
+        "byol": {"optimizer": "adam", "weight_decay": 1e-4},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "/no/such/folder"], "/no/such/folder"),
+        (["run", "digits", "--lrs", "fast"], "--lrs"),
+        (["run", "digits", "--set", "moco"], "METHOD.NAME=VALUE"),
+        (["run", "digits", "--config", "/no/such.toml"], "/no/such.toml"),
+        (["run", "digits", "--methods", "mocco"], "Did you mean 'moco'"),
+        (["run", "digits", "--config", ""], "--config is empty"),
+        (
+            ["plan", "digits", "--set", "moco.temperature=hot"],
+            "moco.temperature = 'hot' does not fit: must be a number",
+        ),
+        (["plan", "digits", "--methods", "simclr", "--set", "moco.temprature=1"], "Did you mean 'temperature'"),
+        (["plan", "digits", "--preset", "fast"], "fast"),
+        (["report", "/no/such/study"], "not a study"),
+        (["embed", "/no/such/study", ".", "-o", "x.npz"], "neither a study nor a cell"),
+        (["embed", "/no/such/study", ".", "-o", ""], "-o '' names no file"),
+    ],
+)
+def test_what_does_not_fit_ends_with_one_sentence_and_exit_code_2(arguments: list[str], words: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+
+
+def test_a_value_in_a_file_is_not_called_an_option(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text("epochs = -1\n")
+    assert f"epochs = -1 in '{file}' does not fit: must be" in call("plan", "digits", "--config", file).stderr
+    assert "--epochs = '-2' does not fit" in call("plan", "digits", "--config", file, "--epochs=-2").stderr
+
+
+def test_data_that_is_not_there_leaves_no_study_behind(tmp_path: Path) -> None:
+    assert call("run", "/no/such/folder", "--out", tmp_path / "studies" / "new").exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_with_other_files_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("two years of work")
+    result = call("run", "digits", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert "not a study and not empty" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_lists_show_what_there_is() -> None:
+    methods = call("list", "methods").output
+    for name in ("simclr", "moco", "byol", "supervised", "frozen", "random"):
+        assert re.search(rf"^{name}\b", methods, re.MULTILINE)
+    assert methods.count("https://") == 6
+    assert "plant-seedlings" in call("list", "datasets").output
+    assert {"weak", "simclr", "none"} <= {line.split()[0] for line in call("list", "augmentations").output.splitlines()}
+    assert "recommended" in call("list", "presets").output
+    assert "resnet18" in call("list", "backbones", "resnet*").output.splitlines()
+
+
+def test_plan_shows_cells_time_and_disk_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = "--methods simclr,random --augmentations weak --lrs 0.01,0.1 --per-class 5,all --epochs 3"
+    result = call("plan", "digits", *options.split(), "--backbone", "test_resnet", "--image-size", "16", "--json")
+    plan = json.loads(result.stdout)
+    assert plan["cells"][0] == "simclr-weak-lr0.01-n5-s0"
+    assert len(plan["cells"]) == 6
+    assert plan["seconds"] > 0
+    assert plan["bytes"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_for_a_study_says_what_is_finished_and_what_is_left(study: selfsup.Study) -> None:
+    grid = [*_grid_of(study), "--out", study.path]
+    done = call("plan", study.config.data, *grid)
+    assert done.exit_code == 0, done.output
+    assert "4 cells of 90 images in views of 16 px: all finished, nothing left to do;" in done.stdout
+    more = call("plan", study.config.data, *grid, "--lrs=0.03,0.1")
+    assert "simclr-weak-lr0.03-n5-s0  finished\n" in more.stdout
+    assert "simclr-weak-lr0.1-n5-s0\n" in more.stdout
+    assert "6 cells of 90 images in views of 16 px: 4 finished, 2 left;" in more.stdout
+    assert re.search(r"left; about \d+ s with \d workers? of \d", more.stdout)
+    values = json.loads(call("plan", study.config.data, *grid, "--json").stdout)
+    assert set(values["finished"]) == set(values["cells"]) == set(study.results.cell)
+    assert values["seconds"] == 0
+    other = call("plan", study.config.data, *grid, "--epochs=3")
+    assert (other.exit_code, "epochs: 2 in the study, 3 now" in other.stderr) == (2, True)
+
+
+def test_a_plan_refuses_other_images_than_the_study_has(tmp_path: Path) -> None:
+    data = save_digits(tmp_path / "d", range(2), 20)
+    (data / "digit 0/broken.png").write_bytes(b"no picture")
+    grid = ["--methods=random", "--backbone=test_resnet", "--image-size=16", "--per-class=5", f"--out={tmp_path / 's'}"]
+    assert call("run", data, *grid, "--quiet").exit_code == 0
+    assert "all finished" in call("plan", data, *grid).stdout
+    gone = data / "digit 1/3.png"
+    content = gone.read_bytes()
+    gone.unlink()
+    missing = call("plan", data, *grid)
+    assert missing.exit_code == 2
+    assert "1 missing or unreadable ('digit 1/3.png')" in missing.stderr
+    gone.write_bytes(content)
+    gone.with_name("more.png").write_bytes(content)
+    added = call("plan", data, *grid)
+    assert (added.exit_code, "1 added ('digit 1/more.png')" in added.stderr) == (2, True)
+
+
+def test_a_run_says_what_it_decided_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5,4000"]
+    said = call("run", *grid)
+    assert "No images were named, so these are scikit-learn's digits" in said.output
+    assert "Views of 64 px" in said.output
+    assert re.search(r"No class has more than 1\d\d images to train on, so --per-class 4000 means all of", said.output)
+    again = call("run", *grid)
+    assert "No images were named" not in again.output
+    assert "Views of" not in again.output
+
+
+def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "data", range(2), 10)
+    (folder / "digit 0" / "empty.png").touch()
+    (folder / "digit 1" / "broken.png").write_bytes(b"no picture")
+    (folder / "digit 1" / "notes.txt").touch()
+    shown = call("plan", folder, "--methods=random", "--backbone=test_resnet")
+    line = "2 files set aside (1 empty, 1 unreadable); not taken for images: *.txt: found without decoding\n"
+    assert line in shown.stdout, shown.output
+
+
+def test_a_stopped_plan_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("selfsup.execution.estimate.plan_study", stop)
+    monkeypatch.setattr("selfsup.study.compare", stop)
+    assert (call("plan", "digits").stderr, call("plan", "digits").exit_code) == ("selfsup: stopped.\n", 130)
+    assert call("run", "digits").stderr == "selfsup: stopped; the same command goes on from here.\n"
+
+
+def test_embed_writes_names_and_features(study: selfsup.Study, tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "new", range(3), 4)
+    result = call("embed", study.path, folder, "-o", tmp_path / "new.npz", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "new.npz", allow_pickle=False) as arrays:
+        assert arrays["features"].shape[0] == 12
+        assert arrays["features"].dtype == np.float32
+        assert arrays["names"][0] == "digit 0/0.png"
+
+
+def test_predict_writes_path_class_and_probability(study: selfsup.Study, tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "new", range(3), 4)
+    result = call("predict", study.path / "random-nall-s0", folder, "-o", tmp_path / "labels.csv", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "labels.csv")
+    assert list(table.columns) == ["path", "class", "probability"]
+    assert (table["class"] == table.path.str.split("/").str[0]).mean() > 0.8
+
+
+def test_report_prints_its_path(study: selfsup.Study) -> None:
+    assert call("report", study.path).output.strip() == str(study.path / "report.html")
+
+
+def test_a_finished_study_prints_its_answer_again_as_a_table_or_as_json(study: selfsup.Study) -> None:
+    shown = call("run", study.config.data, *_grid_of(study), "--out", study.path, "--quiet")
+    assert shown.exit_code == 0, shown.output
+    assert "simclr" in shown.stdout
+    assert "report.html" in shown.stdout.splitlines()[-1]
+    as_json = call("run", study.config.data, *_grid_of(study), "--out", study.path, "--quiet", "--json")
+    answer = json.loads(as_json.stdout)
+    assert {row["method"] for row in answer["answer"]} == {"simclr", "random"}
+    assert answer["report"].endswith("report.html")
+
+
+def test_a_run_with_nothing_to_do_says_so(study: selfsup.Study) -> None:
+    again = call("run", study.config.data, *_grid_of(study), "--out", study.path)
+    assert "Nothing to do: 4 cells finished before; the report is written anew.\n" in again.stderr
+    assert "worker" not in again.stderr
+
+
+def test_a_run_says_which_files_were_set_aside_and_how_many_workers_it_has(tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "data", range(2), 10)
+    (folder / "digit 0" / "empty.png").touch()
+    (folder / "digit 1" / "broken.png").write_bytes(b"no picture")
+    grid = ["--methods=random", "--backbone=test_resnet", "--image-size=16", "--per-class=5", "--threads=1"]
+    result = call("run", folder, *grid, "--workers=500", "--out", tmp_path / "study")
+    assert result.exit_code == 0, result.output
+    audit = tmp_path / "study" / "audit.csv"
+    assert f"2 files set aside (1 empty, 1 unreadable): {audit}\n" in result.stderr
+    assert set(pd.read_csv(audit).problem) >= {"empty", "unreadable"}
+    assert "1 worker with 1 thread; more than that (--workers 500) would have nothing to do." in result.stderr
+    assert "\n1 cell; study in" in result.stderr
+
+
+def test_without_labels_the_table_shows_the_measures_that_need_none(tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "data", range(3), 20)
+    grid = ["--unlabelled", "--methods=random,frozen", "--backbone=test_resnet", "--image-size=16", "--seeds=2"]
+    grid += ["--workers=1", "--threads=1", "--out", str(tmp_path / "study")]
+    result = call("run", folder, *grid, "--quiet")
+    assert result.exit_code == 0, result.output
+    heading, *rows = result.stdout.splitlines()
+    for name in ("eff. rank", "stability", "silhouette"):
+        assert name in heading
+    table = selfsup.load_study(tmp_path / "study").results
+    for method, row in zip(("random", "frozen"), rows, strict=False):
+        means = table[table.method == method][["effective_rank", "cluster_stability", "silhouette"]].mean()
+        shown = f"{means.effective_rank:.1f} {means.cluster_stability:.3f} {means.silhouette:.3f} 2"
+        assert " ".join(row.split()).endswith(shown)
+    answer = json.loads(call("run", folder, *grid, "--quiet", "--json").stdout)["answer"]
+    assert answer[0]["effective_rank"] == pytest.approx(table[table.method == "random"].effective_rank.mean())
+
+
+def _grid_of(study: selfsup.Study) -> list[str]:
+    config = study.config
+    return [
+        f"--methods={','.join(config.methods)}",
+        f"--augmentations={','.join(config.augmentations)}",
+        "--lrs=0.03",
+        "--per-class=5,all",
+        f"--backbone={config.backbone}",
+        f"--image-size={config.image_size}",
+        f"--epochs={config.epochs}",
+        f"--batch-size={config.batch_size}",
+        f"--warmup-epochs={config.warmup_epochs}",
+    ]
+
+
+def readme_commands() -> list[list[str]]:
+    blocks = re.findall(r"```console\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("$ selfsup") or "selfsup " in line]
+
+
+@pytest.mark.parametrize("command", [c for c in readme_commands() if c[0] == "selfsup"], ids=" ".join)
+def test_every_command_in_the_readme_is_understood(command: list[str]) -> None:
+    _, name, *arguments = command
+    found = main.get_command(main.make_context("selfsup", ["list", "presets"]), name)
+    assert found is not None
+    context = found.make_context(name, list(arguments))
+    given = {k: v for k, v in context.params.items() if v is not None and k in {*StudyConfig.model_fields}}
+    if name in {"run", "plan"}:
+        given.pop("settings")
+        wanted_values(given.pop("data"), preset=context.params["preset"], config=None, options=given)
+
+
+def test_the_readme_says_how_many_cells_each_preset_has() -> None:
+    from selfsup.execution import preparation
+
+    text = README.read_text(encoding="utf-8")
+    for preset in ("quick", "recommended", "full"):
+        cells = preparation.lay_out(validate(load_values(preset=preset)), labelled=True).cells
+        assert re.search(rf"^\| `{preset}` \|.*\| {len(cells)} \|$", text, re.MULTILINE), f"{preset}: {len(cells)}"

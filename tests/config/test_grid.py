@@ -1,0 +1,150 @@
+"""The grid as plain values: cells, their names, and the jobs that train them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selfsup.config.grid import Cell, Job, Traits, expand, format_lr, group_jobs
+
+TRAITS = {
+    "simclr": Traits(),
+    "moco": Traits(),
+    "supervised": Traits(uses_labels=True),
+    "frozen": Traits(trains=False),
+}
+METHODS = st.lists(st.sampled_from(sorted(TRAITS)), unique=True)
+AUGMENTATIONS = st.lists(st.sampled_from(["weak", "simclr"]), min_size=1, unique=True)
+LRS = st.lists(st.floats(1e-300, 1e300, exclude_min=True), min_size=1, max_size=4, unique=True)
+SIZES = st.lists(st.integers(1, 10**6) | st.just("all"), min_size=1, max_size=4, unique=True)
+GRIDS = st.fixed_dictionaries(
+    {"methods": METHODS, "augmentations": AUGMENTATIONS, "lrs": LRS, "per_class": SIZES, "seeds": st.integers(1, 3)}
+)
+
+
+def cell(method: str = "moco", n: int | str = 20, seed: int = 0, lr: float | None = 0.06) -> Cell:
+    return Cell(method, None if lr is None else "weak", lr, n, seed)
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+
+def test_a_cell_is_named_by_all_that_it_is() -> None:
+    assert cell().id == str(cell()) == "moco-weak-lr0.06-n20-s0"
+    assert cell("frozen", "all", 2, None).id == "frozen-nall-s2"
+
+
+@pytest.mark.parametrize(
+    ("lr", "text"), [(0.06, "0.06"), (1.0, "1"), (10.0, "10"), (3e-4, "0.0003"), (1e-5, "1e-5"), (2.5e-12, "2.5e-12")]
+)
+def test_a_learning_rate_is_written_as_people_write_it(lr: float, text: str) -> None:
+    assert format_lr(lr) == text
+
+
+@given(st.floats(0, math.inf, exclude_min=True, exclude_max=True))
+def test_a_written_learning_rate_reads_back_as_the_same_float(lr: float) -> None:
+    assert float(format_lr(lr)) == lr
+
+
+@given(GRIDS)
+def test_no_two_cells_of_a_grid_share_an_id(grid: dict) -> None:
+    cells = expand(**grid, traits=TRAITS)
+    assert len({c.id for c in cells}) == len(set(cells)) == len(cells)
+
+
+@given(GRIDS)
+def test_an_id_is_a_plain_file_name(grid: dict) -> None:
+    for c in expand(**grid, traits=TRAITS):
+        assert set(c.id) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-+")
+        assert not c.id.startswith((".", "-"))
+        assert len(c.id) < 100
+
+
+# -- expansion -----------------------------------------------------------------------------------
+
+
+@given(GRIDS)
+def test_a_grid_is_the_product_of_its_axes_and_baselines_skip_two_of_them(grid: dict) -> None:
+    trained = [name for name in grid["methods"] if TRAITS[name].trains]
+    untrained = [name for name in grid["methods"] if not TRAITS[name].trains]
+    seeds = range(grid["seeds"])
+    wanted = {
+        Cell(*point)
+        for point in itertools.product(trained, grid["augmentations"], grid["lrs"], grid["per_class"], seeds)
+    } | {Cell(name, None, None, n, seed) for name in untrained for n in grid["per_class"] for seed in seeds}
+    assert set(expand(**grid, traits=TRAITS)) == wanted
+
+
+def test_cells_come_in_the_order_of_the_axes_with_seeds_outermost() -> None:
+    grid = {"methods": ["moco", "frozen"], "augmentations": ["weak"], "lrs": [0.1, 0.01], "per_class": [5, "all"]}
+    assert [c.id for c in expand(**grid, seeds=2, traits=TRAITS)] == [
+        f"{name}-s{seed}"
+        for seed in (0, 1)
+        for name in (
+            "moco-weak-lr0.1-n5",
+            "moco-weak-lr0.1-nall",
+            "moco-weak-lr0.01-n5",
+            "moco-weak-lr0.01-nall",
+            "frozen-n5",
+            "frozen-nall",
+        )
+    ]
+
+
+@given(GRIDS)
+def test_more_seeds_add_cells_after_those_that_were_there(grid: dict) -> None:
+    before = expand(**grid, traits=TRAITS)
+    after = expand(**{**grid, "seeds": grid["seeds"] + 1}, traits=TRAITS)
+    assert after[: len(before)] == before
+
+
+# -- jobs ----------------------------------------------------------------------------------------
+
+
+@given(GRIDS, st.sampled_from(["data-regime", "label-efficiency"]))
+def test_every_cell_is_in_exactly_one_job_and_job_ids_differ(grid: dict, protocol: str) -> None:
+    cells = expand(**grid, traits=TRAITS)
+    jobs = group_jobs(cells, protocol=protocol, traits=TRAITS)
+    assert sorted(c.id for job in jobs for c in job.cells) == sorted(c.id for c in cells)
+    assert len({job.id for job in jobs}) == len(jobs)
+
+
+@given(GRIDS)
+def test_in_the_data_regime_every_training_serves_one_cell(grid: dict) -> None:
+    for job in group_jobs(expand(**grid, traits=TRAITS), protocol="data-regime", traits=TRAITS):
+        assert job.shared == (not TRAITS[job.cells[0].method].trains)
+        assert job.shared or len(job.cells) == 1
+
+
+def test_label_efficiency_trains_once_for_all_numbers_of_labels_unless_labels_train() -> None:
+    grid = {"augmentations": ["weak"], "lrs": [0.1], "per_class": [5, 20, "all"], "seeds": 2}
+    cells = expand(methods=["moco", "supervised", "frozen"], **grid, traits=TRAITS)
+    jobs = group_jobs(cells, protocol="label-efficiency", traits=TRAITS)
+    sizes = {job.id: [c.per_class for c in job.cells] for job in jobs}
+    expected = {}
+    for seed in (0, 1):
+        expected[f"moco-weak-lr0.1-nall-s{seed}-shared"] = [5, 20, "all"]
+        expected |= {f"supervised-weak-lr0.1-n{n}-s{seed}": [n] for n in (5, 20, "all")}
+        expected[f"frozen-nall-s{seed}-shared"] = [5, 20, "all"]
+    assert sizes == expected
+    assert list(sizes) == list(expected)
+
+
+def test_a_shared_jobs_name_does_not_depend_on_what_is_left_of_it() -> None:
+    """Its checkpoint must be found again after some of its cells were recorded."""
+    job = Job((cell(n=5), cell(n=20), cell(n="all")), shared=True)
+    left = job.without({cell(n=5).id, cell(n=20).id})
+    assert left is not None
+    assert left.cells == (cell(n="all"),)
+    assert left.id == job.id
+    assert left.shared
+
+
+def test_a_job_whose_cells_are_all_finished_is_gone() -> None:
+    job = Job((cell(n=5), cell(n=20)), shared=True)
+    assert job.without({c.id for c in job.cells}) is None
+    assert job.without(set()) == job

@@ -1,0 +1,67 @@
+"""What fits a field, in words that a person would use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError, create_model
+
+from selfsup.config.schema import StudyConfig
+from selfsup.config.validation import misfits, what_fits
+from selfsup.errors import UserError
+from selfsup.methods import method_class, method_names, read_settings
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("val_fraction", "a number above 0 and below 0.5"),
+        ("image_size", "a whole number or 'auto'"),
+        ("grow_from", "a number above 0 and at most 1"),
+        ("unlabelled", "true or false"),
+        ("group", "text"),
+        ("backbone", "text that is not empty"),
+        ("threads", "a whole number of at least 1"),
+        ("workers", "a whole number or 'auto'"),
+        ("schedule", "'cosine' or 'constant'"),
+        ("precision", "'auto', 'fp32', 'bf16' or 'fp16'"),
+        ("per_class", "a whole number or 'all', or several with commas between"),
+        ("lrs", "a number, or several with commas between"),
+    ],
+)
+def test_a_field_is_described_by_its_type_and_bounds(name: str, words: str) -> None:
+    assert what_fits(StudyConfig.model_fields[name]) == words
+
+
+def test_every_field_that_a_user_can_set_has_words() -> None:
+    for fields in (StudyConfig.model_fields, *(method_class(name).Settings.model_fields for name in method_names())):
+        assert all(what_fits(field) for field in fields.values())
+
+
+def test_a_value_that_misses_several_choices_is_named_once() -> None:
+    model = create_model("Model", size=(int | bool, ...), share=(float, ...))
+    with pytest.raises(ValidationError) as caught:
+        model(size="x", share="y")
+    assert [(misfit.place[0], misfit.value) for misfit in misfits(caught.value, model.model_fields)] == [
+        ("size", "x"),
+        ("share", "y"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("moco", {"temperature": "hot"}, "moco.temperature = 'hot' does not fit: must be a number above 0."),
+        ("moco", {"momentum": 1}, "moco.momentum = 1 does not fit: must be a number of at least 0 and below 1."),
+        (
+            "byol",
+            {"momentum_schedule": "x"},
+            "byol.momentum_schedule = 'x' does not fit: must be 'cosine' or 'constant'.",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_of_methods_are_refused_in_the_same_words(method: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_settings(method, options)
+    assert str(caught.value) == message

@@ -1,0 +1,69 @@
+"""Scores against scikit-learn's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_recall_fscore_support,
+)
+
+from selfsup.evaluation.scores import per_class_csv, score
+
+PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
+
+
+@settings(max_examples=30)
+@given(PAIRS)
+def test_scores_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    true, predicted = np.array(pairs).T
+    scores = score(true, predicted, num_classes=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that are predicted and not tested
+        balanced = balanced_accuracy_score(true, predicted)
+    assert scores.accuracy == pytest.approx(accuracy_score(true, predicted))
+    assert scores.balanced_accuracy == pytest.approx(balanced)
+    tested = np.unique(true)
+    assert scores.macro_f1 == pytest.approx(f1_score(true, predicted, labels=tested, average="macro", zero_division=0))
+
+
+@settings(max_examples=30)
+@given(PAIRS)
+def test_the_confusion_counts_every_pair_with_the_true_class_in_rows(pairs: list[tuple[int, int]]) -> None:
+    confusion = score(*np.array(pairs).T, num_classes=4).confusion
+    assert confusion.shape == (4, 4)
+    for true in range(4):
+        for predicted in range(4):
+            assert confusion[true, predicted] == pairs.count((true, predicted))
+
+
+def test_a_class_that_was_not_tested_lowers_no_mean() -> None:
+    scores = score(np.array([0, 0, 1]), np.array([0, 0, 1]), num_classes=5)
+    assert (scores.accuracy, scores.balanced_accuracy, scores.macro_f1) == (1, 1, 1)
+
+
+def test_always_the_majority_is_not_balanced() -> None:
+    scores = score(np.array([0] * 9 + [1]), np.zeros(10, np.int64), num_classes=2)
+    assert (scores.accuracy, scores.balanced_accuracy) == (0.9, 0.5)
+    assert scores.macro_f1 == pytest.approx((2 * 9 / 19 + 0) / 2)
+
+
+@settings(max_examples=30)
+@given(PAIRS)
+def test_the_report_per_class_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    true, predicted = np.array(pairs).T
+    names = ["a", 'b "quoted", with comma', "ü", "<d>"]
+    rows = list(csv.DictReader(io.StringIO(per_class_csv(score(true, predicted, num_classes=4), names))))
+    assert [row["class"] for row in rows] == names
+    expected = precision_recall_fscore_support(true, predicted, labels=range(4), zero_division=0)
+    for column, values in zip(("precision", "recall", "f1", "test_images"), expected, strict=True):
+        assert [float(row[column]) for row in rows] == pytest.approx(list(values), abs=1e-6)

@@ -1,0 +1,39 @@
+"""An estimate of time counts every training that a job holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selfsup.config.grid import Cell, Job
+from selfsup.config.schema import validate
+from selfsup.data.split import Split
+from selfsup.execution.estimate import SECONDS_PER_CELL, _job_seconds
+
+LABELS = np.repeat(np.arange(4), 50)
+SPLIT = Split(np.arange(0, 200, 2), np.arange(1, 200, 4), np.arange(3, 200, 4))
+STEPS = {("moco", "simclr"): 0.5, ("supervised", "weak"): 0.1}
+JOB = Job(tuple(Cell("moco", "simclr", 0.1, n, 0) for n in (5, 20)), shared=True)
+
+
+def seconds(job: Job, **values: object) -> float:
+    fixed = {"epochs": 10, "batch_size": 50, "protocol": "label-efficiency", "image_size": 32, "grow_from": 1}
+    config = validate({**fixed, **values})
+    return _job_seconds(config, job, LABELS, SPLIT, STEPS)
+
+
+def test_a_training_and_its_judgement_are_counted() -> None:
+    assert seconds(JOB) == pytest.approx(10 * 100 / 50 * 0.5 + 2 * SECONDS_PER_CELL)
+
+
+def test_small_views_are_counted_by_their_area() -> None:
+    growing = (4 * 16**2 + 3 * 24**2 + 3 * 32**2) / 32**2  # of 10 epochs the last 3 have full size
+    assert seconds(JOB, grow_from=0.5) == pytest.approx(growing * 100 / 50 * 0.5 + 2 * SECONDS_PER_CELL)
+
+
+def test_fine_tuning_is_counted_for_every_cell_and_learning_rate() -> None:
+    tuned = seconds(JOB, evaluate="finetune", finetune_epochs=7, finetune_lrs="0.1,0.01,0.001")
+    assert tuned - seconds(JOB) == pytest.approx(7 * 3 * (4 * 5 + 4 * 20) / 50 * 0.1)
+    baseline = Job((Cell("frozen", None, None, 5, 0),), shared=True)
+    tuned = seconds(baseline, evaluate="finetune", finetune_epochs=7, finetune_lrs="0.1")
+    assert tuned == pytest.approx(SECONDS_PER_CELL + 7 * 4 * 5 / 50 * 0.1)

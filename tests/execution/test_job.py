@@ -1,0 +1,168 @@
+"""One job of a real study: stopped anywhere it ends the same; watched, fine-tuned and named when it collapses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import selfsup
+from selfsup.config.grid import Cell, Job
+from selfsup.errors import Interrupted
+from selfsup.evaluation.embedding import embed
+from selfsup.evaluation.knn import knn_predict
+from selfsup.execution.context import OpenStudy, limit
+from selfsup.execution.job import run_job
+from selfsup.record.folder import MEASURED_COLUMNS, StudyFolder
+from selfsup.training.device import Hardware
+
+TINY = {
+    "backbone": "test_resnet",
+    "image_size": 16,
+    "batch_size": 64,
+    "epochs": 4,
+    "augmentations": "weak",
+    "lrs": "0.03",
+    "executor": "inline",
+    "precision": "fp32",
+    "threads": 1,
+    "device": "cpu",
+    "keep": "all",
+}
+
+
+class StopAt:
+    """Asks to stop at the `number`-th question."""
+
+    def __init__(self, number: int | None = None) -> None:
+        self.number, self.asked = number, 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.asked == self.number
+
+
+def opened(study: selfsup.Study) -> OpenStudy:
+    return OpenStudy(StudyFolder(study.path), Hardware("cpu", "fp32"))
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
+    """One pretraining, watched in every second epoch, fine-tuned with two numbers of labels."""
+    return selfsup.compare(
+        "digits",
+        out=tmp_path_factory.mktemp("tuned") / "study",
+        **{**TINY, "methods": "moco", "per_class": "2,5", "protocol": "label-efficiency"},
+        evaluate="finetune",
+        finetune_epochs=3,
+        finetune_lrs="0.001,0.03",
+        knn_every=2,
+    )
+
+
+def test_fine_tuning_has_columns_of_its_own(tuned: selfsup.Study) -> None:
+    table = tuned.results
+    assert set(table.finetune_lr) <= {0.001, 0.03}
+    assert table.finetune_accuracy.between(0.05, 1).all()
+    assert table.finetune_val_accuracy.between(0.05, 1).all()
+    assert (table.finetune_accuracy != table.test_accuracy).all()
+    assert tuned.config.evaluate == ("probe", "finetune")
+
+
+@pytest.mark.parametrize("number", [7, 80, 83, 88, 92])
+def test_a_job_stopped_anywhere_ends_with_the_same_numbers(tuned: selfsup.Study, tmp_path: Path, number: int) -> None:
+    """Questions 1 to 80 are asked in the pretraining, the last 12 in the four fine-tunings."""
+    shutil.copytree(tuned.path, tmp_path / "study", ignore=shutil.ignore_patterns("cells", "running"))
+    study = OpenStudy(StudyFolder(tmp_path / "study"), Hardware("cpu", "fp32"))
+    study.folder.create()
+    job = Job(tuple(Cell("moco", "weak", 0.03, n, 0) for n in (2, 5)), shared=True)
+    with pytest.raises(Interrupted):
+        run_job(study, job, should_stop=StopAt(number))
+    finished = study.folder.finished()
+    counted = StopAt()
+    left = job.without(finished)
+    run_job(study, left, should_stop=counted)
+    assert counted.asked < 92  # questions of a job that was never stopped
+    found = [study.folder.results(), tuned.results]
+    first, second = (table.drop(columns=list(MEASURED_COLUMNS)) for table in found)
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    for name in first.cell:
+        logs = [pd.read_csv(path / "cells" / name / "training_log.csv") for path in (study.folder.path, tuned.path)]
+        timed = ["seconds", "images_per_second"]
+        pd.testing.assert_frame_equal(*(log.drop(columns=timed) for log in logs), check_exact=True)
+    assert not study.folder.checkpoint(job.id).exists()
+
+
+def test_neighbours_are_asked_in_every_second_epoch_of_the_training(tuned: selfsup.Study) -> None:
+    (cell, _) = tuned.results.cell
+    log = pd.read_csv(tuned.path / "cells" / cell / "training_log.csv")
+    assert log.knn_accuracy.notna().tolist() == [False, True, False, True]
+    study = opened(tuned)
+    backbone: Any = tuned.load_backbone(tuned.result(cell))
+    bank, asked = limit(study.split.train, 1000, study.config.split_seed), study.split.val
+    features = [embed(backbone, study.store, part, image_size=16, device="cpu") for part in (bank, asked)]
+    predicted = knn_predict(features[0], study.store.labels[bank], features[1], num_classes=10)
+    assert log.knn_accuracy.iloc[-1] == (predicted == study.store.labels[asked]).mean()
+
+
+def run_simclr(out: Path, **options: object) -> pd.Series:
+    grid: dict[str, object] = {**TINY, "methods": "simclr", "per_class": "10", **options}
+    (row,) = selfsup.compare("digits", out=out, **grid).results.to_dict("records")
+    return pd.Series(row)
+
+
+def test_a_collapse_is_named_with_its_epoch_and_the_usual_causes(tmp_path: Path) -> None:
+    """A weight decay that takes all weights to zero in the first step."""
+    row = run_simclr(
+        tmp_path / "study",
+        lrs="0.1",
+        schedule="constant",
+        settings={"simclr": {"weight_decay": 10, "optimizer_momentum": 0}},
+    )
+    assert row.status == "collapsed"
+    assert "collapsed" in row.message
+    assert "epoch 2" in row.message
+    assert "learning rate" in row.message
+
+
+def test_a_healthy_cell_has_no_message(tmp_path: Path) -> None:
+    row = run_simclr(tmp_path / "study")
+    assert (row.status, row.message) == ("done", None)
+    assert pd.isna(row.finetune_accuracy)
+    for measure in ("effective_rank", "alpha_req", "lidar", "alignment", "uniformity", "silhouette", "few_shot_sd"):
+        assert np.isfinite(row[measure]), measure
+
+
+def test_settings_of_neighbours_and_probe_reach_the_numbers(tmp_path: Path) -> None:
+    plain = run_simclr(tmp_path / "plain")
+    other = run_simclr(tmp_path / "other", knn_neighbours=1, probe="sgd")
+    assert other.final_loss == plain.final_loss
+    assert other.knn_accuracy != plain.knn_accuracy
+    assert other.probe_strength != plain.probe_strength
+    assert other.test_accuracy == pytest.approx(plain.test_accuracy, abs=0.15)
+
+
+def test_without_labels_there_is_nothing_to_fine_tune_or_to_ask_neighbours_for(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "all"
+    folder.mkdir(parents=True)
+    for number, image in enumerate(load_digits().images[:40]):
+        Image.fromarray((image * 15).astype(np.uint8)).save(folder / f"{number}.png")
+    study = selfsup.compare(
+        tmp_path / "data",
+        out=tmp_path / "study",
+        **{**TINY, "methods": "simclr", "per_class": "all", "epochs": 2},
+        evaluate="probe,finetune",
+        knn_every=1,
+    )
+    (row,) = study.results.itertuples()
+    assert row.status == "done"
+    assert pd.isna(row.finetune_accuracy)
+    log = pd.read_csv(study.path / "cells" / row.cell / "training_log.csv")
+    assert log.knn_accuracy.isna().all()
+    assert np.isfinite(row.alpha_req)

@@ -1,0 +1,116 @@
+"""A study that is killed, at any moment and however often, ends with the same numbers."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from selfsup.record.folder import MEASURED_COLUMNS
+
+#: The methods with the most to lose: a queue, momentum encoders, a momentum schedule.
+GRID = (
+    "run digits --preset quick --methods moco,byol --augmentations weak --lrs 0.03 --per-class 5,60 --epochs 20 "
+    "--image-size 16 --backbone test_resnet --workers 2 --checkpoint-seconds 0.3"
+)
+
+
+def command(out: Path) -> list[str]:
+    return [sys.executable, "-m", "selfsup", *GRID.split(), "--out", str(out)]
+
+
+def run(out: Path) -> None:
+    subprocess.run(command(out), check=True, capture_output=True)
+
+
+def results(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / "results.csv").drop(columns=list(MEASURED_COLUMNS))
+
+
+def start_and_stop(out: Path, number: int, after: float) -> int | None:
+    """Start the study and send it a signal; its exit code, None if it had finished before."""
+    process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        return process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+        process.wait(timeout=90)
+        return None if number == signal.SIGKILL else process.returncode
+
+
+def checkpoints(out: Path) -> list[Path]:
+    return list(out.glob("running/*/checkpoint.pt"))
+
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "study"
+    run(out)
+    return out
+
+
+def test_a_killed_study_goes_on_inside_its_cells_and_ends_with_the_same_numbers(
+    uninterrupted: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not checkpoints(out) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    time.sleep(1.0)  # the workers see that their parent is gone
+    assert checkpoints(out), "the study was killed inside a cell"
+    finished = {path.name: path.stat().st_mtime_ns for path in out.glob("cells/*/metrics.json")}
+    run(out)
+    for name, written in finished.items():
+        assert (out / "cells" / name / "metrics.json").stat().st_mtime_ns == written
+    pd.testing.assert_frame_equal(results(out), results(uninterrupted), check_exact=True)
+    assert not checkpoints(out)
+
+
+def test_sigterm_saves_the_running_cells_and_says_so(uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("cells/*/metrics.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 143
+    assert "the same command goes on from here" in errors
+    assert "Traceback" not in errors
+    assert (out / "results.csv").exists()
+    run(out)
+    pd.testing.assert_frame_equal(results(out), results(uninterrupted), check_exact=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_twenty_kills_at_random_moments_change_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    rng = random.Random(int(os.environ.get("SELFSUP_KILL_SEED", "0")))
+    kills = 0
+    for attempt in range(200):
+        number = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+        code = start_and_stop(out, number, after=rng.uniform(0.5, 14.0))
+        if code == 0:  # it finished before its kill: begin again, in a new folder
+            pd.testing.assert_frame_equal(results(out), results(uninterrupted), check_exact=True)
+            out = tmp_path / f"study-{attempt}"
+        else:
+            kills += 1
+        if kills >= 20:
+            break
+    assert kills >= 20
+    run(out)
+    pd.testing.assert_frame_equal(results(out), results(uninterrupted), check_exact=True)

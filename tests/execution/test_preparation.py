@@ -1,0 +1,163 @@
+"""Which images a study accepts when it goes on, and what it writes down of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import selfsup
+from selfsup import data as datasets
+from selfsup.config.schema import StudyConfig, validate
+from selfsup.errors import UserError
+from selfsup.execution import preparation
+from selfsup.execution.preparation import prepare_images, require_sound, resolve_resources, settle_image_size
+from selfsup.record.folder import StudyFolder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELFSUP_CACHE", str(tmp_path / "cache"))
+
+
+def save_images(root: Path, *, per_class: int = 5) -> Path:
+    """A folder of 12-bit images in two classes."""
+    rng = np.random.default_rng(0)
+    for label in ("bean", "pea"):
+        (root / label).mkdir(parents=True)
+        for number in range(per_class):
+            Image.fromarray(rng.integers(0, 4096, (12, 12), np.uint16)).save(root / label / f"{number}.tif")
+    return root
+
+
+def begin(data: Path, out: Path, **options: object) -> tuple[StudyFolder, StudyConfig]:
+    folder, config = StudyFolder(out), validate({"data": str(data), **options})
+    folder.create()
+    prepare_images(folder, config, lambda line: None)
+    folder.write_config(config)
+    return folder, config
+
+
+def test_a_touched_copy_in_another_place_is_accepted_with_the_same_split(tmp_path: Path) -> None:
+    data = save_images(tmp_path / "data")
+    folder, _ = begin(data, tmp_path / "study")
+    written = {name: (folder.path / name).read_bytes() for name in ("split.npz", "images.csv", "audit.csv")}
+    moved = shutil.copytree(data, tmp_path / "elsewhere/renamed", copy_function=shutil.copyfile)
+    os.utime(moved / "bean/0.tif", (1, 1))
+    shutil.rmtree(data)
+    prepare_images(folder, validate({"data": str(moved)}), lambda line: None)
+    assert written == {name: (folder.path / name).read_bytes() for name in written}
+
+
+def test_a_whole_study_goes_on_with_its_images_moved(tmp_path: Path) -> None:
+    grid = {"methods": "random", "backbone": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
+    data = save_images(tmp_path / "data")
+    begun = selfsup.compare(data, out=tmp_path / "study", per_class="1", **grid)
+    moved = shutil.copytree(data, tmp_path / "elsewhere", copy_function=shutil.copyfile)
+    shutil.rmtree(data)
+    study = selfsup.compare(moved, out=tmp_path / "study", per_class="1,2", **grid)
+    assert list(study.results.cell) == ["random-n1-s0", "random-n2-s0"]
+    assert study.results.iloc[0].equals(begun.results.iloc[0])
+    assert study.config.data == str(moved)
+    with pytest.raises(UserError, match=r"The images of 'digits' are not those .* 1797 added .* 10 missing"):
+        selfsup.compare("digits", out=tmp_path / "study", per_class="1", **grid)
+
+
+def test_other_contents_are_refused_with_what_changed_and_change_nothing(tmp_path: Path) -> None:
+    data = save_images(tmp_path / "data")
+    folder, config = begin(data, tmp_path / "study")
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    (data / "pea/4.tif").unlink()
+    shutil.copyfile(data / "bean/0.tif", data / "bean/9.tif")
+    shutil.copyfile(data / "bean/0.tif", data / "bean/1.tif")
+    with pytest.raises(UserError) as caught:
+        prepare_images(folder, config, lambda line: None)
+    assert "1 added ('bean/9.tif'), 1 missing or unreadable ('pea/4.tif'), 1 changed ('bean/1.tif')" in str(
+        caught.value
+    )
+    assert "choose another --out" in str(caught.value)
+    assert before == {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+
+
+def test_a_second_start_on_the_same_images_decodes_nothing(tmp_path: Path) -> None:
+    folder, config = begin(save_images(tmp_path / "data"), tmp_path / "study")
+    decoded: list[tuple[int, int]] = []
+    prepare_images(folder, config, lambda line: None, lambda done, of: decoded.append((done, of)))
+    assert decoded == []
+
+
+def test_images_csv_has_a_row_for_every_image_in_the_order_of_the_store(tmp_path: Path) -> None:
+    folder, _ = begin(save_images(tmp_path / "data"), tmp_path / "study")
+    table = pd.read_csv(folder.path / "images.csv")
+    store = datasets.open_store(folder.read_json("dataset.json")["store"])
+    assert list(table.path) == list(store.names)
+    assert list(table["class"]) == [store.classes[label] for label in store.labels]
+    assert table.digest.is_unique
+
+
+def test_the_size_of_views_is_settled_by_the_images_and_stays(tmp_path: Path) -> None:
+    grid = {"methods": "random", "backbone": "test_resnet", "executor": "inline", "threads": 1, "per_class": "1"}
+    data = save_images(tmp_path / "data")
+    assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 64
+    assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 64
+    with pytest.raises(UserError, match="begun with other settings"):
+        selfsup.compare(data, out=tmp_path / "study", image_size=32, **grid)
+
+
+def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'vit_tiny_patch16_224' takes views of one size only.*add --grow-from 1\."):
+        require_sound(validate({"backbone": "vit_tiny_patch16_224", "image_size": 64, "grow_from": 0.5}))
+    require_sound(validate({"backbone": "vit_tiny_patch16_224", "image_size": 64, "grow_from": 1}))
+    data = save_images(tmp_path / "data")
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    config = validate({"data": str(data), "backbone": "vit_tiny_patch16_224", "grow_from": 1})
+    assert settle_image_size(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
+
+
+@pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])
+def test_the_full_scale_is_written_down(tmp_path: Path, given: str | None, written: float) -> None:
+    folder, _ = begin(save_images(tmp_path / "data"), tmp_path / "study", full_scale=given)
+    assert folder.read_json("dataset.json")["full_scale"] == written
+    audit = pd.read_csv(folder.path / "audit.csv")
+    (detail,) = audit[audit.problem == "brightness scale"].detail
+    assert f"0 to {written} becomes 0 to 255" in detail
+    assert any("brightness scale" in line for line in folder.read_json("dataset.json")["warnings"])
+
+
+def test_groups_are_written_down_for_the_statistics(tmp_path):
+    folder, _ = begin(save_images(tmp_path / "data"), tmp_path / "study", group=r"(\d)\.tif")
+    with np.load(folder.path / "split.npz") as arrays:
+        assert arrays["groups"].tolist() == [0, 1, 2, 3, 4] * 2
+    folder, _ = begin(tmp_path / "data", tmp_path / "without")
+    with np.load(folder.path / "split.npz") as arrays:
+        assert "groups" not in arrays
+
+
+def test_several_devices_of_a_cell_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "usable_cores", lambda: 8)
+    wanted = {"device": "cpu", "precision": "fp32", "workers": 2}
+    assert resolve_resources(StudyConfig(**wanted), jobs=10).threads == 4
+    assert resolve_resources(StudyConfig(**wanted, devices=2), jobs=10).threads == 2
+    auto = {"device": "cpu", "precision": "fp32", "image_size": 16}
+    assert resolve_resources(StudyConfig(**auto, devices=8), jobs=10).workers == 1
+
+
+def test_a_report_tells_one_data_set_from_another_wherever_it_lies(tmp_path):
+    from selfsup.report.recorded import read_study
+
+    here = save_images(tmp_path / "a" / "photos")
+    there = Path(shutil.copytree(here, tmp_path / "b" / "photos"))
+    other = save_images(tmp_path / "c" / "photos", per_class=6)
+    first, copy, another = (
+        read_study(begin(data, tmp_path / f"study-{number}")[0].path).images
+        for number, data in enumerate((here, there, other))
+    )
+    assert first == copy
+    assert len(first) == 10
+    assert first != another

@@ -1,0 +1,710 @@
+"""The one training loop: what it trains on, in what steps, and that stopping changes nothing."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from selfsup.backbones.networks import Backbone
+from selfsup.errors import Interrupted
+from selfsup.methods import Method, Settings, Step, method_class, method_names
+from selfsup.testing.methods import build, tiny_backbone
+from selfsup.training.device import Hardware
+from selfsup.training.diagnostics import batch_rank, embedding_std
+from selfsup.training.loop import EpochLog, NoHooks, Outcome, TrainingPlan, build_optimizer, learning_rate, train
+from selfsup.views import load_policy
+
+TRAINED = [name for name in method_names() if method_class(name).traits.trains]
+PLAN = TrainingPlan(epochs=2, batch_size=32, image_size=16, lr=0.05, seed=0)
+DATA = load_digits()
+
+
+class Digits:
+    """The handwritten digits, 8 x 8 pixels, as the store gives them; notes which were asked for."""
+
+    def __init__(self) -> None:
+        self.pixels = torch.from_numpy(DATA.images * 15).byte().unsqueeze(1).expand(-1, 3, -1, -1)
+        self.asked: list[list[int]] = []
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        self.asked.append(indices.tolist())
+        return self.pixels[indices], torch.full((len(indices), 2), 8)
+
+
+class Watched(Method):
+    """Moves its one weight by the learning rate in every step, and notes what it is given.
+
+    The gradient of its loss is 1 everywhere, so that the weight tells the sum of the learning rates.
+    """
+
+    views = 2
+
+    def __init__(self, backbone: Backbone, settings: Any = None, **sizes: int) -> None:
+        super().__init__(backbone, settings or Settings(optimizer_momentum=0, weight_decay=0), **sizes)
+        backbone.requires_grad_(False)
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.seen: list[tuple[list[Tensor], Tensor]] = []
+        self.losses: list[float] = []
+        self.spreads: list[float] = []
+        self.embeddings: list[Tensor] = []
+        self.dtypes: list[torch.dtype] = []
+        self.modes: list[bool] = []
+        self.progress: list[float] = []
+
+    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
+        embedding = self.backbone(views[0])
+        self.seen.append(([view.clone() for view in views], labels))
+        self.dtypes.append(embedding.dtype)
+        self.modes.append(self.training)
+        self.losses.append(self.weight.item() + embedding.float().mean().item())
+        self.spreads.append(embedding_std(embedding).item())
+        self.embeddings.append(embedding)
+        return Step(self.weight.sum() + embedding.float().mean(), embedding)
+
+    def after_step(self, progress: float) -> None:
+        self.progress.append(progress)
+
+
+class Pixels(nn.Module):
+    """A backbone without weights: the mean of each channel."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(dim=(2, 3)) * torch.tensor([1.0, -1.0, 0.5])
+
+
+def watched(settings: Settings | None = None) -> Watched:
+    return Watched(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3), settings)
+
+
+def run(
+    method: Method,
+    plan: TrainingPlan = PLAN,
+    *,
+    images: int | np.ndarray = 96,
+    hooks: NoHooks | None = None,
+    source: Digits | None = None,
+    augmentation: str = "weak",
+    precision: str = "fp32",
+) -> Outcome:
+    indices = np.arange(images) if isinstance(images, int) else images
+    fabric = Hardware("cpu", precision).fabric()
+    policy = load_policy(augmentation)
+    return train(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, hooks)
+
+
+def numbers(outcome: Outcome) -> list[dict[str, float | None]]:
+    """All of the log that does not measure time."""
+    timed = ("seconds", "images_per_second")
+    return [{k: v for k, v in asdict(line).items() if k not in timed} for line in outcome.progress.log]
+
+
+def assert_same_state(first: Method, second: Method) -> None:
+    a, b = first.state_dict(), second.state_dict()
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+
+
+# -- interruption ------------------------------------------------------------------------------------
+
+
+class Interrupting(NoHooks):
+    """Stops after some number of steps; its checkpoint goes through a file's bytes."""
+
+    def __init__(self, after: int | None = None, checkpoint: bytes | None = None) -> None:
+        self.after, self.checkpoint, self.steps = after, checkpoint, 0
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        if self.checkpoint is None:
+            return None
+        state: dict[str, Any] = torch.load(io.BytesIO(self.checkpoint), map_location="cpu", weights_only=True)
+        return state
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        content = io.BytesIO()
+        torch.save(state, content)
+        self.checkpoint = content.getvalue()
+
+    def should_stop(self) -> bool:
+        self.steps += 1
+        return self.steps == self.after
+
+
+def interrupted_and_resumed(
+    make: Callable[[int], Method], plan: TrainingPlan, *stops: int, precision: str = "fp32"
+) -> tuple[Method, Outcome]:
+    """Train in several processes' worth of pieces; each starts with weights of its own, to be overwritten."""
+    checkpoint = None
+    for piece, stop in enumerate(stops):
+        hooks = Interrupting(stop, checkpoint)
+        with pytest.raises(Interrupted):
+            run(make(piece), plan, hooks=hooks, precision=precision)
+        checkpoint = hooks.checkpoint
+        assert checkpoint is not None
+    method = make(99)
+    return method, run(method, plan, hooks=Interrupting(None, checkpoint), precision=precision)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_training_stopped_after_any_step_ends_as_if_it_never_was(name: str) -> None:
+    cls = method_class(name)
+    whole = build(cls)
+    expected = run(whole)
+    steps = PLAN.epochs * PLAN.steps_per_epoch(96)
+    assert steps == 6
+    for stop in range(1, steps + 1):
+        method, outcome = interrupted_and_resumed(lambda piece: build(cls, seed=piece), PLAN, stop)
+        assert numbers(outcome) == numbers(expected), stop
+        assert outcome.status == "done"
+        assert_same_state(method, whole)
+
+
+def with_dropout(piece: int, **settings: Any) -> Method:
+    torch.manual_seed(piece)
+    backbone = tiny_backbone()
+    backbone.network.insert(3, nn.Dropout(0.3))
+    cls = method_class("supervised")
+    return cls(backbone, cls.Settings(**settings), num_classes=10, num_images=96)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "lars"])
+def test_the_optimizers_memory_and_dropout_survive_two_stops(optimizer: str) -> None:
+    plan = replace(PLAN, epochs=3, schedule="cosine", warmup_epochs=1)
+    whole = with_dropout(0, optimizer=optimizer)
+    expected = run(whole, plan)
+    method, outcome = interrupted_and_resumed(lambda piece: with_dropout(piece, optimizer=optimizer), plan, 2, 3)
+    assert numbers(outcome) == numbers(expected)
+    assert_same_state(method, whole)
+
+
+def test_a_training_in_bf16_survives_a_stop() -> None:
+    cls = method_class("moco")
+    whole = build(cls)
+    expected = run(whole, precision="bf16")
+    method, outcome = interrupted_and_resumed(lambda piece: build(cls, seed=piece), PLAN, 4, precision="bf16")
+    assert numbers(outcome) == numbers(expected)
+    assert_same_state(method, whole)
+
+
+class Careful(Interrupting):
+    """Asks for a checkpoint after every step."""
+
+    def checkpoint_due(self) -> bool:
+        return True
+
+
+def test_checkpoints_by_themselves_change_nothing_and_the_last_one_is_of_the_end() -> None:
+    cls = method_class("moco")
+    plain, careful = build(cls), build(cls)
+    hooks = Careful()
+    assert numbers(run(careful, hooks=hooks)) == numbers(run(plain))
+    assert_same_state(careful, plain)
+    resumed = build(cls, seed=1)
+    run(resumed, hooks=Interrupting(None, hooks.checkpoint))
+    assert_same_state(resumed, plain)
+
+
+def test_a_resumed_training_asks_only_for_the_images_that_were_left() -> None:
+    whole, first, second = Digits(), Digits(), Digits()
+    run(watched(), source=whole)
+    hooks = Interrupting(4)
+    with pytest.raises(Interrupted):
+        run(watched(), source=first, hooks=hooks)
+    run(watched(), source=second, hooks=Interrupting(None, hooks.checkpoint))
+    assert first.asked + second.asked == whole.asked
+    assert len(first.asked) == 4
+
+
+# -- randomness --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(name: str) -> None:
+    cls = method_class(name)
+    first, same, other = build(cls), build(cls), build(cls)
+    expected = numbers(run(first))
+    torch.manual_seed(123)  # whatever was drawn before
+    assert numbers(run(same)) == expected
+    assert_same_state(same, first)
+    assert numbers(run(other, replace(PLAN, seed=1))) != expected
+
+
+def test_two_learning_rates_see_the_same_views_in_the_same_order() -> None:
+    slow, fast = watched(), watched()
+    run(slow, replace(PLAN, lr=1e-4))
+    run(fast, replace(PLAN, lr=10.0))
+    assert len(slow.seen) == 6
+    for (ours, our_labels), (theirs, their_labels) in zip(slow.seen, fast.seen, strict=True):
+        assert all(map(torch.equal, ours, theirs))
+        assert torch.equal(our_labels, their_labels)
+
+
+def test_two_methods_see_the_same_first_view() -> None:
+    both, one = watched(), watched()
+    one.views = 1  # type: ignore[misc]
+    run(both)
+    run(one)
+    assert all(torch.equal(a[0][0], b[0][0]) for a, b in zip(both.seen, one.seen, strict=True))
+
+
+def test_views_differ_between_each_other_between_steps_and_between_seeds() -> None:
+    """Every image is the same, so that only the drawing of the views can tell them apart."""
+    same = np.full(64, 5)
+    method, other = watched(), watched()
+    run(method, images=same)
+    run(other, replace(PLAN, seed=5), images=same)
+    drawn = [view for steps in (method.seen, other.seen) for views, _ in steps for view in views]
+    assert len(drawn) == 2 * 4 * 2
+    means = {tuple(view.mean(dim=(1, 2, 3)).tolist()) for view in drawn}
+    assert len(means) == len(drawn)
+
+
+# -- batches -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "sizes"),
+    [
+        (96, 32, [32, 32, 32]),
+        (97, 32, [25, 24, 24, 24]),
+        (33, 32, [17, 16]),
+        (20, 32, [20]),
+        (32, 32, [32]),
+        (10, 4, [4, 3, 3]),
+    ],
+)
+def test_every_image_comes_once_per_epoch_in_equal_batches(images: int, batch_size: int, sizes: list[int]) -> None:
+    source = Digits()
+    chosen = np.arange(images) * 7 + 3
+    plan = replace(PLAN, batch_size=batch_size, epochs=3)
+    run(watched(), plan, images=chosen, source=source)
+    steps = plan.steps_per_epoch(images)
+    assert steps == len(sizes)
+    assert [len(batch) for batch in source.asked] == sizes * 3
+    epochs = [list(chain(*source.asked[e * steps : (e + 1) * steps])) for e in range(3)]
+    assert all(sorted(epoch) == chosen.tolist() for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    assert tuple(epochs[0]) != tuple(chosen)
+
+
+def test_labels_belong_to_their_images() -> None:
+    method, source = watched(), Digits()
+    run(method, source=source)
+    for asked, (_, labels) in zip(source.asked, method.seen, strict=True):
+        assert labels.tolist() == DATA.target[asked].tolist()
+        assert labels.dtype == torch.int64
+
+
+def test_without_labels_every_label_is_minus_one() -> None:
+    method = watched()
+    fabric = Hardware("cpu", "fp32").fabric()
+    train(method, Digits(), np.arange(40), None, load_policy("weak"), PLAN, fabric)
+    assert set(torch.cat([labels for _, labels in method.seen]).tolist()) == {-1}
+
+
+def test_views_have_the_plans_size_and_are_images_in_zero_to_one() -> None:
+    method = watched()
+    run(method, replace(PLAN, image_size=24), augmentation="simclr")
+    for views, _ in method.seen:
+        for view in views:
+            assert view.shape[1:] == (3, 24, 24)
+            assert view.dtype == torch.float32
+            assert view.min() >= 0
+            assert view.max() <= 1
+
+
+def test_the_views_are_those_of_the_policy() -> None:
+    method, source = watched(), Digits()
+    run(method, replace(PLAN, image_size=8), source=source, augmentation="none")
+    for asked, (views, _) in zip(source.asked, method.seen, strict=True):
+        torch.testing.assert_close(views[0], source.pixels[asked].float() / 255, atol=1e-5, rtol=0)
+
+
+# -- steps -------------------------------------------------------------------------------------------
+
+
+def test_the_method_is_told_its_share_of_the_training_after_every_step() -> None:
+    method = watched()
+    run(method)
+    assert method.progress == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    assert method.progress[-1] == 1
+
+
+def test_a_method_given_in_evaluation_mode_is_trained_in_training_mode() -> None:
+    method = watched()
+    method.eval()
+    run(method)
+    assert method.modes == [True] * 6
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_network_computes_in_the_precision_that_was_chosen(precision: str, dtype: torch.dtype) -> None:
+    method = Watched(tiny_backbone())
+    run(method, precision=precision)
+    # A convolution is where autocast acts; pooling keeps its type.
+    assert set(method.dtypes) == {dtype}
+    assert all(p.dtype == torch.float32 for p in method.parameters())
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("warmup_epochs", [0, 1, 0.5])
+def test_every_step_is_as_long_as_the_schedule_says(schedule: str, warmup_epochs: float) -> None:
+    method = watched()
+    plan = replace(PLAN, epochs=4, schedule=schedule, warmup_epochs=warmup_epochs, lr=0.3)
+    run(method, plan)
+    warmup, total = warmup_epochs * 3, 12
+    rates = []
+    for step in range(total):
+        after = (step - warmup) / (total - warmup)
+        decayed = 0.3 * 0.5 * (1 + math.cos(math.pi * after)) if schedule == "cosine" else 0.3
+        rates.append(0.3 * min(1, (step + 1) / warmup) if step < warmup else decayed)
+    assert method.weight.item() == pytest.approx(-sum(rates), rel=1e-5)
+
+
+# -- log ---------------------------------------------------------------------------------------------
+
+
+class Listening(NoHooks):
+    def __init__(self) -> None:
+        self.lines: list[tuple[EpochLog, int]] = []
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        self.lines.append((log, epochs))
+
+
+def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None:
+    method, hooks = watched(), Listening()
+    outcome = run(method, hooks=hooks)
+    log = outcome.progress.log
+    assert outcome.status == "done"
+    assert hooks.lines == [(line, 2) for line in log]
+    assert [line.epoch for line in log] == [1, 2]
+    for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
+        assert line.loss == pytest.approx(np.mean(method.losses[steps]), abs=1e-6)
+        assert line.embedding_std == pytest.approx(np.mean(method.spreads[steps]), rel=1e-5)
+        assert line.effective_rank == batch_rank(method.embeddings[steps][-1])
+        assert (line.positive_similarity, line.negative_similarity, line.momentum) == (None, None, None)
+        assert line.knn_accuracy is None
+        assert line.seconds > 0
+        assert line.images_per_second == pytest.approx(96 / line.seconds)
+    assert outcome.progress.seconds == pytest.approx(sum(line.seconds for line in log))
+    # The learning rate of the epoch's last step: 3 and 6 of 6, counted from 0.
+    assert [line.lr for line in log] == pytest.approx([0.05 * (1 + math.cos(math.pi * k / 6)) / 2 for k in (2, 5)])
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_an_absurd_learning_rate_ends_as_diverged_in_the_epoch_where_it_happened(name: str) -> None:
+    cls = method_class(name)
+    method = build(cls, optimizer="sgd")
+    outcome = run(method, replace(PLAN, epochs=5, lr=1e30))
+    assert outcome.status == "diverged"
+    assert len(outcome.progress.log) < 5
+    assert not math.isfinite(outcome.progress.log[-1].loss)
+    assert all(math.isfinite(line.loss) for line in outcome.progress.log[:-1])
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_some_epochs_of_training_lower_the_loss_of_real_images(name: str) -> None:
+    """On the digits, views drawn anew in every step; against the same training with a rate of zero."""
+    cls = method_class(name)
+    plan = replace(PLAN, epochs=6)
+    learnt, unlearnt = build(cls), build(cls)
+    last = run(learnt, plan, images=256).progress.log[-1].loss
+    assert last < run(unlearnt, replace(plan, lr=1e-12), images=256).progress.log[-1].loss
+
+
+class Paired(Watched):
+    """Compares what it sees in the two views, as a contrastive method would, and has a slow copy."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        self.positives: list[float] = []
+        self.negatives: list[float] = []
+
+    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
+        loss, embedding, _ = super().loss(views, labels)
+        pair = views[0].flatten(1) - 0.1, views[1].flatten(1) - 0.1
+        cosines = [[cosine(a, b) for b in pair[1]] for a in pair[0]]
+        self.positives.append(np.diagonal(cosines).mean())
+        self.negatives.append(np.mean([row[j] for i, row in enumerate(cosines) for j in range(len(row)) if i != j]))
+        return Step(loss, embedding, pair)
+
+    def momentum(self, progress: float) -> float:
+        return progress / 2
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    return float(a.double() @ b.double() / a.double().norm() / b.double().norm())
+
+
+def test_the_log_holds_the_similarities_of_a_method_that_compares_views_and_its_momentum() -> None:
+    method = Paired(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3))
+    log = run(method, images=24, plan=replace(PLAN, batch_size=8)).progress.log
+    for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
+        assert line.positive_similarity == pytest.approx(np.mean(method.positives[steps]), abs=1e-6)
+        assert line.negative_similarity == pytest.approx(np.mean(method.negatives[steps]), abs=1e-6)
+        assert line.positive_similarity > line.negative_similarity
+    assert [line.momentum for line in log] == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_real_methods_log_what_they_have(name: str) -> None:
+    log = run(build(method_class(name))).progress.log[-1]
+    assert 1 <= log.effective_rank <= 24
+    supervised = method_class(name).traits.uses_labels
+    assert (log.positive_similarity is None) == (log.negative_similarity is None) == supervised
+    if not supervised:
+        assert log.positive_similarity > log.negative_similarity
+    assert (log.momentum is not None) == (name in ("moco", "byol"))
+
+
+class Judging(NoHooks):
+    """Judges the backbone in the second epoch of three, and notes its weights."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+        self.asked.append(epoch)
+        if epoch != 2:
+            return None
+        backbone.eval()
+        torch.manual_seed(99)
+        with torch.no_grad():
+            score = backbone(torch.rand(8, 3, 16, 16)).mean().item()
+        backbone.train()
+        return score
+
+
+def test_an_epochs_backbone_can_be_judged_and_the_training_goes_on_as_if_it_was_not() -> None:
+    cls, plan, hooks = method_class("simclr"), replace(PLAN, epochs=3), Judging()
+    judged, left = build(cls), build(cls)
+    scored = run(judged, plan, hooks=hooks)
+    plain = run(left, plan)
+    assert hooks.asked == [1, 2, 3]
+    assert [line.knn_accuracy is None for line in scored.progress.log] == [True, False, True]
+    assert [line.loss for line in scored.progress.log] == [line.loss for line in plain.progress.log]
+    assert_same_state(judged, left)
+
+
+class DueAtTheEnd(Interrupting):
+    """Wants a checkpoint once all epochs are told, and stops nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = False
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        self.ended = log.epoch == epochs
+
+    def checkpoint_due(self) -> bool:
+        return self.ended
+
+
+def test_a_finished_training_can_be_kept_and_is_not_repeated() -> None:
+    cls, hooks = method_class("simclr"), DueAtTheEnd()
+    whole = build(cls)
+    expected = run(whole, hooks=hooks)
+    again, source = build(cls, seed=1), Digits()
+    outcome = run(again, source=source, hooks=Interrupting(None, hooks.checkpoint))
+    assert source.asked == []
+    assert outcome.status == "done"
+    assert numbers(outcome) == numbers(expected)
+    assert_same_state(again, whole)
+
+
+# -- learning rate -----------------------------------------------------------------------------------
+
+
+def rates(plan: TrainingPlan, steps_per_epoch: int = 4) -> list[float]:
+    total = plan.epochs * steps_per_epoch
+    return [learning_rate(plan, step, steps_per_epoch, total) for step in range(total)]
+
+
+def test_a_constant_schedule_is_constant() -> None:
+    assert rates(replace(PLAN, schedule="constant", epochs=3)) == [0.05] * 12
+
+
+def test_the_cosine_begins_at_the_rate_is_half_in_the_middle_and_falls_to_almost_nothing() -> None:
+    values = rates(replace(PLAN, epochs=25, lr=0.8))
+    assert values[0] == 0.8
+    assert values[50] == pytest.approx(0.4)
+    assert values[-1] == pytest.approx(0.8 * (1 + math.cos(math.pi * 99 / 100)) / 2)
+    assert 0 < values[-1] < 0.001
+    assert values == sorted(values, reverse=True)
+
+
+def test_warm_up_rises_in_equal_steps_to_the_rate_and_the_cosine_follows() -> None:
+    values = rates(replace(PLAN, epochs=10, lr=0.8, warmup_epochs=2))
+    assert values[:8] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    assert values[8] == 0.8
+    assert values[24] == pytest.approx(0.4)  # half of the 32 steps that are left
+    assert max(values) == 0.8
+
+
+def test_a_warm_up_longer_than_the_training_never_exceeds_the_rate() -> None:
+    values = rates(replace(PLAN, epochs=2, lr=1.0, warmup_epochs=4))
+    assert values == pytest.approx([k / 16 for k in range(1, 9)])
+
+
+@pytest.mark.parametrize("warmup_epochs", [0.1, 0.3, 0.375])
+def test_a_warm_up_that_ends_within_a_step_never_exceeds_the_rate(warmup_epochs: float) -> None:
+    values = rates(replace(PLAN, epochs=3, lr=1.0, warmup_epochs=warmup_epochs))
+    assert max(values) == 1.0
+    assert values[math.ceil(warmup_epochs * 4) - 1] == 1.0
+
+
+# -- optimizers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_the_optimizer_is_the_one_that_the_settings_name(name: str, cls: type) -> None:
+    settings = Settings(optimizer=name, optimizer_momentum=0.7, weight_decay=0.01)  # type: ignore[arg-type]
+    optimizer = build_optimizer(watched(settings), 0.3)
+    assert type(optimizer) is cls
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.3, 0.01)
+    assert group.get("momentum", 0.7) == 0.7
+
+
+def test_only_parameters_with_a_gradient_are_optimized() -> None:
+    method = Watched(tiny_backbone())
+    (group,) = build_optimizer(method, 0.1).param_groups
+    assert group["params"] == [method.weight]
+
+
+def lars_step(gradient: float, weight_decay: float) -> tuple[Tensor, Tensor]:
+    """How far one LARS step moves a weight matrix of ones and a bias of ones, with lr 0.5."""
+    layer = nn.Linear(4, 4)
+    method = Method(Backbone(layer, 4, (0.0,) * 3, (1.0,) * 3), Settings(optimizer="lars", weight_decay=weight_decay))
+    optimizer = build_optimizer(method, 0.5)
+    for parameter in layer.parameters():
+        nn.init.ones_(parameter)
+        parameter.grad = torch.full_like(parameter, gradient)
+    optimizer.step()
+    return 1 - layer.weight.detach(), 1 - layer.bias.detach()
+
+
+@pytest.mark.parametrize("gradient", [0.01, 1.0, 100.0])
+def test_lars_scales_the_step_of_a_weight_matrix_to_its_norm(gradient: float) -> None:
+    """You et al. 2017: lr * eta |w| / (|g| + beta |w|) * (g + beta w), with eta = 0.001, |w| = 4, |g| = 4 g."""
+    weight, _ = lars_step(gradient, 0.02)
+    trust = 0.001 * 4 / (4 * gradient + 0.02 * 4)
+    torch.testing.assert_close(weight, torch.full((4, 4), 0.5 * trust * (gradient + 0.02)), rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("gradient", [0.01, 1.0])
+def test_lars_takes_plain_steps_without_decay_on_biases(gradient: float) -> None:
+    """Grill et al. 2020, section 3.3."""
+    _, bias = lars_step(gradient, 0.02)
+    torch.testing.assert_close(bias, torch.full((4,), 0.5 * gradient))
+
+
+# -- views that grow, and the early stop ---------------------------------------------------------------
+
+
+def test_views_grow_in_steps_of_eight_to_their_size_in_two_thirds_of_the_epochs() -> None:
+    plan = replace(PLAN, epochs=12, image_size=32, grow_from=0.5)
+    assert plan.sides == [16] * 4 + [24] * 4 + [32] * 4
+    assert replace(plan, grow_from=1.0).sides == [32] * 12
+    assert replace(plan, image_size=100).sides[0] == 52
+    assert replace(plan, image_size=8, grow_from=0.1).sides == [8] * 12
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 25])
+@pytest.mark.parametrize("grow_from", [0.01, 0.3, 0.99, 1.0])
+def test_views_never_shrink_and_end_at_their_size(epochs: int, grow_from: float) -> None:
+    sides = replace(PLAN, epochs=epochs, image_size=60, grow_from=grow_from).sides
+    assert sides == sorted(sides)
+    assert sides[0] >= 8
+    assert sides[-1] == 60
+
+
+class Sizes:
+    """A policy that notes the sides that it is asked for."""
+
+    def __init__(self) -> None:
+        self.sides: list[int] = []
+
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Any:
+        self.sides.append(out_size)
+        return load_policy("none").draw(sizes, out_size, generator)
+
+    def apply(self, images: Tensor, sizes: Tensor, params: Any, out_size: int) -> Tensor:
+        return load_policy("none").apply(images, sizes, params, out_size)
+
+
+def test_the_loop_makes_views_of_the_sides_in_the_plan() -> None:
+    plan, policy, indices = replace(PLAN, epochs=3, image_size=16, grow_from=0.5), Sizes(), np.arange(32)
+    fabric = Hardware("cpu", "fp32").fabric()
+    train(watched(), Digits(), indices, None, policy, plan, fabric)  # type: ignore[arg-type]
+    per_epoch = len(policy.sides) // 3
+    assert policy.sides == [side for side in plan.sides for _ in range(per_epoch)]
+
+
+class Scored(Interrupting):
+    """The online kNN's scores are given."""
+
+    def __init__(self, scores: list[float | None], after: int | None = None, checkpoint: bytes | None = None) -> None:
+        super().__init__(after, checkpoint)
+        self.scores, self.told = scores, list[int]()
+
+    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+        return self.scores[epoch - 1] if epoch <= len(self.scores) else 0.0
+
+    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        self.told.append(epochs)
+
+
+STOPPING = replace(PLAN, epochs=20, schedule="constant", lr=0.4, patience=2)
+LEVEL = [0.1, 0.5, None, 0.5, 0.4]
+
+
+def test_a_training_whose_knn_has_levelled_off_decays_for_a_tenth_of_the_epochs_and_ends() -> None:
+    hooks = Scored(LEVEL)
+    outcome = run(watched(), STOPPING, images=64, hooks=hooks)
+    assert outcome.status == "done"
+    assert [line.lr for line in outcome.progress.log] == pytest.approx([0.4] * 5 + [0.3, 0.1])
+    assert hooks.told == [20] * 4 + [7] * 3
+
+
+def test_a_training_that_gets_better_goes_on_to_its_last_epoch() -> None:
+    rising: list[float | None] = [epoch / 20 for epoch in range(20)]
+    assert len(run(watched(), STOPPING, images=32, hooks=Scored(rising)).progress.log) == 20
+    assert len(run(watched(), replace(STOPPING, patience=0), images=32, hooks=Scored(LEVEL)).progress.log) == 20
+
+
+def test_a_decay_ends_with_the_planned_epochs_at_the_latest() -> None:
+    assert len(run(watched(), replace(STOPPING, epochs=5), images=32, hooks=Scored(LEVEL)).progress.log) == 5
+
+
+def test_scores_count_from_the_first_views_of_full_size_on() -> None:
+    growing = replace(STOPPING, grow_from=0.5)  # 16 px from the 14th epoch (from 0) on
+    scores: list[float | None] = [0.5] * 20
+    assert len(run(watched(), growing, images=32, hooks=Scored(scores)).progress.log) == 15 + 2 + 2
+
+
+@pytest.mark.parametrize("stop", [3, 9, 10, 11, 12, 13, 14])
+def test_a_training_stopped_before_or_in_its_decay_ends_as_if_it_never_was(stop: int) -> None:
+    cls = method_class("byol")
+    whole = build(cls)
+    expected = run(whole, STOPPING, images=64, hooks=Scored(LEVEL))
+    first = Scored(LEVEL, stop)
+    with pytest.raises(Interrupted):
+        run(build(cls), STOPPING, images=64, hooks=first)
+    resumed = build(cls, seed=2)
+    outcome = run(resumed, STOPPING, images=64, hooks=Scored(LEVEL, None, first.checkpoint))
+    assert numbers(outcome) == numbers(expected)
+    assert_same_state(resumed, whole)

@@ -1,0 +1,90 @@
+"""A cell on two devices: a study's numbers, stops in the middle, and processes that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from selfsup.errors import Interrupted, UserError
+from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried
+from selfsup.execution.watchers import Silent
+from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.study import Study, compare
+from selfsup.testing.methods import TINY_STUDY
+
+TWO = {**TINY_STUDY, "devices": 2}
+
+
+def followers() -> list[psutil.Process]:
+    family = psutil.Process().children(recursive=True)
+    return [child for child in family if any("_follower" in word for word in child.cmdline())]
+
+
+class AtEpoch(Silent):
+    """Does something once, when the first epoch has ended; keeps what it hears."""
+
+    def __init__(self, action: Any) -> None:
+        self.action, self.events = action, list[Event]()
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, EpochDone) and event.epoch == 1 and self.action is not None:
+            action, self.action = self.action, None
+            action()
+
+
+def numbers(study: Study) -> Any:
+    return study.results.drop(columns=list(MEASURED_COLUMNS))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return compare("digits", out=tmp_path_factory.mktemp("two") / "study", executor="inline", **TWO)
+
+
+def test_two_devices_give_the_numbers_of_one(two: Study, tmp_path: Path) -> None:
+    one = compare("digits", out=tmp_path / "one", executor="inline", **TINY_STUDY)
+    found, expected = (study.results.set_index("method") for study in (two, one))
+    for name in ("final_loss", "embedding_std"):
+        np.testing.assert_allclose(float(found[name]["moco"]), float(expected[name]["moco"]), rtol=1e-3)
+    np.testing.assert_allclose(found["test_accuracy"].astype(float), expected["test_accuracy"].astype(float), atol=0.02)
+    assert not followers()
+
+
+def test_a_stop_and_going_on_change_no_digit(two: Study, tmp_path: Path) -> None:
+    stop = AtEpoch(lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted):
+        compare("digits", out=tmp_path / "study", executor="inline", watcher=stop, **TWO)
+    assert list((tmp_path / "study").rglob("*checkpoint*")), "no checkpoint was kept"
+    assert not followers()
+    again = compare("digits", out=tmp_path / "study", executor="inline", **TWO)
+    assert numbers(again).equals(numbers(two))
+
+
+@pytest.mark.slow
+def test_a_follower_that_dies_costs_a_retry_and_no_digit(two: Study, tmp_path: Path) -> None:
+    watcher = AtEpoch(lambda: [process.kill() for process in followers()])
+    study = compare("digits", out=tmp_path / "study", executor="local", workers=1, watcher=watcher, **TWO)
+    assert any(isinstance(event, JobRetried) for event in watcher.events), "the death went unnoticed"
+    assert [event for event in watcher.events if isinstance(event, JobDone)]
+    assert numbers(study).equals(numbers(two))
+
+
+@pytest.mark.slow
+def test_all_devices_end_early_together(tmp_path: Path) -> None:
+    ending = {"epochs": 12, "knn_every": 1, "patience": 1, "methods": "moco", "grow_from": 1.0}
+    study = compare("digits", out=tmp_path / "study", executor="inline", **{**TWO, **ending})
+    assert study.results.status.tolist() == ["done"]
+    assert study.results.epochs.max() < 12
+
+
+def test_more_devices_than_images_in_a_batch_are_refused(tmp_path: Path) -> None:
+    few = {**TINY_STUDY, "per_class": "1", "batch_size": 3, "devices": 4, "methods": "moco"}
+    with pytest.raises(UserError, match="--devices 4 is more than a batch of 2 images can be divided among"):
+        compare("digits", out=tmp_path / "study", executor="inline", **few)

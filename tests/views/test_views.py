@@ -1,0 +1,103 @@
+"""Whole policies against the same steps of torchvision with the same parameters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
+
+from selfsup.views import load_policy
+from selfsup.views.simclr_policy import BLUR_FROM
+
+TOLERANCE = 1e-3
+ONE_LEVEL = 1 / 255
+CASES = {
+    "28 to 32": ([(28, 28)] * 40, 32),
+    "256 to 64": ([(256, 256)] * 16, 64),
+    "256 to 224": ([(256, 256)] * 8, 224),
+    "ragged to 32": ([(28, 20), (15, 28), (28, 28), (9, 25)] * 8, 32),
+    "ragged to 96": ([(256, 120), (90, 200), (64, 64), (40, 180)] * 4, 96),
+}
+BY_CASE = pytest.mark.parametrize(("sizes", "out_size"), CASES.values(), ids=CASES.keys())
+
+
+def framed(image: Tensor, box: list[int], flip: bool, out_size: int) -> Tensor:
+    """Crop, resize and flip; large images in 8 bits, as decoded images go through torchvision."""
+    if max(image.shape[1:]) <= 28:
+        image = image / 255
+    view = TF.resized_crop(image, *box, [out_size, out_size], antialias=True)
+    view = TF.horizontal_flip(view) if flip else view
+    return view if view.is_floating_point() else view / 255
+
+
+def simclr_view(image: Tensor, params, out_size: int) -> Tensor:
+    view = framed(image, params.crop.box.tolist(), bool(params.crop.flip), out_size)
+    if params.jitter.applied:
+        order = params.jitter.blends.tolist()
+        order.insert(int(params.jitter.hue_turn), 3)
+        for operation in order:
+            adjust = [TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue][operation]
+            view = adjust(view, float(params.jitter.factors[operation]))
+    if params.grey:
+        view = TF.rgb_to_grayscale(view, 3)
+    if out_size >= BLUR_FROM and params.sigma > 0:
+        view = TF.gaussian_blur(view, 2 * (out_size // 10 // 2) + 1, float(params.sigma))
+    return view
+
+
+def weak_view(image: Tensor, params, out_size: int) -> Tensor:
+    view = framed(image, params.crop.box.tolist(), bool(params.crop.flip), out_size)
+    return TF.rotate(view, float(params.degrees), interpolation=InterpolationMode.BILINEAR, fill=0)
+
+
+@BY_CASE
+@pytest.mark.parametrize("name", ["weak", "simclr"])
+def test_views_are_torchvisions_for_the_same_parameters(batch, name, sizes, out_size, generator):
+    images, sizes = batch(sizes)
+    policy = load_policy(name)
+    params = policy.draw(sizes, out_size, generator)
+    reference = {"weak": weak_view, "simclr": simclr_view}[name]
+    expected = torch.stack([reference(image, params[index], out_size) for index, image in enumerate(images)])
+    assert (policy.apply(images, sizes, params, out_size) - expected).abs().max() < TOLERANCE
+
+
+@BY_CASE
+def test_evaluation_sees_torchvisions_resize_and_centre_crop(batch, sizes, out_size, generator):
+    images, sizes = batch(sizes)
+    views = load_policy("none")(images, sizes, out_size, generator)
+    for view, image, (height, width) in zip(views, images, sizes.tolist(), strict=True):
+        resized = TF.resize(image[:, :height, :width] / 255, [out_size], antialias=True)
+        assert (view - TF.center_crop(resized, [out_size])).abs().max() < ONE_LEVEL + 1e-5
+
+
+def test_evaluation_draws_nothing(batch, generator):
+    images, sizes = batch([(28, 20), (15, 28)])
+    before = generator.get_state()
+    load_policy("none")(images, sizes, 32, generator)
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_small_views_are_not_blurred(batch, generator):
+    images, sizes = batch([(28, 28)] * 16)
+    policy = load_policy("simclr")
+    params = policy.draw(sizes, BLUR_FROM, generator)
+    assert (params.sigma > 0).any()
+    sharp = torch.zeros_like(params.sigma)
+
+    def blurs(out_size: int) -> bool:
+        params = policy.draw(sizes, out_size, torch.Generator().manual_seed(0))
+        unblurred = type(params)(params.crop, params.jitter, params.grey, sharp)
+        views = [policy.apply(images, sizes, each, out_size) for each in (params, unblurred)]
+        return not torch.equal(*views)
+
+    assert blurs(BLUR_FROM)
+    assert not blurs(BLUR_FROM - 1)
+
+
+def test_a_policy_that_does_not_exist_is_refused_with_those_that_do():
+    from selfsup.errors import UserError
+
+    with pytest.raises(UserError, match=r"Unknown augmentation 'simclrr'. Did you mean 'simclr'\?"):
+        load_policy("simclrr")
