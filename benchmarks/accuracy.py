@@ -94,8 +94,8 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     def embedded(backbone: Backbone, indices: np.ndarray) -> np.ndarray:
         return embed(backbone, store, indices, image_size=config.image_size, device="cpu")
 
-    class OnlineKnn(training.NoHooks):
-        def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+    class OnlineKnn(training.NoCallbacks):
+        def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
             if not config.knn_every or epoch % config.knn_every:
                 return None
             bank, asked = embedded(backbone, pictures.train), embedded(backbone, val)

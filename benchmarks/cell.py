@@ -75,14 +75,14 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     from selfsup.evaluation.embedding import embed
     from selfsup.methods import method_class, read_settings
     from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
-    from selfsup.training.loop import EpochLog, NoHooks, TrainingPlan, train
+    from selfsup.training.loop import EpochLog, NoCallbacks, TrainingPlan, train
     from selfsup.views import load_policy
 
-    class Stopwatch(NoHooks):
+    class Stopwatch(NoCallbacks):
         def __init__(self) -> None:
             self.marks = [task.now()]
 
-        def epoch_done(self, log: EpochLog, epochs: int) -> None:
+        def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
             self.marks.append(task.now())
 
     keep_freed_memory()

@@ -3,8 +3,8 @@
 Both train the same learning rates of one method on the same store in one process. A rate is over all
 epochs but the first, in which libraries choose their algorithms.
 
-    python benchmarks/fuse.py --device cuda [--lanes 2,4,8] [--image-size 32] [--precision bf16]
-    python benchmarks/fuse.py --lanes 2 --images 128 --epochs 2      # on a CPU, where it does not pay
+    python benchmarks/fuse.py --device cuda [--trainings 2,4,8] [--image-size 32] [--precision bf16]
+    python benchmarks/fuse.py --trainings 2 --images 128 --epochs 2      # on a CPU, where it does not pay
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from selfsup.backbones.networks import build_backbone
 from selfsup.methods import method_class, read_settings
 from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
 from selfsup.training.fused import train_together
-from selfsup.training.loop import EpochLog, NoHooks, Training, TrainingPlan
+from selfsup.training.loop import EpochLog, NoCallbacks, Training, TrainingPlan
 from selfsup.views import load_policy
 
 
@@ -41,14 +41,14 @@ class Pictures:
         return self.pixels[indices], torch.full((len(indices), 2), self.side)
 
 
-class Stopwatch(NoHooks):
+class Stopwatch(NoCallbacks):
     """Notes when each epoch ended."""
 
     def __init__(self, device: str) -> None:
         self.marks: list[float] = []
         self._device = device
 
-    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+    def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
         if self._device.startswith("cuda"):
             torch.cuda.synchronize()
         self.marks.append(time.perf_counter())
@@ -66,19 +66,19 @@ def training(number: int, hardware: Hardware, given: argparse.Namespace, watch: 
     return Training(method, pictures, indices, indices % 10, load_policy("simclr"), plan, hardware.fabric(), watch)
 
 
-def alone(lanes: int, hardware: Hardware, given: argparse.Namespace) -> float:
+def alone(trainings: int, hardware: Hardware, given: argparse.Namespace) -> float:
     """Seconds per epoch of all trainings, one after another."""
     seconds = 0.0
-    for number in range(lanes):
+    for number in range(trainings):
         watch = Stopwatch(hardware.device)
         training(number, hardware, given, watch).run()
         seconds += (watch.marks[-1] - watch.marks[0]) / (len(watch.marks) - 1)
     return seconds
 
 
-def together(lanes: int, hardware: Hardware, given: argparse.Namespace) -> float:
+def together(trainings: int, hardware: Hardware, given: argparse.Namespace) -> float:
     """Seconds per epoch of all trainings at once."""
-    watches = [Stopwatch(hardware.device) for _ in range(lanes)]
+    watches = [Stopwatch(hardware.device) for _ in range(trainings)]
     train_together([training(number, hardware, given, watch) for number, watch in enumerate(watches)])
     marks = watches[-1].marks
     return (marks[-1] - marks[0]) / (len(marks) - 1)
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--method", default="simclr")
     parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--lanes", default="2,4,8", help="numbers of learning rates (default 2,4,8)")
+    parser.add_argument("--trainings", default="2,4,8", help="numbers of learning rates (default 2,4,8)")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--images", type=int, default=1024)
@@ -101,14 +101,14 @@ def main() -> None:
     make_deterministic(torch.get_num_threads())
     about = f"{given.method}, {given.image_size} px, {hardware.precision}"
     print(f"{about}, batch {given.batch_size}, {hardware.device}, torch {torch.__version__}")
-    for lanes in map(int, given.lanes.split(",")):
-        one_by_one, fused = alone(lanes, hardware, given), together(lanes, hardware, given)
+    for trainings in map(int, given.trainings.split(",")):
+        one_by_one, fused = alone(trainings, hardware, given), together(trainings, hardware, given)
         print(
-            f"  {lanes} learning rates   alone {one_by_one:7.2f} s   fused {fused:7.2f} s per epoch of all   "
+            f"  {trainings} learning rates   alone {one_by_one:7.2f} s   fused {fused:7.2f} s per epoch of all   "
             f"fused is {one_by_one / fused:.2f} x as fast",
             flush=True,
         )
-        note("fuse", f"{lanes} lanes, {about}, {hardware.kind}", speed_against_alone=one_by_one / fused)
+        note("fuse", f"{trainings} trainings, {about}, {hardware.kind}", speed_against_alone=one_by_one / fused)
 
 
 if __name__ == "__main__":

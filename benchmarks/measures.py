@@ -1,4 +1,4 @@
-"""What judging a cell costs: each measure, the probe against scikit-learn's fits, and one whole cell. CPU seconds.
+"""What evaluating a cell costs: each measure, the probe against scikit-learn's fits, and one whole cell. CPU seconds.
 
 python benchmarks/measures.py [--images 1000] [--width 512] [--image-size 64] [--epochs 50]
 """
@@ -23,7 +23,7 @@ from selfsup.evaluation.few_shot import few_shot
 from selfsup.evaluation.knn import knn_predict
 from selfsup.evaluation.linear_probe import STRENGTHS, fit_linear_probe, standardisation
 from selfsup.evaluation.logistic import TOLERANCE
-from selfsup.execution.context import OpenStudy
+from selfsup.execution.context import StudyContext
 from selfsup.execution.job import run_job
 from selfsup.execution.preparation import prepare_images
 from selfsup.record.folder import StudyFolder
@@ -95,11 +95,11 @@ def print_cell(image_size: int, epochs: int) -> None:
         folder.create()
         folder.write_config(config)
         prepare_images(folder, config, print)
-        study = OpenStudy(folder, Hardware("cpu", "bf16"))
+        study = StudyContext(folder, Hardware("cpu", "bf16"))
         run_job(study, Job((Cell("simclr", "simclr", 0.03, "all", 0),)), on_epoch=mark)
-        judging, epoch = time.process_time() - marks[1], marks[1] - marks[0]
+        evaluating, epoch = time.process_time() - marks[1], marks[1] - marks[0]
         print(f"one cell at {image_size} px, {len(study.split.train)} training, {len(study.split.test)} test images")
-    print(f"  judging {judging:.1f} s, {judging / (epochs * epoch):.1%} of {epochs} epochs")
+    print(f"  evaluating {evaluating:.1f} s, {evaluating / (epochs * epoch):.1%} of {epochs} epochs")
 
 
 def main() -> None:

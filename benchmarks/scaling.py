@@ -24,13 +24,13 @@ from cell import apart
 from history import note
 from selfsup.config.grid import Job
 from selfsup.execution import job as cellrun
-from selfsup.execution.context import OpenStudy
+from selfsup.execution.context import StudyContext
 from selfsup.record.folder import CellResult
 
 LRS, SIZES, METHODS = 25, 10, ("simclr", "moco", "byol", "supervised")
 
 
-def record_only(study: OpenStudy, job: Job, **_: Any) -> list[CellResult]:
+def record_only(study: StudyContext, job: Job, **_: Any) -> list[CellResult]:
     """In place of :func:`selfsup.execution.job.run_job`: records cells whose numbers are drawn."""
     results = []
     for cell in job.cells:

@@ -150,7 +150,7 @@ def load_probe(study: Study, cell: str) -> LinearProbe:
             arrays["scale"],
             arrays["weight"],
             arrays["bias"],
-            float(arrays["strength"]),
+            float(arrays["C"]),
             float(arrays["val_accuracy"]),
         )
 

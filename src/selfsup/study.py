@@ -242,7 +242,7 @@ def compare(
     """
     from selfsup.execution.watchers import Silent
 
-    values, where = wanted_run(data, preset=preset, config=config, options={**options, "executor": executor})
+    values, where = requested_run(data, preset=preset, config=config, options={**options, "executor": executor})
     watcher = watcher or Silent()
     place = default_out(values) if out is None else out
     mirror = Mirror(str(place)) if is_address(place) else None
@@ -259,14 +259,14 @@ def compare(
     return Study(place)
 
 
-def wanted_values(
+def requested_values(
     data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Raw values of the configuration that was asked for."""
-    return wanted_run(data, preset=preset, config=config, options=options)[0]
+    return requested_run(data, preset=preset, config=config, options=options)[0]
 
 
-def wanted_run(
+def requested_run(
     data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
 ) -> tuple[dict[str, Any], Executor]:
     """Raw values of the configuration that was asked for, and the executor."""
@@ -301,7 +301,7 @@ class _Run:
 
     def go(self, command: str | None) -> None:
         from selfsup.execution import preparation
-        from selfsup.execution.context import OpenStudy
+        from selfsup.execution.context import StudyContext
         from selfsup.execution.schedulers import load_scheduler
         from selfsup.execution.watchers import counted, describe_set_aside
         from selfsup.report.trackers import following, load_trackers
@@ -309,11 +309,11 @@ class _Run:
         self._sweep()
         if "data" not in self.values and not self.folder.exists():
             self._say("No images were named, so these are scikit-learn's digits; name a folder to compare on your own.")
-        config = preparation.settle_configuration(self.folder, self.values, here=self.executor.here)
+        config = preparation.resolve_configuration(self.folder, self.values, here=self.executor.here)
         trackers = load_trackers(config.track)
         store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         self._say(describe_set_aside(store.audit, self.folder.path / preparation.AUDIT))
-        config = preparation.settle_image_size(config, store, self.watcher.say)
+        config = preparation.resolve_image_size(config, store, self.watcher.say)
         asked = configuration.narrow(config, self.values)
         grid = preparation.lay_out(asked, labelled=store.labels is not None)
         scheduler = load_scheduler(config, self.folder)
@@ -324,13 +324,13 @@ class _Run:
         self._add_to_history(command, grid.cells)
         for notice in grid.notices:
             self.watcher.say(notice)
-        opened = self._opened = OpenStudy(self.folder, resources.hardware)
+        opened = self._opened = StudyContext(self.folder, resources.hardware)
         train_counts = opened.train_counts
         if store.labels is not None:
             self._say(_describe_scarcity(asked.per_class, max(train_counts)))
-        with following(self.folder, trackers, self.watcher.say, weights=config.track_weights) as self._tell_trackers:
+        with following(self.folder, trackers, self.watcher.say, weights=config.track_weights) as self._notify_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources, train_counts):
-                self._settle()
+                self._update_results()
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
             self._write_assets()
@@ -369,7 +369,7 @@ class _Run:
             try:
                 self.executor.run(self.folder, wanted, resources, self._on_event)
             finally:
-                self._settle()
+                self._update_results()
                 self.watcher.end()
             ids = {cell.id for job in wanted for cell in job.cells}
             given_up |= {cell for cell, status in self.folder.statuses().items() if status == "failed" and cell in ids}
@@ -424,16 +424,16 @@ class _Run:
         from selfsup.execution.executors.base import JobDone, JobStarted
 
         if isinstance(event, JobDone):
-            self._tell_trackers()
+            self._notify_trackers()
             if time.monotonic() >= self._next_writing:
-                self._settle()
+                self._update_results()
         if self.uploads is not None:
             self.uploads.notice(self.watcher.say)
         self.watcher.on_event(event)
         if not isinstance(event, JobStarted):
             self._write_assets()  # while the first jobs train
 
-    def _settle(self) -> None:
+    def _update_results(self) -> None:
         """Bring the table up to date, and drop the weights that cannot be asked for any more."""
         started = time.monotonic()
         table = self.folder.write_results()

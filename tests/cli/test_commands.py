@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 import selfsup
 from selfsup.cli.commands import _settings, main
 from selfsup.config.schema import StudyConfig, load_values, validate
-from selfsup.study import wanted_values
+from selfsup.study import requested_values
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -327,7 +327,7 @@ def test_every_command_in_the_readme_is_understood(command: list[str]) -> None:
     given = {k: v for k, v in context.params.items() if v is not None and k in {*StudyConfig.model_fields}}
     if name in {"run", "plan"}:
         given.pop("settings")
-        wanted_values(given.pop("data"), preset=context.params["preset"], config=None, options=given)
+        requested_values(given.pop("data"), preset=context.params["preset"], config=None, options=given)
 
 
 def test_the_readme_says_how_many_cells_each_preset_has() -> None:

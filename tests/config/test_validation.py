@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError, create_model
 
 from selfsup.config.schema import StudyConfig
-from selfsup.config.validation import misfits, what_fits
+from selfsup.config.validation import validation_errors, what_fits
 from selfsup.errors import UserError
 from selfsup.methods import method_class, method_names, read_settings
 
@@ -43,7 +43,7 @@ def test_a_value_that_misses_several_choices_is_named_once() -> None:
     model = create_model("Model", size=(int | bool, ...), share=(float, ...))
     with pytest.raises(ValidationError) as caught:
         model(size="x", share="y")
-    assert [(misfit.place[0], misfit.value) for misfit in misfits(caught.value, model.model_fields)] == [
+    assert [(invalid.place[0], invalid.value) for invalid in validation_errors(caught.value, model.model_fields)] == [
         ("size", "x"),
         ("share", "y"),
     ]

@@ -24,7 +24,7 @@ from pictures import labelled_folder, save_picture, smooth
 from selfsup.data import AuditEntry, Source, Store, open_source, open_store, prepare_store
 from selfsup.data import decoding_threads as reading
 from selfsup.data.decode import Decoded
-from selfsup.data.decoding_threads import Picture, read_all
+from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import DeepScale
 from selfsup.data.sources.base import Arrays, ArraySource
 from selfsup.errors import UserError
@@ -151,7 +151,7 @@ def test_the_digest_tells_shapes_apart() -> None:
     for number, images in enumerate(arrays):
         source = ArraySource("zeros", lambda images=images: Arrays(images, ["a"]), identity=str(number))
         (picture,) = read_all(source, 64, DeepScale(source), 1)
-        assert isinstance(picture, Picture)
+        assert isinstance(picture, DecodedImage)
         digests.add(picture.digest)
     assert len(digests) == 2
 

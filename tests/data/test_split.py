@@ -186,7 +186,7 @@ def test_many_groups_are_divided_almost_as_exactly_as_single_images() -> None:
 def test_few_groups_are_divided_as_well_as_any_assignment_could() -> None:
     """Against every assignment of 7 groups: nearly the least distance from the wanted shares."""
 
-    def misfit(sides: np.ndarray, table: np.ndarray) -> float:
+    def invalid(sides: np.ndarray, table: np.ndarray) -> float:
         have = np.stack([table[sides == side].sum(0) for side in range(3)])
         wanted = np.array([0.7, 0.1, 0.2])[:, None] * table.sum(0)
         lacking = ((have == 0).mean(1) * [4, 1, 2]).sum()
@@ -201,13 +201,13 @@ def test_few_groups_are_divided_as_well_as_any_assignment_could() -> None:
         np.add.at(table, (group, labels), 1)
         if (table.sum(1) == 0).any():
             continue
-        best = min(misfit(np.array(sides), table) for sides in itertools.product(range(3), repeat=7))
+        best = min(invalid(np.array(sides), table) for sides in itertools.product(range(3), repeat=7))
         names = [f"g{number}" for number in group]
         split = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=seed, groups=names)
         sides = np.array(
             [[number in set(group[getattr(split, side)]) for side in SIDES].index(True) for number in range(7)]
         )
-        worse.append(misfit(sides, table) - best)
+        worse.append(invalid(sides, table) - best)
     assert len(worse) >= 8
     assert max(worse) < 0.1
     assert np.mean(worse) < 0.03

@@ -16,7 +16,7 @@ from selfsup.errors import Interrupted
 from selfsup.evaluation.finetune import FineTuned, fine_tune
 from selfsup.testing.methods import tiny_backbone
 from selfsup.training.device import Hardware
-from selfsup.training.loop import NoHooks, TrainingPlan
+from selfsup.training.loop import NoCallbacks, TrainingPlan
 
 DATA = load_digits()
 LABELS = DATA.target.astype(np.int64)
@@ -52,7 +52,7 @@ def tune(backbone: Backbone, labels: np.ndarray = LABELS, **options) -> FineTune
         "lrs": (0.03, 0.1),
         "plan": PLAN,
         "fabric": Hardware("cpu", "fp32").fabric(),
-        "hooks": lambda lr: NoHooks(),
+        "callbacks": lambda lr: NoCallbacks(),
     }
     return fine_tune(backbone, **{**given, **options})
 
@@ -108,7 +108,7 @@ def test_rates_that_diverge_are_passed_over() -> None:
     assert tune(start(), lrs=(1e30,)) is None
 
 
-class Stopping(NoHooks):
+class Stopping(NoCallbacks):
     """Stops after some steps, and keeps the checkpoint."""
 
     def __init__(self, after: int | None = None, state: dict | None = None) -> None:
@@ -127,8 +127,8 @@ class Stopping(NoHooks):
 
 @pytest.mark.parametrize("after", [1, 7, 20])
 def test_interrupted_and_resumed_is_as_if_it_never_was(after: int) -> None:
-    hooks = {0.03: Stopping(), 0.1: Stopping(after)}
+    callbacks = {0.03: Stopping(), 0.1: Stopping(after)}
     with pytest.raises(Interrupted):
-        tune(start(), hooks=hooks.__getitem__)
-    resumed = {lr: Stopping(state=known.state) for lr, known in hooks.items()}
-    assert tune(start(), hooks=resumed.__getitem__) == tune(start())
+        tune(start(), callbacks=callbacks.__getitem__)
+    resumed = {lr: Stopping(state=known.state) for lr, known in callbacks.items()}
+    assert tune(start(), callbacks=resumed.__getitem__) == tune(start())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.evaluation.label_free import alignment, alpha_req, effective_rank, lidar, spread, uniformity
+from selfsup.evaluation.label_free import alignment, alpha_req, effective_rank, feature_std, lidar, uniformity
 from selfsup.training.diagnostics import embedding_std
 
 
@@ -108,7 +108,7 @@ def test_images_that_differ_evenly_in_k_directions_have_lidar_k(k: int) -> None:
 
 
 def test_what_varies_between_views_as_much_as_between_images_counts_for_less() -> None:
-    """Two directions of equal spread between images; the views' noise decides how they count."""
+    """Two directions of equal feature_std between images; the views' noise decides how they count."""
     means = np.linalg.qr(np.hstack([np.ones((60, 1)), gaussian(60, 2)]))[0][:, 1:] * 5
     noise = np.array([0.1, 0.2])
     signal = (means**2).mean(axis=0) / (noise**2 + 1e-4)
@@ -139,17 +139,17 @@ def test_views_that_are_all_alike_are_no_crash() -> None:
     assert lidar(np.ones((3, 10, 4))) == pytest.approx(1, abs=1e-6)
 
 
-# -- spread ----------------------------------------------------------------------------------------
+# -- feature_std ----------------------------------------------------------------------------------------
 
 
 def test_spread_is_zero_for_one_point_and_one_for_a_gaussian() -> None:
-    assert spread(np.tile(gaussian(1, 64), (100, 1))) == pytest.approx(0, abs=1e-6)
-    assert spread(gaussian(2000, 64)) == pytest.approx(1, abs=0.02)
+    assert feature_std(np.tile(gaussian(1, 64), (100, 1))) == pytest.approx(0, abs=1e-6)
+    assert feature_std(gaussian(2000, 64)) == pytest.approx(1, abs=0.02)
 
 
 def test_spread_is_what_the_training_watches() -> None:
     features = gaussian(200, 32) + 0.5
-    assert spread(features) == pytest.approx(embedding_std(torch.from_numpy(features)).item(), rel=1e-5)
+    assert feature_std(features) == pytest.approx(embedding_std(torch.from_numpy(features)).item(), rel=1e-5)
 
 
 # -- alignment and uniformity --------------------------------------------------------------------------

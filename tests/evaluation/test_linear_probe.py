@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from selfsup.evaluation.linear_probe import DEFAULT_SGD_RATE, SGD_RATES, STRENGTHS, LinearProbe, fit_linear_probe
+from selfsup.evaluation.linear_probe import CS, DEFAULT_SGD_RATE, SGD_RATES, LinearProbe, fit_linear_probe
 
 NOTHING = np.empty((0, 64)), np.empty(0, np.int64)
 
@@ -28,13 +28,13 @@ def halves(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
     return features[::2], labels[::2], features[1::2], labels[1::2]
 
 
-def reference(strength: float, x: np.ndarray, y: np.ndarray) -> LogisticRegression:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=5000, tol=1e-8)).fit(x, y)
+def reference(C: float, x: np.ndarray, y: np.ndarray) -> LogisticRegression:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=5000, tol=1e-8)).fit(x, y)
 
 
-def penalised_loss(x: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, strength: float) -> float:
+def penalised_loss(x: np.ndarray, y: np.ndarray, weight: np.ndarray, bias: np.ndarray, C: float) -> float:
     """What multinomial logistic regression minimises: sum of -log p(true class), plus |W|^2 / 2C."""
-    total = (weight**2).sum() / (2 * strength)
+    total = (weight**2).sum() / (2 * C)
     for row, label in zip(x @ weight.T + bias, y, strict=True):
         total += np.log(np.exp(row - row.max()).sum()) + row.max() - row[label]
     return float(total)
@@ -52,11 +52,11 @@ def test_probabilities_are_scikit_learns(classes: tuple[int, ...]) -> None:
 def test_the_chosen_solution_is_the_optimum_of_its_strength() -> None:
     train_x, train_y, val_x, val_y = halves(*digits(0, 1, 2, 3, 4, per_class=60))
     probe = fit_linear_probe(train_x, train_y, val_x, val_y, num_classes=5)
-    optimum = reference(probe.strength, train_x, train_y)[-1]
+    optimum = reference(probe.C, train_x, train_y)[-1]
     x = (train_x - probe.mean) / probe.scale
-    found = penalised_loss(x, train_y, probe.weight, probe.bias, probe.strength)
-    best = penalised_loss(x, train_y, optimum.coef_, optimum.intercept_, probe.strength)
-    nothing_learnt = penalised_loss(x, train_y, 0 * probe.weight, 0 * probe.bias, probe.strength)
+    found = penalised_loss(x, train_y, probe.weight, probe.bias, probe.C)
+    best = penalised_loss(x, train_y, optimum.coef_, optimum.intercept_, probe.C)
+    nothing_learnt = penalised_loss(x, train_y, 0 * probe.weight, 0 * probe.bias, probe.C)
     assert best - 1e-9 <= found < best + 1e-6 * (nothing_learnt - best)
     assert probe.val_accuracy == (probe.predict(val_x) == val_y).mean() > 0.8
 
@@ -66,21 +66,21 @@ def test_the_strength_is_the_best_on_validation_and_of_equals_the_most_regularis
     probe = fit_linear_probe(train_x, train_y, val_x, val_y, num_classes=4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        accuracy = {c: reference(c, train_x, train_y).score(val_x, val_y) for c in STRENGTHS}
+        accuracy = {c: reference(c, train_x, train_y).score(val_x, val_y) for c in CS}
     best = max(accuracy.values())
     assert min(accuracy.values()) < best  # else there was nothing to choose
-    assert probe.strength == min(c for c in STRENGTHS if accuracy[c] == best)
+    assert min(c for c in CS if accuracy[c] == best) == probe.C
     assert probe.val_accuracy == best
 
 
 def test_the_strengths_span_what_is_usual() -> None:
-    assert STRENGTHS == (1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100)
+    assert CS == (1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100)
 
 
 def test_without_validation_images_the_strength_is_scikit_learns_default() -> None:
     train_x, train_y = digits(0, 1, 2, per_class=20)
     probe = fit_linear_probe(train_x, train_y, *NOTHING, num_classes=3)
-    assert probe.strength == 1
+    assert probe.C == 1
     assert np.isnan(probe.val_accuracy)
     expected = reference(1, train_x, train_y).predict_proba(train_x)
     np.testing.assert_allclose(probe.probabilities(train_x), expected, atol=1e-3)
@@ -101,7 +101,7 @@ def test_two_classes_of_three_are_told_apart() -> None:
     train_x, train_y = digits(0, 1, per_class=20)
     train_y *= 2
     probe = fit_linear_probe(train_x, train_y, train_x, train_y, num_classes=3)
-    expected = reference(probe.strength, train_x, train_y).predict_proba(train_x)
+    expected = reference(probe.C, train_x, train_y).predict_proba(train_x)
     np.testing.assert_allclose(probe.probabilities(train_x)[:, [0, 2]], expected, atol=2e-3)
 
 
@@ -151,7 +151,7 @@ def test_the_sgd_probe_is_about_as_good_and_its_rate_is_the_best_on_validation()
     train_x, train_y, val_x, val_y = halves(*digits(1, 7, 8, 9, per_class=60))
     probe = fit_linear_probe(train_x, train_y, val_x, val_y, num_classes=4, solver="sgd")
     optimum = fit_linear_probe(train_x, train_y, val_x, val_y, num_classes=4)
-    assert probe.strength in SGD_RATES
+    assert probe.C in SGD_RATES
     assert probe.val_accuracy == (probe.predict(val_x) == val_y).mean()
     assert abs(probe.val_accuracy - optimum.val_accuracy) < 0.05
 
@@ -159,7 +159,7 @@ def test_the_sgd_probe_is_about_as_good_and_its_rate_is_the_best_on_validation()
 def test_the_sgd_probe_without_validation_images_has_its_default_rate() -> None:
     train_x, train_y = digits(0, 1, 2, per_class=20)
     probe = fit_linear_probe(train_x, train_y, *NOTHING, num_classes=3, solver="sgd")
-    assert probe.strength == DEFAULT_SGD_RATE
+    assert probe.C == DEFAULT_SGD_RATE
     assert (probe.predict(train_x) == train_y).all()
 
 

@@ -11,33 +11,33 @@ from digit_features import digit_features
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from selfsup.evaluation.linear_probe import STRENGTHS
+from selfsup.evaluation.linear_probe import CS
 from selfsup.evaluation.logistic import solve, solve_path
 
 
-def gradient(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, strength: float) -> float:
+def gradient(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, C: float) -> float:
     """Largest entry of the gradient of sum of cross entropies + |W|^2 / 2C, by autograd, per image."""
     w, b = weight.clone().requires_grad_(), bias.clone().requires_grad_()
     # Two classes: |w|^2 / 2C with w = W_1 - W_0, as in the binary problem.
     penalty = (w[1] - w[0]).pow(2).sum() if len(w) == 2 else w.pow(2).sum()
-    loss = torch.nn.functional.cross_entropy(x @ w.T + b, y, reduction="sum") + penalty / (2 * strength)
+    loss = torch.nn.functional.cross_entropy(x @ w.T + b, y, reduction="sum") + penalty / (2 * C)
     return max(g.abs().max().item() for g in torch.autograd.grad(loss, (w, b))) / len(x)
 
 
 @pytest.mark.parametrize(("classes", "count"), [(10, 300), (4, 30), (2, 80), (3, 12)])
 def test_every_strength_is_solved_to_convergence(classes: int, count: int) -> None:
     x, y = digit_features(classes, count)
-    weights, biases = solve_path(x, y, STRENGTHS, num_classes=classes)
-    for weight, bias, strength in zip(weights, biases, STRENGTHS, strict=True):
-        assert gradient(x, y, weight, bias, strength) < 2e-6, strength
+    weights, biases = solve_path(x, y, CS, num_classes=classes)
+    for weight, bias, C in zip(weights, biases, CS, strict=True):
+        assert gradient(x, y, weight, bias, C) < 2e-6, C
 
 
 @pytest.mark.parametrize(("classes", "count"), [(5, 200), (5, 40), (2, 100)])
-@pytest.mark.parametrize("strength", [0.01, 1.0, 10.0])
-def test_probabilities_are_those_of_scikit_learn(classes: int, count: int, strength: float) -> None:
+@pytest.mark.parametrize("C", [0.01, 1.0, 10.0])
+def test_probabilities_are_those_of_scikit_learn(classes: int, count: int, C: float) -> None:
     x, y = digit_features(classes, count)
-    reference = LogisticRegression(C=strength, tol=1e-10, max_iter=10_000).fit(x.numpy(), y.numpy())
-    weights, biases = solve_path(x, y, [strength], num_classes=classes)
+    reference = LogisticRegression(C=C, tol=1e-10, max_iter=10_000).fit(x.numpy(), y.numpy())
+    weights, biases = solve_path(x, y, [C], num_classes=classes)
     fresh, _ = digit_features(classes, 100, start=count)
     found = torch.softmax(fresh @ weights[0].T + biases[0], dim=1).numpy()
     np.testing.assert_allclose(found, reference.predict_proba(fresh.numpy()), atol=1e-3)
@@ -46,9 +46,9 @@ def test_probabilities_are_those_of_scikit_learn(classes: int, count: int, stren
 def test_a_strength_is_solved_alike_alone_and_among_others_in_any_order() -> None:
     x, y = digit_features(5, 60)
     weights, biases = solve_path(x, y, [30.0, 0.01, 1.0], num_classes=5)
-    for weight, bias, strength in zip(weights, biases, [30.0, 0.01, 1.0], strict=True):
-        alone_weight, alone_bias = solve_path(x, y, [strength], num_classes=5)
-        assert gradient(x, y, weight, bias, strength) < 2e-6
+    for weight, bias, C in zip(weights, biases, [30.0, 0.01, 1.0], strict=True):
+        alone_weight, alone_bias = solve_path(x, y, [C], num_classes=5)
+        assert gradient(x, y, weight, bias, C) < 2e-6
         found, expected = (
             torch.softmax(x @ w.T + b, dim=1) for w, b in ((weight, bias), (alone_weight[0], alone_bias[0]))
         )
@@ -84,9 +84,9 @@ def test_an_embedding_of_which_a_few_directions_hold_nearly_all_is_solved_for_ev
     turn, back = (torch.from_numpy(np.linalg.qr(rng.normal(size=(256, 256)))[0]) for _ in range(2))
     wide = hidden @ turn * torch.logspace(-3, 0, 256, dtype=torch.float64) @ back
     wide = (wide - wide.mean(0)) / wide.std(0)
-    weights, biases = solve_path(wide, y, STRENGTHS, num_classes=10)
-    for weight, bias, strength in zip(weights, biases, STRENGTHS, strict=True):
-        assert gradient(wide, y, weight, bias, strength) < 2e-6, strength
+    weights, biases = solve_path(wide, y, CS, num_classes=10)
+    for weight, bias, C in zip(weights, biases, CS, strict=True):
+        assert gradient(wide, y, weight, bias, C) < 2e-6, C
 
 
 def test_a_single_class_has_nothing_to_learn() -> None:

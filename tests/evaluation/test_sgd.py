@@ -14,14 +14,14 @@ from selfsup.evaluation.sgd import descend
 @pytest.mark.parametrize(("classes", "count"), [(4, 100), (2, 60)])
 def test_with_a_penalty_it_comes_to_scikit_learns_solution(classes: int, count: int) -> None:
     x, y = digit_features(classes, count)
-    strength = 0.1
+    C = 0.1
     # Mean cross entropy and decay / 2 |W|^2 against the sum and |W|^2 / 2C; for two classes the
     # binary problem's |w|^2 is 2 |W|^2.
-    decay = (2 if classes == 2 else 1) / (strength * count)
+    decay = (2 if classes == 2 else 1) / (C * count)
     weights, biases = descend(
         x, y, torch.tensor([0.02]), num_classes=classes, epochs=2000, batch_size=count, weight_decay=decay
     )
-    reference = LogisticRegression(C=strength, tol=1e-10, max_iter=10_000).fit(x.numpy(), y.numpy())
+    reference = LogisticRegression(C=C, tol=1e-10, max_iter=10_000).fit(x.numpy(), y.numpy())
     found = torch.softmax(x @ weights[0].T + biases[0], dim=1).numpy()
     np.testing.assert_allclose(found, reference.predict_proba(x.numpy()), atol=1e-3)
 

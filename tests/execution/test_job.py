@@ -17,7 +17,7 @@ from selfsup.config.grid import Cell, Job
 from selfsup.errors import Interrupted
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.knn import knn_predict
-from selfsup.execution.context import OpenStudy, limit
+from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.job import run_job
 from selfsup.record.folder import MEASURED_COLUMNS, StudyFolder
 from selfsup.training.device import Hardware
@@ -48,8 +48,8 @@ class StopAt:
         return self.asked == self.number
 
 
-def opened(study: selfsup.Study) -> OpenStudy:
-    return OpenStudy(StudyFolder(study.path), Hardware("cpu", "fp32"))
+def opened(study: selfsup.Study) -> StudyContext:
+    return StudyContext(StudyFolder(study.path), Hardware("cpu", "fp32"))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_fine_tuning_has_columns_of_its_own(tuned: selfsup.Study) -> None:
 def test_a_job_stopped_anywhere_ends_with_the_same_numbers(tuned: selfsup.Study, tmp_path: Path, number: int) -> None:
     """Questions 1 to 80 are asked in the pretraining, the last 12 in the four fine-tunings."""
     shutil.copytree(tuned.path, tmp_path / "study", ignore=shutil.ignore_patterns("cells", "running"))
-    study = OpenStudy(StudyFolder(tmp_path / "study"), Hardware("cpu", "fp32"))
+    study = StudyContext(StudyFolder(tmp_path / "study"), Hardware("cpu", "fp32"))
     study.folder.create()
     job = Job(tuple(Cell("moco", "weak", 0.03, n, 0) for n in (2, 5)), shared=True)
     with pytest.raises(Interrupted):

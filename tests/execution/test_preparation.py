@@ -16,7 +16,7 @@ from selfsup import data as datasets
 from selfsup.config.schema import StudyConfig, validate
 from selfsup.errors import UserError
 from selfsup.execution import preparation
-from selfsup.execution.preparation import prepare_images, require_sound, resolve_resources, settle_image_size
+from selfsup.execution.preparation import prepare_images, require_sound, resolve_image_size, resolve_resources
 from selfsup.record.folder import StudyFolder
 
 
@@ -117,7 +117,7 @@ def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> No
     folder = StudyFolder(tmp_path / "study")
     folder.create()
     config = validate({"data": str(data), "backbone": "vit_tiny_patch16_224", "grow_from": 1})
-    assert settle_image_size(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
+    assert resolve_image_size(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
 
 
 @pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])

@@ -106,7 +106,7 @@ class FolderWriter:
         elif status == "failed":
             row["message"] = "out of memory"
         else:
-            row |= self._judge(folder, self._accuracy(cell, size, rng), rng)
+            row |= self._evaluate(folder, self._accuracy(cell, size, rng), rng)
         self.rows.append(row)
         (folder / "metrics.json").write_text(json.dumps(row))
 
@@ -120,7 +120,7 @@ class FolderWriter:
             accuracy += helps if cell.augmentation == "simclr" else 0
         return float(np.clip(accuracy + rng.normal(0, 0.006), 0.1, 1))
 
-    def _judge(self, folder: Path, accuracy: float, rng: np.random.Generator) -> dict:
+    def _evaluate(self, folder: Path, accuracy: float, rng: np.random.Generator) -> dict:
         if self.labelled:
             noise = rng.normal(0, 0.12, self.test_images)
             wrong = np.argsort(-(self.difficulty + noise))[: round((1 - accuracy) * self.test_images)]

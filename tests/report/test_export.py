@@ -64,7 +64,7 @@ def test_markdown_has_the_tests_that_its_limits_speak_of(study):
     assert "tested under “Each method against each other one”" in text
     _, table = text.split("## Each method against each other one\n")
     rows = [line for line in table.split("\n## ")[0].splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + len(answer(study).duels) > 1
+    assert len(rows) == 1 + len(answer(study).pairwise) > 1
 
 
 def test_names_stay_text_in_markdown(make_study):

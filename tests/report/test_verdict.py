@@ -40,12 +40,12 @@ def test_a_network_without_training_that_does_as_well_is_named_first(make_study)
     copy_outcome(writer, answer(writer.path).best.cells[0], "frozen-n20-s0")
     found = answer(writer.path)
     assert [c.other.method for c in found.not_beaten] == ["frozen"]
-    assert found.not_shown[0].startswith("That training helps at all: moco was not shown to do better than frozen")
+    assert found.caveats[0].startswith("That training helps at all: moco was not shown to do better than frozen")
 
 
 def test_every_pair_is_tested_at_every_size(make_study):
     found = answer(make_study(methods=("moco", "simclr", "frozen"), sizes=("5", "20")).path)
-    pairs = {(d.one.method, d.other.method, d.one.per_class, d.other.per_class) for d in found.duels}
+    pairs = {(d.one.method, d.other.method, d.one.per_class, d.other.per_class) for d in found.pairwise}
     assert pairs == {
         (a, b, n, n) for a, b in (("moco", "simclr"), ("moco", "frozen"), ("simclr", "frozen")) for n in ("5", "20")
     }
@@ -58,9 +58,9 @@ def test_every_pair_is_tested_at_every_size(make_study):
 def test_more_comparisons_made_together_need_larger_differences(make_study):
     found = answer(make_study(methods=("moco", "simclr", "byol", "frozen")).path)
     beside = {c.other.method: c.p_adjusted for c in found.comparisons}
-    for duel in found.duels:
-        if {duel.one.method, duel.other.method} == {"moco", "simclr"} and duel.one.per_class == "all":
-            assert duel.p_adjusted >= beside["simclr"]
+    for pair in found.pairwise:
+        if {pair.one.method, pair.other.method} == {"moco", "simclr"} and pair.one.per_class == "all":
+            assert pair.p_adjusted >= beside["simclr"]
 
 
 def test_equal_validation_accuracies_are_said(make_study):
@@ -72,7 +72,7 @@ def test_equal_validation_accuracies_are_said(make_study):
     found = answer(writer.path)
     assert found.best.method == "moco"
     assert [choice.method for choice in found.ties] == ["byol"]
-    assert any("byol have exactly the validation accuracy of moco" in sentence for sentence in found.not_shown)
+    assert any("byol have exactly the validation accuracy of moco" in sentence for sentence in found.caveats)
 
 
 def test_images_of_a_group_are_one_unit_of_the_tests(make_study):
@@ -107,7 +107,7 @@ def test_cells_with_other_test_images_are_not_compared(make_study):
     np.savez(path, **content | {"indices": content["indices"] + 1})
     found = answer(writer.path)
     assert found.comparisons == ()
-    assert any("not tested against frozen" in sentence for sentence in found.not_shown)
+    assert any("not tested against frozen" in sentence for sentence in found.caveats)
 
 
 def test_labels_that_supervised_needs_are_read_off_its_own_curve(make_study):
@@ -135,12 +135,12 @@ def test_no_number_is_invented_where_supervised_never_reaches_it(make_study):
 def test_a_choice_at_the_end_of_the_learning_rates_is_said(make_study):
     found = answer(make_study(methods=("moco",), lrs=(0.06, 0.1), augmentations=("weak",)).path)
     edge = {0.06: "smallest", 0.1: "largest"}[found.best.lr]
-    assert any(f"the {edge} tried" in sentence for sentence in found.not_shown)
+    assert any(f"the {edge} tried" in sentence for sentence in found.caveats)
 
 
 def test_one_seed_is_said(make_study):
-    assert any(s.startswith("One seed") for s in answer(make_study(sizes=("20",)).path).not_shown)
-    assert not any(s.startswith("One seed") for s in answer(make_study("s", sizes=("20",), seeds=2).path).not_shown)
+    assert any(s.startswith("One seed") for s in answer(make_study(sizes=("20",)).path).caveats)
+    assert not any(s.startswith("One seed") for s in answer(make_study("s", sizes=("20",), seeds=2).path).caveats)
 
 
 def test_several_seeds_are_tested_together(make_study):
@@ -148,12 +148,12 @@ def test_several_seeds_are_tested_together(make_study):
     assert found.best.seeds == 3
     assert (found.best.interval.seeds, found.best.interval.units) == (3, 360)
     assert found.comparisons[0].test.interval.seeds == 3
-    assert not any("seeds say little" in sentence for sentence in found.not_shown)
+    assert not any("seeds say little" in sentence for sentence in found.caveats)
 
 
 def test_two_seeds_say_little(make_study):
     found = answer(make_study(seeds=2, methods=("moco", "frozen"), sizes=("20",)).path)
-    assert any("2 seeds say little" in sentence for sentence in found.not_shown)
+    assert any("2 seeds say little" in sentence for sentence in found.caveats)
 
 
 def test_an_unlabelled_study_gets_a_weak_recommendation(make_study):
@@ -162,7 +162,7 @@ def test_an_unlabelled_study_gets_a_weak_recommendation(make_study):
     assert found.best.method == "moco"
     assert found.best.test_accuracy is None
     assert found.comparisons == ()
-    assert "Without labels there is no accuracy" in found.not_shown[0]
+    assert "Without labels there is no accuracy" in found.caveats[0]
 
 
 def test_only_baselines_still_give_an_answer(make_study):

@@ -85,7 +85,7 @@ def test_the_signals_of_a_step_are_loss_spread_and_similarities() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spreads", "epoch"),
+    ("feature_stds", "epoch"),
     [
         ([0.9, 0.5, 0.001, 0.0], 3),
         ([0.0, 0.0], 1),
@@ -95,5 +95,5 @@ def test_the_signals_of_a_step_are_loss_spread_and_similarities() -> None:
         ([], None),
     ],
 )
-def test_a_collapse_begins_where_the_spread_stays_small(spreads: list[float], epoch: int | None) -> None:
-    assert collapse_epoch(spreads) == epoch
+def test_a_collapse_begins_where_the_spread_stays_small(feature_stds: list[float], epoch: int | None) -> None:
+    assert collapse_epoch(feature_stds) == epoch

@@ -25,7 +25,7 @@ from selfsup.methods.parts.key_queue import KeyQueue
 from selfsup.methods.simclr import SimCLR
 from selfsup.training.device import Hardware
 from selfsup.training.fused import CannotFuseError, train_together
-from selfsup.training.loop import NoHooks, Training, TrainingPlan
+from selfsup.training.loop import NoCallbacks, Training, TrainingPlan
 from selfsup.views import Policy, load_policy
 
 TRAINED = [name for name in method_names() if method_class(name).traits.trains]
@@ -54,7 +54,7 @@ class Doubled:
         return self._policy.apply(*arguments).double()
 
 
-class Keeps(NoHooks):
+class Keeps(NoCallbacks):
     """Keeps checkpoints in memory, and asks to stop after some steps."""
 
     def __init__(self, stop_after: int | None = None) -> None:
@@ -88,7 +88,7 @@ def method_of(name: str = "simclr", **settings: Any) -> Method:
     return method
 
 
-def training_of(method: Method, lr: float, hooks: NoHooks | None = None, **plan: Any) -> Training:
+def training_of(method: Method, lr: float, callbacks: NoCallbacks | None = None, **plan: Any) -> Training:
     indices = np.arange(COUNT)
     precision = plan.pop("precision", "fp32")
     known = {"epochs": 2, "batch_size": 16, "image_size": 16, "seed": 0, **plan}
@@ -101,7 +101,7 @@ def training_of(method: Method, lr: float, hooks: NoHooks | None = None, **plan:
         Doubled(policy) if precision == "fp32" else policy,
         TrainingPlan(lr=lr, **known),
         Hardware("cpu", precision).fabric(),
-        hooks or NoHooks(),
+        callbacks or NoCallbacks(),
     )
 
 
@@ -168,12 +168,12 @@ def test_one_that_diverges_does_not_disturb_the_others() -> None:
 def test_interrupted_and_resumed_is_as_uninterrupted() -> None:
     straight, broken = ([method_of("moco") for _ in LRS] for _ in range(2))
     train_together([training_of(method, lr) for method, lr in zip(straight, LRS, strict=True)])
-    hooks = [Keeps(stop_after=4) for _ in LRS]
+    callbacks = [Keeps(stop_after=4) for _ in LRS]
     with pytest.raises(Interrupted):
-        train_together([training_of(m, lr, hook) for m, lr, hook in zip(broken, LRS, hooks, strict=True)])
-    assert [hook.state["progress"]["step"] for hook in hooks if hook.state] == [4, 4, 4]
+        train_together([training_of(m, lr, hook) for m, lr, hook in zip(broken, LRS, callbacks, strict=True)])
+    assert [hook.state["progress"]["step"] for hook in callbacks if hook.state] == [4, 4, 4]
     resumed = [method_of("moco") for _ in LRS]
-    outcomes = train_together([training_of(m, lr, hook) for m, lr, hook in zip(resumed, LRS, hooks, strict=True)])
+    outcomes = train_together([training_of(m, lr, hook) for m, lr, hook in zip(resumed, LRS, callbacks, strict=True)])
     assert [len(outcome.progress.log) for outcome in outcomes] == [2, 2, 2]
     for one, other in zip(resumed, straight, strict=True):
         for name, tensor in one.state_dict().items():
@@ -298,7 +298,7 @@ def test_sets_of_learning_rates_do_not_change_when_some_are_finished() -> None:
         "simclr-weak-n5-s0-fused1",
         "simclr-weak-lr0.5-n5-s0",
     ]
-    assert [job for fused in whole for job in fused.lanes] == grid
+    assert [job for fused in whole for job in fused.trainings] == grid
     rest = fuse_jobs(grid[2:], grid, 2)
     assert [job.id for job in rest] == [job.id for job in whole[1:]]
     assert fuse_jobs(grid, grid, 1) == grid

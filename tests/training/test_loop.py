@@ -21,7 +21,7 @@ from selfsup.methods import Method, Settings, Step, method_class, method_names
 from selfsup.testing.methods import build, tiny_backbone
 from selfsup.training.device import Hardware
 from selfsup.training.diagnostics import batch_rank, embedding_std
-from selfsup.training.loop import EpochLog, NoHooks, Outcome, TrainingPlan, build_optimizer, learning_rate, train
+from selfsup.training.loop import EpochLog, NoCallbacks, Outcome, TrainingPlan, build_optimizer, learning_rate, train
 from selfsup.views import load_policy
 
 TRAINED = [name for name in method_names() if method_class(name).traits.trains]
@@ -55,7 +55,7 @@ class Watched(Method):
         self.weight = nn.Parameter(torch.zeros(1))
         self.seen: list[tuple[list[Tensor], Tensor]] = []
         self.losses: list[float] = []
-        self.spreads: list[float] = []
+        self.feature_stds: list[float] = []
         self.embeddings: list[Tensor] = []
         self.dtypes: list[torch.dtype] = []
         self.modes: list[bool] = []
@@ -67,7 +67,7 @@ class Watched(Method):
         self.dtypes.append(embedding.dtype)
         self.modes.append(self.training)
         self.losses.append(self.weight.item() + embedding.float().mean().item())
-        self.spreads.append(embedding_std(embedding).item())
+        self.feature_stds.append(embedding_std(embedding).item())
         self.embeddings.append(embedding)
         return Step(self.weight.sum() + embedding.float().mean(), embedding)
 
@@ -91,7 +91,7 @@ def run(
     plan: TrainingPlan = PLAN,
     *,
     images: int | np.ndarray = 96,
-    hooks: NoHooks | None = None,
+    callbacks: NoCallbacks | None = None,
     source: Digits | None = None,
     augmentation: str = "weak",
     precision: str = "fp32",
@@ -99,7 +99,7 @@ def run(
     indices = np.arange(images) if isinstance(images, int) else images
     fabric = Hardware("cpu", precision).fabric()
     policy = load_policy(augmentation)
-    return train(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, hooks)
+    return train(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, callbacks)
 
 
 def numbers(outcome: Outcome) -> list[dict[str, float | None]]:
@@ -118,7 +118,7 @@ def assert_same_state(first: Method, second: Method) -> None:
 # -- interruption ------------------------------------------------------------------------------------
 
 
-class Interrupting(NoHooks):
+class Interrupting(NoCallbacks):
     """Stops after some number of steps; its checkpoint goes through a file's bytes."""
 
     def __init__(self, after: int | None = None, checkpoint: bytes | None = None) -> None:
@@ -146,13 +146,13 @@ def interrupted_and_resumed(
     """Train in several processes' worth of pieces; each starts with weights of its own, to be overwritten."""
     checkpoint = None
     for piece, stop in enumerate(stops):
-        hooks = Interrupting(stop, checkpoint)
+        callbacks = Interrupting(stop, checkpoint)
         with pytest.raises(Interrupted):
-            run(make(piece), plan, hooks=hooks, precision=precision)
-        checkpoint = hooks.checkpoint
+            run(make(piece), plan, callbacks=callbacks, precision=precision)
+        checkpoint = callbacks.checkpoint
         assert checkpoint is not None
     method = make(99)
-    return method, run(method, plan, hooks=Interrupting(None, checkpoint), precision=precision)
+    return method, run(method, plan, callbacks=Interrupting(None, checkpoint), precision=precision)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -206,21 +206,21 @@ class Careful(Interrupting):
 def test_checkpoints_by_themselves_change_nothing_and_the_last_one_is_of_the_end() -> None:
     cls = method_class("moco")
     plain, careful = build(cls), build(cls)
-    hooks = Careful()
-    assert numbers(run(careful, hooks=hooks)) == numbers(run(plain))
+    callbacks = Careful()
+    assert numbers(run(careful, callbacks=callbacks)) == numbers(run(plain))
     assert_same_state(careful, plain)
     resumed = build(cls, seed=1)
-    run(resumed, hooks=Interrupting(None, hooks.checkpoint))
+    run(resumed, callbacks=Interrupting(None, callbacks.checkpoint))
     assert_same_state(resumed, plain)
 
 
 def test_a_resumed_training_asks_only_for_the_images_that_were_left() -> None:
     whole, first, second = Digits(), Digits(), Digits()
     run(watched(), source=whole)
-    hooks = Interrupting(4)
+    callbacks = Interrupting(4)
     with pytest.raises(Interrupted):
-        run(watched(), source=first, hooks=hooks)
-    run(watched(), source=second, hooks=Interrupting(None, hooks.checkpoint))
+        run(watched(), source=first, callbacks=callbacks)
+    run(watched(), source=second, callbacks=Interrupting(None, callbacks.checkpoint))
     assert first.asked + second.asked == whole.asked
     assert len(first.asked) == 4
 
@@ -374,24 +374,24 @@ def test_every_step_is_as_long_as_the_schedule_says(schedule: str, warmup_epochs
 # -- log ---------------------------------------------------------------------------------------------
 
 
-class Listening(NoHooks):
+class Listening(NoCallbacks):
     def __init__(self) -> None:
         self.lines: list[tuple[EpochLog, int]] = []
 
-    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+    def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
         self.lines.append((log, epochs))
 
 
 def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None:
-    method, hooks = watched(), Listening()
-    outcome = run(method, hooks=hooks)
+    method, callbacks = watched(), Listening()
+    outcome = run(method, callbacks=callbacks)
     log = outcome.progress.log
     assert outcome.status == "done"
-    assert hooks.lines == [(line, 2) for line in log]
+    assert callbacks.lines == [(line, 2) for line in log]
     assert [line.epoch for line in log] == [1, 2]
     for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
         assert line.loss == pytest.approx(np.mean(method.losses[steps]), abs=1e-6)
-        assert line.embedding_std == pytest.approx(np.mean(method.spreads[steps]), rel=1e-5)
+        assert line.embedding_std == pytest.approx(np.mean(method.feature_stds[steps]), rel=1e-5)
         assert line.effective_rank == batch_rank(method.embeddings[steps][-1])
         assert (line.positive_similarity, line.negative_similarity, line.momentum) == (None, None, None)
         assert line.knn_accuracy is None
@@ -468,13 +468,13 @@ def test_real_methods_log_what_they_have(name: str) -> None:
     assert (log.momentum is not None) == (name in ("moco", "byol"))
 
 
-class Judging(NoHooks):
+class Judging(NoCallbacks):
     """Judges the backbone in the second epoch of three, and notes its weights."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+    def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
         self.asked.append(epoch)
         if epoch != 2:
             return None
@@ -487,11 +487,11 @@ class Judging(NoHooks):
 
 
 def test_an_epochs_backbone_can_be_judged_and_the_training_goes_on_as_if_it_was_not() -> None:
-    cls, plan, hooks = method_class("simclr"), replace(PLAN, epochs=3), Judging()
+    cls, plan, callbacks = method_class("simclr"), replace(PLAN, epochs=3), Judging()
     judged, left = build(cls), build(cls)
-    scored = run(judged, plan, hooks=hooks)
+    scored = run(judged, plan, callbacks=callbacks)
     plain = run(left, plan)
-    assert hooks.asked == [1, 2, 3]
+    assert callbacks.asked == [1, 2, 3]
     assert [line.knn_accuracy is None for line in scored.progress.log] == [True, False, True]
     assert [line.loss for line in scored.progress.log] == [line.loss for line in plain.progress.log]
     assert_same_state(judged, left)
@@ -504,7 +504,7 @@ class DueAtTheEnd(Interrupting):
         super().__init__()
         self.ended = False
 
-    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+    def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
         self.ended = log.epoch == epochs
 
     def checkpoint_due(self) -> bool:
@@ -512,11 +512,11 @@ class DueAtTheEnd(Interrupting):
 
 
 def test_a_finished_training_can_be_kept_and_is_not_repeated() -> None:
-    cls, hooks = method_class("simclr"), DueAtTheEnd()
+    cls, callbacks = method_class("simclr"), DueAtTheEnd()
     whole = build(cls)
-    expected = run(whole, hooks=hooks)
+    expected = run(whole, callbacks=callbacks)
     again, source = build(cls, seed=1), Digits()
-    outcome = run(again, source=source, hooks=Interrupting(None, hooks.checkpoint))
+    outcome = run(again, source=source, callbacks=Interrupting(None, callbacks.checkpoint))
     assert source.asked == []
     assert outcome.status == "done"
     assert numbers(outcome) == numbers(expected)
@@ -661,10 +661,10 @@ class Scored(Interrupting):
         super().__init__(after, checkpoint)
         self.scores, self.told = scores, list[int]()
 
-    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+    def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
         return self.scores[epoch - 1] if epoch <= len(self.scores) else 0.0
 
-    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+    def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
         self.told.append(epochs)
 
 
@@ -673,38 +673,38 @@ LEVEL = [0.1, 0.5, None, 0.5, 0.4]
 
 
 def test_a_training_whose_knn_has_levelled_off_decays_for_a_tenth_of_the_epochs_and_ends() -> None:
-    hooks = Scored(LEVEL)
-    outcome = run(watched(), STOPPING, images=64, hooks=hooks)
+    callbacks = Scored(LEVEL)
+    outcome = run(watched(), STOPPING, images=64, callbacks=callbacks)
     assert outcome.status == "done"
     assert [line.lr for line in outcome.progress.log] == pytest.approx([0.4] * 5 + [0.3, 0.1])
-    assert hooks.told == [20] * 4 + [7] * 3
+    assert callbacks.told == [20] * 4 + [7] * 3
 
 
 def test_a_training_that_gets_better_goes_on_to_its_last_epoch() -> None:
     rising: list[float | None] = [epoch / 20 for epoch in range(20)]
-    assert len(run(watched(), STOPPING, images=32, hooks=Scored(rising)).progress.log) == 20
-    assert len(run(watched(), replace(STOPPING, patience=0), images=32, hooks=Scored(LEVEL)).progress.log) == 20
+    assert len(run(watched(), STOPPING, images=32, callbacks=Scored(rising)).progress.log) == 20
+    assert len(run(watched(), replace(STOPPING, patience=0), images=32, callbacks=Scored(LEVEL)).progress.log) == 20
 
 
 def test_a_decay_ends_with_the_planned_epochs_at_the_latest() -> None:
-    assert len(run(watched(), replace(STOPPING, epochs=5), images=32, hooks=Scored(LEVEL)).progress.log) == 5
+    assert len(run(watched(), replace(STOPPING, epochs=5), images=32, callbacks=Scored(LEVEL)).progress.log) == 5
 
 
 def test_scores_count_from_the_first_views_of_full_size_on() -> None:
-    growing = replace(STOPPING, grow_from=0.5)  # 16 px from the 14th epoch (from 0) on
+    resizing = replace(STOPPING, grow_from=0.5)  # 16 px from the 14th epoch (from 0) on
     scores: list[float | None] = [0.5] * 20
-    assert len(run(watched(), growing, images=32, hooks=Scored(scores)).progress.log) == 15 + 2 + 2
+    assert len(run(watched(), resizing, images=32, callbacks=Scored(scores)).progress.log) == 15 + 2 + 2
 
 
 @pytest.mark.parametrize("stop", [3, 9, 10, 11, 12, 13, 14])
 def test_a_training_stopped_before_or_in_its_decay_ends_as_if_it_never_was(stop: int) -> None:
     cls = method_class("byol")
     whole = build(cls)
-    expected = run(whole, STOPPING, images=64, hooks=Scored(LEVEL))
+    expected = run(whole, STOPPING, images=64, callbacks=Scored(LEVEL))
     first = Scored(LEVEL, stop)
     with pytest.raises(Interrupted):
-        run(build(cls), STOPPING, images=64, hooks=first)
+        run(build(cls), STOPPING, images=64, callbacks=first)
     resumed = build(cls, seed=2)
-    outcome = run(resumed, STOPPING, images=64, hooks=Scored(LEVEL, None, first.checkpoint))
+    outcome = run(resumed, STOPPING, images=64, callbacks=Scored(LEVEL, None, first.checkpoint))
     assert numbers(outcome) == numbers(expected)
     assert_same_state(resumed, whole)

@@ -78,8 +78,8 @@ def test_a_follower_that_dies_costs_a_retry_and_no_digit(two: Study, tmp_path: P
 
 @pytest.mark.slow
 def test_all_devices_end_early_together(tmp_path: Path) -> None:
-    ending = {"epochs": 12, "knn_every": 1, "patience": 1, "methods": "moco", "grow_from": 1.0}
-    study = compare("digits", out=tmp_path / "study", executor="inline", **{**TWO, **ending})
+    cooldown = {"epochs": 12, "knn_every": 1, "patience": 1, "methods": "moco", "grow_from": 1.0}
+    study = compare("digits", out=tmp_path / "study", executor="inline", **{**TWO, **cooldown})
     assert study.results.status.tolist() == ["done"]
     assert study.results.epochs.max() < 12
 

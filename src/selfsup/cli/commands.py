@@ -144,11 +144,11 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
     In brackets: what holds without --preset, the values of the preset `recommended`.
     """
     from selfsup.execution.estimate import plan_study
-    from selfsup.study import wanted_values
+    from selfsup.study import requested_values
 
     arguments = _arguments(given)
     data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
-    made = plan_study(wanted_values(data, preset=preset, config=config, options=arguments), out=out)
+    made = plan_study(requested_values(data, preset=preset, config=config, options=arguments), out=out)
     _show_plan(made, as_json)
 
 

@@ -108,7 +108,7 @@ class Job:
         return f"{replace(first, per_class='all').id}-shared" if self.shared else first.id
 
     @property
-    def lanes(self) -> tuple[Job, ...]:
+    def trainings(self) -> tuple[Job, ...]:
         """The trainings, each as a job of its own: one, or where they are fused one per learning rate."""
         if self.fused is None:
             return (self,)

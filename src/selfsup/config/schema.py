@@ -32,7 +32,7 @@ from pydantic.fields import FieldInfo
 
 from selfsup import registry
 from selfsup.config.grid import PerClass, Protocol
-from selfsup.config.validation import Misfit, misfits
+from selfsup.config.validation import InvalidValue, validation_errors
 from selfsup.errors import UserError
 
 Role = Literal["axis", "identity", "place", "contents", "runtime"]
@@ -251,7 +251,7 @@ class StudyConfig(BaseModel):
 
     @field_validator("evaluate")
     @classmethod
-    def _judgements(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _evaluators(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not set(value) <= {"probe", "finetune"}:
             raise ValueError("must be probe, or probe,finetune")
         # The choice of learning rates rests on the probe.
@@ -419,18 +419,18 @@ def validate(
 
 def explain(error: ValidationError, fields: Mapping[str, FieldInfo], files: Mapping[str, str] = {}) -> str:
     """A sentence on every value that does not fit the fields of a model, with what would have."""
-    return "; ".join(_explain(misfit, files) for misfit in misfits(error, fields)) + "."
+    return "; ".join(_explain(invalid, files) for invalid in validation_errors(error, fields)) + "."
 
 
-def _explain(misfit: Misfit, files: Mapping[str, str]) -> str:
+def _explain(invalid: InvalidValue, files: Mapping[str, str]) -> str:
     """What is wrong with one value."""
-    field = str(misfit.place[0])
+    field = str(invalid.place[0])
     if field == "settings":
-        name = ".".join(map(str, misfit.place))
+        name = ".".join(map(str, invalid.place))
     else:
         name = field if field in files else "--" + field.replace("_", "-")
     place = f" in '{files[field]}'" if field in files else ""
-    return f"{name} = {misfit.value!r}{place} does not fit: {misfit.remedy}"
+    return f"{name} = {invalid.value!r}{place} does not fit: {invalid.remedy}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

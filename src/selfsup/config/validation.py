@@ -19,7 +19,7 @@ _BOUNDS = {
 }
 
 
-class Misfit(NamedTuple):
+class InvalidValue(NamedTuple):
     """A value that does not fit.
 
     Attributes
@@ -37,14 +37,14 @@ class Misfit(NamedTuple):
     remedy: str
 
 
-def misfits(error: ValidationError, fields: Mapping[str, FieldInfo]) -> list[Misfit]:
+def validation_errors(error: ValidationError, fields: Mapping[str, FieldInfo]) -> list[InvalidValue]:
     """Every value that does not fit, once. A validator's own words are kept, pydantic's give way."""
-    found: dict[tuple[str, str], Misfit] = {}
+    found: dict[tuple[str, str], InvalidValue] = {}
     for problem in error.errors():
         field = str(problem["loc"][0])
         own_words = problem["type"] == "value_error"
         remedy = str(problem["ctx"]["error"]) if own_words else f"must be {what_fits(fields[field])}"
-        found.setdefault((field, repr(problem["input"])), Misfit(problem["loc"], problem["input"], remedy))
+        found.setdefault((field, repr(problem["input"])), InvalidValue(problem["loc"], problem["input"], remedy))
     return list(found.values())
 
 

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from selfsup.data.audit import AuditEntry
 from selfsup.data.cache import cache_root, locked, writing_to
-from selfsup.data.decoding_threads import Picture, read_all
+from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import DeepScale
 from selfsup.data.sources.base import Source, digest_of
 from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
@@ -93,7 +93,7 @@ def _build(
     source: Source,
     path: Path,
     scale: DeepScale,
-    results: Generator[Picture | AuditEntry],
+    results: Generator[DecodedImage | AuditEntry],
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the store aside and give it its name. The caller holds the store's lock."""
@@ -123,7 +123,7 @@ class _Decoded:
     audit: list[AuditEntry] = field(default_factory=list)
     sixteen_bit_colour: int = 0
 
-    def add(self, index: int, name: str, picture: Picture) -> None:
+    def add(self, index: int, name: str, picture: DecodedImage) -> None:
         self.kept.append(index)
         self.sizes.append(picture.pixels.shape[:2])
         self.digests.append(picture.digest)
@@ -136,7 +136,7 @@ def _decode_all(
     source: Source,
     target: Path,
     scale: DeepScale,
-    results: Generator[Picture | AuditEntry],
+    results: Generator[DecodedImage | AuditEntry],
     progress: Callable[[int, int], None] | None,
 ) -> _Decoded:
     """Pixels of all readable images into the file `target`."""

@@ -25,7 +25,7 @@ LARGE = 50_000_000  # pixels; larger images take turns, for each needs a gigabyt
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """A decoded image.
 
     Attributes
@@ -47,7 +47,7 @@ class Picture:
 
 def read_all(
     source: Source, store_size: int, scale: DeepScale, threads: int | None = None
-) -> Generator[Picture | AuditEntry]:
+) -> Generator[DecodedImage | AuditEntry]:
     """Every image of `source` in order, or why there is none.
 
     Parameters
@@ -66,10 +66,10 @@ def read_all(
     count = len(source.names)
     turn = threading.Lock()
 
-    def read_chunk(start: int) -> list[Picture | AuditEntry]:
+    def read_chunk(start: int) -> list[DecodedImage | AuditEntry]:
         return [_read(source, index, store_size, scale, turn) for index in range(start, min(start + CHUNK, count))]
 
-    waiting: deque[Future[list[Picture | AuditEntry]]] = deque()
+    waiting: deque[Future[list[DecodedImage | AuditEntry]]] = deque()
     pool = ThreadPoolExecutor(threads)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on single files
@@ -84,7 +84,9 @@ def read_all(
             pool.shutdown(cancel_futures=True)
 
 
-def _read(source: Source, index: int, store_size: int, scale: DeepScale, turn: threading.Lock) -> Picture | AuditEntry:
+def _read(
+    source: Source, index: int, store_size: int, scale: DeepScale, turn: threading.Lock
+) -> DecodedImage | AuditEntry:
     try:
         with source.open(index) as image, turn if image.width * image.height > LARGE else nullcontext():
             sixteen_bit_colour = image.mode.startswith(("RGB", "LA")) and _has_sixteen_bits(image)
@@ -95,7 +97,7 @@ def _read(source: Source, index: int, store_size: int, scale: DeepScale, turn: t
         return AuditEntry(source.names[index], "unreadable", _reason(error))
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels.data)
-    return Picture(pixels, digest.hexdigest().encode(), extent, sixteen_bit_colour)
+    return DecodedImage(pixels, digest.hexdigest().encode(), extent, sixteen_bit_colour)
 
 
 def _has_sixteen_bits(image: Image.Image) -> bool:

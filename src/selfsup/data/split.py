@@ -182,7 +182,7 @@ def _sides_by_group(labels: np.ndarray, group: np.ndarray, shares: np.ndarray, s
     rng = np.random.default_rng(derive_seed(seed, "split groups"))
     tries = int(np.clip(TRIES_TIMES_GROUPS // len(counts), 1, TRIES))
     candidates = [_assign(counts, targets, rng) for _ in range(tries)]
-    return min(candidates, key=lambda sides: _misfit(sides, counts, targets))[group]
+    return min(candidates, key=lambda sides: _imbalance(sides, counts, targets))[group]
 
 
 def _assign(counts: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -202,7 +202,7 @@ def _assign(counts: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -
     return sides
 
 
-def _misfit(sides: np.ndarray, counts: np.ndarray, targets: np.ndarray) -> float:
+def _imbalance(sides: np.ndarray, counts: np.ndarray, targets: np.ndarray) -> float:
     """Share of images on the wrong side, and a price for each class that a side lacks."""
     have = np.stack([counts[sides == side].sum(0) for side in (TRAIN, VAL, TEST)])
     lacking = ((have == 0) & (targets > 0)).mean(1)

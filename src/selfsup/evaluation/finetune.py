@@ -15,7 +15,7 @@ from selfsup.backbones.networks import Backbone
 from selfsup.evaluation.embedding import embed
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.seeding import derive_seed
-from selfsup.training.loop import Hooks, Images, TrainingPlan, train
+from selfsup.training.loop import Callbacks, Images, TrainingPlan, train
 from selfsup.views import load_policy
 
 #: SGD without weight decay on views whose framing alone changes (Chen et al. 2020, appendix B.5).
@@ -54,7 +54,7 @@ def fine_tune(
     lrs: Sequence[float],
     plan: TrainingPlan,
     fabric: Any,
-    hooks: Callable[[float], Hooks],
+    callbacks: Callable[[float], Callbacks],
 ) -> FineTuned | None:
     """Fine-tune on `train_on` with every learning rate, choose on `val`, quote on `test`.
 
@@ -74,8 +74,8 @@ def fine_tune(
         All but the learning rate.
     fabric : lightning_fabric.Fabric
         Device and precision.
-    hooks : callable
-        The hooks of the training with a learning rate.
+    callbacks : callable
+        The callbacks of the training with a learning rate.
 
     Returns
     -------
@@ -85,14 +85,14 @@ def fine_tune(
     Raises
     ------
     Interrupted
-        If the hooks asked to stop.
+        If the callbacks asked to stop.
     """
     policy = load_policy(AUGMENTATION)
     best: FineTuned | None = None
     # Without validation images nothing can be chosen: the smallest rate changes the backbone least.
     for lr in sorted(lrs) if len(val) else [min(lrs)]:
         method = _with_classifier(backbone, num_classes, plan.seed)
-        outcome = train(method, images, train_on, labels[train_on], policy, replace(plan, lr=lr), fabric, hooks(lr))
+        outcome = train(method, images, train_on, labels[train_on], policy, replace(plan, lr=lr), fabric, callbacks(lr))
         if outcome.status != "done":
             continue
         found = FineTuned(

@@ -86,7 +86,7 @@ def lidar(views: np.ndarray, *, delta: float = 1e-4) -> float:
     return _exp_entropy(_squared_singular_values(whitened))
 
 
-def spread(features: np.ndarray) -> float:
+def feature_std(features: np.ndarray) -> float:
     """Mean standard deviation of unit-length embeddings times sqrt(width): 0 collapsed, about 1 healthy."""
     return float(_unit(features).std(axis=0).mean() * np.sqrt(features.shape[1]))
 

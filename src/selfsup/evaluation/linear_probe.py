@@ -13,8 +13,8 @@ from selfsup.evaluation.sgd import descend
 
 Solver = Literal["logistic", "sgd"]
 
-#: Inverse strengths of the L2 penalty that validation chooses from (scikit-learn's C).
-STRENGTHS = tuple(10.0**k for k in range(-4, 3))
+#: Inverse Cs of the L2 penalty that validation chooses from (scikit-learn's C).
+CS = tuple(10.0**k for k in range(-4, 3))
 #: Learning rates that validation chooses from under "sgd", and the one without validation.
 SGD_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 DEFAULT_SGD_RATE = 0.01
@@ -31,7 +31,7 @@ class LinearProbe:
     weight : ndarray of float64, shape (classes, width)
     bias : ndarray of float64, shape (classes,)
         -inf for a class that had no training image.
-    strength : float
+    C : float
         The chosen inverse penalty, or learning rate of the SGD probe.
     val_accuracy : float
         In [0, 1]; NaN where there was no validation image.
@@ -41,7 +41,7 @@ class LinearProbe:
     scale: np.ndarray
     weight: np.ndarray
     bias: np.ndarray
-    strength: float
+    C: float
     val_accuracy: float
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
@@ -67,9 +67,9 @@ def fit_linear_probe(
     device: str = "cpu",
     seed: int = 0,
 ) -> LinearProbe:
-    """Fit on the training embeddings; the strength of the penalty is the best on validation.
+    """Fit on the training embeddings; the C of the penalty is the best on validation.
 
-    Of equally good strengths the most regularised is taken. Without validation images the strength
+    Of equally good Cs the most regularised is taken. Without validation images the C
     is 1, scikit-learn's default.
 
     Parameters
@@ -97,11 +97,11 @@ def fit_linear_probe(
     else:
         solutions = solve_path(x, targets, candidates, num_classes=len(present))
     probes = []
-    for strength, coef, intercept in zip(candidates, *(part.cpu().numpy() for part in solutions), strict=True):
+    for C, coef, intercept in zip(candidates, *(part.cpu().numpy() for part in solutions), strict=True):
         weight = np.zeros((num_classes, x.shape[1]))
         bias = np.full(num_classes, -np.inf)
         weight[present], bias[present] = coef, intercept
-        probe = LinearProbe(mean, scale, weight, bias, strength, float("nan"))
+        probe = LinearProbe(mean, scale, weight, bias, C, float("nan"))
         accuracy = float((probe.predict(val_x) == val_y).mean()) if len(val_y) else float("nan")
         probes.append(replace(probe, val_accuracy=accuracy))
     return max(probes, key=lambda probe: probe.val_accuracy)
@@ -118,4 +118,4 @@ def _candidates(solver: Solver, *, validated: bool) -> tuple[float, ...]:
     """What validation chooses from, in order of preference among equals."""
     if solver == "sgd":
         return SGD_RATES if validated else (DEFAULT_SGD_RATE,)
-    return STRENGTHS if validated else (1.0,)
+    return CS if validated else (1.0,)

@@ -24,7 +24,7 @@ ROUNDING = 1e-6
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def solve(x: Tensor, y: Tensor, strength: float, *, num_classes: int) -> tuple[Tensor, Tensor]:
+def solve(x: Tensor, y: Tensor, C: float, *, num_classes: int) -> tuple[Tensor, Tensor]:
     """Minimise, for each problem, the sum of cross entropies plus |W|^2 / (2 C), the biases free.
 
     This is scikit-learn's ``LogisticRegression``, also for two classes, where it penalises the one
@@ -35,7 +35,7 @@ def solve(x: Tensor, y: Tensor, strength: float, *, num_classes: int) -> tuple[T
     x : Tensor of float64, shape (b, n, width)
     y : Tensor of int64, shape (b, n)
         Classes in [0, num_classes), all of which should occur.
-    strength : float
+    C : float
         Inverse penalty C, greater than 0.
     num_classes : int
 
@@ -46,11 +46,11 @@ def solve(x: Tensor, y: Tensor, strength: float, *, num_classes: int) -> tuple[T
     """
     problems = _Problems.of(x, y, num_classes)
     # The curvature at zero says little of that at the end: there, it is computed anew.
-    nearly = problems.optimum(problems.zeros(), strength, NEARLY)
-    return problems.weight_and_bias(problems.optimum(nearly, strength))
+    nearly = problems.optimum(problems.zeros(), C, NEARLY)
+    return problems.weight_and_bias(problems.optimum(nearly, C))
 
 
-def solve_path(x: Tensor, y: Tensor, strengths: Sequence[float], *, num_classes: int) -> tuple[Tensor, Tensor]:
+def solve_path(x: Tensor, y: Tensor, Cs: Sequence[float], *, num_classes: int) -> tuple[Tensor, Tensor]:
     """The problem of :func:`solve` on the same images under several penalties.
 
     From the strongest penalty to the weakest each begins where the one before ended, and knows the curvature there.
@@ -59,21 +59,21 @@ def solve_path(x: Tensor, y: Tensor, strengths: Sequence[float], *, num_classes:
     ----------
     x : Tensor of float64, shape (n, width)
     y : Tensor of int64, shape (n,)
-    strengths : sequence of float
+    Cs : sequence of float
         In any order.
     num_classes : int
 
     Returns
     -------
-    weight : Tensor of float64, shape (len(strengths), num_classes, width)
-    bias : Tensor of float64, shape (len(strengths), num_classes)
+    weight : Tensor of float64, shape (len(Cs), num_classes, width)
+    bias : Tensor of float64, shape (len(Cs), num_classes)
     """
     problem = _Problems.of(x[None], y[None], num_classes)
     theta, solved = problem.zeros(), {}
-    for strength in sorted(set(strengths)):
-        theta = problem.optimum(theta, strength)
-        solved[strength] = problem.weight_and_bias(theta)
-    weights, biases = zip(*(solved[strength] for strength in strengths), strict=True)
+    for C in sorted(set(Cs)):
+        theta = problem.optimum(theta, C)
+        solved[C] = problem.weight_and_bias(theta)
+    weights, biases = zip(*(solved[C] for C in Cs), strict=True)
     return torch.cat(weights), torch.cat(biases)
 
 
@@ -113,11 +113,11 @@ class _Problems:
         weight = theta[..., :-1]
         return (weight if self.basis is None else weight @ self.basis.mT).contiguous(), theta[..., -1]
 
-    def optimum(self, start: Tensor, strength: float, tolerance: float = TOLERANCE) -> Tensor:
+    def optimum(self, start: Tensor, C: float, tolerance: float = TOLERANCE) -> Tensor:
         """The parameters, shape (b, classes, rank + 1), at which every problem is solved."""
         n, classes = self.rows.shape[1], self.onehot.shape[1]
         # Two classes: |W|^2 = |w|^2 / 2 where W_1 = -W_0 = w / 2.
-        penalty = self.onehot.new_full(self.rows.shape[-1:], (2.0 if classes == 2 else 1.0) / strength)
+        penalty = self.onehot.new_full(self.rows.shape[-1:], (2.0 if classes == 2 else 1.0) / C)
         penalty[-1] = 0
 
         def objective(theta: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,15 +15,15 @@ from selfsup._version import __version__
 from selfsup.backbones.networks import Backbone
 from selfsup.config.grid import Cell
 from selfsup.config.schema import lasting_values
-from selfsup.evaluation.judgement import Judgement
+from selfsup.evaluation.evaluate import CellEvaluation
 from selfsup.evaluation.scores import per_class_csv
-from selfsup.execution.context import OpenStudy
+from selfsup.execution.context import StudyContext
 from selfsup.methods import read_settings
 from selfsup.record.folder import to_json
 from selfsup.training.loop import EpochLog, Outcome
 
 
-def training_files(study: OpenStudy, cell: Cell, outcome: Outcome) -> dict[str, bytes]:
+def training_files(study: StudyContext, cell: Cell, outcome: Outcome) -> dict[str, bytes]:
     """What is left of a training, however it ended: configuration, log, loss curve."""
     import torch
 
@@ -43,50 +43,50 @@ def training_files(study: OpenStudy, cell: Cell, outcome: Outcome) -> dict[str, 
     return files
 
 
-def cell_files(study: OpenStudy, cell: Cell, outcome: Outcome, judgement: Judgement) -> dict[str, bytes]:
+def cell_files(study: StudyContext, cell: Cell, outcome: Outcome, evaluation: CellEvaluation) -> dict[str, bytes]:
     """All files of a judged cell but its weights."""
     files = training_files(study, cell, outcome)
-    projection = _project(study, judgement)
+    projection = _project(study, evaluation)
     files["embeddings.npz"] = _npz(
-        features=judgement.features.astype(np.float16),
-        labels=judgement.labels,
-        predicted=judgement.predicted,
-        confidence=judgement.confidence,
-        indices=judgement.indices,
+        features=evaluation.features.astype(np.float16),
+        labels=evaluation.labels,
+        predicted=evaluation.predicted,
+        confidence=evaluation.confidence,
+        indices=evaluation.indices,
         projection=projection,
     )
-    files.update(_maps(study, cell, judgement, projection))
-    if judgement.scores is not None and judgement.probe is not None:
+    files.update(_maps(study, cell, evaluation, projection))
+    if evaluation.scores is not None and evaluation.probe is not None:
         classes = study.store.classes
-        files["classification_report.csv"] = per_class_csv(judgement.scores, classes).encode()
-        title = f"{cell.id}, test accuracy {judgement.scores.accuracy:.3f}"
-        files["confusion_matrix.png"] = figures.confusion_matrix(judgement.scores.confusion, classes, title=title)
+        files["classification_report.csv"] = per_class_csv(evaluation.scores, classes).encode()
+        title = f"{cell.id}, test accuracy {evaluation.scores.accuracy:.3f}"
+        files["confusion_matrix.png"] = figures.confusion_matrix(evaluation.scores.confusion, classes, title=title)
         files["probe.npz"] = _npz(
-            **{f.name: np.asarray(getattr(judgement.probe, f.name)) for f in fields(judgement.probe)}
+            **{f.name: np.asarray(getattr(evaluation.probe, f.name)) for f in fields(evaluation.probe)}
         )
     return files
 
 
-def _project(study: OpenStudy, judgement: Judgement) -> np.ndarray:
+def _project(study: StudyContext, evaluation: CellEvaluation) -> np.ndarray:
     """Places on the t-SNE map, float32 (n, 2); NaN for images that are not on it."""
-    projection = np.full((len(judgement.indices), 2), np.nan, np.float32)
-    rows = np.searchsorted(judgement.indices, study.mapped)
-    points, order = figures.project(judgement.features[rows], study.config.split_seed, max_points=len(rows))
+    projection = np.full((len(evaluation.indices), 2), np.nan, np.float32)
+    rows = np.searchsorted(evaluation.indices, study.mapped)
+    points, order = figures.project(evaluation.features[rows], study.config.split_seed, max_points=len(rows))
     projection[rows[order]] = points
     return projection
 
 
-def _maps(study: OpenStudy, cell: Cell, judgement: Judgement, projection: np.ndarray) -> dict[str, bytes]:
+def _maps(study: StudyContext, cell: Cell, evaluation: CellEvaluation, projection: np.ndarray) -> dict[str, bytes]:
     rows = np.flatnonzero(np.isfinite(projection[:, 0]))
-    groups, names, predicted, confidence = _colouring(study, judgement)
+    groups, names, predicted, confidence = _colouring(study, evaluation)
     data = figures.Map(
         points=projection[rows],
         groups=groups[rows],
         names=tuple(names),
-        files=tuple(study.store.names[index] for index in judgement.indices[rows]),
+        files=tuple(study.store.names[index] for index in evaluation.indices[rows]),
         predicted=None if predicted is None else predicted[rows],
         confidence=None if confidence is None else confidence[rows],
-        slots=np.searchsorted(study.mapped, judgement.indices[rows]),
+        slots=np.searchsorted(study.mapped, evaluation.indices[rows]),
         sheet=figures.sheet_for(len(study.mapped)),
     )
     return {
@@ -96,12 +96,12 @@ def _maps(study: OpenStudy, cell: Cell, judgement: Judgement, projection: np.nda
 
 
 def _colouring(
-    study: OpenStudy, judgement: Judgement
+    study: StudyContext, evaluation: CellEvaluation
 ) -> tuple[np.ndarray, Sequence[str], np.ndarray | None, np.ndarray | None]:
     """Group of every image and the groups' names: true classes, or clusters where there are none."""
     if study.store.labels is not None:
-        return judgement.labels, study.store.classes, judgement.predicted, judgement.confidence
-    return judgement.predicted, figures.cluster_names(judgement.predicted), None, None
+        return evaluation.labels, study.store.classes, evaluation.predicted, evaluation.confidence
+    return evaluation.predicted, figures.cluster_names(evaluation.predicted), None, None
 
 
 def _log_csv(log: Sequence[EpochLog]) -> bytes:

@@ -23,7 +23,7 @@ PROBE_IMAGES = 50_000
 
 
 @dataclass
-class OpenStudy:
+class StudyContext:
     """What all jobs of a study share, opened once per process.
 
     Attributes

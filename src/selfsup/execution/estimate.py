@@ -27,8 +27,8 @@ from selfsup.execution.preparation import (
     lay_out,
     require_same_names,
     require_views,
+    resolve_configuration,
     resolve_resources,
-    settle_configuration,
     unfinished,
 )
 from selfsup.execution.schedulers import load_scheduler
@@ -36,7 +36,7 @@ from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
 from selfsup.training.device import make_deterministic
-from selfsup.training.loop import EpochLog, NoHooks, TrainingPlan, train
+from selfsup.training.loop import EpochLog, NoCallbacks, TrainingPlan, train
 from selfsup.views import load_policy
 
 #: Steps that are timed per method and augmentation, after one to warm up.
@@ -105,7 +105,7 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     folder = None if out is None else StudyFolder(local_folder(out))
     if folder is not None:
         folder.require_free()
-    config = settle_configuration(folder, values)
+    config = resolve_configuration(folder, values)
     source = datasets.open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled
     )
@@ -147,7 +147,7 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
 
 @dataclass(frozen=True)
 class _Glance:
-    """What opening some images shows: how many they were, their typical stored sides in pixels, and misfits.
+    """What opening some images shows: how many they were, their typical stored sides in pixels, and validation_errors.
 
     `side` is the root of the area.
     """
@@ -227,13 +227,13 @@ class _Noise:
         return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
 
 
-class _Clock(NoHooks):
-    """Hooks that note how long every epoch, here one step, took."""
+class _Clock(NoCallbacks):
+    """Callbacks that note how long every epoch, here one step, took."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
-    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+    def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
         self.seconds.append(log.seconds)
 
 
@@ -247,18 +247,18 @@ def _job_seconds(
 ) -> float:
     """Seconds of a job, of whose epochs a scheduler is expected to run this share."""
     cell = job.cells[0]
-    judging = SECONDS_PER_CELL * len(job.cells)
+    evaluating = SECONDS_PER_CELL * len(job.cells)
     if "finetune" in config.evaluate and labels is not None:
         tuned = sum(len(draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed)) for c in job.cells)
         passes = config.finetune_epochs * len(config.finetune_lrs)
-        judging += passes * tuned / config.batch_size * steps[FINE_TUNING]
+        evaluating += passes * tuned / config.batch_size * steps[FINE_TUNING]
     if cell.augmentation is None:
-        return judging
+        return evaluating
     chosen = "all" if job.shared else cell.per_class
     images = len(draw_subset(labels, split.train, per_class=chosen, seed=cell.seed))
     sides = TrainingPlan(config.epochs, config.batch_size, config.side, lr=0, seed=0, grow_from=config.grow_from).sides
     full_steps = sum((side / config.side) ** 2 for side in sides) * images / config.batch_size
-    return share * full_steps * steps[cell.method, cell.augmentation] + judging
+    return share * full_steps * steps[cell.method, cell.augmentation] + evaluating
 
 
 def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:

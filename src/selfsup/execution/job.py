@@ -1,4 +1,4 @@
-"""Runs one job: subset, training, embedding, judgement, record."""
+"""Runs one job: subset, training, embedding, evaluation, record."""
 
 from __future__ import annotations
 
@@ -14,27 +14,34 @@ import torch
 from selfsup.backbones.networks import Backbone, build_backbone, load_weights
 from selfsup.config.grid import Cell, Job, format_lr
 from selfsup.evaluation.embedding import embed_views
-from selfsup.evaluation.finetune import fine_tune
-from selfsup.evaluation.judgement import (
+from selfsup.evaluation.evaluate import (
     MEASURED_IMAGES,
+    CellEvaluation,
     Criteria,
     Embedded,
-    Judgement,
-    judge_by_labels,
-    judge_by_structure,
+    evaluate_with_labels,
+    evaluate_without_labels,
     structure_of_views,
     views_wanted,
 )
+from selfsup.evaluation.finetune import fine_tune
 from selfsup.execution.artifacts import cell_files, training_files, weights_file
-from selfsup.execution.context import OpenStudy, limit
-from selfsup.execution.job_callbacks import FileHooks, FollowingHooks, OnEpoch, ShouldStop, TrainingHooks, embed_plain
+from selfsup.execution.context import StudyContext, limit
+from selfsup.execution.job_callbacks import (
+    CheckpointCallbacks,
+    FollowerCallbacks,
+    JobCallbacks,
+    OnEpoch,
+    ShouldStop,
+    embed_plain,
+)
 from selfsup.execution.schedulers import Scheduler, load_scheduler
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.record.folder import PRUNED, CellResult, replace_file
 from selfsup.seeding import derive_seed
 from selfsup.training.diagnostics import COLLAPSED_BELOW, collapse_epoch
 from selfsup.training.fused import CannotFuseError, train_together
-from selfsup.training.loop import EpochLog, Hooks, Outcome, Progress, Training, TrainingPlan
+from selfsup.training.loop import Callbacks, EpochLog, Outcome, Progress, Training, TrainingPlan
 from selfsup.views import load_policy
 
 #: What usually makes a collapse, for the cell's message.
@@ -42,7 +49,7 @@ CAUSES = "a learning rate that is too high, a batch that is too small, or views 
 
 
 def run_job(
-    study: OpenStudy,
+    study: StudyContext,
     job: Job,
     *,
     on_epoch: OnEpoch = lambda log, epochs: None,
@@ -57,26 +64,26 @@ def run_job(
     """
     scheduler = load_scheduler(study.config, study.folder)
     tell = _once_per_epoch(on_epoch) if job.fused is not None else on_epoch
-    lanes = [_Lane(study, lane, scheduler, tell, should_stop) for lane in job.lanes]
+    trainings = [_JobTraining(study, training, scheduler, tell, should_stop) for training in job.trainings]
     results = []
-    for lane, outcome in zip(lanes, _train_lanes(lanes), strict=True):
-        results += _conclude(study, lane, outcome, should_stop)
+    for training, outcome in zip(trainings, _run_trainings(trainings), strict=True):
+        results += _conclude(study, training, outcome, should_stop)
         if outcome.status != "paused" or not scheduler.resumes:
-            study.folder.clear_job(lane.job.id)
+            study.folder.clear_job(training.job.id)
     if job.fused is not None:
         study.folder.clear_job(job.id)
     return results
 
 
-class _Lane:
+class _JobTraining:
     """One training of a job, and what it tells."""
 
     def __init__(
-        self, study: OpenStudy, job: Job, scheduler: Scheduler, on_epoch: OnEpoch, should_stop: ShouldStop
+        self, study: StudyContext, job: Job, scheduler: Scheduler, on_epoch: OnEpoch, should_stop: ShouldStop
     ) -> None:
         self.study, self.job = study, job
         self.images = _training_images(study, job)
-        self.hooks = TrainingHooks(study, job, self.images, scheduler, on_epoch, should_stop)
+        self.callbacks = JobCallbacks(study, job, self.images, scheduler, on_epoch, should_stop)
         self.begin()
 
     def begin(self) -> None:
@@ -84,25 +91,27 @@ class _Lane:
         self.method = build_method(self.study, self.job.cells[0], self.images)
 
     def training(self, fabric: Any) -> Training:
-        return _training(self.study, self.job.cells[0], self.method, self.images, self.hooks, fabric)
+        return _training(self.study, self.job.cells[0], self.method, self.images, self.callbacks, fabric)
 
 
-def _train_lanes(lanes: list[_Lane]) -> Iterator[Outcome]:
-    """Outcomes of the lanes' trainings, which are together if there are several, or else one after another."""
-    study = lanes[0].study
-    if not lanes[0].method.traits.trains:
+def _run_trainings(trainings: list[_JobTraining]) -> Iterator[Outcome]:
+    """Outcomes of the trainings' trainings, which are together if there are several, or else one after another."""
+    study = trainings[0].study
+    if not trainings[0].method.traits.trains:
         yield Outcome("done", Progress())
         return
-    if len(lanes) > 1:
+    if len(trainings) > 1:
         try:
-            yield from train_together([lane.training(study.fabric) for lane in lanes])
+            yield from train_together([training.training(study.fabric) for training in trainings])
             return
         except CannotFuseError as error:
-            warnings.warn(f"{lanes[0].job.cells[0].method} cannot be fused ({error}); each trains alone", stacklevel=2)
-            for lane in lanes:
-                lane.begin()
-    for lane in lanes:
-        yield lane.training(_fabric(study, lane.job)).run()
+            warnings.warn(
+                f"{trainings[0].job.cells[0].method} cannot be fused ({error}); each trains alone", stacklevel=2
+            )
+            for training in trainings:
+                training.begin()
+    for training in trainings:
+        yield training.training(_fabric(study, training.job)).run()
 
 
 def _once_per_epoch(on_epoch: OnEpoch) -> OnEpoch:
@@ -118,17 +127,19 @@ def _once_per_epoch(on_epoch: OnEpoch) -> OnEpoch:
     return tell
 
 
-def _conclude(study: OpenStudy, lane: _Lane, outcome: Outcome, should_stop: ShouldStop) -> list[CellResult]:
+def _conclude(
+    study: StudyContext, training: _JobTraining, outcome: Outcome, should_stop: ShouldStop
+) -> list[CellResult]:
     """Judge and publish the cells of one training."""
-    job, scores = lane.job, lane.hooks.scores
+    job, scores = training.job, training.callbacks.scores
     if outcome.status == "paused":
         return [_publish_pruned(study, cell, outcome, scores[cell.id]) for cell in job.cells]
     if outcome.status == "diverged":
         return [_publish_diverged(study, cell, outcome, scores[cell.id]) for cell in job.cells]
-    return _judge_cells(study, job, lane.method, outcome, scores, should_stop)
+    return _evaluate_cells(study, job, training.method, outcome, scores, should_stop)
 
 
-def follow_job(study: OpenStudy, job: Job, fabric: Any) -> None:
+def follow_job(study: StudyContext, job: Job, fabric: Any) -> None:
     """Take part in the training of a job that :func:`run_job` runs in another process.
 
     Raises
@@ -138,19 +149,19 @@ def follow_job(study: OpenStudy, job: Job, fabric: Any) -> None:
     """
     first = job.cells[0]
     images = _training_images(study, job)
-    hooks = FollowingHooks(study.folder.checkpoint(job.id))
-    _training(study, first, build_method(study, first, images), images, hooks, fabric).run()
+    callbacks = FollowerCallbacks(study.folder.checkpoint(job.id))
+    _training(study, first, build_method(study, first, images), images, callbacks, fabric).run()
 
 
-def _fabric(study: OpenStudy, job: Job) -> Any:
+def _fabric(study: StudyContext, job: Job) -> Any:
     """One device, or several with the followers called to the job."""
     if study.config.devices == 1:
         return study.fabric
-    study.followers.take_up(job)
+    study.followers.start_job(job)
     return study.followers.fabric
 
 
-def build_method(study: OpenStudy, cell: Cell, train_images: np.ndarray) -> Method:
+def build_method(study: StudyContext, cell: Cell, train_images: np.ndarray) -> Method:
     """The method of a cell with its backbone and heads as they are before the first step."""
     config = study.config
     cls = method_class(cell.method)
@@ -160,7 +171,7 @@ def build_method(study: OpenStudy, cell: Cell, train_images: np.ndarray) -> Meth
     return cls(backbone, settings, num_classes=len(study.store.classes), num_images=len(train_images))
 
 
-def initial_backbone(study: OpenStudy, *, keeps_weights: bool = True) -> Backbone:
+def initial_backbone(study: StudyContext, *, keeps_weights: bool = True) -> Backbone:
     """A backbone as it is before training; random weights come from torch's global random state."""
     config = study.config
     backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
@@ -170,20 +181,22 @@ def initial_backbone(study: OpenStudy, *, keeps_weights: bool = True) -> Backbon
     return backbone
 
 
-def _training_images(study: OpenStudy, job: Job) -> np.ndarray:
+def _training_images(study: StudyContext, job: Job) -> np.ndarray:
     return study.split.train if job.shared else study.subset(job.cells[0])
 
 
-def _training(study: OpenStudy, cell: Cell, method: Method, indices: np.ndarray, hooks: Hooks, fabric: Any) -> Training:
+def _training(
+    study: StudyContext, cell: Cell, method: Method, indices: np.ndarray, callbacks: Callbacks, fabric: Any
+) -> Training:
     assert cell.lr is not None and cell.augmentation is not None
     config = study.config
     plan = _plan(study, cell, epochs=config.epochs, lr=cell.lr)
     plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
     labels = None if study.store.labels is None else study.store.labels[indices]
-    return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, hooks)
+    return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, callbacks)
 
 
-def _plan(study: OpenStudy, cell: Cell, *, epochs: int, lr: float) -> TrainingPlan:
+def _plan(study: StudyContext, cell: Cell, *, epochs: int, lr: float) -> TrainingPlan:
     config = study.config
     return TrainingPlan(
         epochs=epochs,
@@ -197,11 +210,11 @@ def _plan(study: OpenStudy, cell: Cell, *, epochs: int, lr: float) -> TrainingPl
     )
 
 
-# -- judgement and record -----------------------------------------------------------------------
+# -- evaluation and record -----------------------------------------------------------------------
 
 
-def _judge_cells(
-    study: OpenStudy,
+def _evaluate_cells(
+    study: StudyContext,
     job: Job,
     method: Method,
     outcome: Outcome,
@@ -220,13 +233,13 @@ def _judge_cells(
     results = []
     for cell in job.cells:
         tuned = _fine_tune(study, job, cell, backbone, should_stop)
-        judgement = _judge(study, cell, embedded, probes[cell])
-        found = _Found(outcome, rung_scores[cell.id], judgement, {**views, **tuned})
+        evaluation = _evaluate(study, cell, embedded, probes[cell])
+        found = _Found(outcome, rung_scores[cell.id], evaluation, {**views, **tuned})
         results.append(_publish(study, cell, method, found, len(probes[cell]), weights))
     return results
 
 
-def _write_weights(study: OpenStudy, job: Job, backbone: Backbone) -> dict[str, Path]:
+def _write_weights(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, Path]:
     """The weights of all cells of the job, once on the disk; none where the study keeps none."""
     if study.config.keep == "none":
         return {}
@@ -236,11 +249,11 @@ def _write_weights(study: OpenStudy, job: Job, backbone: Backbone) -> dict[str, 
     return {path.name: path}
 
 
-def _judge(study: OpenStudy, cell: Cell, embedded: Embedded, probe_images: np.ndarray) -> Judgement:
+def _evaluate(study: StudyContext, cell: Cell, embedded: Embedded, probe_images: np.ndarray) -> CellEvaluation:
     config = study.config
     if study.store.labels is None:
-        return judge_by_structure(embedded, seed=cell.seed)
-    return judge_by_labels(
+        return evaluate_without_labels(embedded, seed=cell.seed)
+    return evaluate_with_labels(
         embedded,
         study.store.labels,
         train=probe_images,
@@ -257,7 +270,7 @@ def _judge(study: OpenStudy, cell: Cell, embedded: Embedded, probe_images: np.nd
     )
 
 
-def _measure_views(study: OpenStudy, backbone: Backbone) -> dict[str, float]:
+def _measure_views(study: StudyContext, backbone: Backbone) -> dict[str, float]:
     """Measures of views under the SimCLR augmentation, the same views for every cell."""
     held_out = study.split.test if len(study.split.test) else study.split.train
     images = limit(held_out, MEASURED_IMAGES, study.config.split_seed)
@@ -273,7 +286,9 @@ def _measure_views(study: OpenStudy, backbone: Backbone) -> dict[str, float]:
     return structure_of_views(views)
 
 
-def _fine_tune(study: OpenStudy, job: Job, cell: Cell, backbone: Backbone, should_stop: ShouldStop) -> dict[str, float]:
+def _fine_tune(
+    study: StudyContext, job: Job, cell: Cell, backbone: Backbone, should_stop: ShouldStop
+) -> dict[str, float]:
     """Columns of the cell's fine-tuning; none where the study does not ask for it, or has no labels."""
     config, labels = study.config, study.store.labels
     if "finetune" not in config.evaluate or labels is None:
@@ -292,7 +307,7 @@ def _fine_tune(study: OpenStudy, job: Job, cell: Cell, backbone: Backbone, shoul
         lrs=config.finetune_lrs,
         plan=_plan(study, cell, epochs=config.finetune_epochs, lr=min(config.finetune_lrs)),
         fabric=study.fabric,
-        hooks=lambda lr: FileHooks(paths[lr], config.checkpoint_seconds, should_stop),
+        callbacks=lambda lr: CheckpointCallbacks(paths[lr], config.checkpoint_seconds, should_stop),
     )
     for path in paths.values():
         path.unlink(missing_ok=True)
@@ -307,33 +322,33 @@ def _fine_tune(study: OpenStudy, job: Job, cell: Cell, backbone: Backbone, shoul
 
 @dataclass(frozen=True)
 class _Found:
-    """What is to be recorded of a judged cell: its training, scores at rungs, judgement, and further columns."""
+    """What is to be recorded of a judged cell: its training, scores at rungs, evaluation, and further columns."""
 
     outcome: Outcome
     rung_scores: Mapping[int, float]
-    judgement: Judgement
+    evaluation: CellEvaluation
     further: Mapping[str, float]
 
 
 def _publish(
-    study: OpenStudy, cell: Cell, method: Method, found: _Found, probe_images: int, weights: Mapping[str, Path]
+    study: StudyContext, cell: Cell, method: Method, found: _Found, probe_images: int, weights: Mapping[str, Path]
 ) -> CellResult:
-    judgement, progress = found.judgement, found.outcome.progress
-    collapsed = method.traits.trains and judgement.columns["embedding_std"] < COLLAPSED_BELOW
+    evaluation, progress = found.evaluation, found.outcome.progress
+    collapsed = method.traits.trains and evaluation.columns["embedding_std"] < COLLAPSED_BELOW
     result = CellResult.of(
         cell,
         "collapsed" if collapsed else "done",
         **_training_columns(progress),
-        **judgement.columns,
+        **evaluation.columns,
         **found.further,
         train_images=probe_images,
         message=_collapse_message(progress) if collapsed else None,
     )
     extras = _rungs(found.rung_scores)
-    if judgement.scores is not None:
-        extras["few_shot"] = [asdict(shot) for shot in judgement.few_shot]
-        extras["confusion"] = judgement.scores.confusion.tolist()
-    files = cell_files(study, cell, found.outcome, judgement)
+    if evaluation.scores is not None:
+        extras["few_shot"] = [asdict(shot) for shot in evaluation.few_shot]
+        extras["confusion"] = evaluation.scores.confusion.tolist()
+    files = cell_files(study, cell, found.outcome, evaluation)
     study.folder.write_cell(result, files, extras, shared=weights)
     return result
 
@@ -345,7 +360,9 @@ def _collapse_message(progress: Progress) -> str:
     return f"the embedding collapsed: all images have nearly the same, {when}; usual causes are {CAUSES}"
 
 
-def _publish_diverged(study: OpenStudy, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]) -> CellResult:
+def _publish_diverged(
+    study: StudyContext, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]
+) -> CellResult:
     epoch = outcome.progress.log[-1].epoch
     message = f"the loss was not finite in epoch {epoch}; a smaller learning rate would help"
     result = _training_result(study, cell, "diverged", outcome, message=message)
@@ -353,7 +370,7 @@ def _publish_diverged(study: OpenStudy, cell: Cell, outcome: Outcome, rung_score
     return result
 
 
-def _publish_pruned(study: OpenStudy, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]) -> CellResult:
+def _publish_pruned(study: StudyContext, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]) -> CellResult:
     epochs = len(outcome.progress.log)
     message = f"stopped early by {study.config.scheduler} after {epochs} of {study.config.epochs} epochs"
     result = _training_result(study, cell, PRUNED, outcome, rung_score=rung_scores[epochs], message=message)
@@ -361,7 +378,7 @@ def _publish_pruned(study: OpenStudy, cell: Cell, outcome: Outcome, rung_scores:
     return result
 
 
-def _training_result(study: OpenStudy, cell: Cell, status: str, outcome: Outcome, **columns: Any) -> CellResult:
+def _training_result(study: StudyContext, cell: Cell, status: str, outcome: Outcome, **columns: Any) -> CellResult:
     """The row of a cell that is not judged."""
     images = len(study.subset(cell))
     return CellResult.of(cell, status, **_training_columns(outcome.progress), train_images=images, **columns)

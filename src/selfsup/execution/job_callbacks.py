@@ -14,21 +14,21 @@ import torch
 from selfsup.backbones.networks import Backbone
 from selfsup.config.grid import Job
 from selfsup.evaluation.embedding import embed
-from selfsup.evaluation.judgement import MEASURED_IMAGES, Embedded, effective_rank_of
+from selfsup.evaluation.evaluate import MEASURED_IMAGES, Embedded, effective_rank_of
 from selfsup.evaluation.knn import knn_predict
-from selfsup.evaluation.label_free import spread
+from selfsup.evaluation.label_free import feature_std
 from selfsup.evaluation.linear_probe import fit_linear_probe
-from selfsup.execution.context import OpenStudy, limit
+from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.schedulers import Scheduler, read_scores
 from selfsup.record.folder import replace_file
 from selfsup.training.diagnostics import COLLAPSED_BELOW
-from selfsup.training.loop import EpochLog, NoHooks
+from selfsup.training.loop import EpochLog, NoCallbacks
 
 OnEpoch = Callable[[EpochLog, int], None]
 ShouldStop = Callable[[], bool]
 
 
-class FollowingHooks(NoHooks):
+class FollowerCallbacks(NoCallbacks):
     """Goes on from a checkpoint in a file, which another process writes."""
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class FollowingHooks(NoHooks):
         return state
 
 
-class FileHooks(FollowingHooks):
+class CheckpointCallbacks(FollowerCallbacks):
     """Checkpoints in a file; heeds a request to stop."""
 
     def __init__(self, path: Path, interval: float, should_stop: ShouldStop) -> None:
@@ -64,7 +64,7 @@ class FileHooks(FollowingHooks):
         return self._should_stop()
 
 
-class TrainingHooks(FileHooks):
+class JobCallbacks(CheckpointCallbacks):
     """A job's training: its progress is told, and its embedding watched, where the study asks for it.
 
     Attributes
@@ -76,7 +76,7 @@ class TrainingHooks(FileHooks):
 
     def __init__(
         self,
-        study: OpenStudy,
+        study: StudyContext,
         job: Job,
         images: np.ndarray,
         scheduler: Scheduler,
@@ -92,7 +92,7 @@ class TrainingHooks(FileHooks):
         self._asked = limit(study.split.val, MEASURED_IMAGES, config.split_seed)
         self._on_epoch = on_epoch
 
-    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+    def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
         config, labels = self._study.config, self._study.store.labels
         if not config.knn_every or epoch % config.knn_every or labels is None or not len(self._asked):
             return None
@@ -107,11 +107,11 @@ class TrainingHooks(FileHooks):
         )
         return float((predicted == labels[self._asked]).mean())
 
-    def epoch_done(self, log: EpochLog, epochs: int) -> None:
+    def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
         self._ended = log.epoch == epochs
         self._on_epoch(log, epochs)
 
-    def pauses(self, epoch: int, backbone: Backbone) -> bool:
+    def should_pause(self, epoch: int, backbone: Backbone) -> bool:
         if not self._scheduler.compares_at(self._job, epoch):
             return False
         found = score_cells(self._study, self._job, backbone)
@@ -124,7 +124,7 @@ class TrainingHooks(FileHooks):
         return super().checkpoint_due() or (self._ended and "finetune" in self._study.config.evaluate)
 
 
-def score_cells(study: OpenStudy, job: Job, backbone: Backbone) -> dict[str, float]:
+def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, float]:
     """What the report would choose settings by, of every cell of the job by id, if its training ended here.
 
     Validation accuracy, or effective rank without labels; 0 where the embedding has collapsed, of
@@ -135,7 +135,7 @@ def score_cells(study: OpenStudy, job: Job, backbone: Backbone) -> dict[str, flo
     probes = {cell: study.probe_images(cell) if validated else study.judged for cell in job.cells}
     wanted = np.unique(np.concatenate([*probes.values(), *([val] if validated else [])]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
-    if spread(embedded.of(val if validated else study.judged)) < COLLAPSED_BELOW:
+    if feature_std(embedded.of(val if validated else study.judged)) < COLLAPSED_BELOW:
         return {cell.id: 0.0 for cell in job.cells}
     if labels is None or not len(val):
         return {cell.id: effective_rank_of(embedded.of(study.judged), cell.seed) for cell in job.cells}
@@ -154,6 +154,6 @@ def score_cells(study: OpenStudy, job: Job, backbone: Backbone) -> dict[str, flo
     }
 
 
-def embed_plain(study: OpenStudy, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
+def embed_plain(study: StudyContext, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
     """Embeddings, shape (n, width), of images of the study as they are."""
     return embed(backbone, study.store, indices, image_size=study.config.side, device=study.hardware.device)

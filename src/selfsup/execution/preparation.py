@@ -51,7 +51,7 @@ class GridOfStudy:
     notices: tuple[str, ...]
 
 
-def settle_configuration(folder: StudyFolder | None, wanted: Mapping[str, Any], *, here: bool = True) -> StudyConfig:
+def resolve_configuration(folder: StudyFolder | None, wanted: Mapping[str, Any], *, here: bool = True) -> StudyConfig:
     """The configuration that `wanted` makes of the study in `folder`, or of a new one where there is none.
 
     `here` says whether its cells will run on this machine.
@@ -114,7 +114,7 @@ def require_views(config: StudyConfig) -> None:
         )
 
 
-def settle_image_size(config: StudyConfig, store: Store, say: Say) -> StudyConfig:
+def resolve_image_size(config: StudyConfig, store: Store, say: Say) -> StudyConfig:
     """The configuration with ``image_size = "auto"`` resolved for the store's images.
 
     Raises
@@ -124,10 +124,10 @@ def settle_image_size(config: StudyConfig, store: Store, say: Say) -> StudyConfi
     """
     if config.image_size != "auto":
         return config
-    settled = config.with_side_for(store.sizes.min(axis=1).tolist())
-    require_views(settled)
-    say(f"Views of {settled.side} px, near the images' own size; --image-size sets another.")
-    return settled
+    resolved = config.with_side_for(store.sizes.min(axis=1).tolist())
+    require_views(resolved)
+    say(f"Views of {resolved.side} px, near the images' own size; --image-size sets another.")
+    return resolved
 
 
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:

@@ -80,8 +80,8 @@ class Tally:
     """Counts what is done and estimates what is left.
 
     A job takes its images times the seconds per image of its method and augmentation, and for each
-    cell the seconds of a judgement. Both are measured as the study runs. A kind of training that has
-    not begun is taken to be as fast as those that have; before the first judgement,
+    cell the seconds of a evaluation. Both are measured as the study runs. A kind of training that has
+    not begun is taken to be as fast as those that have; before the first evaluation,
     :data:`selfsup.execution.estimate.SECONDS_PER_CELL` stands for it.
 
     Parameters
@@ -113,7 +113,7 @@ class Tally:
         self._workers = workers
         self._trained: defaultdict[Kind, float] = defaultdict(float)  # images that passed a training, and
         self._training: defaultdict[Kind, float] = defaultdict(float)  # the seconds that it took
-        self._judged, self._judging = 0, 0.0
+        self._evaluated, self._evaluating = 0, 0.0
         self._first_guess = SECONDS_PER_CELL
 
     def take(self, event: Event) -> None:
@@ -147,15 +147,15 @@ class Tally:
         self.statuses.update(event.statuses.values())
         self.done_cells += len(job.cells)
         if running is not None and set(event.statuses.values()) <= {"done", "collapsed"}:
-            self._judged += len(job.cells)
-            self._judging += time.monotonic() - running.since
+            self._evaluated += len(job.cells)
+            self._evaluating += time.monotonic() - running.since
 
     def _seconds(self, job: Job) -> float:
         """What is left of a job; NaN where that needs a speed and none was measured."""
         running = next((r for r in self.running.values() if r.job.id == job.id), Running(job))
         last = job.until or running.epochs or self._epochs
         images = self._per_epoch[job.id] * (last - running.epoch)
-        per_cell = self._judging / self._judged if self._judged else self._first_guess
+        per_cell = self._evaluating / self._evaluated if self._evaluated else self._first_guess
         return per_cell * len(job.cells) + (images * self._seconds_per_image(_kind(job)) if images else 0.0)
 
     def _seconds_per_image(self, kind: Kind) -> float:
@@ -176,7 +176,7 @@ def _images_per_epoch(job: Job, train_counts: Sequence[int]) -> int:
     if cell.augmentation is None:
         return 0
     most = math.inf if job.shared or cell.per_class == "all" else cell.per_class
-    return len(job.lanes) * int(sum(min(count, most) for count in train_counts))
+    return len(job.trainings) * int(sum(min(count, most) for count in train_counts))
 
 
 class Lines:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from selfsup import registry
-from selfsup.config.validation import misfits
+from selfsup.config.validation import validation_errors
 from selfsup.errors import UserError
 from selfsup.methods.base import Method, Paper, Settings, Step
 
@@ -51,5 +51,5 @@ def read_settings(name: str, options: Mapping[str, Any]) -> Settings:
     try:
         return settings(**options)
     except ValidationError as error:
-        place, value, remedy = misfits(error, settings.model_fields)[0]
+        place, value, remedy = validation_errors(error, settings.model_fields)[0]
         raise UserError(f"{name}.{place[0]} = {value!r} does not fit: {remedy}.") from None

@@ -13,8 +13,8 @@ from PIL import Image
 
 from selfsup.figures import Map, cluster_names, map_fragment, principal_components, tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
-from selfsup.report.pictures import Picture, confusion_counts, confusion_picture, data_address
-from selfsup.report.recorded import Embeddings, Study
+from selfsup.report.pictures import ReportPicture, confusion_counts, confusion_picture, data_address
+from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
 
 MOST_SHOWN = 18
 PER_CLUSTER, PER_CONFUSION = 8, 4
@@ -63,7 +63,7 @@ class BestCell:
         Whether the map shows images.
     counts : tuple of tuple of int
         The numbers of the confusion matrix, true classes in rows; empty where they are too many, or none.
-    confusion : Picture or None
+    confusion : ReportPicture or None
         The confusion matrix drawn, where its classes are too many to point at.
     names : tuple of str
         Classes, or clusters.
@@ -83,7 +83,7 @@ class BestCell:
     components: bool
     thumbnails: bool
     counts: tuple[tuple[int, ...], ...]
-    confusion: Picture | None
+    confusion: ReportPicture | None
     names: tuple[str, ...]
     confused: tuple[Confused, ...]
     mistakes: tuple[Thumbnail, ...]
@@ -91,7 +91,7 @@ class BestCell:
     weights: bool
 
 
-def look_at(study: Study, cell: str) -> BestCell | None:
+def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
     """Read and draw a cell; None where its embeddings are not there."""
     embeddings = study.embeddings(cell)
     if embeddings is None or not len(embeddings.indices):
@@ -137,7 +137,7 @@ def most_confused(
 
 @dataclass(frozen=True)
 class _Shown:
-    embeddings: Embeddings
+    embeddings: StoredEmbeddings
     names: tuple[str, ...]
     files: tuple[str, ...]
     thumbnails: Thumbnails | None
@@ -169,7 +169,7 @@ class _Shown:
         return self.names[group] if group >= 0 else ""
 
 
-def _map(study: Study, cell: str, shown: _Shown) -> Map:
+def _map(study: RecordedStudy, cell: str, shown: _Shown) -> Map:
     embeddings, thumbnails = shown.embeddings, shown.thumbnails
     rows = np.flatnonzero(np.isfinite(embeddings.projection).all(axis=1))
     features = study.features(cell)
@@ -216,7 +216,7 @@ def _clusters(shown: _Shown) -> tuple[tuple[str, tuple[Thumbnail, ...]], ...]:
     return tuple(found)
 
 
-def _thumbnails(study: Study, embeddings: Embeddings) -> Thumbnails | None:
+def _thumbnails(study: RecordedStudy, embeddings: StoredEmbeddings) -> Thumbnails | None:
     """The study's thumbnails, made from its store if need be; None where the store is gone."""
     known = read_thumbnails(study.path)
     if known is not None:

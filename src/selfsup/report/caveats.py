@@ -6,13 +6,13 @@ import pandas as pd
 
 from selfsup.config.grid import format_lr
 from selfsup.report.findings import Answer, Choice
-from selfsup.report.recorded import Study
+from selfsup.report.recorded import RecordedStudy
 
 #: Seeds from which on the spread between trainings is known well enough to be of use.
 ENOUGH_SEEDS = 3
 
 
-def not_shown(study: Study, found: Answer) -> list[str]:
+def caveats(study: RecordedStudy, found: Answer) -> list[str]:
     """What a reader might take from the answer and should not, one sentence each."""
     best = found.best
     if best is None:
@@ -39,7 +39,7 @@ def not_shown(study: Study, found: Answer) -> list[str]:
     return sentences
 
 
-def _rivals(study: Study, found: Answer, best: Choice) -> list[str]:
+def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     """Methods that the best one was not shown to differ from, or not compared with."""
     sentences = []
     if found.not_beaten:
@@ -72,7 +72,7 @@ def _untested(found: Answer, best: Choice) -> list[str]:
     return [method for method in found.methods if method not in tested]
 
 
-def _stopped_early(study: Study) -> list[str]:
+def _stopped_early(study: RecordedStudy) -> list[str]:
     """Settings that never came to their last epoch."""
     pruned = study.results[study.results["status"] == "pruned"]
     if pruned.empty:

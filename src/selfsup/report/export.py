@@ -32,7 +32,7 @@ from selfsup.record.folder import replace_file
 from selfsup.report import wording
 from selfsup.report.findings import Answer, Choice, Comparison
 from selfsup.report.pictures import confusion_counts
-from selfsup.report.recorded import Embeddings, Study, read_study
+from selfsup.report.recorded import RecordedStudy, StoredEmbeddings, read_study
 from selfsup.report.series import accuracy_chart, chosen_trainings, heatmap_panels
 from selfsup.report.table import headline
 from selfsup.report.verdict import answer_study
@@ -84,8 +84,8 @@ def write_markdown(study_dir: Path) -> Path:
     lines = [f"# {_plain(study.dataset['name'])}", "", f"**{_plain(headline(found))}**", ""]
     for title, rows in _tables(found):
         lines += [f"## {title}", "", *_markdown_table(rows), ""]
-    if found.not_shown:
-        lines += ["## What was not shown", "", *(f"* {_plain(sentence)}" for sentence in found.not_shown), ""]
+    if found.caveats:
+        lines += ["## What was not shown", "", *(f"* {_plain(sentence)}" for sentence in found.caveats), ""]
     for figure in figures_of(study, found):
         replace_file(folder / f"{figure.name}.png", figure.draw(to_png))
         lines += [
@@ -120,7 +120,7 @@ def write_pdf(study_dir: Path) -> Path:
     return path
 
 
-def figures_of(study: Study, found: Answer) -> Iterator[NamedFigure]:
+def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
     """The figures of a report, as far as the study has what they need."""
     if study.labelled and found.choices:
         yield from _overviews(study, found)
@@ -132,7 +132,7 @@ def figures_of(study: Study, found: Answer) -> Iterator[NamedFigure]:
         yield from _closely(study, found.best.cells[0], embeddings)
 
 
-def _closely(study: Study, cell: str, embeddings: Embeddings) -> Iterator[NamedFigure]:
+def _closely(study: RecordedStudy, cell: str, embeddings: StoredEmbeddings) -> Iterator[NamedFigure]:
     groups = embeddings.labels if study.labelled else embeddings.predicted
     names = study.classes if study.labelled else cluster_names(embeddings.predicted)
     if study.labelled:
@@ -151,7 +151,7 @@ def _draw_training(choice: Choice, log: Mapping[str, np.ndarray], save: Save) ->
     return loss_curve(log, title=f"{choice.method}: {wording.setting(choice)}", save=save)
 
 
-def _overviews(study: Study, found: Answer) -> Iterator[NamedFigure]:
+def _overviews(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
     chart = accuracy_chart(study, found)
     if chart is not None:
         yield NamedFigure(
@@ -196,9 +196,9 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
         rows = [("against", "difference", "95 % interval", "p, corrected", "so it is")]
         rows += [_compared(c) for c in found.comparisons]
         yield f"{found.best.method} against the others", rows
-    if found.duels:
+    if found.pairwise:
         rows = [("per class", "method", "against", "difference", "95 % interval", "p, corrected", "so it is")]
-        rows += [(c.one.per_class, c.one.method, *_compared(c)) for c in found.duels]
+        rows += [(c.one.per_class, c.one.method, *_compared(c)) for c in found.pairwise]
         yield "Each method against each other one", rows
 
 
@@ -226,14 +226,14 @@ def _plain(text: str) -> str:
     return "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in flat)
 
 
-def _text_pages(study: Study, found: Answer) -> Iterator[Figure]:
+def _text_pages(study: RecordedStudy, found: Answer) -> Iterator[Figure]:
     lines = [*textwrap.wrap(headline(found), CHARACTERS_PER_LINE), ""]
     for title, rows in _tables(found):
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines += [title, "", *("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) for row in rows), ""]
-    if found.not_shown:
+    if found.caveats:
         lines += ["What was not shown", ""]
-        for sentence in found.not_shown:
+        for sentence in found.caveats:
             lines += textwrap.wrap(sentence, CHARACTERS_PER_LINE, initial_indent="- ", subsequent_indent="  ")
     for start in range(0, len(lines), LINES_PER_PAGE):
         page = new_figure(*PAGE, LIGHT)

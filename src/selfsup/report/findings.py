@@ -86,7 +86,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Tally:
+class MethodPair:
     """One method against another over all numbers of images: how often better, alike, worse."""
 
     one: str
@@ -134,13 +134,13 @@ class Answer:
         Every method at every number of images, in the order of the study.
     comparisons : tuple of Comparison
         `best` against each other method at the same number of images, corrected together.
-    duels : tuple of Comparison
+    pairwise : tuple of Comparison
         Every pair of methods at every number of images, corrected together.
     labels_needed : tuple of LabelsNeeded
         One per number of images of `best`; empty without a supervised baseline.
     optimism : Optimism or None
         None without labels, or where there was nothing to choose.
-    not_shown : tuple of str
+    caveats : tuple of str
         What the study does not show, one sentence each.
     total_seconds : float
         Training time of all recorded cells, added up.
@@ -152,10 +152,10 @@ class Answer:
     ties: tuple[Choice, ...]
     choices: tuple[Choice, ...]
     comparisons: tuple[Comparison, ...]
-    duels: tuple[Comparison, ...]
+    pairwise: tuple[Comparison, ...]
     labels_needed: tuple[LabelsNeeded, ...]
     optimism: Optimism | None
-    not_shown: tuple[str, ...]
+    caveats: tuple[str, ...]
     total_seconds: float
 
     def of(self, method: str) -> tuple[Choice, ...]:
@@ -196,12 +196,12 @@ class Answer:
         return tuple(c for c in self.comparisons if c.verdict == "no difference shown" and c.other.trains)
 
     @property
-    def tallies(self) -> tuple[Tally, ...]:
-        """The duels counted over the numbers of images, every ordered pair of methods once."""
+    def tallies(self) -> tuple[MethodPair, ...]:
+        """The pairwise counted over the numbers of images, every ordered pair of methods once."""
         counts: dict[tuple[str, str], list[int]] = {}
-        for duel in self.duels:
-            place = ("better", "no difference shown", "worse").index(duel.verdict)
-            one, other = duel.one.method, duel.other.method
+        for pair in self.pairwise:
+            place = ("better", "no difference shown", "worse").index(pair.verdict)
+            one, other = pair.one.method, pair.other.method
             counts.setdefault((one, other), [0, 0, 0])[place] += 1
             counts.setdefault((other, one), [0, 0, 0])[2 - place] += 1
-        return tuple(Tally(*pair, *found) for pair, found in counts.items())
+        return tuple(MethodPair(*pair, *found) for pair, found in counts.items())

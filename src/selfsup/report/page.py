@@ -18,7 +18,7 @@ from selfsup.record.folder import replace_file
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
 from selfsup.report.pictures import curves_picture, heatmap_picture, training_pictures
-from selfsup.report.recorded import Study, read_study
+from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.series import accuracy_chart, baseline_panel, heatmap_panels
 from selfsup.report.verdict import answer_study
 
@@ -87,7 +87,7 @@ def write_report(study_dir: Path, command: str | None = None, *, planned: int | 
     return path
 
 
-def render(study: Study, *, command: str | None = None, planned: int | None = None) -> str:
+def render(study: RecordedStudy, *, command: str | None = None, planned: int | None = None) -> str:
     """The text of the report."""
     answer = answer_study(study)
     best = look_at(study, answer.best.cells[0]) if answer.best else None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfsup.report.findings import Choice, Comparison, Verdict
-from selfsup.report.recorded import Embeddings, Study
+from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
 from selfsup.report.statistics import Interval, PairedTest, accuracy_interval, holm, paired_test
 
 SIGNIFICANT = 0.05
@@ -21,12 +21,12 @@ class Outcomes:
 
     Parameters
     ----------
-    study : Study
+    study : RecordedStudy
     """
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: RecordedStudy) -> None:
         self._study = study
-        self._read: dict[str, Embeddings | None] = {}
+        self._read: dict[str, StoredEmbeddings | None] = {}
 
     def interval(self, cells: Iterable[str]) -> Interval | None:
         """Interval of the mean accuracy of cells that differ in their seed; None where nothing is known of them."""
@@ -47,7 +47,7 @@ class Outcomes:
         first_right, second_right = (np.stack([pair[side].correct for pair in alike]) for side in (0, 1))
         return paired_test(first_right, second_right, self._groups(alike[0][0].indices))
 
-    def _by_seed(self, choice: Choice) -> dict[int, Embeddings]:
+    def _by_seed(self, choice: Choice) -> dict[int, StoredEmbeddings]:
         read = {self._seeds[cell]: self._embeddings(cell) for cell in choice.cells}
         return {seed: embeddings for seed, embeddings in read.items() if embeddings is not None}
 
@@ -56,7 +56,7 @@ class Outcomes:
         results = self._study.results
         return dict(zip(results["cell"], results["seed"].astype(int), strict=True))
 
-    def _embeddings(self, cell: str) -> Embeddings | None:
+    def _embeddings(self, cell: str) -> StoredEmbeddings | None:
         if cell not in self._read:
             self._read[cell] = self._study.embeddings(cell)
         return self._read[cell]

@@ -16,14 +16,14 @@ from selfsup.figures import DARK, LIGHT, Theme, accuracy_curves, confusion_matri
 from selfsup.figures.canvas import DPI
 from selfsup.figures.heatmaps import Panel
 from selfsup.report.findings import Answer, Choice
-from selfsup.report.recorded import Embeddings, Study
+from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
 from selfsup.report.series import Chart, chosen_trainings
 
 NARROW_SCREEN = 3.9
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportPicture:
     """One picture of the page.
 
     Attributes
@@ -51,24 +51,26 @@ def data_address(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def in_both_themes(draw: Callable[[Theme], bytes], alt: str) -> Picture:
+def in_both_themes(draw: Callable[[Theme], bytes], alt: str) -> ReportPicture:
     """The picture that `draw` makes of a theme, in light and dark."""
     light, dark = draw(LIGHT), draw(DARK)
     width, height = Image.open(io.BytesIO(light)).size
     # Drawn at 160 dots per inch, seen at 96, as CSS counts.
     scale = 96 / DPI
     png = "image/png"
-    return Picture(alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale))
+    return ReportPicture(
+        alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale)
+    )
 
 
-def for_both_screens(draw: Callable[..., bytes], alt: str) -> Picture:
+def for_both_screens(draw: Callable[..., bytes], alt: str) -> ReportPicture:
     """The picture that `draw` makes of a theme, in its own width and in that of a narrow screen."""
     wide = in_both_themes(lambda theme: draw(theme=theme), alt)
     narrow = in_both_themes(lambda theme: draw(theme=theme, width=NARROW_SCREEN), alt)
     return replace(wide, narrow={"light": narrow.light, "dark": narrow.dark})
 
 
-def curves_picture(chart: Chart) -> Picture:
+def curves_picture(chart: Chart) -> ReportPicture:
     """Accuracy against images (or labels) per class, for wide and narrow screens."""
     names = ", ".join(curve.name for curve in chart.curves)
     alt = f"Line chart: test accuracy against {chart.unit} for {names}; the numbers are in the table of accuracies."
@@ -80,12 +82,12 @@ def heatmap_picture(panels: list[Panel]) -> str:
     return data_address(heatmaps(panels), "image/png")
 
 
-def training_pictures(study: Study, answer: Answer) -> list[Picture]:
+def training_pictures(study: RecordedStudy, answer: Answer) -> list[ReportPicture]:
     """The training curve of each method's chosen cell at its largest number of images."""
     return [_training_picture(choice, log) for choice, log in chosen_trainings(study, answer)]
 
 
-def _training_picture(choice: Choice, log: Mapping[str, np.ndarray]) -> Picture:
+def _training_picture(choice: Choice, log: Mapping[str, np.ndarray]) -> ReportPicture:
     return in_both_themes(
         lambda theme: loss_curve(log, title=_title(choice), theme=theme),
         f"Line chart: loss, embedding spread and rank, similarities and schedules by epoch of {choice.cells[0]}; "
@@ -97,14 +99,14 @@ def _title(choice: Choice) -> str:
     return f"{choice.method}: {choice.augmentation} augmentation, lr {format_lr(choice.lr or 0)}"
 
 
-def confusion_counts(embeddings: Embeddings, classes: int) -> np.ndarray:
+def confusion_counts(embeddings: StoredEmbeddings, classes: int) -> np.ndarray:
     """Images by true (rows) and predicted class (columns)."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (embeddings.labels, embeddings.predicted), 1)
     return counts
 
 
-def confusion_picture(counts: np.ndarray, classes: tuple[str, ...]) -> Picture:
+def confusion_picture(counts: np.ndarray, classes: tuple[str, ...]) -> ReportPicture:
     """The confusion matrix of a cell."""
     right, total = int(np.trace(counts)), int(counts.sum())
     alt = f"Confusion matrix of {len(classes)} classes: {right} of {total} test images on the diagonal."

@@ -31,7 +31,7 @@ TEXTS = ("cell", "method", "augmentation", "per_class", "status", "message")
 
 
 @dataclass(frozen=True)
-class Embeddings:
+class StoredEmbeddings:
     """What a cell says of each judged image; arrays of length N.
 
     Attributes
@@ -59,7 +59,7 @@ class Embeddings:
 
 
 @dataclass(frozen=True)
-class Study:
+class RecordedStudy:
     """A study as its folder tells it.
 
     Attributes
@@ -136,13 +136,13 @@ class Study:
         """Folder of a cell."""
         return self.path / "cells" / cell
 
-    def embeddings(self, cell: str) -> Embeddings | None:
+    def embeddings(self, cell: str) -> StoredEmbeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
         arrays = _read_arrays(self.cell(cell) / "embeddings.npz", EMBEDDINGS)
-        return None if arrays is None else Embeddings(**arrays)
+        return None if arrays is None else StoredEmbeddings(**arrays)
 
     def features(self, cell: str) -> NDArray[np.float32] | None:
-        """Embeddings of a cell's judged images, shape [N, width]; None where the file is missing or damaged."""
+        """StoredEmbeddings of a cell's judged images, shape [N, width]; None where the file is missing or damaged."""
         arrays = _read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32})
         return None if arrays is None else arrays["features"]
 
@@ -155,7 +155,7 @@ class Study:
         return log if {"epoch", "loss"} <= set(log.columns) and len(log) else None
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: Path) -> RecordedStudy:
     """Read a study's folder; it may be half-finished.
 
     Raises
@@ -168,7 +168,7 @@ def read_study(path: Path) -> Study:
     dataset = _read_json(path / "dataset.json")
     if not dataset:
         raise UserError(f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote.")
-    return Study(
+    return RecordedStudy(
         path=path,
         results=tidy(_read_table(path / "results.csv")),
         dataset=dataset,

@@ -11,7 +11,7 @@ from selfsup.config.grid import format_lr
 from selfsup.figures.curves import Curve
 from selfsup.figures.heatmaps import Panel, Square
 from selfsup.report.findings import Answer, Choice
-from selfsup.report.recorded import Study
+from selfsup.report.recorded import RecordedStudy
 from selfsup.report.selection import choose, size_order
 
 WORST_FIRST = ("failed", "diverged", "collapsed", "pruned")
@@ -92,7 +92,7 @@ class Chart:
     band: str
 
 
-def accuracy_chart(study: Study, answer: Answer) -> Chart | None:
+def accuracy_chart(study: RecordedStudy, answer: Answer) -> Chart | None:
     """The chart of a study's accuracies; None where no method has more than one number of images."""
     places = size_places(study)
     curves = accuracy_series(answer, places)
@@ -107,7 +107,7 @@ def accuracy_chart(study: Study, answer: Answer) -> Chart | None:
     )
 
 
-def chosen_trainings(study: Study, answer: Answer) -> list[tuple[Choice, dict[str, np.ndarray]]]:
+def chosen_trainings(study: RecordedStudy, answer: Answer) -> list[tuple[Choice, dict[str, np.ndarray]]]:
     """Each method's choice at its largest number of images, with the training log of its first cell by columns."""
     largest = [answer.of(method)[-1] for method in answer.methods]
     logs = [(choice, study.training_log(choice.cells[0])) for choice in largest]
@@ -116,7 +116,7 @@ def chosen_trainings(study: Study, answer: Answer) -> list[tuple[Choice, dict[st
     ]
 
 
-def size_places(study: Study) -> dict[str, float]:
+def size_places(study: RecordedStudy) -> dict[str, float]:
     """Where each number of images lies on the axis; ``"all"`` at the mean over the classes."""
     sizes = size_order(study.results["per_class"])
     places = {size: float(size) for size in sizes if size != "all"}

@@ -18,9 +18,9 @@ from selfsup.record.folder import replace_file
 from selfsup.report.export import NamedFigure, write_figures
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.page import templates
-from selfsup.report.pictures import Picture, for_both_screens
+from selfsup.report.pictures import ReportPicture, for_both_screens
 from selfsup.report.ranks import LEAST_DATASETS, Ranks, rank_methods
-from selfsup.report.recorded import Study, read_study
+from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.selection import size_order
 from selfsup.report.table import headline
 from selfsup.report.verdict import answer_study
@@ -37,13 +37,13 @@ class Side:
     ----------
     title : str
         Name of its data set, and of its folder where two studies share a data set.
-    study : Study
+    study : RecordedStudy
     answer : Answer
     headline : str
     """
 
     title: str
-    study: Study
+    study: RecordedStudy
     answer: Answer
     headline: str
 
@@ -129,7 +129,7 @@ def rank_sides(sides: Sequence[Side]) -> Ranks | None:
     return rank_methods([[found[method] for method in common] for found in accuracies], common)
 
 
-def differences(studies: Sequence[Study]) -> list[Difference]:
+def differences(studies: Sequence[RecordedStudy]) -> list[Difference]:
     """Settings that differ between studies, in the order of the configuration."""
     tables = [_settings(study) for study in studies]
     names = dict.fromkeys(name for table in tables for name in table)
@@ -137,7 +137,7 @@ def differences(studies: Sequence[Study]) -> list[Difference]:
     return [row for row in rows if len(set(row.values)) > 1]
 
 
-def _settings(study: Study) -> dict[str, str]:
+def _settings(study: RecordedStudy) -> dict[str, str]:
     try:
         values = tomllib.loads(study.config)
     except tomllib.TOMLDecodeError:
@@ -167,7 +167,7 @@ def _sides(study_dirs: Sequence[Path]) -> list[Side]:
     return sides
 
 
-def _diagram(ranks: Ranks) -> Picture:
+def _diagram(ranks: Ranks) -> ReportPicture:
     alt = "Critical-difference diagram: " + ", ".join(
         f"{method} {rank:.2f}" for method, rank in zip(ranks.methods, ranks.average, strict=True)
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from selfsup.report.caveats import not_shown
+from selfsup.report.caveats import caveats
 from selfsup.report.findings import Answer, Choice, LabelsNeeded
 from selfsup.report.pairwise import Outcomes, against_the_others, every_pair
-from selfsup.report.recorded import Study, read_study
+from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.selection import choose, criterion, optimism, size_order
 
 
@@ -25,7 +25,7 @@ def answer(study_dir: Path) -> Answer:
     return answer_study(read_study(study_dir))
 
 
-def answer_study(study: Study) -> Answer:
+def answer_study(study: RecordedStudy) -> Answer:
     """What a study that has been read found so far."""
     outcomes = Outcomes(study)
     choices = _choices(study, outcomes)
@@ -38,16 +38,16 @@ def answer_study(study: Study) -> Answer:
         ties=() if best is None else tuple(c for c in _candidates(choices) if c != best and _equal(c, best)),
         choices=choices,
         comparisons=against_the_others(outcomes, best, choices) if tested and best else (),
-        duels=every_pair(outcomes, choices) if tested else (),
+        pairwise=every_pair(outcomes, choices) if tested else (),
         labels_needed=_labels_needed(best, choices),
         optimism=optimism(study.results) if study.labelled else None,
-        not_shown=(),
+        caveats=(),
         total_seconds=float(study.results["train_seconds"].sum()),
     )
-    return replace(found, not_shown=tuple(not_shown(study, found)))
+    return replace(found, caveats=tuple(caveats(study, found)))
 
 
-def _choices(study: Study, outcomes: Outcomes) -> tuple[Choice, ...]:
+def _choices(study: RecordedStudy, outcomes: Outcomes) -> tuple[Choice, ...]:
     table = study.results.set_index("cell")
     found = []
     for row in choose(study.results).to_dict("records"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from selfsup.evaluation.agreement import MEASURES, Agreement, agreements
-from selfsup.report.recorded import Study, tidy
+from selfsup.report.recorded import RecordedStudy, tidy
 
 #: Each measure's name and paper, as the page says them.
 NAMES = {
@@ -44,7 +44,7 @@ class Opinion:
     value: float
 
 
-def trust(study: Study) -> list[Agreement]:
+def trust(study: RecordedStudy) -> list[Agreement]:
     """How each measure goes with the accuracies of this study, the most telling first; empty without labels."""
     if not study.labelled:
         return []

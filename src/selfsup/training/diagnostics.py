@@ -83,9 +83,9 @@ def batch_rank(embedding: Tensor) -> float:
     return float(torch.exp(-(share * share.log()).sum()))
 
 
-def collapse_epoch(spreads: Sequence[float]) -> int | None:
+def collapse_epoch(feature_stds: Sequence[float]) -> int | None:
     """The epoch, from 1, from which on the embedding's spread stays below `COLLAPSED_BELOW`; None if it does not."""
-    epoch = len(spreads)
-    while epoch and spreads[epoch - 1] < COLLAPSED_BELOW:
+    epoch = len(feature_stds)
+    while epoch and feature_stds[epoch - 1] < COLLAPSED_BELOW:
         epoch -= 1
-    return epoch + 1 if epoch < len(spreads) else None
+    return epoch + 1 if epoch < len(feature_stds) else None

@@ -55,9 +55,9 @@ class Shards:
 
     def agree(self, flag: bool) -> bool:
         """The first process's `flag`, in all processes."""
-        return bool(self.tell(float(flag)))
+        return bool(self.broadcast(float(flag)))
 
-    def tell(self, value: float | None) -> float | None:
+    def broadcast(self, value: float | None) -> float | None:
         """The first process's `value`, in all processes."""
         if self.count == 1:
             return value

@@ -29,7 +29,7 @@ class CannotFuseError(Exception):
 def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     """Run trainings of one method on the same images, views and seed in step with each other.
 
-    Each ends as it would alone, up to rounding: when it diverges, pauses or has levelled off, the
+    Each ends as it would alone, up to rounding: when it diverges, should_pause or has levelled off, the
     others go on. One that was interrupted earlier than the others catches up with them first.
 
     Returns
@@ -42,7 +42,7 @@ def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     CannotFuseError
         If the method does something that cannot be batched, or the device has too little memory.
     Interrupted
-        If their hooks asked to stop; all checkpoints are saved.
+        If their callbacks asked to stop; all checkpoints are saved.
     """
     running = [_Running(training, number) for number, training in enumerate(trainings)]
     outcomes: dict[int, Outcome] = {}

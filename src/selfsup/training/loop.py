@@ -21,7 +21,7 @@ from selfsup.training.distributed import Shards
 from selfsup.views.base import Policy
 
 #: Views grow by so many pixels, in the first so many of the epochs.
-GRAIN, GROWING = 8, 2 / 3
+RESIZE_STEP, RESIZED_SHARE = 8, 2 / 3
 
 
 class Images(Protocol):
@@ -65,18 +65,20 @@ class TrainingPlan:
         Grows to `image_size` in steps of 8 over the first two thirds of the epochs (Howard 2018; Tan
         and Le 2021, section 4).
         """
-        growing = min(self.epochs * GROWING, self.epochs - 1)  # the last epoch has full size, however few there are
-        if epoch >= growing:
+        resizing = min(
+            self.epochs * RESIZED_SHARE, self.epochs - 1
+        )  # the last epoch has full size, however few there are
+        if epoch >= resizing:
             return self.image_size
         first = first_side(self.image_size, self.grow_from)
-        return first + int((self.image_size - first) * epoch / growing) // GRAIN * GRAIN
+        return first + int((self.image_size - first) * epoch / resizing) // RESIZE_STEP * RESIZE_STEP
 
     @property
     def sides(self) -> list[int]:
         """:meth:`side` of every epoch."""
         return [self.side(epoch) for epoch in range(self.epochs)]
 
-    def ending(self, log: Sequence[EpochLog]) -> Ending | None:
+    def cooldown(self, log: Sequence[EpochLog]) -> Cooldown | None:
         """The decay into which a training whose epochs were `log` has entered, if it has.
 
         It begins when the online kNN has levelled off on views of full size, and takes a tenth of the
@@ -89,11 +91,11 @@ class TrainingPlan:
             without_best = 0 if line.knn_accuracy > best else without_best + 1
             best = max(best, line.knn_accuracy)
             if without_best == self.patience:
-                return Ending(line.epoch, min(self.epochs, line.epoch + math.ceil(self.epochs / 10)))
+                return Cooldown(line.epoch, min(self.epochs, line.epoch + math.ceil(self.epochs / 10)))
         return None
 
 
-class Ending(NamedTuple):
+class Cooldown(NamedTuple):
     """The last epochs of a training, in which its learning rate falls to 0: numbers of epochs done."""
 
     begins: int
@@ -102,8 +104,8 @@ class Ending(NamedTuple):
 
 def first_side(image_size: int, grow_from: float) -> int:
     """Side in pixels of the first epoch's views: at least 8, and a whole number of steps below `image_size`."""
-    steps = int((1 - grow_from) * image_size) // GRAIN
-    return max(min(GRAIN, image_size), image_size - steps * GRAIN)
+    steps = int((1 - grow_from) * image_size) // RESIZE_STEP
+    return max(min(RESIZE_STEP, image_size), image_size - steps * RESIZE_STEP)
 
 
 @dataclass
@@ -170,7 +172,7 @@ class Outcome(NamedTuple):
     progress: Progress
 
 
-class Hooks(Protocol):
+class Callbacks(Protocol):
     """What the loop tells, and asks of, whoever runs it."""
 
     def load_checkpoint(self) -> dict[str, Any] | None: ...
@@ -181,19 +183,19 @@ class Hooks(Protocol):
 
     def should_stop(self) -> bool: ...
 
-    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+    def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
         """Accuracy of the backbone at the end of an epoch, where somebody wants it; changes nothing."""
         ...
 
-    def epoch_done(self, log: EpochLog, epochs: int) -> None: ...
+    def on_epoch_end(self, log: EpochLog, epochs: int) -> None: ...
 
-    def pauses(self, epoch: int, backbone: Backbone) -> bool:
+    def should_pause(self, epoch: int, backbone: Backbone) -> bool:
         """Whether the training is to pause after so many epochs; changes nothing."""
         ...
 
 
-class NoHooks:
-    """Hooks that do nothing: a training that is watched by nobody and kept nowhere."""
+class NoCallbacks:
+    """Callbacks that do nothing: a training that is watched by nobody and kept nowhere."""
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         return None
@@ -206,12 +208,12 @@ class NoHooks:
     def should_stop(self) -> bool:
         return False
 
-    def judge_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+    def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
         return None
 
-    def epoch_done(self, log: EpochLog, epochs: int) -> None: ...
+    def on_epoch_end(self, log: EpochLog, epochs: int) -> None: ...
 
-    def pauses(self, epoch: int, backbone: Backbone) -> bool:
+    def should_pause(self, epoch: int, backbone: Backbone) -> bool:
         return False
 
 
@@ -223,7 +225,7 @@ def train(
     policy: Policy,
     plan: TrainingPlan,
     fabric: Any,
-    hooks: Hooks | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Outcome:
     """Train `method` in place.
 
@@ -241,8 +243,8 @@ def train(
     plan : TrainingPlan
     fabric : lightning_fabric.Fabric
         Device and precision. If it joins several processes, each must call this alike; they train one model, with
-        the loss and gradients of one process, and heed the hooks of the first alone when they stop.
-    hooks : Hooks, optional
+        the loss and gradients of one process, and heed the callbacks of the first alone when they stop.
+    callbacks : Callbacks, optional
 
     Returns
     -------
@@ -251,11 +253,11 @@ def train(
     Raises
     ------
     Interrupted
-        If `hooks` asked to stop; the checkpoint is saved.
+        If `callbacks` asked to stop; the checkpoint is saved.
     UserError
         If there are more processes than images in a batch.
     """
-    return Training(method, images, indices, labels, policy, plan, fabric, hooks or NoHooks()).run()
+    return Training(method, images, indices, labels, policy, plan, fabric, callbacks or NoCallbacks()).run()
 
 
 class Request(NamedTuple):
@@ -286,11 +288,11 @@ class Training:
         policy: Policy,
         plan: TrainingPlan,
         fabric: Any,
-        hooks: Hooks,
+        callbacks: Callbacks,
     ) -> None:
         self.images, self.indices, self.policy, self.plan = images, indices, policy, plan
         self.labels = np.full(len(indices), -1) if labels is None else labels
-        self.fabric, self.hooks = fabric, hooks
+        self.fabric, self.callbacks = fabric, callbacks
         self.shards = Shards(fabric)
         self.steps_per_epoch = plan.steps_per_epoch(len(indices))
         self.total_steps = plan.epochs * self.steps_per_epoch
@@ -324,16 +326,16 @@ class Training:
         self.method.train()
         # Not from the step: a checkpoint after an epoch's last step has yet to close that epoch.
         for epoch in range(len(self.progress.log), self._last_epoch()):
-            if self.shards.agree(self.hooks.pauses(epoch, self.method.backbone)):
-                self.hooks.save_checkpoint(self._state())
+            if self.shards.agree(self.callbacks.should_pause(epoch, self.method.backbone)):
+                self.callbacks.save_checkpoint(self._state())
                 return Outcome("paused", self.progress)
             yield from self._epoch_steps(epoch)
             if self.shards.agree(not math.isfinite(self.progress.log[-1].loss)):
                 return Outcome("diverged", self.progress)
             if epoch + 1 == self._last_epoch():
                 break
-        if self.hooks.checkpoint_due():
-            self.hooks.save_checkpoint(self._state())
+        if self.callbacks.checkpoint_due():
+            self.callbacks.save_checkpoint(self._state())
         return Outcome("done", self.progress)
 
     def _epoch_steps(self, epoch: int) -> Generator[Request, Step, None]:
@@ -349,13 +351,13 @@ class Training:
             if progress.step == (epoch + 1) * self.steps_per_epoch:
                 sums[-1] += batch_rank(step.embedding[: len(rows)])
             self.method.after_step(progress.step / self.total_steps)
-            stop = self.shards.agree(self.hooks.should_stop())
-            if stop or self.hooks.checkpoint_due():
+            stop = self.shards.agree(self.callbacks.should_stop())
+            if stop or self.callbacks.checkpoint_due():
                 now = time.perf_counter()
                 progress.epoch_seconds += (now - started) / self.sharing
                 started = now
                 progress.sums = sums.tolist()
-                self.hooks.save_checkpoint(self._state())
+                self.callbacks.save_checkpoint(self._state())
                 if stop:
                     raise Interrupted
         progress.sums = sums.tolist()
@@ -376,12 +378,12 @@ class Training:
             effective_rank=rank,
             positive_similarity=_known(positive),
             negative_similarity=_known(negative),
-            knn_accuracy=self.shards.tell(self.hooks.judge_epoch(epoch + 1, self.method.backbone)),
+            knn_accuracy=self.shards.broadcast(self.callbacks.score_epoch(epoch + 1, self.method.backbone)),
             seconds=seconds,
             images_per_second=len(self.indices) / seconds,
         )
         self.progress = Progress(progress.step, progress.seconds + seconds, log=[*progress.log, log])
-        self.hooks.epoch_done(log, self._last_epoch())
+        self.callbacks.on_epoch_end(log, self._last_epoch())
 
     def take(self, request: Request) -> Step:
         """One step: views, loss, gradient, update."""
@@ -434,16 +436,16 @@ class Training:
 
     def _lr(self, step: int) -> float:
         rate = learning_rate(self.plan, step, self.steps_per_epoch, self.total_steps)
-        ending = self.plan.ending(self.progress.log)
-        if ending is None:
+        cooldown = self.plan.cooldown(self.progress.log)
+        if cooldown is None:
             return rate
-        epochs_left = ending.ends - step / self.steps_per_epoch
-        return rate * epochs_left / (ending.ends - ending.begins)
+        epochs_left = cooldown.ends - step / self.steps_per_epoch
+        return rate * epochs_left / (cooldown.ends - cooldown.begins)
 
     def _last_epoch(self) -> int:
         """Number of epochs after which the training is over, as far as is known."""
-        ending = self.plan.ending(self.progress.log)
-        return self.plan.epochs if ending is None else ending.ends
+        cooldown = self.plan.cooldown(self.progress.log)
+        return self.plan.epochs if cooldown is None else cooldown.ends
 
     def _on_cpu(self) -> bool:
         return self.fabric.device.type == "cpu"
@@ -457,7 +459,7 @@ class Training:
         }
 
     def _resume(self) -> None:
-        state = self.hooks.load_checkpoint()
+        state = self.callbacks.load_checkpoint()
         if state is None:
             return
         self.method.load_state_dict(state["method"])

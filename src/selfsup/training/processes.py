@@ -79,14 +79,14 @@ class Followers:
     count : int
         Devices of a training, this process's included.
     store : Path, optional
-        As for :class:`selfsup.execution.context.OpenStudy`.
+        As for :class:`selfsup.execution.context.StudyContext`.
     """
 
     def __init__(self, study: Path, hardware: Hardware, count: int, store: Path | None) -> None:
         self._study, self._hardware, self._count, self._store = study, hardware, count, store
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def take_up(self, job: Job) -> None:
+    def start_job(self, job: Job) -> None:
         """Have the followers take part in the training of `job`, which must begin here too."""
         line = json.dumps(asdict(job)).encode() + b"\n"
         if not self._processes:

@@ -10,7 +10,7 @@ from selfsup.views.batch_parts import empty_views, parts
 from selfsup.views.resample import Crop, resample
 
 
-class Centre(Policy):
+class CentrePolicy(Policy):
     """``torchvision.transforms.Resize`` and ``CenterCrop``; draws nothing from the generator."""
 
     def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Crop:
@@ -28,4 +28,4 @@ class Centre(Policy):
         return views
 
 
-policy = Centre()
+policy = CentrePolicy()

@@ -20,7 +20,7 @@ BLUR_FROM = 64
 
 
 @dataclass(frozen=True)
-class Params(PerImage):
+class SimCLRParameters(PerImage):
     """`grey` is bool; `sigma` of the blur is in pixels, 0 where there is none; shapes (n,)."""
 
     crop: Crop
@@ -29,20 +29,20 @@ class Params(PerImage):
     sigma: Tensor
 
 
-class SimCLR(Policy):
+class SimCLRPolicy(Policy):
     """Chen et al. 2020, appendix A, with colour strength 1."""
 
-    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Params:
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> SimCLRParameters:
         n = len(sizes)
         box = crop_boxes(sizes, (0.08, 1.0), generator)
-        return Params(
+        return SimCLRParameters(
             crop=crop_to_view(box, happens(n, 0.5, generator), out_size),
             jitter=draw_jitter(n, (0.8, 0.8, 0.8, 0.2), 0.8, generator),
             grey=happens(n, 0.2, generator),
             sigma=uniform(n, 0.1, 2.0, generator) * happens(n, 0.5, generator),
         )
 
-    def apply(self, images: Tensor, sizes: Tensor, params: Params, out_size: int) -> Tensor:
+    def apply(self, images: Tensor, sizes: Tensor, params: SimCLRParameters, out_size: int) -> Tensor:
         views = empty_views(images, out_size)
         for part in parts(images, out_size):
             view = resample(images[part], params.crop[part], out_size)
@@ -54,4 +54,4 @@ class SimCLR(Policy):
         return views
 
 
-policy = SimCLR()
+policy = SimCLRPolicy()

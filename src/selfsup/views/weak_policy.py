@@ -15,29 +15,29 @@ from selfsup.views.sampling import crop_boxes, happens, uniform
 
 
 @dataclass(frozen=True)
-class Params(PerImage):
+class WeakParameters(PerImage):
     """`degrees`, counter-clockwise, has shape (n,)."""
 
     crop: Crop
     degrees: Tensor
 
 
-class Weak(Policy):
+class WeakPolicy(Policy):
     """Changes of framing and orientation only; colours stay."""
 
-    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Params:
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> WeakParameters:
         n = len(sizes)
         box = crop_boxes(sizes, (0.8, 1.0), generator)
-        return Params(
+        return WeakParameters(
             crop=crop_to_view(box, happens(n, 0.5, generator), out_size),
             degrees=uniform(n, -90, 90, generator),
         )
 
-    def apply(self, images: Tensor, sizes: Tensor, params: Params, out_size: int) -> Tensor:
+    def apply(self, images: Tensor, sizes: Tensor, params: WeakParameters, out_size: int) -> Tensor:
         views = empty_views(images, out_size)
         for part in parts(images, out_size):
             views[part] = rotate(resample(images[part], params.crop[part], out_size), params.degrees[part])
         return views
 
 
-policy = Weak()
+policy = WeakPolicy()

@@ -18,21 +18,21 @@ def begin(tmp_path: Path, job: str = "byol-weak-lr0.1-nall-s0") -> Submission:
 def test_events_are_read_once_and_in_order(tmp_path: Path) -> None:
     node, reader = begin(tmp_path), begin(tmp_path)
     assert list(reader.news()) == []
-    node.tell("started", node="n1")
-    node.tell("epoch", epoch=1, epochs=9, loss=None, rate=3.5)
+    node.append("started", node="n1")
+    node.append("epoch", epoch=1, epochs=9, loss=None, rate=3.5)
     assert [event["event"] for event in reader.news()] == ["started", "epoch"]
-    node.tell("done", statuses={"a": "done"})
+    node.append("done", statuses={"a": "done"})
     assert list(reader.news()) == [{"event": "done", "statuses": {"a": "done"}}]
     assert list(reader.news()) == []
 
 
 def test_a_line_torn_by_a_crash_swallows_no_other(tmp_path: Path) -> None:
     node = begin(tmp_path)
-    node.tell("started", node="n1")
+    node.append("started", node="n1")
     journal = StudyFolder(tmp_path).submitted / "byol-weak-lr0.1-nall-s0.jsonl"
     with open(journal, "ab") as file:
         file.write(b'\n{"event": "epo')
-    node.tell("started", node="n2")
+    node.append("started", node="n2")
     assert [event["node"] for event in node.news()] == ["n1", "n2"]
 
 
@@ -63,10 +63,10 @@ def test_status_shows_where_each_job_is(tmp_path: Path) -> None:
     running, paused, waiting = (begin(tmp_path, f"moco-weak-lr{lr}-n5-s0") for lr in (1, 2, 3))
     for number, submission in enumerate((running, paused, waiting)):
         submission.write_ticket(Ticket("slurm", f"slurm:7_{number}"))
-    running.tell("started", node="n1")
-    running.tell("epoch", epoch=4, epochs=9, loss=0.1, rate=3.5)
-    paused.tell("started", node="n1")
-    paused.tell("paused", reason="its time was up")
+    running.append("started", node="n1")
+    running.append("epoch", epoch=4, epochs=9, loss=0.1, rate=3.5)
+    paused.append("started", node="n1")
+    paused.append("paused", reason="its time was up")
     folder.write_json("run.json", {"planned": 5})
     with folder.lock():
         status = study_status(folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from selfsup.config.grid import Job
 from selfsup.errors import Interrupted
-from selfsup.execution.context import OpenStudy
+from selfsup.execution.context import StudyContext
 from selfsup.execution.executors._protocol import job_from_dict
 from selfsup.execution.executors._worker import log_to
 from selfsup.execution.job import follow_job
@@ -38,7 +38,7 @@ def main(
     keep_freed_memory()
     make_deterministic(int(threads))
     hardware = Hardware(device, precision)
-    opened = OpenStudy(StudyFolder(Path(study)), hardware, Path(store) if store else None)
+    opened = StudyContext(StudyFolder(Path(study)), hardware, Path(store) if store else None)
     fabric = None
     while True:
         job = jobs.get()

@@ -62,10 +62,10 @@ class Host:
 
         An interrupt stops the job between two steps, with its checkpoint saved.
         """
-        self.journal.tell("started", node=platform.node())
+        self.journal.append("started", node=platform.node())
         if statuses := recorded_statuses(self.folder, self.assignment.job):
             # It was interrupted so late that its worker finished, and its engine queued it again nevertheless.
-            self.journal.tell("done", statuses=statuses)
+            self.journal.append("done", statuses=statuses)
             return
         kind = (self.assignment.study, self.assignment.device, self.assignment.precision, self.assignment.threads)
         idle = _idle.pop((*kind, self.store), None)
@@ -87,7 +87,7 @@ class Host:
             self.worker.process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             self.worker.kill()
-        self.journal.tell("paused", reason=reason)
+        self.journal.append("paused", reason=reason)
 
     def _start(self) -> WorkerProcess:
         wanted = self.assignment
@@ -99,16 +99,16 @@ class Host:
     def _run(self, worker: WorkerProcess) -> bool:
         """Pass on what the worker says; True if it did the job and can take another."""
         if not worker.wait_until_ready():
-            self.journal.tell("refused", message=f"On {platform.node()}: {worker.could_not_start()}")
+            self.journal.append("refused", message=f"On {platform.node()}: {worker.could_not_start()}")
             return False
         worker.send({"job": _protocol.job_to_dict(self.assignment.job)})
         for message in worker.messages():
             event = message.pop("event")
-            self.journal.tell(event, **message)
+            self.journal.append(event, **message)
             if event in ("done", "refused"):
                 return bool(event == "done")
         if worker.process.returncode == 0:  # SIGTERM: it saved its checkpoint and went
-            self.journal.tell("paused", reason="it was told to stop on its node")
+            self.journal.append("paused", reason="it was told to stop on its node")
         else:
-            self.journal.tell("died", reason=worker.why_it_died())
+            self.journal.append("died", reason=worker.why_it_died())
         return False

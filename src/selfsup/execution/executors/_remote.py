@@ -26,7 +26,7 @@ LOSSES = 20
 
 
 @dataclass(frozen=True)
-class Ending:
+class JobEnd:
     """How a job ended in the eyes of its engine.
 
     Attributes
@@ -59,7 +59,7 @@ class Engine(Protocol):
         """Queue jobs, each to run :meth:`selfsup.execution.executors._host.Host.serve` on some node; their handles."""
         ...
 
-    def ended(self, handles: Collection[str]) -> dict[str, Ending]:
+    def ended(self, handles: Collection[str]) -> dict[str, JobEnd]:
         """Those of the jobs that neither wait nor run any more."""
         ...
 
@@ -80,7 +80,7 @@ class _Handed:
     submission: Submission
     ticket: Ticket
     worker: int | None = None
-    ending: Ending | None = None
+    end: JobEnd | None = None
 
 
 class RemoteRun:
@@ -112,7 +112,7 @@ class RemoteRun:
         """
         with StopFlag() as stop:
             try:
-                self._take_up()
+                self._reattach()
                 while (self.waiting or self.handed) and not stop() and self.refusal is None:
                     self._hand_out(most)
                     time.sleep(HEAR_SECONDS)
@@ -127,7 +127,7 @@ class RemoteRun:
 
     # -- handing out -----------------------------------------------------------------------------
 
-    def _take_up(self) -> None:
+    def _reattach(self) -> None:
         """Follow the jobs that an earlier run handed out and that are at work; the others wait."""
         wanted = {job.id: job for job in self.jobs}
         tickets = ((submission, submission.ticket()) for submission in submissions(self.folder))
@@ -191,34 +191,34 @@ class RemoteRun:
         self.refusal = message
 
     def _on_died(self, handed: _Handed, reason: str) -> None:
-        self._try_again(handed, Ending(reason))
+        self._try_again(handed, JobEnd(reason))
 
     def _ask(self) -> None:
         """Ask the engine which jobs ended without a word: their node died, or somebody cancelled them."""
         self._asked = time.monotonic()
-        endings = self.engine.ended([handed.ticket.handle for handed in self.handed.values()])
+        ends = self.engine.ended([handed.ticket.handle for handed in self.handed.values()])
         for handed in list(self.handed.values()):
-            ending = endings.get(handed.ticket.handle)
-            if ending is None:
+            end = ends.get(handed.ticket.handle)
+            if end is None:
                 continue
-            if handed.ending is None:
-                handed.ending = ending  # its last words may still be on their way: believe it the second time
+            if handed.end is None:
+                handed.end = end  # its last words may still be on their way: believe it the second time
             elif statuses := recorded_statuses(self.folder, handed.job):
                 self._close(handed, statuses)
-            elif ending.refusal is not None:
-                self.refusal = ending.refusal
+            elif end.refusal is not None:
+                self.refusal = end.refusal
             else:
-                self._try_again(handed, ending)
+                self._try_again(handed, end)
 
-    def _try_again(self, handed: _Handed, ending: Ending) -> None:
+    def _try_again(self, handed: _Handed, end: JobEnd) -> None:
         old = handed.ticket
-        ticket = replace(old, attempts=old.attempts + (not ending.lost), losses=old.losses + ending.lost)
+        ticket = replace(old, attempts=old.attempts + (not end.lost), losses=old.losses + end.lost)
         if ticket.attempts < ATTEMPTS and ticket.losses < LOSSES:
-            self.listener(JobRetried(handed.job, handed.worker or 0, ending.reason))
+            self.listener(JobRetried(handed.job, handed.worker or 0, end.reason))
             self._forget(handed)
             self.waiting.appendleft((handed.job, ticket))
         else:
-            self._close(handed, record_failure(self.folder, handed.job, ending.reason))
+            self._close(handed, record_failure(self.folder, handed.job, end.reason))
 
     def _close(self, handed: _Handed, statuses: dict[str, str]) -> None:
         self._forget(handed)

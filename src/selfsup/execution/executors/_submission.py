@@ -69,7 +69,7 @@ class Submission:
         except FileNotFoundError:
             return None
 
-    def tell(self, event: str, **values: Any) -> None:
+    def append(self, event: str, **values: Any) -> None:
         """Add an event to the journal."""
         line = b"\n" + json.dumps({"event": event, **values}).encode() + b"\n"
         with open(self._journal, "ab", buffering=0) as file:

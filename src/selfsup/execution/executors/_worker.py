@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from selfsup.config.grid import Job
 from selfsup.errors import Interrupted, UserError
-from selfsup.execution.context import OpenStudy
+from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import _protocol
 from selfsup.execution.job import run_job
 from selfsup.record.folder import StudyFolder
@@ -56,7 +56,7 @@ class _Parent:
     def should_stop(self) -> bool:
         return self._stop.is_set()
 
-    def tell(self, event: str, **values: Any) -> None:
+    def send(self, event: str, **values: Any) -> None:
         self._events.write(_protocol.encode({"event": event, **values}))
         self._events.flush()
 
@@ -70,8 +70,8 @@ def main(study: str, device: str, precision: str, threads: str, store: str | Non
     signal.signal(signal.SIGTERM, parent.stop)
     keep_freed_memory()
     make_deterministic(int(threads))
-    opened = OpenStudy(StudyFolder(Path(study)), Hardware(device, precision), Path(store) if store else None)
-    parent.tell("ready")
+    opened = StudyContext(StudyFolder(Path(study)), Hardware(device, precision), Path(store) if store else None)
+    parent.send("ready")
     while (job := parent.jobs.get()) is not None:
         code = _serve(parent, opened, job)
         if code is not None:
@@ -79,12 +79,12 @@ def main(study: str, device: str, precision: str, threads: str, store: str | Non
     return 0
 
 
-def _serve(parent: _Parent, opened: OpenStudy, job: Job) -> int | None:
+def _serve(parent: _Parent, opened: StudyContext, job: Job) -> int | None:
     """Run one job; an exit code where the worker cannot go on."""
 
     def on_epoch(log: EpochLog, epochs: int) -> None:
         loss = log.loss if math.isfinite(log.loss) else None
-        parent.tell("epoch", epoch=log.epoch, epochs=epochs, loss=loss, rate=log.images_per_second)
+        parent.send("epoch", epoch=log.epoch, epochs=epochs, loss=loss, rate=log.images_per_second)
 
     log_to(opened.folder.log(job.id))
     try:
@@ -92,13 +92,13 @@ def _serve(parent: _Parent, opened: OpenStudy, job: Job) -> int | None:
     except Interrupted:
         return 0
     except UserError as error:
-        parent.tell("refused", message=str(error))
+        parent.send("refused", message=str(error))
         return 2
     except BaseException as error:
         traceback.print_exc()
-        parent.tell("error", message=f"{type(error).__name__}: {error}"[:500])
+        parent.send("error", message=f"{type(error).__name__}: {error}"[:500])
         return 1
-    parent.tell("done", statuses={r.cell: r.status for r in results})
+    parent.send("done", statuses={r.cell: r.status for r in results})
     return None
 
 

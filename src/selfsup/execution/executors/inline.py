@@ -19,12 +19,12 @@ class InlineExecutor(OnThisMachine):
     """Runs jobs in the calling process."""
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
-        from selfsup.execution.context import OpenStudy
+        from selfsup.execution.context import StudyContext
         from selfsup.execution.job import run_job
         from selfsup.training.device import make_deterministic
 
         make_deterministic(resources.threads)
-        study = OpenStudy(folder, resources.hardware)
+        study = StudyContext(folder, resources.hardware)
         with StopFlag() as stop, closing(study):
             for job in jobs:
                 listener(JobStarted(job, 0))

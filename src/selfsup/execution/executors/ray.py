@@ -17,7 +17,7 @@ from pydantic import Field
 
 from selfsup.errors import UserError
 from selfsup.execution.executors._host import Assignment, Host
-from selfsup.execution.executors._remote import Ending, RemoteRun
+from selfsup.execution.executors._remote import JobEnd, RemoteRun
 from selfsup.execution.executors.base import Event, ExecutorOptions, Listener, Resolve, Resources, Unprepared
 from selfsup.record.folder import StudyFolder
 
@@ -125,13 +125,13 @@ class _RayEngine:
             self._tasks[task.hex()] = task
         return handles
 
-    def ended(self, handles: Collection[str]) -> dict[str, Ending]:
-        endings = {handle: Ending("its run is gone", lost=True) for handle in handles if handle not in self._tasks}
+    def ended(self, handles: Collection[str]) -> dict[str, JobEnd]:
+        ends = {handle: JobEnd("its run is gone", lost=True) for handle in handles if handle not in self._tasks}
         tasks = [self._tasks[handle] for handle in handles if handle in self._tasks]
         if tasks:
             ready, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=0)
-            endings |= {task.hex(): self._ending(task) for task in ready}
-        return endings
+            ends |= {task.hex(): self._end_of(task) for task in ready}
+        return ends
 
     def stop(self, handles: Collection[str]) -> None:
         self._cancel(handles, force=False)
@@ -143,17 +143,17 @@ class _RayEngine:
         for handle in handles:
             self._ray.cancel(self._tasks[handle], force=force)
 
-    def _ending(self, task: Any) -> Ending:
+    def _end_of(self, task: Any) -> JobEnd:
         errors = self._ray.exceptions
         try:
             refusal = self._ray.get(task)
         except errors.OutOfMemoryError:
-            return Ending("Ray killed it for want of memory on its node")
+            return JobEnd("Ray killed it for want of memory on its node")
         except errors.RayTaskError as error:
-            return Ending(f"{type(error.cause).__name__}: {error.cause}"[:500])
+            return JobEnd(f"{type(error.cause).__name__}: {error.cause}"[:500])
         except errors.RayError:
-            return Ending("its node died", lost=True)
-        return Ending("it was told to stop on its node", lost=True, refusal=refusal)
+            return JobEnd("its node died", lost=True)
+        return JobEnd("it was told to stop on its node", lost=True, refusal=refusal)
 
 
 # -- on the nodes -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from selfsup.errors import UserError
 from selfsup.execution.executors._host import Assignment, Host
 from selfsup.execution.executors._queues import ProcessQueue, Queue, SlurmQueue
-from selfsup.execution.executors._remote import Ending, RemoteRun
+from selfsup.execution.executors._remote import JobEnd, RemoteRun
 from selfsup.execution.executors._submission import submissions
 from selfsup.execution.executors.base import ExecutorOptions, Listener, Resolve, Resources, Unprepared
 
@@ -207,9 +207,9 @@ class _SlurmEngine:
             raise UserError(f"Slurm refused the jobs: {_last_line(str(error))}") from error
         return handles
 
-    def ended(self, handles: Collection[str]) -> dict[str, Ending]:
+    def ended(self, handles: Collection[str]) -> dict[str, JobEnd]:
         gone = set(handles) - _left(self._folder, handles)
-        return {handle: Ending(self._why(handle)) for handle in gone}
+        return {handle: JobEnd(self._why(handle)) for handle in gone}
 
     def stop(self, handles: Collection[str]) -> None:
         for queue, ids in _queues(self._folder, handles):

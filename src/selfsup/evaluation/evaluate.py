@@ -66,7 +66,7 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class CellEvaluation:
     """What is known of one embedding.
 
     Attributes
@@ -92,7 +92,7 @@ class Judgement:
     few_shot: tuple[FewShot, ...] = ()
 
 
-def judge_by_labels(
+def evaluate_with_labels(
     embedded: Embedded,
     labels: np.ndarray,
     *,
@@ -101,7 +101,7 @@ def judge_by_labels(
     test: np.ndarray,
     num_classes: int,
     criteria: Criteria = Criteria(),
-) -> Judgement:
+) -> CellEvaluation:
     """Probes and nearest neighbours, fitted on `train`, chosen on `val`, quoted on `test`; and its structure.
 
     Parameters
@@ -140,14 +140,14 @@ def judge_by_labels(
     measured = _sample(test_x, criteria.seed)
     clusters = find_clusters(measured, candidates=(num_classes,), seed=criteria.seed)
     scores = score(labels[test], predicted, num_classes=num_classes)
-    return Judgement(
+    return CellEvaluation(
         columns={
             "val_accuracy": probe.val_accuracy,
             "test_accuracy": scores.accuracy,
             "test_balanced_accuracy": scores.balanced_accuracy,
             "test_macro_f1": scores.macro_f1,
             "knn_accuracy": float((neighbours == labels[test]).mean()),
-            "probe_strength": probe.strength,
+            "probe_strength": probe.C,
             **_few_shot_columns(shots),
             **_cluster_columns(clusters),
             **structure(measured),
@@ -163,11 +163,11 @@ def judge_by_labels(
     )
 
 
-def judge_by_structure(embedded: Embedded, *, seed: int) -> Judgement:
+def evaluate_without_labels(embedded: Embedded, *, seed: int) -> CellEvaluation:
     """Clusters and label-free measures of images whose classes nobody knows."""
     clusters = find_clusters(embedded.features, seed=seed)
     unknown = np.full(len(embedded.indices), -1, np.int64)
-    return Judgement(
+    return CellEvaluation(
         columns={**_cluster_columns(clusters), **structure(_sample(embedded.features, seed))},
         indices=embedded.indices,
         features=embedded.features,
@@ -178,14 +178,14 @@ def judge_by_structure(embedded: Embedded, *, seed: int) -> Judgement:
 
 
 def effective_rank_of(features: np.ndarray, seed: int) -> float:
-    """The effective rank that a judgement with this seed gives to these embeddings."""
+    """The effective rank that a evaluation with this seed gives to these embeddings."""
     return label_free.effective_rank(_sample(features, seed))
 
 
 def structure(features: np.ndarray) -> dict[str, float]:
     """Spread and spectrum of an embedding."""
     return {
-        "embedding_std": label_free.spread(features),
+        "embedding_std": label_free.feature_std(features),
         "effective_rank": label_free.effective_rank(features),
         "alpha_req": label_free.alpha_req(features),
     }

@@ -1,4 +1,4 @@
-"""A judgement fits on train, chooses on validation and quotes the test images alone."""
+"""A evaluation fits on train, chooses on validation and quotes the test images alone."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score
 
 from selfsup.evaluation.clustering import find_clusters
-from selfsup.evaluation.few_shot import few_shot
-from selfsup.evaluation.judgement import (
+from selfsup.evaluation.evaluate import (
     MEASURED_IMAGES,
     Criteria,
     Embedded,
-    judge_by_labels,
-    judge_by_structure,
+    evaluate_with_labels,
+    evaluate_without_labels,
     structure,
     structure_of_views,
     views_wanted,
 )
+from selfsup.evaluation.few_shot import few_shot
 from selfsup.evaluation.knn import knn_predict
-from selfsup.evaluation.label_free import alignment, alpha_req, effective_rank, lidar, spread, uniformity
+from selfsup.evaluation.label_free import alignment, alpha_req, effective_rank, feature_std, lidar, uniformity
 from selfsup.evaluation.linear_probe import fit_linear_probe
 
 DATA = load_digits()
@@ -36,7 +36,9 @@ ALL = embedded(np.sort(np.concatenate([TRAIN, VAL, TEST])))
 
 
 def judge(labels: np.ndarray = LABELS, *, val: np.ndarray = VAL, **criteria):  # type: ignore[no-untyped-def]
-    return judge_by_labels(ALL, labels, train=TRAIN, val=val, test=TEST, num_classes=10, criteria=Criteria(**criteria))
+    return evaluate_with_labels(
+        ALL, labels, train=TRAIN, val=val, test=TEST, num_classes=10, criteria=Criteria(**criteria)
+    )
 
 
 def test_embeddings_are_found_by_their_place_in_the_store() -> None:
@@ -52,8 +54,8 @@ def test_columns_are_what_their_own_functions_give() -> None:
     assert columns["test_macro_f1"] == pytest.approx(f1_score(LABELS[TEST], predicted, average="macro"))
     assert columns["knn_accuracy"] == pytest.approx(accuracy_score(LABELS[TEST], neighbours))
     assert columns["val_accuracy"] == pytest.approx(accuracy_score(LABELS[VAL], probe.predict(FEATURES[VAL])))
-    assert columns["probe_strength"] == probe.strength
-    assert columns["embedding_std"] == spread(FEATURES[TEST])
+    assert columns["probe_strength"] == probe.C
+    assert columns["embedding_std"] == feature_std(FEATURES[TEST])
     assert columns["effective_rank"] == effective_rank(FEATURES[TEST])
     assert columns["alpha_req"] == alpha_req(FEATURES[TEST])
     clusters = find_clusters(FEATURES[TEST], candidates=(10,))
@@ -65,11 +67,11 @@ def test_columns_are_what_their_own_functions_give() -> None:
 def test_the_few_shot_columns_are_those_of_five_images_per_class() -> None:
     train = np.setdiff1d(np.arange(320), np.concatenate([VAL, TEST]))
     rest = Embedded(np.arange(320), FEATURES)
-    judgement = judge_by_labels(rest, LABELS, train=train, val=VAL, test=TEST, num_classes=10)
+    evaluation = evaluate_with_labels(rest, LABELS, train=train, val=VAL, test=TEST, num_classes=10)
     shots = few_shot(FEATURES[train], LABELS[train], FEATURES[TEST], LABELS[TEST])
-    assert list(judgement.few_shot) == shots
+    assert list(evaluation.few_shot) == shots
     (five,) = (shot for shot in shots if shot.k == 5)
-    assert (judgement.columns["few_shot_accuracy"], judgement.columns["few_shot_sd"]) == (five.mean, five.sd)
+    assert (evaluation.columns["few_shot_accuracy"], evaluation.columns["few_shot_sd"]) == (five.mean, five.sd)
 
 
 def test_criteria_decide_how_neighbours_vote_and_the_probe_is_fitted() -> None:
@@ -100,13 +102,13 @@ def test_as_many_views_are_taken_as_lidar_needs(images: int, width: int, views: 
 
 def test_measures_without_labels_look_at_a_sample_of_many_images() -> None:
     many = np.random.default_rng(0).normal(size=(MEASURED_IMAGES + 500, 8)).astype(np.float32)
-    columns = judge_by_structure(Embedded(np.arange(len(many)), many), seed=0).columns
+    columns = evaluate_without_labels(Embedded(np.arange(len(many)), many), seed=0).columns
     assert columns["effective_rank"] != effective_rank(many)
     assert columns["effective_rank"] == pytest.approx(effective_rank(many), rel=0.01)
 
 
 def test_test_labels_decide_nothing_but_the_scores() -> None:
-    """With the test labels shuffled, the probe, its strength and its predictions stay the same."""
+    """With the test labels shuffled, the probe, its C and its predictions stay the same."""
     honest = judge()
     shuffled = LABELS.copy()
     shuffled[TEST] = np.roll(LABELS[TEST], 7)
@@ -118,15 +120,15 @@ def test_test_labels_decide_nothing_but_the_scores() -> None:
 
 
 def test_rows_are_the_test_images_with_predictions_and_their_probability() -> None:
-    judgement = judge()
-    assert (judgement.indices == TEST).all()
-    assert (judgement.features == FEATURES[TEST]).all()
-    assert (judgement.labels == LABELS[TEST]).all()
-    probabilities = judgement.probe.probabilities(FEATURES[TEST])
-    assert (judgement.predicted == probabilities.argmax(axis=1)).all()
-    np.testing.assert_allclose(judgement.confidence, probabilities.max(axis=1), rtol=1e-6)
-    assert judgement.confidence.dtype == np.float32
-    assert judgement.scores.confusion.sum() == len(TEST)
+    evaluation = judge()
+    assert (evaluation.indices == TEST).all()
+    assert (evaluation.features == FEATURES[TEST]).all()
+    assert (evaluation.labels == LABELS[TEST]).all()
+    probabilities = evaluation.probe.probabilities(FEATURES[TEST])
+    assert (evaluation.predicted == probabilities.argmax(axis=1)).all()
+    np.testing.assert_allclose(evaluation.confidence, probabilities.max(axis=1), rtol=1e-6)
+    assert evaluation.confidence.dtype == np.float32
+    assert evaluation.scores.confusion.sum() == len(TEST)
 
 
 def test_no_validation_images_leave_their_accuracy_unknown() -> None:
@@ -136,16 +138,16 @@ def test_no_validation_images_leave_their_accuracy_unknown() -> None:
 
 
 def test_without_labels_clusters_take_the_place_of_classes() -> None:
-    judgement = judge_by_structure(embedded(TEST), seed=1)
+    evaluation = evaluate_without_labels(embedded(TEST), seed=1)
     clusters = find_clusters(FEATURES[TEST], seed=1)
-    assert (judgement.predicted == clusters.labels).all()
-    assert judgement.columns == {
+    assert (evaluation.predicted == clusters.labels).all()
+    assert evaluation.columns == {
         "clusters": clusters.count,
         "cluster_stability": clusters.stability,
         "silhouette": clusters.silhouette,
         **structure(FEATURES[TEST]),
     }
-    assert set(judgement.labels) == {-1}
-    assert np.isnan(judgement.confidence).all()
-    assert judgement.probe is None
-    assert judgement.scores is None
+    assert set(evaluation.labels) == {-1}
+    assert np.isnan(evaluation.confidence).all()
+    assert evaluation.probe is None
+    assert evaluation.scores is None
