@@ -25,7 +25,7 @@ from history import note
 from selfsup.config.grid import Job
 from selfsup.execution import job as cellrun
 from selfsup.execution.context import StudyContext
-from selfsup.record.folder import CellResult
+from selfsup.record.results import CellResult
 
 LRS, SIZES, METHODS = 25, 10, ("simclr", "moco", "byol", "supervised")
 

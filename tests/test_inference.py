@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 import selfsup
 from selfsup.errors import UserError
 from selfsup.inference import embed_images, find_cell, load_probe, predict_classes, predict_images
-from selfsup.record.folder import CellResult
+from selfsup.record.results import CellResult
 from selfsup.study import Study
 
 TINY: dict[str, Any] = {

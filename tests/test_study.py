@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 import selfsup
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.record.folder import RESULT_COLUMNS, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import RESULT_COLUMNS
 from selfsup.study import superfluous_weights
 
 TINY = {

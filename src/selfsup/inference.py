@@ -15,7 +15,7 @@ from selfsup.data import Store, open_source, prepare_store
 from selfsup.errors import UserError
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.linear_probe import LinearProbe
-from selfsup.record.folder import CellResult
+from selfsup.record.results import CellResult
 from selfsup.record.storage import is_address, local_folder, shown
 from selfsup.study import Study
 from selfsup.training.device import choose_hardware

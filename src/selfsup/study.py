@@ -15,7 +15,8 @@ from selfsup.config import schema as configuration
 from selfsup.config.grid import Cell, fuse_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.record.folder import CellResult, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import CellResult
 from selfsup.record.storage import Mirror, Uploads, is_address, kept_in_step, local_folder, shown, upload
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from selfsup.errors import Interrupted
 from selfsup.execution.executors.base import EpochDone, Event
 from selfsup.execution.schedulers import scheduler_names
 from selfsup.execution.watchers import Silent
-from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.record.results import MEASURED_COLUMNS
 
 GRID = {
     "methods": "simclr,random",

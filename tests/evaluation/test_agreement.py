@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from selfsup.evaluation.agreement import MEASURES, agreements, rank_correlation
-from selfsup.record.folder import RESULT_COLUMNS
+from selfsup.record.results import RESULT_COLUMNS
 
 ACCURACY = [0.2, 0.5, 0.9, 0.7]
 RATES = [0.001, 0.01, 0.1, 1.0]

@@ -19,7 +19,8 @@ from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.knn import knn_predict
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.job import run_job
-from selfsup.record.folder import MEASURED_COLUMNS, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.training.device import Hardware
 
 TINY = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.record.results import MEASURED_COLUMNS
 
 #: The methods with the most to lose: a queue, momentum encoders, a momentum schedule.
 GRID = (

@@ -22,16 +22,8 @@ from selfsup.config.schema import StudyConfig, validate
 from selfsup.errors import UserError
 from selfsup.methods import method_class
 from selfsup.record import folder as record
-from selfsup.record.folder import (
-    FINAL,
-    RESULT_COLUMNS,
-    STATUSES,
-    CellResult,
-    StudyFolder,
-    per_class_of,
-    replace_file,
-    to_json,
-)
+from selfsup.record.folder import StudyFolder, replace_file, to_json
+from selfsup.record.results import FINAL, RESULT_COLUMNS, STATUSES, CellResult, per_class_of
 
 CELL = Cell("moco", "weak", 0.06, 20, 0)
 FILES = {"loss.png": b"\x89PNG", "training_log.csv": b"epoch,loss\n1,0.5\n", "backbone.safetensors": b"weights"}

@@ -14,7 +14,7 @@ import pytest
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried
 from selfsup.execution.watchers import Silent
-from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.study import Study, compare
 from selfsup.testing.methods import TINY_STUDY
 

@@ -37,7 +37,8 @@ from selfsup.execution.job_callbacks import (
 )
 from selfsup.execution.schedulers import Scheduler, load_scheduler
 from selfsup.methods import Method, method_class, read_settings
-from selfsup.record.folder import PRUNED, CellResult, replace_file
+from selfsup.record.folder import replace_file
+from selfsup.record.results import PRUNED, CellResult
 from selfsup.seeding import derive_seed
 from selfsup.training.diagnostics import COLLAPSED_BELOW, collapse_epoch
 from selfsup.training.fused import CannotFuseError, train_together

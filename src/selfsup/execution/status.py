@@ -9,7 +9,8 @@ from typing import Any
 
 from selfsup.execution.executors import executor_at_work
 from selfsup.execution.executors._submission import Submission, submissions
-from selfsup.record.folder import STATUSES, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import STATUSES
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from selfsup.record.folder import PRUNED
+from selfsup.record.results import PRUNED
 
 if TYPE_CHECKING:
     from selfsup.config.grid import Job

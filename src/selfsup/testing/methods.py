@@ -29,7 +29,7 @@ from selfsup.backbones.networks import Backbone
 from selfsup.execution.executors.base import Event
 from selfsup.execution.watchers import Silent
 from selfsup.methods.base import Method, Paper, Settings, Step
-from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.training.device import Hardware
 from selfsup.training.loop import TrainingPlan, build_optimizer, train
 from selfsup.training.processes import joined_fabric

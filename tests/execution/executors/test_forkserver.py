@@ -17,7 +17,8 @@ from selfsup.execution.executors._forkserver import ForkServer
 from selfsup.execution.executors._process import WorkerProcess
 from selfsup.execution.executors.base import EpochDone, Event
 from selfsup.execution.watchers import Silent
-from selfsup.record.folder import MEASURED_COLUMNS, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import MEASURED_COLUMNS
 
 pytestmark = pytest.mark.skipif(not ForkServer.fits(), reason="workers are not forked here")
 

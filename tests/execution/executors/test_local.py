@@ -14,7 +14,7 @@ import pytest
 import selfsup
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.watchers import Silent
-from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.methods import check_executor
 
 GRID = {

@@ -22,7 +22,7 @@ from selfsup.execution.executors import load_executor
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.preparation import resolve_resources
 from selfsup.execution.watchers import Silent
-from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.methods import TINY_STUDY, check_executor
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: pip install 'selfsup[ray]'")

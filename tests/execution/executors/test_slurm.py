@@ -24,7 +24,7 @@ from selfsup.execution.executors.slurm import minutes_of
 from selfsup.execution.preparation import resolve_resources
 from selfsup.execution.status import study_status
 from selfsup.execution.watchers import Silent
-from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.methods import TINY_STUDY, check_executor
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'selfsup[slurm]'")

@@ -18,7 +18,7 @@ import selfsup
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.status import study_status
 from selfsup.execution.watchers import Silent
-from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.methods import TINY_STUDY
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'selfsup[slurm]'")

@@ -11,7 +11,8 @@ from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import validate
 from selfsup.errors import UserError
 from selfsup.execution.schedulers import Scheduler, load_scheduler, read_records
-from selfsup.record.folder import CellResult, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import CellResult
 
 CONFIG = validate({"scheduler": "asha", "epochs": 9, "augmentations": "weak", "lrs": "0.01,0.03,0.1,0.3"})
 

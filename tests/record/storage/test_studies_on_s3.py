@@ -17,7 +17,7 @@ from selfsup.errors import Interrupted, UserError
 from selfsup.execution.executors.base import EpochDone, Event, JobDone
 from selfsup.execution.watchers import Silent
 from selfsup.inference import find_cell
-from selfsup.record.folder import MEASURED_COLUMNS
+from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.record.storage import lease, uploads
 
 ADDRESS = "s3://studies/lab/digits"

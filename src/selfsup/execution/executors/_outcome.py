@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from selfsup.config.grid import Job
-from selfsup.record.folder import FINAL, CellResult, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import FINAL, CellResult
 
 #: How often a job is begun before it counts as failed.
 ATTEMPTS = 2

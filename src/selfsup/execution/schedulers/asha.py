@@ -17,7 +17,8 @@ from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.execution.schedulers.base import Record, group_of, rungs_of, without_finished
-from selfsup.record.folder import PRUNED, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import PRUNED
 
 #: The study's file in which Optuna keeps what was compared with what.
 JOURNAL = "asha.log"

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Protocol
 
 from selfsup.config.grid import Job
 from selfsup.config.schema import StudyConfig
-from selfsup.record.folder import FINAL, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import FINAL
 
 #: What competes: augmentation and learning rate.
 Setting = tuple[str | None, float | None]

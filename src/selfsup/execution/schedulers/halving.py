@@ -17,7 +17,8 @@ import numpy as np
 from selfsup.config.grid import Job
 from selfsup.config.schema import StudyConfig
 from selfsup.execution.schedulers.base import Record, Setting, group_of, rungs_of, setting_of, without_finished
-from selfsup.record.folder import PRUNED, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import PRUNED
 
 
 class Halving:

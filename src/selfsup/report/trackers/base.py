@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from selfsup.config.schema import StudyConfig, role_of
-from selfsup.record.folder import CellResult, StudyFolder
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import CellResult
 
 
 @dataclass(frozen=True)
