@@ -11,7 +11,7 @@ from PIL import Image
 from pictures import save_picture
 from selfsup.data import Store, open_source, prepare_store
 from selfsup.data.depth import SAMPLE, DeepScale, Extent, choose_full_scale, level_above
-from selfsup.data.sources._folder import FolderSource
+from selfsup.data.sources._image_folder import FolderSource
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import json
 
 import numpy as np
 import pytest
-from page_reader import PageReader
 
+from page_reader import PageReader
 from selfsup.figures import Map, bokeh_script, map_fragment, sheet_for, tsne_page
 
 HOSTILE = ("<b>bold</b>", "</script><script>alert(1)</script>", "@{file} {} $x", "\"'><img src=x onerror=x>")

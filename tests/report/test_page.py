@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from page_reader import PageReader
 from study_folder import FolderWriter
 
+from page_reader import PageReader
 from selfsup.errors import UserError
 from selfsup.report import answer, write_assets, write_report
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from page_reader import PageReader
 from PIL import Image
 
+from page_reader import PageReader
 from selfsup.cli.commands import main
 from selfsup.errors import UserError
 from selfsup.report import answer, export_comparison, write_comparison

@@ -9,7 +9,7 @@ from pathlib import Path
 from selfsup import registry
 from selfsup.data.audit import printable
 from selfsup.data.cache import cache_root
-from selfsup.data.sources._folder import FolderSource
+from selfsup.data.sources._image_folder import FolderSource
 from selfsup.data.sources.base import Source, SourceOptions, silent
 from selfsup.errors import UserError
 

@@ -9,7 +9,7 @@ from selfsup.data.audit import printable
 from selfsup.data.cache import locked
 from selfsup.data.sources._archive import BadArchiveError, unpack_zip
 from selfsup.data.sources._download import download
-from selfsup.data.sources._folder import FolderSource
+from selfsup.data.sources._image_folder import FolderSource
 from selfsup.data.sources.base import SourceOptions, digest_of
 from selfsup.errors import UserError
 

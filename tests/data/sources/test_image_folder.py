@@ -12,7 +12,7 @@ from PIL import Image
 
 from pictures import labelled_folder, save_picture, smooth
 from selfsup.data import AuditEntry
-from selfsup.data.sources._folder import FolderSource
+from selfsup.data.sources._image_folder import FolderSource
 from selfsup.errors import UserError
 
 
