@@ -16,7 +16,7 @@ from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetri
 from selfsup.execution.watchers import Silent
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.study import Study, compare
-from selfsup.testing.methods import TINY_STUDY
+from selfsup.testing.executors import TINY_STUDY
 
 TWO = {**TINY_STUDY, "devices": 2}
 

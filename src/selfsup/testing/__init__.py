@@ -1,1 +1,6 @@
 """Checks that every implementation must pass; a plug-in runs them in its own tests."""
+
+from selfsup.testing.executors import check_executor
+from selfsup.testing.methods import check_devices, check_method
+
+__all__ = ["check_devices", "check_executor", "check_method"]

@@ -15,8 +15,6 @@ import multiprocessing
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,33 +24,12 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from selfsup.backbones.networks import Backbone
-from selfsup.execution.executors.base import Event
-from selfsup.execution.watchers import Silent
 from selfsup.methods.base import Method, Paper, Settings, Step
-from selfsup.record.results import MEASURED_COLUMNS
+from selfsup.testing.digits import BATCH, CLASSES, SIDE, batch_of_digits
 from selfsup.training.device import Hardware
 from selfsup.training.loop import TrainingPlan, build_optimizer, train
 from selfsup.training.processes import joined_fabric
 from selfsup.views import load_policy
-
-#: A study of two jobs, one that trains and one that does not.
-TINY_STUDY: dict[str, Any] = {
-    "methods": "moco,random",
-    "augmentations": "weak",
-    "lrs": "0.03",
-    "per_class": "5",
-    "epochs": 3,
-    "backbone": "test_resnet",
-    "image_size": 16,
-    "batch_size": 64,
-    "device": "cpu",
-    "precision": "fp32",
-    "threads": 1,
-}
-#: A batch of the digits in the checks: images, classes of the digits, side of a view in pixels.
-BATCH = 32
-CLASSES = 10
-SIDE = 16
 
 
 def check_method(cls: type[Method], *, lr: float = 0.1, steps: int = 50) -> None:
@@ -271,48 +248,6 @@ class _Digits:
         return (view[indices] * 255).byte(), torch.full((len(indices), 2), SIDE)
 
 
-def check_executor(name: str, folder: Path, **options: Any) -> None:
-    """Check that an executor keeps what :class:`selfsup.execution.executors.base.Executor` promises, by a small study.
-
-    Parameters
-    ----------
-    name : str
-        Of the executor.
-    folder : Path
-        An empty folder, on a file system that all its workers see.
-    **options
-        Its options, and fields of the configuration.
-
-    Raises
-    ------
-    AssertionError
-        Names the promise that is broken.
-    """
-    from selfsup.study import compare
-
-    events = _Events()
-    study = compare("digits", out=folder / name, executor=name, watcher=events, **{**TINY_STUDY, **options})
-    reference = compare("digits", out=folder / "inline", executor="inline", **TINY_STUDY)
-    found, expected = (s.results.drop(columns=list(MEASURED_COLUMNS)) for s in (study, reference))
-    assert found.equals(expected), f"the numbers are not those of the inline executor:\n{found.compare(expected)}"
-    left = [path.name for path in study.folder.running.glob("*/*")]
-    assert not left, f"work in progress was left behind: {left}"
-    assert set(events.seen) == {"moco-weak-lr0.03-n5-s0", "random-nall-s0-shared"}, "a job was not heard of"
-    for job, seen in events.seen.items():
-        epochs = list(range(1, TINY_STUDY["epochs"] + 1)) if job.startswith("moco") else []
-        assert seen == ["JobStarted", *epochs, "JobDone"], f"{job}: heard {seen}"
-
-
-class _Events(Silent):
-    """Keeps what was heard of every job: kinds of events, and numbers of epochs."""
-
-    def __init__(self) -> None:
-        self.seen: dict[str, list[Any]] = {}
-
-    def on_event(self, event: Event) -> None:
-        self.seen.setdefault(event.job.id, []).append(getattr(event, "epoch", type(event).__name__))
-
-
 # -- what the checks work with -------------------------------------------------------------------
 
 
@@ -334,29 +269,6 @@ def build(cls: type[Method], *, seed: int = 0, **settings: Any) -> Method:
     """The method on a tiny backbone, in training mode, for ten classes."""
     torch.manual_seed(seed)
     return cls(tiny_backbone(), cls.Settings(**settings), num_classes=CLASSES, num_images=1000).train()
-
-
-@cache
-def _digits() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    return digits.images / 16, digits.target
-
-
-def batch_of_digits(views: int, *, size: int = BATCH) -> tuple[list[Tensor], Tensor]:
-    """Handwritten digits in `views` views, each shifted another way, and their classes.
-
-    Returns
-    -------
-    views : list of Tensor of float32, shape (size, 3, 16, 16), in [0, 1]
-    labels : Tensor of int64, shape (size,)
-    """
-    images, labels = _digits()
-    pixels = torch.from_numpy(images[:size]).float().repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
-    rgb = pixels.unsqueeze(1).expand(-1, 3, -1, -1)
-    shifted = [rgb.roll((view, -view), dims=(2, 3)).contiguous() for view in range(views)]
-    return shifted, torch.from_numpy(labels[:size]).long()
 
 
 def _loss(method: Method, views: Sequence[Tensor], labels: Tensor, *, step: int = 0) -> Step:

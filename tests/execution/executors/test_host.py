@@ -15,7 +15,7 @@ from selfsup.config.grid import Cell, Job
 from selfsup.execution.executors._host import Assignment, Host
 from selfsup.execution.executors._submission import Submission
 from selfsup.record.folder import StudyFolder
-from selfsup.testing.methods import TINY_STUDY
+from selfsup.testing.executors import TINY_STUDY
 
 EPOCHS = 150
 

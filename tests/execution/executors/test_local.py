@@ -15,7 +15,7 @@ import selfsup
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.watchers import Silent
 from selfsup.record.results import MEASURED_COLUMNS
-from selfsup.testing.methods import check_executor
+from selfsup.testing.executors import check_executor
 
 GRID = {
     "backbone": "test_resnet",

@@ -23,7 +23,7 @@ from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.preparation import resolve_resources
 from selfsup.execution.watchers import Silent
 from selfsup.record.results import MEASURED_COLUMNS
-from selfsup.testing.methods import TINY_STUDY, check_executor
+from selfsup.testing.executors import TINY_STUDY, check_executor
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: pip install 'selfsup[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.ray]

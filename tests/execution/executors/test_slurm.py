@@ -25,7 +25,7 @@ from selfsup.execution.preparation import resolve_resources
 from selfsup.execution.status import study_status
 from selfsup.execution.watchers import Silent
 from selfsup.record.results import MEASURED_COLUMNS
-from selfsup.testing.methods import TINY_STUDY, check_executor
+from selfsup.testing.executors import TINY_STUDY, check_executor
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'selfsup[slurm]'")
 

@@ -19,7 +19,7 @@ from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.status import study_status
 from selfsup.execution.watchers import Silent
 from selfsup.record.results import MEASURED_COLUMNS
-from selfsup.testing.methods import TINY_STUDY
+from selfsup.testing.executors import TINY_STUDY
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'selfsup[slurm]'")
 pytestmark = [
