@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 
 from selfsup import registry
 from selfsup.config.schema import PRESETS, list_presets, read_toml
@@ -16,17 +13,17 @@ def methods(pattern: str) -> Iterator[str]:
     from selfsup.methods import method_class, method_names
 
     for name in method_names():
-        yield f"{name:12} {_first_line('selfsup.methods', name)}\n{'':12} {method_class(name).paper}"
+        yield f"{name:12} {registry.first_line(registry.METHOD, name)}\n{'':12} {method_class(name).paper}"
 
 
 def augmentations(pattern: str) -> Iterator[str]:
     """Augmentation policies."""
-    return _described("selfsup.views")
+    return _described(registry.POLICY)
 
 
 def datasets(pattern: str) -> Iterator[str]:
     """Named data sets."""
-    return _described("selfsup.data.sources")
+    return _described(registry.SOURCE)
 
 
 def backbones(pattern: str) -> Iterator[str]:
@@ -44,22 +41,14 @@ def presets(pattern: str) -> Iterator[str]:
 
 def schedulers(pattern: str) -> Iterator[str]:
     """Schedulers."""
-    return _described("selfsup.execution.schedulers")
+    return _described(registry.SCHEDULER)
 
 
 def trackers(pattern: str) -> Iterator[str]:
     """Trackers."""
-    return _described("selfsup.report.trackers")
+    return _described(registry.TRACKER)
 
 
-def _described(package: str) -> Iterator[str]:
-    for name in registry.names(package):
-        yield f"{name:16} {_first_line(package, name)}"
-
-
-def _first_line(package: str, name: str) -> str:
-    """First line of a module's docstring, read without importing the module."""
-    found = importlib.util.find_spec(registry.module_name(package, name))
-    assert found is not None and found.origin is not None
-    docstring = ast.get_docstring(ast.parse(Path(found.origin).read_text(encoding="utf-8"))) or ""
-    return docstring.split("\n\n")[0].replace("\n", " ")
+def _described(kind: registry.Kind) -> Iterator[str]:
+    for name in registry.names(kind):
+        yield f"{name:16} {registry.first_line(kind, name)}"

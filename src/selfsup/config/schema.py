@@ -409,11 +409,11 @@ def validate(
             f"--min-epochs {config.min_epochs} leaves a scheduler nothing to stop in trainings of --epochs "
             f"{config.epochs}; give fewer."
         )
-    registry.require(config.methods, registry.names("selfsup.methods"), kind="method")
-    registry.require(config.augmentations, registry.names("selfsup.views"), kind="augmentation")
-    registry.require(config.track, registry.names("selfsup.report.trackers"), kind="tracker")
-    registry.require([config.scheduler], registry.names("selfsup.execution.schedulers"), kind="scheduler")
-    registry.require(config.settings, registry.names("selfsup.methods"), kind="method under 'settings':")
+    registry.require(config.methods, registry.names(registry.METHOD), kind="method")
+    registry.require(config.augmentations, registry.names(registry.POLICY), kind="augmentation")
+    registry.require(config.track, registry.names(registry.TRACKER), kind="tracker")
+    registry.require([config.scheduler], registry.names(registry.SCHEDULER), kind="scheduler")
+    registry.require(config.settings, registry.names(registry.METHOD), kind="method under 'settings':")
     return config
 
 
@@ -536,7 +536,7 @@ def narrow(config: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
 def with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in which folders and files are named in full, so that they mean the same from any folder."""
     full = dict(values)
-    names = {*registry.names("selfsup.data.sources"), "none", "imagenet"}
+    names = {*registry.names(registry.SOURCE), "none", "imagenet"}
     for name in ("data", "weights", "group", "data_root"):
         value = full.get(name)
         if isinstance(value, str) and value not in names and Path(value).exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ __all__ = ["Method", "Paper", "Settings", "Step", "method_class", "method_names"
 
 def method_names() -> list[str]:
     """Names of all methods, sorted."""
-    return registry.names(__name__)
+    return registry.names(registry.METHOD)
 
 
 def method_class(name: str) -> type[Method]:
@@ -29,12 +28,7 @@ def method_class(name: str) -> type[Method]:
     UserError
         If there is no such method.
     """
-    module = registry.load(__name__, name, kind="method")
-    (found,) = (
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == module.__name__
-    )
+    found: type[Method] = registry.load(registry.METHOD, name)
     return found
 
 

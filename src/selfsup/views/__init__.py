@@ -14,7 +14,7 @@ __all__ = ["PerImage", "Policy", "load_policy", "policy_names"]
 
 def policy_names() -> list[str]:
     """Names of all policies, sorted."""
-    return registry.names(__name__)
+    return registry.names(registry.POLICY)
 
 
 def load_policy(name: str) -> Policy:
@@ -25,5 +25,5 @@ def load_policy(name: str) -> Policy:
     UserError
         If there is no such policy.
     """
-    policy: Policy = registry.load(__name__, name, kind="augmentation").policy
+    policy: Policy = registry.load(registry.POLICY, name)
     return policy

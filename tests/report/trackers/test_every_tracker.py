@@ -12,7 +12,7 @@ from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
 from selfsup.report.trackers import load_trackers
 
-NAMES = registry.names("selfsup.report.trackers")
+NAMES = registry.names(registry.TRACKER)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -152,9 +152,9 @@ def test_an_unknown_tracker_is_met_with_those_that_there_are(tmp_path: Path) -> 
         selfsup.compare("digits", out=tmp_path / "study", **GRID, track="mlflow,tensorbord")
 
 
-@pytest.mark.parametrize("name", registry.names("selfsup.report.trackers"))
+@pytest.mark.parametrize("name", registry.names(registry.TRACKER))
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracker = registry.load("selfsup.report.trackers", name, kind="tracker").tracker
+    tracker = registry.load(registry.TRACKER, name)
     assert tracker.packages
     monkeypatch.setitem(sys.modules, tracker.packages[0], None)  # as the import system marks what is not there
     with pytest.raises(UserError) as refusal:

@@ -13,8 +13,6 @@ from selfsup.data.sources._image_folder import FolderSource
 from selfsup.data.sources.base import Source, SourceOptions, silent
 from selfsup.errors import UserError
 
-PACKAGE = "selfsup.data.sources"
-
 
 def open_source(
     data: str,
@@ -59,8 +57,8 @@ def open_source(
         cache_dir=cache_root(cache_dir),
         say=say or silent,
     )
-    if data in registry.names(PACKAGE):
-        source: Source = registry.load(PACKAGE, data, kind="data set").open_source(options)
+    if data in registry.names(registry.SOURCE):
+        source: Source = registry.load(registry.SOURCE, data)(options)
         return source
     options.refuse("data_root", "data_url", source=printable(data))
     return FolderSource(_existing_folder(data), unlabelled=unlabelled)
@@ -71,7 +69,7 @@ def _existing_folder(data: str) -> Path:
     shown = printable(data)
     if path.is_dir():
         return path
-    known = registry.names(PACKAGE)
+    known = registry.names(registry.SOURCE)
     if path.exists():
         raise UserError(f"'{shown}' is a file; give a folder of images (unpack an archive first).")
     near = difflib.get_close_matches(data, known, n=1) or _similar_beside(path)

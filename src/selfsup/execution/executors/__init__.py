@@ -30,7 +30,7 @@ class ExecutorOption:
 
 def executor_names() -> list[str]:
     """Names of the executors, sorted."""
-    return registry.names(__name__)
+    return registry.names(registry.EXECUTOR)
 
 
 def load_executor(name: str, **options: Any) -> Executor:
@@ -51,14 +51,15 @@ def load_executor(name: str, **options: Any) -> Executor:
 
 def executor_name(executor: Executor) -> str:
     """Name of an executor."""
-    return type(executor).__module__.rpartition(".")[2].replace("_", "-")
+    names = (*registry.ours(registry.EXECUTOR), *executor_names())
+    return next(name for name in names if _class(name) is type(executor))
 
 
 def executor_options() -> list[ExecutorOption]:
-    """Options of all executors; those that share a name are one option."""
+    """Options of the executors that come with selfsup; those that share a name are one option."""
     fields: dict[str, FieldInfo] = {}
     owners: dict[str, list[str]] = {}
-    for executor in executor_names():
+    for executor in registry.ours(registry.EXECUTOR):
         for name, field in _options(executor).model_fields.items():
             fields.setdefault(name, field)
             owners.setdefault(name, []).append(executor)
@@ -98,7 +99,7 @@ def _either(names: Iterable[str]) -> str:
 
 
 def _class(name: str) -> Any:
-    return registry.load(__name__, name, kind="executor").executor
+    return registry.load(registry.EXECUTOR, name)
 
 
 def _options(name: str) -> type[ExecutorOptions]:

@@ -21,7 +21,7 @@ __all__ = [
 
 def scheduler_names() -> list[str]:
     """Names of the schedulers, sorted."""
-    return registry.names(__name__)
+    return registry.names(registry.SCHEDULER)
 
 
 def load_scheduler(config: StudyConfig, folder: StudyFolder) -> Scheduler:
@@ -32,5 +32,5 @@ def load_scheduler(config: StudyConfig, folder: StudyFolder) -> Scheduler:
     UserError
         If there is no such scheduler, or a package that it needs is missing.
     """
-    made: Scheduler = registry.load(__name__, config.scheduler, kind="scheduler").scheduler(config, folder)
+    made: Scheduler = registry.load(registry.SCHEDULER, config.scheduler)(config, folder)
     return made

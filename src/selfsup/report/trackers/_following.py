@@ -37,7 +37,7 @@ def load_trackers(names: Iterable[str]) -> dict[str, Tracker]:
 
 
 def _load(name: str) -> Tracker:
-    tracker: Tracker = registry.load("selfsup.report.trackers", name, kind="tracker").tracker
+    tracker: Tracker = registry.load(registry.TRACKER, name)
     for package in tracker.packages:
         try:
             importlib.import_module(package)
