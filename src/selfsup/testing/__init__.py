@@ -2,5 +2,6 @@
 
 from selfsup.testing.executors import check_executor
 from selfsup.testing.methods import check_devices, check_method
+from selfsup.testing.sources import check_source
 
-__all__ = ["check_devices", "check_executor", "check_method"]
+__all__ = ["check_devices", "check_executor", "check_method", "check_source"]

@@ -1,0 +1,112 @@
+"""What a source of images must keep; an outside source runs it in its own tests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from selfsup.data import prepare_store
+from selfsup.data.audit import AuditEntry
+from selfsup.data.sources.base import Source, SourceOptions
+
+#: Most images that are opened, and threads that open them.
+OPENED, THREADS = 64, 8
+
+
+def check_source(open_source: Callable[[SourceOptions], Source], options: SourceOptions | None = None) -> None:
+    """Check that a source keeps what :class:`selfsup.data.sources.base.Source` promises.
+
+    Parameters
+    ----------
+    open_source : callable
+        What its module has by that name.
+    options : SourceOptions, optional
+        Where its files lie, if it does not find them by itself. All images must be readable.
+
+    Raises
+    ------
+    AssertionError
+        Names the promise that is broken.
+    """
+    options = options or SourceOptions()
+    source = open_source(options)
+    check_listing(source)
+    check_opened_again(source, open_source(options))
+    if source.labels is not None:
+        check_without_labels(source, open_source(replace(options, unlabelled=True)))
+    check_images(source)
+    check_store(source)
+
+
+def check_listing(source: Source) -> None:
+    """Names, labels and test images fit together."""
+    names, labels, official_test = list(source.names), source.labels, source.official_test
+    assert source.name, "name is empty"
+    assert names, "there are no images"
+    assert len(set(names)) == len(names), "two images have one name"
+    for name in names:
+        parts = name.split("/")
+        assert "\\" not in name and all(parts) and ".." not in parts, f"{name!r} is no path relative to the data"
+    if labels is not None:
+        assert len(labels) == len(names), f"there are {len(labels)} labels for {len(names)} images"
+        assert all(type(label) is str and label for label in labels), "a label is no text, or empty"
+    if official_test is not None:
+        is_mask = isinstance(official_test, np.ndarray) and official_test.dtype == bool
+        assert is_mask and official_test.shape == (len(names),), "official_test is not an array of one bool per image"
+        assert official_test.any() and not official_test.all(), "official_test leaves nothing to train or to test on"
+    assert all(isinstance(entry, AuditEntry) for entry in source.ignored), "ignored holds other things than AuditEntry"
+    assert not {entry.path for entry in source.ignored} & set(names), "an image is in ignored too"
+
+
+def check_opened_again(source: Source, again: Source) -> None:
+    """The same data are the same, in the same order."""
+    assert list(again.names) == list(source.names), "opened again, it has other names, or another order"
+    assert _as_list(again.labels) == _as_list(source.labels), "opened again, it has other labels"
+    assert _as_list(again.official_test) == _as_list(source.official_test), "opened again, it has other test images"
+    assert again.fingerprint() == source.fingerprint(), "opened again, it has another fingerprint"
+
+
+def check_without_labels(source: Source, without: Source) -> None:
+    """``unlabelled`` leaves the labels out, and is another content."""
+    assert without.labels is None, "with unlabelled it has labels"
+    assert set(without.names) >= set(source.names), "with unlabelled it leaves images out"
+    assert without.fingerprint() != source.fingerprint(), "the fingerprint is the same with and without labels"
+
+
+def check_images(source: Source) -> None:
+    """Every image opens by itself, in any order and in several threads at once."""
+    count = min(OPENED, len(source.names))
+    expected = [_pixels(source, index) for index in range(count)]
+    assert all(map(np.array_equal, expected, [_pixels(source, index) for index in range(count)])), (
+        "opened again, an image has other pixels"
+    )
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(count), 2)).tolist()
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(lambda index: _pixels(source, index), order))
+    same = (np.array_equal(pixels, expected[index]) for index, pixels in zip(order, found, strict=True))
+    assert all(same), "opened in several threads, an image has other pixels"
+
+
+def check_store(source: Source) -> None:
+    """A study can be made of it."""
+    with tempfile.TemporaryDirectory(prefix="selfsup-") as scratch:
+        store = prepare_store(source, store_size=32, cache_dir=Path(scratch))
+        assert list(store.names) == list(source.names), "not all images can be read"
+        assert list(store.classes) == sorted(set(source.labels or ())), "the store has other classes"
+
+
+def _pixels(source: Source, index: int) -> np.ndarray:
+    image = source.open(index)
+    assert isinstance(image, Image.Image), f"open() gave {type(image).__name__}, which is no PIL image"
+    with image:
+        return np.array(image)
+
+
+def _as_list(values: object) -> list[object] | None:
+    return None if values is None else np.asarray(values).tolist()
