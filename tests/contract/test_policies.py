@@ -9,6 +9,7 @@ import torch
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
+from selfsup import registry
 from selfsup import views as augment
 
 SIZES = [(28, 20), (15, 28), (28, 28), (28, 28), (3, 27), (1, 1)]
@@ -111,7 +112,7 @@ def test_views_keep_full_precision_under_autocast(name, images, sizes):
 
 @every_policy
 def test_the_first_docstring_line_says_what_the_policy_does(name):
-    module = importlib.import_module(f"selfsup.views.{name.replace('-', '_')}")
+    module = importlib.import_module(registry.module_name("selfsup.views", name))
     first = (module.__doc__ or "").splitlines()[0]
     assert first.endswith(".")
     assert len(first) > 20

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
-from selfsup.views import load_policy
-from selfsup.views.simclr_policy import BLUR_FROM
+from selfsup.views import View, load_policy
+from selfsup.views.crop_and_colour import BLUR_FROM
 
 TOLERANCE = 1e-3
 ONE_LEVEL = 1 / 255
@@ -32,7 +34,7 @@ def framed(image: Tensor, box: list[int], flip: bool, out_size: int) -> Tensor:
     return view if view.is_floating_point() else view / 255
 
 
-def simclr_view(image: Tensor, params, out_size: int) -> Tensor:
+def colour_view(image: Tensor, params, out_size: int) -> Tensor:
     view = framed(image, params.crop.box.tolist(), bool(params.crop.flip), out_size)
     if params.jitter.applied:
         order = params.jitter.blends.tolist()
@@ -44,7 +46,11 @@ def simclr_view(image: Tensor, params, out_size: int) -> Tensor:
         view = TF.rgb_to_grayscale(view, 3)
     if out_size >= BLUR_FROM and params.sigma > 0:
         view = TF.gaussian_blur(view, 2 * (out_size // 10 // 2) + 1, float(params.sigma))
-    return view
+    return TF.solarize(view, 0.5) if params.solarised else view
+
+
+def crop_view(image: Tensor, params, out_size: int) -> Tensor:
+    return framed(image, params.box.tolist(), bool(params.flip), out_size)
 
 
 def weak_view(image: Tensor, params, out_size: int) -> Tensor:
@@ -53,13 +59,14 @@ def weak_view(image: Tensor, params, out_size: int) -> Tensor:
 
 
 @BY_CASE
-@pytest.mark.parametrize("name", ["weak", "simclr"])
-def test_views_are_torchvisions_for_the_same_parameters(batch, name, sizes, out_size, generator):
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("name", ["weak", "crop", "simclr", "byol"])
+def test_views_are_torchvisions_for_the_same_parameters(batch, name, index, sizes, out_size, generator):
     images, sizes = batch(sizes)
     policy = load_policy(name)
-    params = policy.draw(sizes, out_size, generator)
-    reference = {"weak": weak_view, "simclr": simclr_view}[name]
-    expected = torch.stack([reference(image, params[index], out_size) for index, image in enumerate(images)])
+    params = policy.draw(sizes, out_size, generator, View(index))
+    reference = {"weak": weak_view, "crop": crop_view, "simclr": colour_view, "byol": colour_view}[name]
+    expected = torch.stack([reference(image, params[place], out_size) for place, image in enumerate(images)])
     assert (policy.apply(images, sizes, params, out_size) - expected).abs().max() < TOLERANCE
 
 
@@ -88,7 +95,7 @@ def test_small_views_are_not_blurred(batch, generator):
 
     def blurs(out_size: int) -> bool:
         params = policy.draw(sizes, out_size, torch.Generator().manual_seed(0))
-        unblurred = type(params)(params.crop, params.jitter, params.grey, sharp)
+        unblurred = replace(params, sigma=sharp)
         views = [policy.apply(images, sizes, each, out_size) for each in (params, unblurred)]
         return not torch.equal(*views)
 
@@ -101,3 +108,46 @@ def test_a_policy_that_does_not_exist_is_refused_with_those_that_do():
 
     with pytest.raises(UserError, match=r"Unknown augmentation 'simclrr'. Did you mean 'simclr'\?"):
         load_policy("simclrr")
+
+
+class TestUnequalViews:
+    """Grill et al. 2020, appendix B, table 6, counted over 20,000 images."""
+
+    sizes = torch.full((20_000, 2), 64)
+
+    def share(self, index: int, name: str) -> float:
+        params = load_policy("byol").draw(self.sizes, 64, torch.Generator().manual_seed(1), View(index))
+        return float({"blurred": params.sigma > 0, "solarised": params.solarised}[name].float().mean())
+
+    @pytest.mark.parametrize(
+        ("index", "blurred", "solarised"), [(0, 1.0, 0.0), (1, 0.1, 0.2), (2, 0.5, 0.0), (7, 0.5, 0.0)]
+    )
+    def test_blur_and_solarisation_by_view(self, index, blurred, solarised):
+        assert self.share(index, "blurred") == pytest.approx(blurred, abs=0.015)
+        assert self.share(index, "solarised") == pytest.approx(solarised, abs=0.015)
+
+    def test_jitter_has_the_distribution_of_torchvisions(self):
+        from torchvision.transforms import ColorJitter
+
+        params = load_policy("byol").draw(self.sizes, 64, torch.Generator().manual_seed(1))
+        torch.manual_seed(0)
+        jitter = ColorJitter(0.4, 0.4, 0.2, 0.1)
+        theirs = [
+            ColorJitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)[1:]
+            for _ in range(5_000)
+        ]
+        quantiles = torch.linspace(0.02, 0.98, 9)
+        found = params.jitter.factors.quantile(quantiles, dim=0)
+        assert (found - torch.tensor(theirs).quantile(quantiles, dim=0)).abs().max() < 0.02
+        assert float(params.jitter.applied.float().mean()) == pytest.approx(0.8, abs=0.015)
+        assert float(params.grey.float().mean()) == pytest.approx(0.2, abs=0.015)
+
+
+@pytest.mark.parametrize("name", ["weak", "crop", "simclr", "byol"])
+def test_a_group_of_views_may_ask_for_crops_of_another_size(name, generator):
+    sizes = torch.full((2_000, 2), 200)
+    params = load_policy(name).draw(sizes, 32, generator, View(scale=(0.05, 0.1)))
+    box = params.box if name == "crop" else params.crop.box
+    area = box[:, 2:].prod(1) / 200**2
+    assert 0.045 < area.min() < 0.06
+    assert 0.09 < area.max() < 0.105

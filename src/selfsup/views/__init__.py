@@ -1,15 +1,16 @@
 """Augmentation policies: views of a batch of images, computed on the images' device.
 
-A file without a leading underscore is a policy, and its name is the name in the configuration.
-The files with one hold the operations that the policies are made of.
+A file ``<name>_policy.py`` is a policy, and ``<name>`` its name in the configuration. The other files
+hold the operations that policies are made of, and the groups of views that methods ask for.
 """
 
 from __future__ import annotations
 
 from selfsup import registry
-from selfsup.views.base import PerImage, Policy
+from selfsup.views.base import PerImage, Policy, View
+from selfsup.views.view_groups import Mask, RandomMask, ViewGroup
 
-__all__ = ["PerImage", "Policy", "load_policy", "policy_names"]
+__all__ = ["Mask", "PerImage", "Policy", "RandomMask", "View", "ViewGroup", "load_policy", "policy_names"]
 
 
 def policy_names() -> list[str]:

@@ -22,6 +22,27 @@ class PerImage:
         return type(self)(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
+@dataclass(frozen=True)
+class View:
+    """Which of an image's views a policy is to make.
+
+    Attributes
+    ----------
+    index : int
+        Its number among all views of the image in a step, from 0. An asymmetric policy treats the
+        second view otherwise than the first.
+    scale : (float, float) or None
+        Least and greatest share of the image's area that a crop holds, in (0, 1]; None for the policy's own.
+    """
+
+    index: int = 0
+    scale: tuple[float, float] | None = None
+
+
+#: The view of a method that asks for nothing in particular.
+FIRST_VIEW = View()
+
+
 class Policy(Protocol):
     """Turns a batch of stored images into views.
 
@@ -29,7 +50,7 @@ class Policy(Protocol):
     The number of calls to the generator depends on neither the images nor what is drawn.
     """
 
-    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Any:
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW) -> Any:
         """Random parameters of one view of each image.
 
         Parameters
@@ -40,6 +61,8 @@ class Policy(Protocol):
             Side of the view in pixels, at least 1.
         generator : torch.Generator
             On the CPU; advanced by the draw.
+        view : View
+            Which view of the images this is. A policy that crops at random heeds its scale.
 
         Returns
         -------
@@ -71,8 +94,10 @@ class Policy(Protocol):
         """
         ...
 
-    def __call__(self, images: Tensor, sizes: Tensor, out_size: int, generator: torch.Generator) -> Tensor:
+    def __call__(
+        self, images: Tensor, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW
+    ) -> Tensor:
         """One random view of each image: :meth:`apply` of :meth:`draw`."""
         sizes = sizes.cpu()
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            return self.apply(images, sizes, self.draw(sizes, out_size, generator), out_size)
+            return self.apply(images, sizes, self.draw(sizes, out_size, generator, view), out_size)

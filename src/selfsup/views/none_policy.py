@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from selfsup.views.base import Policy
+from selfsup.views.base import FIRST_VIEW, Policy, View
 from selfsup.views.batch_parts import empty_views, parts
 from selfsup.views.resample import Crop, resample
 
@@ -13,7 +13,7 @@ from selfsup.views.resample import Crop, resample
 class CentrePolicy(Policy):
     """``torchvision.transforms.Resize`` and ``CenterCrop``; draws nothing from the generator."""
 
-    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Crop:
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW) -> Crop:
         shorter = sizes.min(1, keepdim=True).values
         resized = torch.div(out_size * sizes, shorter, rounding_mode="floor")
         # round() as torchvision has it: halves to even.

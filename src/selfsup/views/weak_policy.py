@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfsup.views.base import PerImage, Policy
+from selfsup.views.base import FIRST_VIEW, PerImage, Policy, View
 from selfsup.views.batch_parts import empty_views, parts
 from selfsup.views.resample import Crop, crop_to_view, resample
 from selfsup.views.rotate import rotate
@@ -25,9 +25,9 @@ class WeakParameters(PerImage):
 class WeakPolicy(Policy):
     """Changes of framing and orientation only; colours stay."""
 
-    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> WeakParameters:
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW) -> WeakParameters:
         n = len(sizes)
-        box = crop_boxes(sizes, (0.8, 1.0), generator)
+        box = crop_boxes(sizes, view.scale or (0.8, 1.0), generator)
         return WeakParameters(
             crop=crop_to_view(box, happens(n, 0.5, generator), out_size),
             degrees=uniform(n, -90, 90, generator),
