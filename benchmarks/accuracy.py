@@ -75,7 +75,7 @@ def ablations(reference: Recipe, recommended: Recipe) -> dict[str, Recipe]:
 
 def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     """store -> policy -> train() -> embed -> probe, as a worker of a study does it."""
-    from selfsup.backbones.networks import Backbone, build_backbone
+    from selfsup.backbones import Backbone, build_backbone
     from selfsup.evaluation.embedding import embed
     from selfsup.evaluation.knn import knn_predict
     from selfsup.methods import method_class, read_settings

@@ -71,7 +71,7 @@ def same_settings(method: str) -> dict[str, float]:
 
 def by_selfsup(task: Task, pictures: Pictures) -> Score:
     """store -> policy -> train() -> embed, as a worker of a study does it."""
-    from selfsup.backbones.networks import build_backbone
+    from selfsup.backbones import build_backbone
     from selfsup.evaluation.embedding import embed
     from selfsup.methods import method_class, read_settings
     from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic

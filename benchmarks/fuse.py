@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from history import note
-from selfsup.backbones.networks import build_backbone
+from selfsup.backbones import build_backbone
 from selfsup.methods import method_class, read_settings
 from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
 from selfsup.training.fused import train_together

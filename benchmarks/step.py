@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from selfsup.backbones.networks import build_backbone
+from selfsup.backbones import build_backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.training.device import keep_freed_memory, make_deterministic

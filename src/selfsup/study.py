@@ -126,7 +126,7 @@ class Study:
 
         Returns
         -------
-        selfsup.backbones.networks.Backbone
+        selfsup.backbones.Backbone
             From float32 images in [0, 1], shape (n, 3, side, side), to embeddings (n, num_features).
 
         Raises
@@ -134,7 +134,7 @@ class Study:
         UserError
             If the cell's weights were not kept.
         """
-        from selfsup.backbones.networks import build_backbone, load_weights
+        from selfsup.backbones import build_backbone, load_weights
 
         result = self.best() if cell is None else self.result(cell)
         weights = self.folder.weights(result.cell)

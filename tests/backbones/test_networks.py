@@ -22,7 +22,7 @@ import torchvision
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
-from selfsup.backbones.networks import (
+from selfsup.backbones import (
     Backbone,
     build_backbone,
     imagenet_backbone,
@@ -380,7 +380,7 @@ def test_published_weights_come_from_the_hub_once_and_then_from_the_cache(
     hub: Hub, donor: nn.Module, tmp_path: Path
 ) -> None:
     code = """
-from selfsup.backbones.networks import imagenet_backbone
+from selfsup.backbones import imagenet_backbone
 print(float(imagenet_backbone("resnet18", image_size=32).network.conv1.weight.double().sum()))
 """
     env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from selfsup.backbones.networks import build_backbone
+from selfsup.backbones import build_backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d, quicken_tiny_convolutions
 
 GEOMETRIES = [

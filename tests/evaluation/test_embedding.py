@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.evaluation.embedding import embed, embed_views
 from selfsup.testing.methods import SIDE, batch_of_digits, tiny_backbone
 from selfsup.views import load_policy

@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted
 from selfsup.evaluation.finetune import FineTuned, fine_tune
 from selfsup.testing.methods import tiny_backbone

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import selfsup
-from selfsup.backbones.networks import build_backbone
+from selfsup.backbones import build_backbone
 from selfsup.config.grid import Cell, Job, fuse_jobs
 from selfsup.config.schema import validate
 from selfsup.errors import Interrupted, UserError

@@ -15,7 +15,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted
 from selfsup.methods import Method, Settings, Step, method_class, method_names
 from selfsup.testing.methods import build, tiny_backbone

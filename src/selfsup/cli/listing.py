@@ -28,7 +28,7 @@ def datasets(pattern: str) -> Iterator[str]:
 
 def backbones(pattern: str) -> Iterator[str]:
     """timm's models."""
-    from selfsup.backbones.networks import list_backbones
+    from selfsup.backbones import list_backbones
 
     yield from list_backbones(pattern)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.seeding import derive_seed
 from selfsup.training.loop import Images
 from selfsup.views.base import Policy

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.evaluation.embedding import embed
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.seeding import derive_seed

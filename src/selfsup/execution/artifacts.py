@@ -12,7 +12,7 @@ import numpy as np
 
 from selfsup import figures
 from selfsup._version import __version__
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell
 from selfsup.config.schema import lasting_values
 from selfsup.evaluation.evaluate import CellEvaluation

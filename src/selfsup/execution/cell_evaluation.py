@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell, Job, format_lr
 from selfsup.evaluation.embedding import embed_views
 from selfsup.evaluation.evaluate import (

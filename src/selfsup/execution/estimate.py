@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from selfsup import data as datasets
-from selfsup.backbones.networks import build_backbone
+from selfsup.backbones import build_backbone
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig, narrow
 from selfsup.data import AuditEntry

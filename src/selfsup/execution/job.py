@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfsup.backbones.networks import Backbone, build_backbone, load_weights
+from selfsup.backbones import Backbone, build_backbone, load_weights
 from selfsup.config.grid import Cell, Job
 from selfsup.execution.cell_evaluation import evaluate_cells, training_plan
 from selfsup.execution.context import StudyContext

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.config.grid import Job
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.evaluate import MEASURED_IMAGES, Embedded, effective_rank_of

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from selfsup import data as datasets
-from selfsup.backbones.networks import build_backbone, imagenet_backbone, load_weights, require_weights_file, takes_side
+from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, require_weights_file, takes_side
 from selfsup.config import schema as configuration
 from selfsup.config.grid import Cell, Job, Traits, expand, group_jobs
 from selfsup.config.schema import StudyConfig

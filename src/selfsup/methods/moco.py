@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.methods import base
 from selfsup.methods.parts.heads import mlp
 from selfsup.methods.parts.key_queue import KeyQueue

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.methods.base import Method, Paper, Settings, Step
 from selfsup.testing.digits import BATCH, CLASSES, SIDE, batch_of_digits
 from selfsup.training.device import Hardware

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.backbones.networks import Backbone
+from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted, UserError
 from selfsup.methods.base import Method, Step
 from selfsup.seeding import derive_seed

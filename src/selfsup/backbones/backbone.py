@@ -1,0 +1,123 @@
+"""What a backbone is: images to embeddings, and for those who look inside, to tokens and levels."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+#: How many of its last stages or blocks a network shows as levels.
+LEVELS = 4
+
+
+class Tokens(NamedTuple):
+    """What a transformer makes of images.
+
+    Attributes
+    ----------
+    prefix : Tensor
+        Class and register tokens, shape (n, p, width); p may be 0.
+    patches : Tensor
+        Tokens of the patches, shape (n, k, width), row by row of the image, or those that were kept.
+    """
+
+    prefix: Tensor
+    patches: Tensor
+
+
+class Backbone(nn.Module):
+    """A network from images to embeddings.
+
+    Parameters
+    ----------
+    network : nn.Module
+        From (n, in_channels, side, side), normalised, to (n, num_features).
+    num_features : int
+        Width of an embedding.
+    mean, std : tuple of float, length in_channels
+        Of the channels, for images in [0, 1].
+
+    Attributes
+    ----------
+    in_channels : int
+    patch_size : int or None
+        Side of a patch in pixels; None where the network has no tokens of patches, as a ResNet.
+    is_transformer : bool
+        Whether the network attends; recipes differ by it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, num_features: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.num_features = num_features
+        self.in_channels = len(mean)
+        self.patch_size = _patch_size(network)
+        self.is_transformer = any("attention" in type(module).__name__.lower() for module in network.modules())
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings, shape (n, num_features), of images in [0, 1], shape (n, in_channels, side, side)."""
+        return self.network(self.normalise(images))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images as the network wants them: zero mean and unit variance per channel of its training data."""
+        return (images - self.mean) / self.std
+
+    def tokens(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
+        """Tokens of images in [0, 1], after the network's last norm.
+
+        Parameters
+        ----------
+        images : Tensor
+            Shape (n, in_channels, side, side).
+        keep : Tensor, optional
+            Int64 of shape (n, k): of each image, the patches that the network sees, all by default. Those
+            left out cost nothing (He et al. 2022, section 3).
+
+        Raises
+        ------
+        TypeError
+            If the network has no tokens of patches.
+        """
+        if self.patch_size is None:
+            raise TypeError("this network has no tokens of patches")
+        network: Any = self.network
+        count = network.num_prefix_tokens
+        tokens = network._pos_embed(network.patch_embed(self.normalise(images)))
+        if keep is not None:
+            kept = keep[:, :, None].expand(-1, -1, tokens.shape[-1])
+            tokens = torch.cat([tokens[:, :count], tokens[:, count:].gather(1, kept)], dim=1)
+        tokens = network.norm(network.blocks(network.norm_pre(tokens)))
+        return Tokens(tokens[:, :count], tokens[:, count:])
+
+    def pool(self, tokens: Tokens) -> Tensor:
+        """The embedding, shape (n, num_features), that the network makes of its tokens."""
+        network: Any = self.network
+        return network.forward_head(torch.cat(tokens, dim=1), pre_logits=True)
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Pooled outputs of the last stages (of a transformer, blocks), the last one last.
+
+        Returns
+        -------
+        list of Tensor
+            At most four, of shape (n, width); widths may differ. A network that shows nothing of its inside
+            has its embedding as the only level.
+        """
+        look = getattr(self.network, "forward_intermediates", None)
+        if look is None:
+            return [self(images)]
+        maps = look(self.normalise(images), indices=LEVELS, norm=True, intermediates_only=True)
+        return [level.mean(dim=(2, 3)) for level in maps]
+
+
+def _patch_size(network: nn.Module) -> int | None:
+    """Side of the patches of a plain vision transformer, whose tokens can be left out one by one."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    return int(network.patch_embed.patch_size[0]) if isinstance(network, VisionTransformer) else None  # type: ignore[union-attr,index]

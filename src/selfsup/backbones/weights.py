@@ -1,0 +1,181 @@
+"""Initial weights: files of other tools, and those that timm publishes."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from selfsup.backbones.backbone import Backbone
+from selfsup.errors import UserError
+
+#: Prefixes under which other tools store a backbone inside a whole model.
+_WRAPPERS = re.compile(
+    r"^(module|model|backbone|encoder|encoder_q|network|base_encoder|momentum_encoder|student|online_network)\."
+)
+#: Heads of classifiers and of self-supervised methods, which a feature extractor does not have.
+_HEAD = re.compile(r"^(fc|head|classifier|projector|projection_head|predictor|prediction_head)\b")
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """How a file's weights fitted a network."""
+
+    loaded: int
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{self.loaded} tensors loaded"]
+        for name in ("missing", "unexpected", "mismatched"):
+            keys = getattr(self, name)
+            if keys:
+                shown = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
+                parts.append(f"{len(keys)} {name} ({shown})")
+        return "; ".join(parts)
+
+
+def load_weights(backbone: Backbone, path: Path) -> WeightReport:
+    """Load weights from a file into `backbone`; heads in the file are left out.
+
+    Accepts safetensors and torch state dicts (read with ``weights_only=True``), bare or under the
+    usual wrappers (``state_dict``, ``module.``, ``backbone.``, …), with timm's or torchvision's names.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is not such a file, or fits the network in less than half.
+    """
+    given = _read_state_dict(path)
+    expected = backbone.network.state_dict()
+    state = _unwrap(given, expected)
+    fitting = {k: v for k, v in state.items() if k in expected and v.shape == expected[k].shape}
+    report = WeightReport(
+        loaded=len(fitting),
+        missing=tuple(k for k in expected if k not in state and not k.endswith("num_batches_tracked")),
+        unexpected=tuple(k for k in state if k not in expected and not _HEAD.match(k)),
+        mismatched=tuple(k for k in state if k in expected and state[k].shape != expected[k].shape),
+    )
+    if len(fitting) < len(expected) / 2:
+        raise UserError(f"The weights in '{path}' do not fit this backbone: {report}; check --weights and --backbone.")
+    backbone.network.load_state_dict(fitting, strict=False)
+    return report
+
+
+def require_weights_file(path: Path) -> None:
+    """Refuse a path to weights at which there is no file.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no weights file '{path}'; --weights takes none, imagenet, or a file.")
+
+
+def require_model(name: str) -> None:
+    """Refuse a name that timm has not.
+
+    Raises
+    ------
+    UserError
+        Names those that are near.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5)
+        hint = f" Near: {', '.join(near)}." if near else ""
+        raise UserError(f"timm has no model '{name}' (--backbone).{hint} `selfsup list backbones` shows all names.")
+    tags = timm.list_models(f"{name.split('.')[0]}.*", pretrained=True)
+    if "." in name and name not in tags:
+        raise UserError(
+            f"timm has no weights '{name.split('.', 1)[1]}' for '{name.split('.')[0]}' (--backbone {name}); known: "
+            f"{', '.join(tags) or 'none'}."
+        )
+
+
+def pretrained_file(name: str) -> Path:
+    """The file of timm's published weights: from the hub's cache, else downloaded into it.
+
+    Raises
+    ------
+    UserError
+        If timm publishes none, or the file is not here and cannot be downloaded. Without a network
+        this takes seconds, where the hub's own retries take most of a minute.
+    """
+    import timm
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    require_model(name)
+    published = timm.get_pretrained_cfg(name)
+    if published is None or not published.hf_hub_id:
+        raise UserError(f"timm publishes no weights for '{name}'; use --weights none, or pass a file to --weights.")
+    for file in ("model.safetensors", "pytorch_model.bin"):
+        cached = try_to_load_from_cache(published.hf_hub_id, file)
+        if isinstance(cached, str):
+            return Path(cached)
+    remedy = (
+        f"with the file 'model.safetensors' of {published.hf_hub_id} or torchvision's {name.split('.')[0]}-*.pth at "
+        f"hand, pass --weights FILE; or use --weights none"
+    )
+    try:
+        _require_reachable()
+        return Path(hf_hub_download(published.hf_hub_id, "model.safetensors"))
+    except Exception as error:
+        raise UserError(
+            f"The ImageNet weights of '{name}' are not on this machine and cannot be downloaded "
+            f"({type(error).__name__}): {remedy}."
+        ) from error
+
+
+def _require_reachable() -> None:
+    """Ask the hub for anything, once, for at most five seconds."""
+    from huggingface_hub.constants import ENDPOINT
+
+    with contextlib.suppress(urllib.error.HTTPError):  # an error code is an answer too
+        urllib.request.urlopen(urllib.request.Request(ENDPOINT, method="HEAD"), timeout=5).close()
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    require_weights_file(path)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"'{path}' is not a safetensors file or a torch state dict that loads without running code "
+            f"({type(error).__name__}); save the model's state_dict() and pass that file to --weights."
+        ) from None
+    for key in ("state_dict", "model", "teacher", "student"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise UserError(f"'{path}' holds no state dict; save the model's state_dict() and pass that file to --weights.")
+    return {k: v for k, v in content.items() if isinstance(v, Tensor)}
+
+
+def _unwrap(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Strip wrappers such as ``module.backbone.``: as many as make the most names fit."""
+    best = state = dict(given)
+    while any(_WRAPPERS.match(key) for key in state):
+        stripped: dict[str, Tensor] = {}
+        for key, value in state.items():
+            stripped.setdefault(_WRAPPERS.sub("", key), value)
+        state = stripped
+        if sum(k in expected for k in state) > sum(k in expected for k in best):
+            best = state
+    return best

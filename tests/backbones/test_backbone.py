@@ -1,0 +1,92 @@
+"""What a backbone shows beside its embedding: tokens, levels, other sides and channels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from selfsup.backbones import Backbone, build_backbone
+
+VIT, CNN = "test_vit", "test_resnet"
+
+
+def build(name: str, **options) -> Backbone:
+    torch.manual_seed(0)
+    return build_backbone(name, image_size=32, **options).eval()
+
+
+def images(count: int = 3, channels: int = 3, side: int = 32) -> Tensor:
+    return torch.rand(count, channels, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_tokens_pooled_are_the_embedding() -> None:
+    backbone = build(VIT)
+    tokens = backbone.tokens(images())
+    assert backbone.patch_size == 16
+    assert tokens.patches.shape == (3, 4, backbone.num_features)
+    assert tokens.prefix.shape == (3, 1, backbone.num_features)
+    torch.testing.assert_close(backbone.pool(tokens), backbone(images()))
+
+
+def test_patches_that_are_left_out_are_not_seen() -> None:
+    """Kept patches have the tokens that they have in an image whose other patches are anything."""
+    backbone, pictures = build(VIT), images()
+    keep = torch.tensor([[0, 3], [1, 2], [3, 0]])
+    kept = backbone.tokens(pictures, keep=keep)
+    assert kept.patches.shape == (3, 2, backbone.num_features)
+    changed = pictures.clone()
+    changed[0, :, :16, 16:] = 0.5  # patch 1 of the first image, which is not kept
+    assert torch.equal(backbone.tokens(changed, keep=keep).patches[0], kept.patches[0])
+    changed[0, :, :16, :16] = 0.5  # patch 0, which is
+    assert not torch.allclose(backbone.tokens(changed, keep=keep).patches[0], kept.patches[0])
+
+
+def test_all_patches_kept_in_another_order_have_the_same_tokens_in_that_order() -> None:
+    backbone = build(VIT)
+    order = torch.tensor([2, 0, 3, 1]).expand(3, -1)
+    permuted = backbone.tokens(images(), keep=order)
+    torch.testing.assert_close(
+        permuted.patches, backbone.tokens(images()).patches[:, [2, 0, 3, 1]], atol=1e-5, rtol=1e-4
+    )
+
+
+def test_a_transformer_takes_views_of_several_sides() -> None:
+    backbone = build(VIT)
+    assert backbone(images(side=16)).shape == backbone(images(side=48)).shape == (3, backbone.num_features)
+    assert backbone.tokens(images(side=48)).patches.shape[1] == 9
+
+
+def test_a_convolutional_network_has_no_tokens() -> None:
+    backbone = build(CNN)
+    assert backbone.patch_size is None
+    assert not backbone.is_transformer
+    assert build(VIT).is_transformer
+    with pytest.raises(TypeError, match="no tokens"):
+        backbone.tokens(images())
+
+
+def test_levels_are_the_means_of_the_last_stages() -> None:
+    backbone, seen = build(CNN), []
+    stages = [getattr(backbone.network, f"layer{number}") for number in (1, 2, 3, 4)]
+    for stage in stages:
+        stage.register_forward_hook(lambda module, given, output: seen.append(output.mean(dim=(2, 3))))
+    levels = backbone.levels(images())
+    assert len(levels) == 4
+    for level, expected in zip(levels, seen, strict=True):
+        torch.testing.assert_close(level, expected)
+
+
+def test_levels_of_a_transformer_are_means_over_its_patches() -> None:
+    backbone = build(VIT)
+    last = backbone.tokens(images()).patches.mean(dim=1)
+    torch.testing.assert_close(backbone.levels(images())[-1], last)
+
+
+@pytest.mark.parametrize("name", [VIT, CNN])
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_images_may_have_other_channels_than_three(name: str, channels: int) -> None:
+    backbone = build(name, in_channels=channels)
+    assert backbone.in_channels == channels
+    assert backbone.mean.shape == (1, channels, 1, 1)
+    assert backbone(images(channels=channels)).shape == (3, backbone.num_features)
