@@ -128,7 +128,7 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
         probe_accuracy(features, labels[pictures.train], embedded(method.backbone, part), labels[part])
         for part in (val, test)
     )
-    return Score(val_accuracy, accuracy, seconds, len(outcome.progress.log))
+    return Score(val_accuracy, accuracy, seconds, len(outcome.state.log))
 
 
 def choose(pictures: Pictures, preset: Recipe, lrs: list[float]) -> Recipe:

@@ -20,9 +20,12 @@ from torch import Tensor
 from history import note
 from selfsup.backbones import build_backbone
 from selfsup.methods import method_class, read_settings
+from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
 from selfsup.training.fused import train_together
-from selfsup.training.loop import EpochLog, NoCallbacks, Training, TrainingPlan
+from selfsup.training.loop import Training
+from selfsup.training.plan import TrainingPlan
+from selfsup.training.state import EpochLog
 from selfsup.views import load_policy
 
 

@@ -28,7 +28,7 @@ from selfsup.execution.job import run_job
 from selfsup.execution.preparation import prepare_images
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
-from selfsup.training.loop import EpochLog
+from selfsup.training.state import EpochLog
 
 CLASSES = 10
 

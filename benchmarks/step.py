@@ -27,7 +27,7 @@ from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.training.device import keep_freed_memory, make_deterministic
 from selfsup.training.diagnostics import step_signals
-from selfsup.training.loop import build_optimizer
+from selfsup.training.optimizers import build_optimizer
 from selfsup.views import load_policy
 
 #: Kinds of operators by what their names begin with, after "aten::".

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfsup.config.grid import Cell, Job, Traits, expand, format_lr, group_jobs
+from selfsup.config.grid import Cell, Job, Tags, expand, format_lr, group_jobs
 
-TRAITS = {
-    "simclr": Traits(),
-    "moco": Traits(),
-    "supervised": Traits(uses_labels=True),
-    "frozen": Traits(trains=False),
+TAGS = {
+    "simclr": Tags(),
+    "moco": Tags(),
+    "supervised": Tags(uses_labels=True),
+    "frozen": Tags(trains=False),
 }
-METHODS = st.lists(st.sampled_from(sorted(TRAITS)), unique=True)
+METHODS = st.lists(st.sampled_from(sorted(TAGS)), unique=True)
 AUGMENTATIONS = st.lists(st.sampled_from(["weak", "simclr"]), min_size=1, unique=True)
 LRS = st.lists(st.floats(1e-300, 1e300, exclude_min=True), min_size=1, max_size=4, unique=True)
 SIZES = st.lists(st.integers(1, 10**6) | st.just("all"), min_size=1, max_size=4, unique=True)
@@ -52,13 +52,13 @@ def test_a_written_learning_rate_reads_back_as_the_same_float(lr: float) -> None
 
 @given(GRIDS)
 def test_no_two_cells_of_a_grid_share_an_id(grid: dict) -> None:
-    cells = expand(**grid, traits=TRAITS)
+    cells = expand(**grid, tags=TAGS)
     assert len({c.id for c in cells}) == len(set(cells)) == len(cells)
 
 
 @given(GRIDS)
 def test_an_id_is_a_plain_file_name(grid: dict) -> None:
-    for c in expand(**grid, traits=TRAITS):
+    for c in expand(**grid, tags=TAGS):
         assert set(c.id) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-+")
         assert not c.id.startswith((".", "-"))
         assert len(c.id) < 100
@@ -69,19 +69,19 @@ def test_an_id_is_a_plain_file_name(grid: dict) -> None:
 
 @given(GRIDS)
 def test_a_grid_is_the_product_of_its_axes_and_baselines_skip_two_of_them(grid: dict) -> None:
-    trained = [name for name in grid["methods"] if TRAITS[name].trains]
-    untrained = [name for name in grid["methods"] if not TRAITS[name].trains]
+    trained = [name for name in grid["methods"] if TAGS[name].trains]
+    untrained = [name for name in grid["methods"] if not TAGS[name].trains]
     seeds = range(grid["seeds"])
     wanted = {
         Cell(*point)
         for point in itertools.product(trained, grid["augmentations"], grid["lrs"], grid["per_class"], seeds)
     } | {Cell(name, None, None, n, seed) for name in untrained for n in grid["per_class"] for seed in seeds}
-    assert set(expand(**grid, traits=TRAITS)) == wanted
+    assert set(expand(**grid, tags=TAGS)) == wanted
 
 
 def test_cells_come_in_the_order_of_the_axes_with_seeds_outermost() -> None:
     grid = {"methods": ["moco", "frozen"], "augmentations": ["weak"], "lrs": [0.1, 0.01], "per_class": [5, "all"]}
-    assert [c.id for c in expand(**grid, seeds=2, traits=TRAITS)] == [
+    assert [c.id for c in expand(**grid, seeds=2, tags=TAGS)] == [
         f"{name}-s{seed}"
         for seed in (0, 1)
         for name in (
@@ -97,8 +97,8 @@ def test_cells_come_in_the_order_of_the_axes_with_seeds_outermost() -> None:
 
 @given(GRIDS)
 def test_more_seeds_add_cells_after_those_that_were_there(grid: dict) -> None:
-    before = expand(**grid, traits=TRAITS)
-    after = expand(**{**grid, "seeds": grid["seeds"] + 1}, traits=TRAITS)
+    before = expand(**grid, tags=TAGS)
+    after = expand(**{**grid, "seeds": grid["seeds"] + 1}, tags=TAGS)
     assert after[: len(before)] == before
 
 
@@ -107,23 +107,23 @@ def test_more_seeds_add_cells_after_those_that_were_there(grid: dict) -> None:
 
 @given(GRIDS, st.sampled_from(["data-regime", "label-efficiency"]))
 def test_every_cell_is_in_exactly_one_job_and_job_ids_differ(grid: dict, protocol: str) -> None:
-    cells = expand(**grid, traits=TRAITS)
-    jobs = group_jobs(cells, protocol=protocol, traits=TRAITS)
+    cells = expand(**grid, tags=TAGS)
+    jobs = group_jobs(cells, protocol=protocol, tags=TAGS)
     assert sorted(c.id for job in jobs for c in job.cells) == sorted(c.id for c in cells)
     assert len({job.id for job in jobs}) == len(jobs)
 
 
 @given(GRIDS)
 def test_in_the_data_regime_every_training_serves_one_cell(grid: dict) -> None:
-    for job in group_jobs(expand(**grid, traits=TRAITS), protocol="data-regime", traits=TRAITS):
-        assert job.shared == (not TRAITS[job.cells[0].method].trains)
+    for job in group_jobs(expand(**grid, tags=TAGS), protocol="data-regime", tags=TAGS):
+        assert job.shared == (not TAGS[job.cells[0].method].trains)
         assert job.shared or len(job.cells) == 1
 
 
 def test_label_efficiency_trains_once_for_all_numbers_of_labels_unless_labels_train() -> None:
     grid = {"augmentations": ["weak"], "lrs": [0.1], "per_class": [5, 20, "all"], "seeds": 2}
-    cells = expand(methods=["moco", "supervised", "frozen"], **grid, traits=TRAITS)
-    jobs = group_jobs(cells, protocol="label-efficiency", traits=TRAITS)
+    cells = expand(methods=["moco", "supervised", "frozen"], **grid, tags=TAGS)
+    jobs = group_jobs(cells, protocol="label-efficiency", tags=TAGS)
     sizes = {job.id: [c.per_class for c in job.cells] for job in jobs}
     expected = {}
     for seed in (0, 1):

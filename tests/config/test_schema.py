@@ -60,14 +60,14 @@ def test_a_preset_sets_only_fields_that_exist_and_says_what_it_is(preset: str) -
 
 def test_full_is_the_reference_studys_grid_of_455_cells() -> None:
     config = validate(load_values(preset="full"))
-    traits = {name: method_class(name).traits for name in config.methods}
+    tags = {name: method_class(name).tags for name in config.methods}
     cells = expand(
         methods=config.methods,
         augmentations=config.augmentations,
         lrs=config.lrs,
         per_class=config.per_class,
         seeds=config.seeds,
-        traits=traits,
+        tags=tags,
     )
     sizes = [5, 10, 20, 50, 100, 200, "all"]
     trained = itertools.product(

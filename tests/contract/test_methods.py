@@ -12,15 +12,17 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from selfsup.config.grid import Traits, expand
+from selfsup.config.grid import Tags, expand
 from selfsup.methods import Method, Paper, Settings, Step, method_class, method_names
 from selfsup.methods.parts.momentum import MomentumEncoder
 from selfsup.testing.methods import BATCH, CLASSES, SIDE, batch_of_digits, build, check_devices, check_method
 from selfsup.training.device import Hardware
-from selfsup.training.loop import TrainingPlan, build_optimizer, train
+from selfsup.training.loop import train
+from selfsup.training.optimizers import build_optimizer
+from selfsup.training.plan import TrainingPlan
 from selfsup.views import load_policy
 
-TRAINED = [name for name in method_names() if method_class(name).traits.trains]
+TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 
 
 @pytest.mark.parametrize("name", method_names())
@@ -33,14 +35,14 @@ def test_every_method_has_the_loss_gradients_and_state_of_one_device_on_two() ->
 
 
 def test_a_grid_of_all_methods_has_the_cells_that_their_traits_call_for() -> None:
-    traits = {name: method_class(name).traits for name in method_names()}
+    tags = {name: method_class(name).tags for name in method_names()}
     cells = expand(
         methods=method_names(),
         augmentations=["weak", "simclr"],
         lrs=[0.1],
         per_class=[5, "all"],
         seeds=1,
-        traits=traits,
+        tags=tags,
     )
     for name in method_names():
         mine = [cell for cell in cells if cell.method == name]
@@ -181,7 +183,7 @@ class Mismatched(Mean):
 class Boastful(Mean):
     """Says that it uses labels and does not."""
 
-    traits = Traits(uses_labels=True)
+    tags = Tags(uses_labels=True)
 
 
 class Copying(Mean):
@@ -215,7 +217,7 @@ class Lenient(Mean):
 class Idle(Mean):
     """Does not train, and yet wants views."""
 
-    traits = Traits(trains=False)
+    tags = Tags(trains=False)
 
 
 class WithoutLabels(Mean):

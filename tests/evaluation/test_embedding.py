@@ -9,7 +9,8 @@ from torch import Tensor
 
 from selfsup.backbones import Backbone
 from selfsup.evaluation.embedding import embed, embed_views
-from selfsup.testing.methods import SIDE, batch_of_digits, tiny_backbone
+from selfsup.testing.backbones import tiny_backbone
+from selfsup.testing.digits import SIDE, batch_of_digits
 from selfsup.views import load_policy
 
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted
 from selfsup.evaluation.finetune import FineTuned, fine_tune
-from selfsup.testing.methods import tiny_backbone
+from selfsup.testing.backbones import tiny_backbone
+from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware
-from selfsup.training.loop import NoCallbacks, TrainingPlan
+from selfsup.training.plan import TrainingPlan
 
 DATA = load_digits()
 LABELS = DATA.target.astype(np.int64)

@@ -49,7 +49,7 @@ def cells_of(config: StudyConfig) -> list[Cell]:
         lrs=config.lrs,
         per_class=config.per_class,
         seeds=config.seeds,
-        traits={name: method_class(name).traits for name in config.methods},
+        tags={name: method_class(name).tags for name in config.methods},
     )
 
 

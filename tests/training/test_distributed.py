@@ -10,7 +10,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
-from selfsup.testing.methods import in_processes
+from selfsup.testing.devices import in_processes
 from selfsup.training.distributed import Shards, SynchronisedNorms
 
 

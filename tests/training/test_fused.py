@@ -27,12 +27,14 @@ from selfsup.execution.watchers import Silent
 from selfsup.methods import Method, method_class, method_names, read_settings
 from selfsup.methods.base import Step
 from selfsup.methods.simclr import SimCLR
+from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware
 from selfsup.training.fused import CannotFuseError, train_together
-from selfsup.training.loop import NoCallbacks, Training, TrainingPlan
+from selfsup.training.loop import Training
+from selfsup.training.plan import TrainingPlan
 from selfsup.views import Policy, load_policy
 
-TRAINED = [name for name in method_names() if method_class(name).traits.trains]
+TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 LRS = (0.01, 0.03, 0.1)
 COUNT, CLASSES = 32, 4
 
@@ -170,7 +172,7 @@ def test_mixed_precision_computes_every_layer_in_what_it_has_alone() -> None:
         plan = {"epochs": 1, "batch_size": COUNT, "precision": "bf16", "policy": load_policy("simclr")}
         trainings = [training_of(method, lr, **plan) for method, lr in zip(methods, LRS, strict=False)]
         outcomes = train_together(trainings) if together else [training.run() for training in trainings]
-        return found, [outcome.progress.log[0].loss for outcome in outcomes]
+        return found, [outcome.state.log[0].loss for outcome in outcomes]
 
     (fused, losses), (alone, expected) = kinds(True), kinds(False)
     assert fused == alone
@@ -187,7 +189,7 @@ def test_one_that_diverges_does_not_disturb_the_others() -> None:
         [training_of(method, lr, hook) for method, lr, hook in zip(fused, LRS, hooks, strict=True)]
     )
     assert [outcome.status for outcome in outcomes] == ["done", "diverged", "done"]
-    assert len(outcomes[1].progress.log) == 1
+    assert len(outcomes[1].state.log) == 1
     for number in (0, 2):  # while it is there, and when it has gone
         assert_each_step_is_as_alone(hooks[number], LRS[number])
 
@@ -202,7 +204,7 @@ def test_interrupted_and_resumed_is_as_uninterrupted() -> None:
     assert [max(hook.states) for hook in callbacks] == [3, 3, 3]
     resumed = [method_of("moco") for _ in LRS]
     outcomes = train_together([training_of(m, lr, hook) for m, lr, hook in zip(resumed, LRS, callbacks, strict=True)])
-    assert [len(outcome.progress.log) for outcome in outcomes] == [2, 2, 2]
+    assert [len(outcome.state.log) for outcome in outcomes] == [2, 2, 2]
     for one, other in zip(resumed, straight, strict=True):
         for name, tensor in one.state_dict().items():
             assert torch.equal(tensor, other.state_dict()[name]), name
@@ -220,7 +222,7 @@ def test_one_that_stands_behind_catches_up() -> None:
             for lr, hook, policy in zip(LRS, (ahead, behind), policies, strict=False)
         ]
     )
-    assert [outcome.progress.step for outcome in outcomes] == [4, 4]
+    assert [outcome.state.step for outcome in outcomes] == [4, 4]
     assert [policy.made for policy in policies] == [2 * 3, 2 * 1]  # the first step alone, the rest together
     assert_each_step_is_as_alone(ahead, LRS[0])
     assert_each_step_is_as_alone(behind, LRS[1])

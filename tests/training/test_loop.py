@@ -18,13 +18,18 @@ from torch import Tensor, nn
 from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted
 from selfsup.methods import Method, Settings, Step, method_class, method_names
-from selfsup.testing.methods import build, tiny_backbone
+from selfsup.testing.backbones import tiny_backbone
+from selfsup.testing.methods import build
+from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware
 from selfsup.training.diagnostics import batch_rank, embedding_std
-from selfsup.training.loop import EpochLog, NoCallbacks, Outcome, TrainingPlan, build_optimizer, learning_rate, train
+from selfsup.training.loop import train
+from selfsup.training.optimizers import build_optimizer
+from selfsup.training.plan import TrainingPlan, learning_rate
+from selfsup.training.state import EpochLog, Outcome
 from selfsup.views import load_policy
 
-TRAINED = [name for name in method_names() if method_class(name).traits.trains]
+TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 PLAN = TrainingPlan(epochs=2, batch_size=32, image_size=16, lr=0.05, seed=0)
 DATA = load_digits()
 
@@ -105,7 +110,7 @@ def run(
 def numbers(outcome: Outcome) -> list[dict[str, float | None]]:
     """All of the log that does not measure time."""
     timed = ("seconds", "images_per_second")
-    return [{k: v for k, v in asdict(line).items() if k not in timed} for line in outcome.progress.log]
+    return [{k: v for k, v in asdict(line).items() if k not in timed} for line in outcome.state.log]
 
 
 def assert_same_state(first: Method, second: Method) -> None:
@@ -385,7 +390,7 @@ class Listening(NoCallbacks):
 def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None:
     method, callbacks = watched(), Listening()
     outcome = run(method, callbacks=callbacks)
-    log = outcome.progress.log
+    log = outcome.state.log
     assert outcome.status == "done"
     assert callbacks.lines == [(line, 2) for line in log]
     assert [line.epoch for line in log] == [1, 2]
@@ -397,7 +402,7 @@ def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None
         assert line.knn_accuracy is None
         assert line.seconds > 0
         assert line.images_per_second == pytest.approx(96 / line.seconds)
-    assert outcome.progress.seconds == pytest.approx(sum(line.seconds for line in log))
+    assert outcome.state.seconds == pytest.approx(sum(line.seconds for line in log))
     # The learning rate of the epoch's last step: 3 and 6 of 6, counted from 0.
     assert [line.lr for line in log] == pytest.approx([0.05 * (1 + math.cos(math.pi * k / 6)) / 2 for k in (2, 5)])
 
@@ -408,9 +413,9 @@ def test_an_absurd_learning_rate_ends_as_diverged_in_the_epoch_where_it_happened
     method = build(cls, optimizer="sgd")
     outcome = run(method, replace(PLAN, epochs=5, lr=1e30))
     assert outcome.status == "diverged"
-    assert len(outcome.progress.log) < 5
-    assert not math.isfinite(outcome.progress.log[-1].loss)
-    assert all(math.isfinite(line.loss) for line in outcome.progress.log[:-1])
+    assert len(outcome.state.log) < 5
+    assert not math.isfinite(outcome.state.log[-1].loss)
+    assert all(math.isfinite(line.loss) for line in outcome.state.log[:-1])
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -419,8 +424,8 @@ def test_some_epochs_of_training_lower_the_loss_of_real_images(name: str) -> Non
     cls = method_class(name)
     plan = replace(PLAN, epochs=6)
     learnt, unlearnt = build(cls), build(cls)
-    last = run(learnt, plan, images=256).progress.log[-1].loss
-    assert last < run(unlearnt, replace(plan, lr=1e-12), images=256).progress.log[-1].loss
+    last = run(learnt, plan, images=256).state.log[-1].loss
+    assert last < run(unlearnt, replace(plan, lr=1e-12), images=256).state.log[-1].loss
 
 
 class Paired(Watched):
@@ -449,7 +454,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 def test_the_log_holds_the_similarities_of_a_method_that_compares_views_and_its_momentum() -> None:
     method = Paired(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3))
-    log = run(method, images=24, plan=replace(PLAN, batch_size=8)).progress.log
+    log = run(method, images=24, plan=replace(PLAN, batch_size=8)).state.log
     for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
         assert line.positive_similarity == pytest.approx(np.mean(method.positives[steps]), abs=1e-6)
         assert line.negative_similarity == pytest.approx(np.mean(method.negatives[steps]), abs=1e-6)
@@ -459,9 +464,9 @@ def test_the_log_holds_the_similarities_of_a_method_that_compares_views_and_its_
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_real_methods_log_what_they_have(name: str) -> None:
-    log = run(build(method_class(name))).progress.log[-1]
+    log = run(build(method_class(name))).state.log[-1]
     assert 1 <= log.effective_rank <= 24
-    supervised = method_class(name).traits.uses_labels
+    supervised = method_class(name).tags.uses_labels
     assert (log.positive_similarity is None) == (log.negative_similarity is None) == supervised
     if not supervised:
         assert log.positive_similarity > log.negative_similarity
@@ -492,8 +497,8 @@ def test_an_epochs_backbone_can_be_judged_and_the_training_goes_on_as_if_it_was_
     scored = run(judged, plan, callbacks=callbacks)
     plain = run(left, plan)
     assert callbacks.asked == [1, 2, 3]
-    assert [line.knn_accuracy is None for line in scored.progress.log] == [True, False, True]
-    assert [line.loss for line in scored.progress.log] == [line.loss for line in plain.progress.log]
+    assert [line.knn_accuracy is None for line in scored.state.log] == [True, False, True]
+    assert [line.loss for line in scored.state.log] == [line.loss for line in plain.state.log]
     assert_same_state(judged, left)
 
 
@@ -676,24 +681,24 @@ def test_a_training_whose_knn_has_levelled_off_decays_for_a_tenth_of_the_epochs_
     callbacks = Scored(LEVEL)
     outcome = run(watched(), STOPPING, images=64, callbacks=callbacks)
     assert outcome.status == "done"
-    assert [line.lr for line in outcome.progress.log] == pytest.approx([0.4] * 5 + [0.3, 0.1])
+    assert [line.lr for line in outcome.state.log] == pytest.approx([0.4] * 5 + [0.3, 0.1])
     assert callbacks.told == [20] * 4 + [7] * 3
 
 
 def test_a_training_that_gets_better_goes_on_to_its_last_epoch() -> None:
     rising: list[float | None] = [epoch / 20 for epoch in range(20)]
-    assert len(run(watched(), STOPPING, images=32, callbacks=Scored(rising)).progress.log) == 20
-    assert len(run(watched(), replace(STOPPING, patience=0), images=32, callbacks=Scored(LEVEL)).progress.log) == 20
+    assert len(run(watched(), STOPPING, images=32, callbacks=Scored(rising)).state.log) == 20
+    assert len(run(watched(), replace(STOPPING, patience=0), images=32, callbacks=Scored(LEVEL)).state.log) == 20
 
 
 def test_a_decay_ends_with_the_planned_epochs_at_the_latest() -> None:
-    assert len(run(watched(), replace(STOPPING, epochs=5), images=32, callbacks=Scored(LEVEL)).progress.log) == 5
+    assert len(run(watched(), replace(STOPPING, epochs=5), images=32, callbacks=Scored(LEVEL)).state.log) == 5
 
 
 def test_scores_count_from_the_first_views_of_full_size_on() -> None:
     resizing = replace(STOPPING, grow_from=0.5)  # 16 px from the 14th epoch (from 0) on
     scores: list[float | None] = [0.5] * 20
-    assert len(run(watched(), resizing, images=32, callbacks=Scored(scores)).progress.log) == 15 + 2 + 2
+    assert len(run(watched(), resizing, images=32, callbacks=Scored(scores)).state.log) == 15 + 2 + 2
 
 
 @pytest.mark.parametrize("stop", [3, 9, 10, 11, 12, 13, 14])

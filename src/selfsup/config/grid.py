@@ -15,8 +15,8 @@ Protocol = Literal["data-regime", "label-efficiency"]
 
 
 @dataclass(frozen=True)
-class Traits:
-    """What the grid must know of a method.
+class Tags:
+    """What the grid, the checks and the error messages must know of a method.
 
     Attributes
     ----------
@@ -26,10 +26,25 @@ class Traits:
     uses_labels : bool
         True if training reads labels, so that each number of labels needs its own training even
         under the label-efficiency protocol.
+    needs_tokens : bool
+        True if it needs the tokens of patches that a vision transformer has.
+    keeps_weights : bool
+        False if it starts from random weights whatever initial weights are given.
+    augmentation : str or None
+        The one policy that it is trained with, whatever the study's are; None where it takes them.
+    can_fuse : bool
+        Whether trainings that differ in learning rate alone may be computed as one batched network.
+    can_distribute : bool
+        Whether several devices may share its training.
     """
 
     trains: bool = True
     uses_labels: bool = False
+    needs_tokens: bool = False
+    keeps_weights: bool = True
+    augmentation: str | None = None
+    can_fuse: bool = True
+    can_distribute: bool = True
 
 
 @dataclass(frozen=True)
@@ -137,7 +152,7 @@ def expand(
     lrs: Sequence[float],
     per_class: Sequence[PerClass],
     seeds: int,
-    traits: Mapping[str, Traits],
+    tags: Mapping[str, Tags],
 ) -> list[Cell]:
     """All cells of a grid, in the order of its axes, the seeds outermost.
 
@@ -148,19 +163,19 @@ def expand(
     cells = []
     for seed in range(seeds):
         for method in methods:
-            trains = traits[method].trains
-            for augmentation in augmentations if trains else [None]:
+            trains, own = tags[method].trains, tags[method].augmentation
+            for augmentation in ([own] if own else augmentations) if trains else [None]:
                 for lr in lrs if trains else [None]:
                     cells += [Cell(method, augmentation, lr, n, seed) for n in per_class]
     return cells
 
 
-def group_jobs(cells: Iterable[Cell], *, protocol: Protocol, traits: Mapping[str, Traits]) -> list[Job]:
+def group_jobs(cells: Iterable[Cell], *, protocol: Protocol, tags: Mapping[str, Tags]) -> list[Job]:
     """Cells joined where one training serves several of them, in order of first appearance."""
     members: dict[tuple[Cell, bool], list[Cell]] = {}
     for cell in cells:
-        trait = traits[cell.method]
-        shared = not trait.trains or (protocol == "label-efficiency" and not trait.uses_labels)
+        method = tags[cell.method]
+        shared = not method.trains or (protocol == "label-efficiency" and not method.uses_labels)
         key = replace(cell, per_class="all") if shared else cell
         members.setdefault((key, shared), []).append(cell)
     return [Job(tuple(group), shared) for (_, shared), group in members.items()]

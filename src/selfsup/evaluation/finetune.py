@@ -15,7 +15,9 @@ from selfsup.backbones import Backbone
 from selfsup.evaluation.embedding import embed
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.seeding import derive_seed
-from selfsup.training.loop import Callbacks, Images, TrainingPlan, train
+from selfsup.training.callbacks import Callbacks
+from selfsup.training.loop import Images, train
+from selfsup.training.plan import TrainingPlan
 from selfsup.views import load_policy
 
 #: SGD without weight decay on views whose framing alone changes (Chen et al. 2020, appendix B.5).

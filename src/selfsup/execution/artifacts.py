@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -20,7 +20,7 @@ from selfsup.evaluation.scores import per_class_csv
 from selfsup.execution.context import StudyContext
 from selfsup.methods import read_settings
 from selfsup.record.folder import to_json
-from selfsup.training.loop import EpochLog, Outcome
+from selfsup.training.state import Outcome
 
 
 def training_files(study: StudyContext, cell: Cell, outcome: Outcome) -> dict[str, bytes]:
@@ -35,10 +35,11 @@ def training_files(study: StudyContext, cell: Cell, outcome: Outcome) -> dict[st
         "versions": {"selfsup": __version__, "torch": torch.__version__},
     }
     files = {"config.json": to_json(about)}
-    log = outcome.progress.log
+    log = outcome.state.log
     if log:
-        files["training_log.csv"] = _log_csv(log)
-        columns = {f.name: [getattr(line, f.name) for line in log] for f in fields(EpochLog)}
+        rows = [line.row() for line in log]
+        files["training_log.csv"] = _csv(rows)
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
         files["loss.png"] = figures.loss_curve(columns, title=cell.id)
     return files
 
@@ -104,11 +105,11 @@ def _colouring(
     return evaluation.predicted, figures.cluster_names(evaluation.predicted), None, None
 
 
-def _log_csv(log: Sequence[EpochLog]) -> bytes:
+def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     out = io.StringIO()
-    writer = csv.DictWriter(out, [f.name for f in fields(EpochLog)], lineterminator="\n")
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(line) for line in log)
+    writer.writerows(rows)
     return out.getvalue().encode()
 
 

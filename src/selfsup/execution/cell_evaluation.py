@@ -29,7 +29,8 @@ from selfsup.execution.publishing import Found, publish
 from selfsup.methods import Method
 from selfsup.record.folder import replace_file
 from selfsup.record.results import CellResult
-from selfsup.training.loop import Outcome, TrainingPlan
+from selfsup.training.plan import TrainingPlan
+from selfsup.training.state import Outcome
 from selfsup.views import load_policy
 
 
@@ -41,7 +42,7 @@ def evaluate_cells(
     rung_scores: Mapping[str, Mapping[int, float]],
     should_stop: ShouldStop,
 ) -> list[CellResult]:
-    backbone = method.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone = method.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     probes = {cell: study.probe_images(cell) for cell in job.cells}
     if study.store.labels is not None:
         wanted = np.unique(np.concatenate([*probes.values(), study.split.val, study.split.test]))

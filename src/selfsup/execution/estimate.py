@@ -35,8 +35,11 @@ from selfsup.execution.schedulers import load_scheduler
 from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
+from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import make_deterministic
-from selfsup.training.loop import EpochLog, NoCallbacks, TrainingPlan, train
+from selfsup.training.loop import train
+from selfsup.training.plan import TrainingPlan
+from selfsup.training.state import EpochLog
 from selfsup.views import load_policy
 
 #: Steps that are timed per method and augmentation, after one to warm up.

@@ -25,8 +25,11 @@ from selfsup.execution.schedulers import Scheduler, load_scheduler
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.record.results import CellResult
 from selfsup.seeding import derive_seed
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.fused import CannotFuseError, train_together
-from selfsup.training.loop import Callbacks, EpochLog, Outcome, Progress, Training
+from selfsup.training.loop import Training
+from selfsup.training.plan import side_step_of
+from selfsup.training.state import EpochLog, Outcome, TrainingState
 from selfsup.views import load_policy
 
 
@@ -37,7 +40,7 @@ def run_job(
     on_epoch: OnEpoch = lambda log, epochs: None,
     should_stop: ShouldStop = lambda: False,
 ) -> list[CellResult]:
-    """Train, then judge and publish every cell of the job.
+    """Train, then evaluate and publish every cell of the job.
 
     Raises
     ------
@@ -45,8 +48,8 @@ def run_job(
         If `should_stop` said so; checkpoints are saved, and the same call goes on from them.
     """
     scheduler = load_scheduler(study.config, study.folder)
-    tell = _once_per_epoch(on_epoch) if job.fused is not None else on_epoch
-    trainings = [_JobTraining(study, training, scheduler, tell, should_stop) for training in job.trainings]
+    report = _once_per_epoch(on_epoch) if job.fused is not None else on_epoch
+    trainings = [_JobTraining(study, training, scheduler, report, should_stop) for training in job.trainings]
     results = []
     for training, outcome in zip(trainings, _run_trainings(trainings), strict=True):
         results += _conclude(study, training, outcome, should_stop)
@@ -58,7 +61,7 @@ def run_job(
 
 
 class _JobTraining:
-    """One training of a job, and what it tells."""
+    """One training of a job, and its callbacks."""
 
     def __init__(
         self, study: StudyContext, job: Job, scheduler: Scheduler, on_epoch: OnEpoch, should_stop: ShouldStop
@@ -77,12 +80,12 @@ class _JobTraining:
 
 
 def _run_trainings(trainings: list[_JobTraining]) -> Iterator[Outcome]:
-    """Outcomes of the trainings' trainings, which are together if there are several, or else one after another."""
+    """How the trainings ended: trained together where the method can be fused, or else one after another."""
     study = trainings[0].study
-    if not trainings[0].method.traits.trains:
-        yield Outcome("done", Progress())
+    if not trainings[0].method.tags.trains:
+        yield Outcome("done", TrainingState())
         return
-    if len(trainings) > 1:
+    if len(trainings) > 1 and trainings[0].method.tags.can_fuse:
         try:
             yield from train_together([training.training(study.fabric) for training in trainings])
             return
@@ -97,22 +100,22 @@ def _run_trainings(trainings: list[_JobTraining]) -> Iterator[Outcome]:
 
 
 def _once_per_epoch(on_epoch: OnEpoch) -> OnEpoch:
-    """Pass on the first word of every epoch: fused trainings come to its end together."""
-    told = 0
+    """Pass on the first log of every epoch: fused trainings come to its end together."""
+    last = 0
 
-    def tell(log: EpochLog, epochs: int) -> None:
-        nonlocal told
-        if log.epoch > told:
-            told = log.epoch
+    def report(log: EpochLog, epochs: int) -> None:
+        nonlocal last
+        if log.epoch > last:
+            last = log.epoch
             on_epoch(log, epochs)
 
-    return tell
+    return report
 
 
 def _conclude(
     study: StudyContext, training: _JobTraining, outcome: Outcome, should_stop: ShouldStop
 ) -> list[CellResult]:
-    """Judge and publish the cells of one training."""
+    """Evaluate and publish the cells of one training."""
     job, scores = training.job, training.callbacks.scores
     if outcome.status == "paused":
         return [publish_pruned(study, cell, outcome, scores[cell.id]) for cell in job.cells]
@@ -148,7 +151,7 @@ def build_method(study: StudyContext, cell: Cell, train_images: np.ndarray) -> M
     config = study.config
     cls = method_class(cell.method)
     torch.manual_seed(derive_seed(cell.seed, "weights"))
-    backbone = initial_backbone(study, keeps_weights=cls.keeps_weights)
+    backbone = initial_backbone(study, keeps_weights=cls.tags.keeps_weights)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     return cls(backbone, settings, num_classes=len(study.store.classes), num_images=len(train_images))
 
@@ -173,6 +176,11 @@ def _training(
     assert cell.lr is not None and cell.augmentation is not None
     config = study.config
     plan = training_plan(study, cell, epochs=config.epochs, lr=cell.lr)
-    plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
+    plan = replace(
+        plan,
+        grow_from=config.grow_from,
+        patience=config.patience,
+        side_step=side_step_of(method.backbone.patch_size),
+    )
     labels = None if study.store.labels is None else study.store.labels[indices]
     return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, callbacks)

@@ -21,8 +21,9 @@ from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.schedulers import Scheduler, read_scores
 from selfsup.record.folder import replace_file
+from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.diagnostics import COLLAPSED_BELOW
-from selfsup.training.loop import EpochLog, NoCallbacks
+from selfsup.training.state import EpochLog
 
 OnEpoch = Callable[[EpochLog, int], None]
 ShouldStop = Callable[[], bool]

@@ -14,7 +14,7 @@ import numpy as np
 from selfsup import data as datasets
 from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, require_weights_file, takes_side
 from selfsup.config import schema as configuration
-from selfsup.config.grid import Cell, Job, Traits, expand, group_jobs
+from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.data import AuditEntry, Contents, Store, audit_csv, count_problems, find_duplicates, small_classes
 from selfsup.data.groups import read_groups
@@ -24,8 +24,8 @@ from selfsup.execution.executors.base import Resources
 from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import Hardware, choose_hardware, count_devices, require_devices
-from selfsup.training.loop import first_side
 from selfsup.training.machine import available_memory, usable_cores
+from selfsup.training.plan import first_side
 
 Say = Callable[[str], None]
 OnDecoded = Callable[[int, int], None]
@@ -206,21 +206,21 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
     UserError
         If nothing is left.
     """
-    traits = {name: method_class(name).traits for name in config.methods}
+    tags = {name: method_class(name).tags for name in config.methods}
     methods, per_class, notices = config.methods, config.per_class, list[str]()
     if not labelled:
-        methods, per_class, notices = _without_labels(config, traits)
+        methods, per_class, notices = _without_labels(config, tags)
     cells = expand(
         methods=methods,
         augmentations=config.augmentations,
         lrs=config.lrs,
         per_class=per_class,
         seeds=config.seeds,
-        traits=traits,
+        tags=tags,
     )
     if config.weights == "none" and {"frozen", "random"} <= set(methods):
         notices.append("No initial weights were given, so 'frozen' is the same as 'random'.")
-    jobs = group_jobs(cells, protocol=config.protocol, traits=traits)
+    jobs = group_jobs(cells, protocol=config.protocol, tags=tags)
     return GridOfStudy(tuple(cells), tuple(jobs), tuple(notices))
 
 
@@ -229,12 +229,10 @@ def unfinished(jobs: Iterable[Job], finished: Set[str]) -> list[Job]:
     return [job for job in (job.without(finished) for job in jobs) if job is not None]
 
 
-def _without_labels(
-    config: StudyConfig, traits: dict[str, Traits]
-) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:
+def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:
     notices = ["The images have no labels: no probe is fitted; clusters and label-free measures are shown instead."]
-    methods = tuple(name for name in config.methods if not traits[name].uses_labels)
-    dropped = [name for name in config.methods if traits[name].uses_labels]
+    methods = tuple(name for name in config.methods if not tags[name].uses_labels)
+    dropped = [name for name in config.methods if tags[name].uses_labels]
     if dropped:
         notices.append(f"Left out, for want of labels: {', '.join(dropped)}.")
     if not methods:

@@ -16,7 +16,7 @@ from selfsup.execution.context import StudyContext
 from selfsup.methods import Method
 from selfsup.record.results import PRUNED, CellResult
 from selfsup.training.diagnostics import COLLAPSED_BELOW, collapse_epoch
-from selfsup.training.loop import Outcome, Progress
+from selfsup.training.state import Outcome, TrainingState
 
 #: What usually makes a collapse, for the cell's message.
 CAUSES = "a learning rate that is too high, a batch that is too small, or views that have too little in common"
@@ -35,8 +35,8 @@ class Found:
 def publish(
     study: StudyContext, cell: Cell, method: Method, found: Found, probe_images: int, weights: Mapping[str, Path]
 ) -> CellResult:
-    evaluation, progress = found.evaluation, found.outcome.progress
-    collapsed = method.traits.trains and evaluation.columns["embedding_std"] < COLLAPSED_BELOW
+    evaluation, progress = found.evaluation, found.outcome.state
+    collapsed = method.tags.trains and evaluation.columns["embedding_std"] < COLLAPSED_BELOW
     result = CellResult.of(
         cell,
         "collapsed" if collapsed else "done",
@@ -55,7 +55,7 @@ def publish(
     return result
 
 
-def _collapse_message(progress: Progress) -> str:
+def _collapse_message(progress: TrainingState) -> str:
     epoch = collapse_epoch([line.embedding_std for line in progress.log])
     # Batch normalisation can pull the images of a batch apart again, which single images do not have.
     when = f"from epoch {epoch} on" if epoch else "in evaluation mode, though not within a training batch"
@@ -63,7 +63,7 @@ def _collapse_message(progress: Progress) -> str:
 
 
 def publish_diverged(study: StudyContext, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]) -> CellResult:
-    epoch = outcome.progress.log[-1].epoch
+    epoch = outcome.state.log[-1].epoch
     message = f"the loss was not finite in epoch {epoch}; a smaller learning rate would help"
     result = _training_result(study, cell, "diverged", outcome, message=message)
     study.folder.write_cell(result, training_files(study, cell, outcome), _rungs(rung_scores))
@@ -71,7 +71,7 @@ def publish_diverged(study: StudyContext, cell: Cell, outcome: Outcome, rung_sco
 
 
 def publish_pruned(study: StudyContext, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]) -> CellResult:
-    epochs = len(outcome.progress.log)
+    epochs = len(outcome.state.log)
     message = f"stopped early by {study.config.scheduler} after {epochs} of {study.config.epochs} epochs"
     result = _training_result(study, cell, PRUNED, outcome, rung_score=rung_scores[epochs], message=message)
     study.folder.write_cell(result, training_files(study, cell, outcome), _rungs(rung_scores))
@@ -81,7 +81,7 @@ def publish_pruned(study: StudyContext, cell: Cell, outcome: Outcome, rung_score
 def _training_result(study: StudyContext, cell: Cell, status: str, outcome: Outcome, **columns: Any) -> CellResult:
     """The row of a cell that is not judged."""
     images = len(study.subset(cell))
-    return CellResult.of(cell, status, **_training_columns(outcome.progress), train_images=images, **columns)
+    return CellResult.of(cell, status, **_training_columns(outcome.state), train_images=images, **columns)
 
 
 def _rungs(scores: Mapping[int, float]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _rungs(scores: Mapping[int, float]) -> dict[str, Any]:
     return {"rung_scores": {str(epoch): score for epoch, score in scores.items()}} if scores else {}
 
 
-def _training_columns(progress: Progress) -> dict[str, Any]:
+def _training_columns(progress: TrainingState) -> dict[str, Any]:
     if not progress.log:
         return {}
     rates = [line.images_per_second for line in progress.log]

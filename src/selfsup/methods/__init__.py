@@ -10,9 +10,22 @@ from pydantic import ValidationError
 from selfsup import registry
 from selfsup.config.validation import validation_errors
 from selfsup.errors import UserError
-from selfsup.methods.base import Method, Paper, Settings, Step
+from selfsup.methods.base import Batch, Method, MethodSettings, Paper, ParameterGroup, Progress, Step
+from selfsup.methods.parts.recipe import Recipe
 
-__all__ = ["Method", "Paper", "Settings", "Step", "method_class", "method_names", "read_settings"]
+__all__ = [
+    "Batch",
+    "Method",
+    "MethodSettings",
+    "Paper",
+    "ParameterGroup",
+    "Progress",
+    "Recipe",
+    "Step",
+    "method_class",
+    "method_names",
+    "read_settings",
+]
 
 
 def method_names() -> list[str]:
@@ -32,7 +45,7 @@ def method_class(name: str) -> type[Method]:
     return found
 
 
-def read_settings(name: str, options: Mapping[str, Any]) -> Settings:
+def read_settings(name: str, options: Mapping[str, Any]) -> MethodSettings:
     """Settings of the method `name`: its defaults with `options` over them.
 
     Raises

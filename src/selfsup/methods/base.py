@@ -1,16 +1,21 @@
-"""What a method is: heads on a backbone, a loss over views, and what it does after each step."""
+"""What a method is: heads on a backbone, a loss over views, and what it does around each step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
-from selfsup.config.grid import Traits
+from selfsup.config.grid import Tags
+from selfsup.methods.parts.recipe import OptimizerName, Recipe
+from selfsup.views import ViewGroup
+
+#: Parameters of more than one axis that are no weights: embeddings of positions and of special tokens.
+UNDECAYED = ("pos_embed", "cls_token", "reg_token", "mask_token")
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,8 @@ class Paper:
         return f"{self.authors} ({self.year}), {self.title}, {self.url}"
 
 
-class Settings(BaseModel):
-    """Hyper-parameters of a method; each method adds its own.
+class MethodSettings(BaseModel):
+    """Hyper-parameters of a method; each method adds its own. What is None is as in its recipe.
 
     Attributes
     ----------
@@ -35,14 +40,76 @@ class Settings(BaseModel):
     optimizer_momentum : float
         Momentum of the optimizer (sgd and lars), in [0, 1).
     weight_decay : float
-        At least 0.
+        At least 0, constant.
+    clip : float
+        Greatest norm of the gradient, above 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
-    optimizer_momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
+    optimizer: OptimizerName | None = None
+    optimizer_momentum: float | None = Field(None, ge=0, lt=1)
+    weight_decay: float | None = Field(None, ge=0)
+    clip: float | None = Field(None, gt=0)
+
+    def over(self, recipe: Recipe) -> Recipe:
+        """The recipe with what is set here."""
+        named = {"optimizer": self.optimizer, "momentum": self.optimizer_momentum, "clip": self.clip}
+        changed = replace(recipe, **{name: value for name, value in named.items() if value is not None})  # type: ignore[arg-type]
+        if self.weight_decay is None:
+            return changed
+        return replace(changed, weight_decay=self.weight_decay, final_weight_decay=None)
+
+
+class Progress(NamedTuple):
+    """How far a training is.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    steps : int
+        Steps of the whole training, as planned.
+    steps_per_epoch : int
+    """
+
+    step: int
+    steps: int
+    steps_per_epoch: int
+
+    @property
+    def share(self) -> float:
+        """Share of the training done, in [0, 1]."""
+        return self.step / self.steps
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, parts of one included."""
+        return self.step / self.steps_per_epoch
+
+
+class Batch(NamedTuple):
+    """What a method sees of n images in one step.
+
+    Attributes
+    ----------
+    views : mapping of str to list of Tensor
+        By group of views, ``count`` tensors of shape (n, channels, side, side), float32 in [0, 1].
+    labels : Tensor
+        Shape (n,), int64; -1 where a label is unknown. Read only if ``tags.uses_labels``.
+    progress : Progress
+        Before this step.
+    masks : mapping of str to list of Tensor
+        By group that has a mask, a bool tensor of shape (n, patches) for each view; true where hidden.
+    places : Tensor
+        Shape (n,), int64: which of the training images these are.
+    """
+
+    views: Mapping[str, Sequence[Tensor]]
+    labels: Tensor
+    progress: Progress
+    masks: Mapping[str, Sequence[Tensor]]
+    places: Tensor
 
 
 class Step(NamedTuple):
@@ -53,16 +120,36 @@ class Step(NamedTuple):
     loss : Tensor
         Scalar, float32.
     embedding : Tensor
-        Backbone's output for the batch, shape (n, num_features), the first views first; watched for
-        collapse.
+        The encoder's output for the batch, shape (rows, num_features), one view of every image first; watched
+        for collapse.
     pair : tuple of two Tensor, optional
         What the loss brings together: row i of both, shape (n, d), belongs to image i; watched for
         how similar views of one image, and of different images, are.
+    scalars : mapping of str to Tensor
+        Further numbers, each a scalar; their means over an epoch stand in the training log under these names.
     """
 
     loss: Tensor
     embedding: Tensor
     pair: tuple[Tensor, Tensor] | None = None
+    scalars: Mapping[str, Tensor] = {}
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters that are optimised alike.
+
+    Attributes
+    ----------
+    parameters : list of Parameter
+    decays : bool
+        Whether they take the recipe's weight decay (and LARS' adaptation).
+    constant_lr : bool
+        Whether their learning rate stays where the schedule begins.
+    """
+
+    parameters: list[nn.Parameter]
+    decays: bool = True
+    constant_lr: bool = False
 
 
 class Method(nn.Module):
@@ -72,62 +159,91 @@ class Method(nn.Module):
     ----------
     backbone : Backbone
         The network under study, trained in place; its width is ``backbone.num_features``.
-    settings : Settings
+    settings : MethodSettings
         An instance of the method's own ``Settings``.
     num_classes : int
         Number of classes; 0 where there are no labels.
     num_images : int
-        Number of training images.
+        Number of training images, which queues and prototypes are sized by; 0 where it is unknown.
 
     Attributes
     ----------
     paper : Paper
-    traits : Traits
-        What the grid must know of the method.
-    views : int
-        Views of each image that :meth:`loss` wants.
-    keeps_weights : bool
-        False if the method starts from random weights whatever initial weights are given.
+    tags : Tags
+        What the grid and the checks must know of the method.
+    recipe, transformer_recipe : Recipe
+        How it is optimised; for transformers the second, where there is one.
     """
 
     paper: ClassVar[Paper]
-    traits: ClassVar[Traits] = Traits()
-    views: ClassVar[int] = 2
-    keeps_weights: ClassVar[bool] = True
-    Settings: ClassVar[type[Settings]] = Settings
+    tags: ClassVar[Tags] = Tags()
+    recipe: ClassVar[Recipe] = Recipe(lr=0.06)
+    transformer_recipe: ClassVar[Recipe | None] = None
+    Settings: ClassVar[type[MethodSettings]] = MethodSettings
 
     def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.settings = settings
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        """Loss of one batch.
+    @classmethod
+    def recipe_for(cls, backbone: Backbone) -> Recipe:
+        """The recipe for a kind of network."""
+        return cls.transformer_recipe if backbone.is_transformer and cls.transformer_recipe else cls.recipe
 
-        Parameters
-        ----------
-        views : sequence of Tensor
-            ``self.views`` tensors of shape (n, 3, side, side), float32 in [0, 1].
-        labels : Tensor
-            Shape (n,), int64; -1 where there is no label. Read only if ``traits.uses_labels``.
-        """
+    def view_groups(self) -> Sequence[ViewGroup]:
+        """Groups of views of each image that :meth:`loss` wants; two views of the cell's augmentation by default."""
+        return (ViewGroup("global", 2),)
+
+    def loss(self, batch: Batch) -> Step:
+        """Loss of one batch."""
         raise NotImplementedError
 
-    def momentum(self, progress: float) -> float | None:
-        """Momentum of the slowly moving copy after a share of the training; None where there is no copy.
+    @property
+    def encoder(self) -> Backbone:
+        """The network that is evaluated, watched and published."""
+        return self.backbone
 
-        Parameters
-        ----------
-        progress : float
-            Share of the training done, in (0, 1].
-        """
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """What the optimizer is to change; biases, norms and other vectors take no weight decay."""
+        return without_decay_of_vectors(self.named_parameters())
+
+    def momentum(self, progress: Progress) -> float | None:
+        """Momentum of the momentum encoder, after the step just taken; None where there is none."""
         return None
 
-    def after_step(self, progress: float) -> None:
-        """Update what the optimizer does not: called by the loop after every optimizer step.
+    def after_backward(self, progress: Progress) -> None:
+        """Change the gradients, or drop some: called between the backward pass and the optimizer's step.
 
         Parameters
         ----------
-        progress : float
-            Share of the training done, in (0, 1].
+        progress : Progress
+            Before this step.
         """
+
+    def after_step(self, progress: Progress) -> None:
+        """Update what the optimizer does not: called after every optimizer step.
+
+        Parameters
+        ----------
+        progress : Progress
+            This step included.
+        """
+
+
+def without_decay_of_vectors(named: Iterable[tuple[str, nn.Parameter]], **options: bool) -> list[ParameterGroup]:
+    """Parameters that take a gradient, in two groups: matrices and filters, which decay, and all else.
+
+    Parameters
+    ----------
+    named : iterable of (str, Parameter)
+    **options
+        Further fields of both groups.
+    """
+    taking = [(name, parameter) for name, parameter in named if parameter.requires_grad]
+    vectors = {name for name, parameter in taking if parameter.ndim <= 1 or name.endswith(UNDECAYED)}
+    groups = [
+        ParameterGroup([parameter for name, parameter in taking if (name in vectors) != decays], decays, **options)
+        for decays in (True, False)
+    ]
+    return [group for group in groups if group.parameters]

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from selfsup.backbones import Backbone
 from selfsup.methods import base
 from selfsup.methods.parts.heads import mlp
 from selfsup.methods.parts.losses import cosine_regression
 from selfsup.methods.parts.momentum import MomentumEncoder, cosine_momentum
+from selfsup.methods.parts.recipe import Recipe
+
+
+class BYOLSettings(base.MethodSettings):
+    """`momentum` is where the schedule starts: 0.99 (paper, table 5a) suits the few thousand
+    steps of a small data set better than the 0.996 of 1,000 ImageNet epochs."""
+
+    momentum: float = Field(0.99, ge=0, le=1)
+    momentum_schedule: Literal["cosine", "constant"] = "cosine"
+    hidden_dim: int = Field(1024, ge=1)
+    output_dim: int = Field(256, ge=1)
 
 
 class BYOL(base.Method):
@@ -26,14 +36,8 @@ class BYOL(base.Method):
         "https://arxiv.org/abs/2006.07733",
     )
 
-    class Settings(base.Settings):
-        """`momentum` is where the schedule starts: 0.99 (paper, table 5a) suits the few thousand
-        steps of a small data set better than the 0.996 of 1,000 ImageNet epochs."""
-
-        momentum: float = Field(0.99, ge=0, le=1)
-        momentum_schedule: Literal["cosine", "constant"] = "cosine"
-        hidden_dim: int = Field(1024, ge=1)
-        output_dim: int = Field(256, ge=1)
+    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
+    Settings = BYOLSettings
 
     def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:
         super().__init__(backbone, settings, **sizes)
@@ -45,8 +49,8 @@ class BYOL(base.Method):
     def _online(self) -> nn.Module:
         return nn.Sequential(self.backbone, self.projector)
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> base.Step:
-        first, second = views
+    def loss(self, batch: base.Batch) -> base.Step:
+        first, second = batch.views["global"]
         embedding = self.backbone(torch.cat([first, second]))
         predictions = self.predictor(self.projector(embedding))
         targets = self.target(torch.cat([second, first]))  # each view predicts the other
@@ -56,9 +60,9 @@ class BYOL(base.Method):
         pair = predictions[: len(first)], targets[: len(first)]
         return base.Step(2 * cosine_regression(predictions, targets), embedding, pair)
 
-    def momentum(self, progress: float) -> float:
+    def momentum(self, progress: base.Progress) -> float:
         start: float = self.settings.momentum
-        return cosine_momentum(start, progress) if self.settings.momentum_schedule == "cosine" else start
+        return cosine_momentum(start, progress.share) if self.settings.momentum_schedule == "cosine" else start
 
-    def after_step(self, progress: float) -> None:
+    def after_step(self, progress: base.Progress) -> None:
         self.target.update(self._online(), self.momentum(progress))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfsup.config.grid import Traits
+from selfsup.config.grid import Tags
 from selfsup.methods import base
 
 
@@ -12,5 +12,4 @@ class Frozen(base.Method):
     paper = base.Paper(
         "Kornblith, Shlens, Le", 2019, "Do Better ImageNet Models Transfer Better?", "https://arxiv.org/abs/1805.08974"
     )
-    traits = Traits(trains=False)
-    views = 0
+    tags = Tags(trains=False)

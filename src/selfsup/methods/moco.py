@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +14,23 @@ from selfsup.methods.parts.heads import mlp
 from selfsup.methods.parts.key_queue import KeyQueue
 from selfsup.methods.parts.losses import info_nce
 from selfsup.methods.parts.momentum import MomentumEncoder
+from selfsup.methods.parts.recipe import Recipe
+
+#: Most keys of the queue where nothing else is set.
+QUEUE_SIZE = 4096
+
+
+class MoCoSettings(base.MethodSettings):
+    """The momentum is that of the authors' CIFAR-10 demonstration: a data set of thousands gives too few
+    steps for 0.999. `queue_size` is by default theirs of that demonstration, 4,096, but at most half the
+    number of training images: a longer queue would hold the positive of nearly every query."""
+
+    temperature: float = Field(0.2, gt=0)
+    momentum: float = Field(0.99, ge=0, lt=1)
+    queue_size: int | None = Field(None, ge=1)
+    shuffle_groups: int = Field(4, ge=1)
+    hidden_dim: int = Field(512, ge=1)
+    output_dim: int = Field(128, ge=1)
 
 
 class MoCo(base.Method):
@@ -27,38 +43,32 @@ class MoCo(base.Method):
         "https://arxiv.org/abs/2003.04297",
     )
 
-    class Settings(base.Settings):
-        """Momentum and queue are those of the authors' CIFAR-10 demonstration: a data set of
-        thousands gives too few steps for 0.999, and too few images for 65,536 different keys."""
+    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
+    Settings = MoCoSettings
 
-        temperature: float = Field(0.2, gt=0)
-        momentum: float = Field(0.99, ge=0, lt=1)
-        queue_size: int = Field(4096, ge=1)
-        shuffle_groups: int = Field(4, ge=1)
-        hidden_dim: int = Field(512, ge=1)
-        output_dim: int = Field(128, ge=1)
-
-    def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:
-        super().__init__(backbone, settings, **sizes)
+    def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:
+        super().__init__(backbone, settings)
         self.projector = mlp(backbone.num_features, settings.hidden_dim, settings.output_dim, norm=False)
         self.momentum_encoder = MomentumEncoder(self._online())
-        self.queue = KeyQueue(settings.queue_size, settings.output_dim)
+        keys = settings.queue_size or max(1, min(QUEUE_SIZE, num_images // 2 or QUEUE_SIZE))
+        self.queue = KeyQueue(keys, settings.output_dim)
 
     def _online(self) -> nn.Module:
         return nn.Sequential(self.backbone, self.projector)
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> base.Step:
-        embedding = self.backbone(views[0])
+    def loss(self, batch: base.Batch) -> base.Step:
+        first, second = batch.views["global"]
+        embedding = self.backbone(first)
         queries = self.projector(embedding)
-        keys = _encode_shuffled(self.momentum_encoder, views[1], self.settings.shuffle_groups)
+        keys = _encode_shuffled(self.momentum_encoder, second, self.settings.shuffle_groups)
         loss = info_nce(queries, keys, self.queue.keys.clone(), self.settings.temperature)
         self.queue.push(keys)  # after the logits: a positive must not be a negative too
         return base.Step(loss, embedding, (queries, keys))
 
-    def momentum(self, progress: float) -> float:
+    def momentum(self, progress: base.Progress) -> float:
         return self.settings.momentum
 
-    def after_step(self, progress: float) -> None:
+    def after_step(self, progress: base.Progress) -> None:
         self.momentum_encoder.update(self._online(), self.momentum(progress))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfsup.config.grid import Traits
+from selfsup.config.grid import Tags
 from selfsup.methods import base
 
 
@@ -15,6 +15,4 @@ class Random(base.Method):
         "What is the Best Multi-Stage Architecture for Object Recognition?",
         "https://doi.org/10.1109/ICCV.2009.5459469",
     )
-    traits = Traits(trains=False)
-    views = 0
-    keeps_weights = False
+    tags = Tags(trains=False, keeps_weights=False)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from selfsup.backbones import Backbone
 from selfsup.methods import base
 from selfsup.methods.parts.heads import mlp
 from selfsup.methods.parts.losses import nt_xent
+from selfsup.methods.parts.recipe import Recipe
+
+
+class SimCLRSettings(base.MethodSettings):
+    """`temperature` is that of MoCo v2, and with few images and epochs beats the paper's 0.5 for small
+    images and 1,000 epochs (appendix B.9): docs/performance.md, time to accuracy."""
+
+    temperature: float = Field(0.2, gt=0)
+    hidden_dim: int = Field(512, ge=1)
+    output_dim: int = Field(128, ge=1)
 
 
 class SimCLR(base.Method):
@@ -25,22 +33,17 @@ class SimCLR(base.Method):
         "https://arxiv.org/abs/2002.05709",
     )
 
-    class Settings(base.Settings):
-        """`temperature` is that of MoCo v2, and with few images and epochs beats the paper's 0.5 for small
-        images and 1,000 epochs (appendix B.9): docs/performance.md, time to accuracy."""
-
-        temperature: float = Field(0.2, gt=0)
-        hidden_dim: int = Field(512, ge=1)
-        output_dim: int = Field(128, ge=1)
+    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
+    Settings = SimCLRSettings
 
     def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:
         super().__init__(backbone, settings, **sizes)
         self.projector = mlp(backbone.num_features, settings.hidden_dim, settings.output_dim, norm=True, norm_last=True)
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> base.Step:
+    def loss(self, batch: base.Batch) -> base.Step:
         # One pass over both views: batch normalisation sees the 2n images together, as in the
         # authors' code, and small images fill the processor better.
-        embedding = self.backbone(torch.cat(list(views)))
+        embedding = self.backbone(torch.cat(list(batch.views["global"])))
         projections = self.projector(embedding)
         first, second = projections.chunk(2)
         return base.Step(nt_xent(projections, self.settings.temperature), embedding, (first, second))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from selfsup.backbones import Backbone
-from selfsup.config.grid import Traits
+from selfsup.config.grid import Tags
 from selfsup.methods import base
+from selfsup.methods.parts.recipe import Recipe
+from selfsup.views import ViewGroup
 
 
 class Supervised(base.Method):
@@ -22,13 +24,17 @@ class Supervised(base.Method):
         "Deep Residual Learning for Image Recognition",
         "https://arxiv.org/abs/1512.03385",
     )
-    traits = Traits(uses_labels=True)
-    views = 1
+    tags = Tags(uses_labels=True)
+    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
 
     def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:
         super().__init__(backbone, settings)
         self.classifier = nn.Linear(backbone.num_features, num_classes)
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> base.Step:
-        embedding = self.backbone(views[0])
-        return base.Step(F.cross_entropy(self.classifier(embedding).float(), labels), embedding)
+    def view_groups(self) -> Sequence[ViewGroup]:
+        return (ViewGroup("global"),)
+
+    def loss(self, batch: base.Batch) -> base.Step:
+        (images,) = batch.views["global"]
+        embedding = self.backbone(images)
+        return base.Step(F.cross_entropy(self.classifier(embedding).float(), batch.labels), embedding)

@@ -90,7 +90,7 @@ class RecordedStudy:
         from selfsup.methods import method_class
 
         try:
-            return method_class(method).traits.uses_labels
+            return method_class(method).tags.uses_labels
         except UserError:
             return False
 

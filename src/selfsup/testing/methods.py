@@ -1,4 +1,4 @@
-"""Checks that every implementation must pass; a plug-in runs them in its own tests.
+"""Checks that every method must pass; a plug-in runs them in its own tests.
 
 Examples
 --------
@@ -11,37 +11,38 @@ from __future__ import annotations
 
 import copy
 import io
-import multiprocessing
-import socket
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch import Tensor
 
 from selfsup.backbones import Backbone
-from selfsup.methods.base import Method, Paper, Settings, Step
+from selfsup.methods.base import Batch, Method, MethodSettings, Paper, Progress, Step
+from selfsup.testing.backbones import tiny_backbone, tiny_transformer
 from selfsup.testing.digits import BATCH, CLASSES, SIDE, batch_of_digits
-from selfsup.training.device import Hardware
-from selfsup.training.loop import TrainingPlan, build_optimizer, train
-from selfsup.training.processes import joined_fabric
-from selfsup.views import load_policy
+from selfsup.training.optimizers import build_optimizer, recipe_of
+from selfsup.training.plan import side_step_of
+
+#: Learning rates with which a single batch is learnt in a few steps, by optimizer.
+RATES = {"sgd": 0.1, "lars": 0.1, "adam": 0.003, "adamw": 0.003}
+#: Steps of an epoch, and of the training, that the checks pretend to be in.
+STEPS_PER_EPOCH, STEPS = 2, 100
 
 
-def check_method(cls: type[Method], *, lr: float = 0.1, steps: int = 50) -> None:
-    """Check that a method keeps what :class:`selfsup.methods.Method` promises.
+def check_method(cls: type[Method], *, lr: float | None = None, steps: int = 50, **settings: Any) -> None:
+    """Check that a method keeps what :class:`selfsup.methods.Method` promises, on every kind of network that it takes.
 
     Parameters
     ----------
     cls : type of Method
-    lr : float
-        Learning rate with which `cls` learns a single batch of digits.
+    lr : float, optional
+        Learning rate with which `cls` learns a single batch of digits; by default one that suits its optimizer.
     steps : int
         Steps in which it must have learnt it.
+    **settings
+        Settings of the method, for example smaller heads.
 
     Raises
     ------
@@ -49,112 +50,138 @@ def check_method(cls: type[Method], *, lr: float = 0.1, steps: int = 50) -> None
         Names the promise that is broken.
     """
     check_description(cls)
-    check_construction(cls)
-    if cls.traits.trains:
-        check_loss(cls)
-        check_labels(cls)
-        check_learning(cls, lr=lr, steps=steps)
-        check_state(cls, lr=lr)
+    for transformer in [True] if cls.tags.needs_tokens else [False, True]:
+        check_construction(cls, transformer=transformer, **settings)
+        if cls.tags.trains:
+            check_loss(cls, transformer=transformer, **settings)
+            check_labels(cls, transformer=transformer, **settings)
+            check_parameters(cls, transformer=transformer, **settings)
+            check_learning(cls, lr=lr, steps=steps, transformer=transformer, **settings)
+            check_state(cls, transformer=transformer, **settings)
 
 
 def check_description(cls: type[Method]) -> None:
-    """Paper, docstring, settings and traits are there and agree with each other."""
+    """Paper, docstring, settings and tags are there and agree with each other."""
     assert isinstance(cls.paper, Paper), "paper must be a Paper"
     assert cls.paper.authors, "paper.authors is empty"
     assert cls.paper.title, "paper.title is empty"
     assert cls.paper.url.startswith("https://"), f"paper.url {cls.paper.url!r} is not an https address"
     assert cls.__doc__, "the class has no docstring"
-    assert issubclass(cls.Settings, Settings), "Settings must be a subclass of selfsup.methods.Settings"
+    assert issubclass(cls.Settings, MethodSettings), "Settings must be a subclass of selfsup.methods.MethodSettings"
     defaults = cls.Settings()
     assert cls.Settings(**defaults.model_dump(mode="json")) == defaults, "the default settings do not fit themselves"
     assert _refuses_unknown_settings(cls.Settings), "Settings accepts an option that it does not have"
-    if cls.traits.trains:
-        assert cls.views >= 1, "a method that trains needs at least one view"
-    else:
-        assert cls.views == 0, "a method that does not train takes no views"
-        assert not cls.traits.uses_labels, "a method that does not train cannot use labels"
+    if not cls.tags.trains:
+        assert cls.loss is Method.loss, "a method that does not train has no loss"
+        assert not cls.tags.uses_labels, "a method that does not train cannot use labels"
 
 
-def check_construction(cls: type[Method]) -> None:
+def check_construction(cls: type[Method], **options: Any) -> None:
     """Built on any backbone, which it leaves as it was, with and without knowledge of the data."""
     sizes: dict[str, int] = {"num_classes": CLASSES, "num_images": 1000}
-    for given in [sizes] if cls.traits.uses_labels else [sizes, {}]:
-        backbone = tiny_backbone()
+    transformer = options.pop("transformer", False)
+    settings = cls.Settings(**options)
+    for given in [sizes] if cls.tags.uses_labels else [sizes, {}]:
+        backbone = _network(transformer)
         before = copy.deepcopy(backbone.state_dict())
-        method = cls(backbone, cls.Settings(), **given)
+        method = cls(backbone, settings, **given)
         assert method.backbone is backbone, "the method must train the backbone that it is given, not a copy"
         assert _equal(before, backbone.state_dict()), "the method changed the backbone's weights when it was built"
-        assert method.settings == cls.Settings(), "the method must keep its settings"
+        assert method.settings == settings, "the method must keep its settings"
+        assert isinstance(method.encoder, Backbone), "encoder must be a Backbone"
+        assert method.encoder.num_features == backbone.num_features, "the encoder has another width than the backbone"
 
 
-def check_loss(cls: type[Method]) -> None:
+def check_loss(cls: type[Method], **options: Any) -> None:
     """A finite float32 scalar, whatever the arithmetic, with a gradient for the backbone."""
-    method = build(cls)
-    views, labels = batch_of_digits(cls.views)
-    untouched = [view.clone() for view in views]
-    step = _loss(method, views, labels)
+    method = build(cls, **options)
+    batch = batch_for(method)
+    untouched = copy.deepcopy(batch)
+    step = _loss(method, batch)
     assert isinstance(step, Step), "loss() must return a Step"
     assert step.loss.shape == (), f"the loss has shape {tuple(step.loss.shape)}, not ()"
     assert step.loss.dtype == torch.float32, f"the loss is {step.loss.dtype}, not float32"
     assert torch.isfinite(step.loss), f"the loss is {step.loss.item()}"
     width = method.backbone.num_features
     assert step.embedding.ndim == 2, "the embedding must have one row per view"
-    assert step.embedding.shape[1] == width, "the embedding must be the backbone's output"
+    assert step.embedding.shape[1] == width, "the embedding must be the encoder's output"
     assert len(step.embedding) >= BATCH, "the embedding must have a row for every image"
     if step.pair is not None:
         first, second = step.pair
         assert first.shape == second.shape, f"the pair has shapes {tuple(first.shape)} and {tuple(second.shape)}"
         assert len(first) == BATCH, "the pair must have a row for every image"
-    assert all(map(torch.equal, views, untouched)), "loss() changed the views"
+    for name, value in step.scalars.items():
+        assert value.shape == (), f"the scalar '{name}' has shape {tuple(value.shape)}, not ()"
+        assert torch.isfinite(value), f"the scalar '{name}' is {value.item()}"
+    for group, views in batch.views.items():
+        assert all(map(torch.equal, views, untouched.views[group])), "loss() changed the views"
     step.loss.backward()  # type: ignore[no-untyped-call]
     gradients = [parameter.grad for parameter in method.backbone.parameters()]
     assert all(gradient is not None for gradient in gradients), "part of the backbone gets no gradient"
     assert any(gradient.abs().sum() > 0 for gradient in gradients if gradient is not None), "the gradient is zero"
     with torch.autocast("cpu", torch.bfloat16):
-        half = _loss(build(cls), views, labels).loss
+        half = _loss(build(cls, **options), batch).loss
     assert half.dtype == torch.float32, f"under autocast the loss is {half.dtype}, not float32"
-    two = _loss(build(cls), [view[:2] for view in views], labels[:2]).loss
+    two = _loss(build(cls, **options), batch_for(method, size=2)).loss
     assert torch.isfinite(two), f"the loss of a batch of two images is {two.item()}"
 
 
-def check_labels(cls: type[Method]) -> None:
-    """Labels are read if, and only if, ``traits.uses_labels``."""
-    views, labels = batch_of_digits(cls.views)
-    other = (labels + 1) % CLASSES if cls.traits.uses_labels else torch.full_like(labels, -1)
-    same = torch.equal(_loss(build(cls), views, labels).loss, _loss(build(cls), views, other).loss)
-    assert same != cls.traits.uses_labels, f"traits.uses_labels is {cls.traits.uses_labels}, which is not so"
+def check_labels(cls: type[Method], **options: Any) -> None:
+    """Labels are read if, and only if, ``tags.uses_labels``."""
+    method = build(cls, **options)
+    batch = batch_for(method)
+    other = (batch.labels + 1) % CLASSES if cls.tags.uses_labels else torch.full_like(batch.labels, -1)
+    changed = _loss(build(cls, **options), batch._replace(labels=other)).loss
+    same = torch.equal(_loss(method, batch).loss, changed)
+    assert same != cls.tags.uses_labels, f"tags.uses_labels is {cls.tags.uses_labels}, which is not so"
 
 
-def check_learning(cls: type[Method], *, lr: float, steps: int) -> None:
+def check_parameters(cls: type[Method], **options: Any) -> None:
+    """Every parameter that takes a gradient is optimised once; biases and norms take no weight decay."""
+    method = build(cls, **options)
+    groups = method.parameter_groups()
+    grouped = [id(parameter) for group in groups for parameter in group.parameters]
+    assert len(grouped) == len(set(grouped)), "a parameter is in two groups"
+    taking = {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
+    assert set(grouped) == taking, "parameter_groups() must hold all parameters that take a gradient, and no others"
+    for group in groups:
+        vectors = [parameter for parameter in group.parameters if parameter.ndim <= 1]
+        assert not (group.decays and vectors), "biases and norms must take no weight decay"
+
+
+def check_learning(cls: type[Method], *, lr: float | None = None, steps: int = 50, **options: Any) -> None:
     """The loss of one batch, seen again and again, ends below what it is without learning.
 
     Not below the first loss: the loss of a method with a queue rises while its random keys give
     way to those of real images.
     """
-    batch = batch_of_digits(cls.views)
+    method = build(cls, **options)
+    batch = batch_for(method)
+    rate = lr or RATES[recipe_of(method).optimizer]
     losses = {}
-    for rate in (0.0, lr):
-        method = build(cls)
-        losses[rate] = _fit(method, build_optimizer(method, rate), batch, steps)
-        assert np.isfinite(losses[rate]).all(), f"with learning rate {rate} the loss is not finite: {losses[rate]}"
-    without, learnt = losses[0.0][-1], losses[lr][-1]
+    for each in (0.0, rate):
+        method = build(cls, **options)
+        losses[each] = _fit(method, build_optimizer(method, each), batch, steps)
+        assert np.isfinite(losses[each]).all(), f"with learning rate {each} the loss is not finite: {losses[each]}"
+    without, learnt = losses[0.0][-1], losses[rate][-1]
     assert learnt < without - 0.05 * abs(without), (
         f"after {steps} steps on one batch the loss is {learnt}, and {without} without learning"
     )
 
 
-def check_state(cls: type[Method], *, lr: float) -> None:
+def check_state(cls: type[Method], **options: Any) -> None:
     """All state is in ``state_dict``: a new method that loads it takes the same next step to the last bit."""
-    batch = batch_of_digits(cls.views)
-    method = build(cls)
-    optimizer = build_optimizer(method, lr)
+    method = build(cls, **options)
+    batch = batch_for(method)
+    rate = RATES[recipe_of(method).optimizer]
+    optimizer = build_optimizer(method, rate)
     _fit(method, optimizer, batch, 3)
     stored = io.BytesIO()
     torch.save({"method": method.state_dict(), "optimizer": optimizer.state_dict()}, stored)
     stored.seek(0)
     state = torch.load(stored, weights_only=True)
-    restored = build(cls, seed=1)
-    restored_optimizer = build_optimizer(restored, lr)
+    restored = build(cls, seed=1, **options)
+    restored_optimizer = build_optimizer(restored, rate)
     restored.load_state_dict(state["method"])
     restored_optimizer.load_state_dict(state["optimizer"])
     for step in (3, 4):
@@ -164,130 +191,53 @@ def check_state(cls: type[Method], *, lr: float) -> None:
     assert _equal(method.state_dict(), restored.state_dict()), "after loading state_dict the next steps differ"
 
 
-def check_devices(*classes: type[Method], count: int = 2) -> None:
-    """Check that methods have the same loss, gradients and state on several devices as on one.
-
-    Starts `count` processes on the CPU, for all the methods together; their batches do not divide evenly.
-
-    Parameters
-    ----------
-    *classes : type of Method
-        At the top of a module, where another process finds them.
-    count : int
-        At least 2.
-
-    Raises
-    ------
-    AssertionError
-        Names what differs, by rank.
-    """
-    expected = [_observe_training(cls, Hardware("cpu", "fp32").fabric()) for cls in classes]
-    for rank, found in enumerate(in_processes(_observe_trainings, count, classes)):
-        for cls, one, many in zip(classes, expected, found, strict=True):
-            assert one.keys() == many.keys(), f"{cls.__name__}: not the same values exist on {count} devices"
-            for name, value in one.items():
-                bound = 1e-4 * float(value.abs().max()) + 1e-5
-                error = float((value - many[name]).abs().max())
-                assert error <= bound, f"{cls.__name__}: on rank {rank} of {count} {name} is off by {error:.2g}"
-
-
-def in_processes(task: Callable[..., Any], count: int, *arguments: Any) -> list[Any]:
-    """What ``task(fabric, *arguments)`` returns in each of `count` joined processes on the CPU.
-
-    `task` and `arguments` must be what :mod:`pickle` can name, and the value what it can hold.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        started = [pool.submit(_joined, task, rank, count, port, arguments) for rank in range(count)]
-        return [future.result(timeout=120) for future in started]
-
-
-def _joined(task: Callable[..., Any], rank: int, count: int, port: int, arguments: tuple[Any, ...]) -> Any:
-    torch.set_num_threads(1)
-    return task(joined_fabric(Hardware("cpu", "fp32"), rank, count, port), *arguments)
-
-
-def _observe_trainings(fabric: Any, classes: Sequence[type[Method]]) -> list[dict[str, Tensor]]:
-    return [_observe_training(cls, fabric) for cls in classes]
-
-
-def _observe_training(cls: type[Method], fabric: Any) -> dict[str, Tensor]:
-    """Loss, gradients of each step, and state after two steps on the digits."""
-    method = build(cls)
-    names = {id(parameter): name for name, parameter in method.named_parameters()}
-    seen: dict[str, Tensor] = {}
-    steps = iter(range(2))
-
-    def see(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        step = next(steps)
-        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
-            if parameter.grad is not None:
-                seen[f"gradient {step} of {names[id(parameter)]}"] = parameter.grad.clone()
-
-    images = 2 * BATCH + 3
-    plan = TrainingPlan(epochs=1, batch_size=BATCH + 2, image_size=SIDE, lr=0.01, seed=0)
-    labels = batch_of_digits(1, size=images)[1].numpy()
-    hook = register_optimizer_step_pre_hook(see)
-    try:
-        outcome = train(method, _Digits(), np.arange(images), labels, load_policy("weak"), plan, fabric)
-    finally:
-        hook.remove()
-    (line,) = outcome.progress.log
-    seen["loss"] = torch.tensor(line.loss)
-    seen["embedding_std"] = torch.tensor(line.embedding_std)
-    return seen | {f"state {name}": value.clone() for name, value in method.state_dict().items()}
-
-
-class _Digits:
-    """The digits as the training loop asks for images."""
-
-    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        (view,), _ = batch_of_digits(1, size=int(indices.max()) + 1)
-        return (view[indices] * 255).byte(), torch.full((len(indices), 2), SIDE)
-
-
 # -- what the checks work with -------------------------------------------------------------------
 
 
-def tiny_backbone(width: int = 24) -> Backbone:
-    """A network of two convolutions for any size of image, from torch's global random state."""
-    network = nn.Sequential(
-        nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.Conv2d(16, width, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-    )
-    return Backbone(network, width, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-
-
-def build(cls: type[Method], *, seed: int = 0, **settings: Any) -> Method:
-    """The method on a tiny backbone, in training mode, for ten classes."""
+def build(cls: type[Method], *, seed: int = 0, transformer: bool | None = None, **settings: Any) -> Method:
+    """The method on a tiny network, in training mode, for ten classes."""
     torch.manual_seed(seed)
-    return cls(tiny_backbone(), cls.Settings(**settings), num_classes=CLASSES, num_images=1000).train()
+    backbone = _network(cls.tags.needs_tokens if transformer is None else transformer)
+    return cls(backbone, cls.Settings(**settings), num_classes=CLASSES, num_images=1000).train()
 
 
-def _loss(method: Method, views: Sequence[Tensor], labels: Tensor, *, step: int = 0) -> Step:
+def batch_for(method: Method, *, size: int = BATCH, step: int = STEPS // 2) -> Batch:
+    """Digits in the views and masks that a method asks for, each view shifted another way, and their classes."""
+    generator = torch.Generator().manual_seed(0)
+    groups = method.view_groups()
+    shifted, labels = batch_of_digits(sum(group.count for group in groups), size=size)
+    every = iter(shifted)
+    views: dict[str, list[Tensor]] = {}
+    masks: dict[str, list[Tensor]] = {}
+    for group in groups:
+        side = group.pixels(SIDE, side_step_of(method.backbone.patch_size))
+        views[group.name] = [next(every)[:, :, :side, :side].contiguous() for _ in range(group.count)]
+        if group.mask is not None:
+            masks[group.name] = [group.mask.draw(size, side, generator) for _ in range(group.count)]
+    return Batch(views, labels, Progress(step, STEPS, STEPS_PER_EPOCH), masks, torch.arange(size))
+
+
+def _network(transformer: bool) -> Backbone:
+    return tiny_transformer() if transformer else tiny_backbone()
+
+
+def _loss(method: Method, batch: Batch, *, step: int = 0) -> Step:
     torch.manual_seed(1000 + step)
-    return method.loss(views, labels)
+    return method.loss(batch)
 
 
-def _fit(
-    method: Method, optimizer: torch.optim.Optimizer, batch: tuple[list[Tensor], Tensor], steps: int, *, first: int = 0
-) -> list[float]:
+def _fit(method: Method, optimizer: torch.optim.Optimizer, batch: Batch, steps: int, *, first: int = 0) -> list[float]:
     """Losses of `steps` steps on one batch, as the training loop takes them."""
     losses = []
     for step in range(first, first + steps):
-        loss = _loss(method, *batch, step=step).loss
+        progress = Progress(step, STEPS, STEPS_PER_EPOCH)
+        loss = _loss(method, batch._replace(progress=progress), step=step).loss
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        answers: list[object] = [method.after_backward(progress)]  # type: ignore[func-returns-value]
         optimizer.step()
-        answer: object = method.after_step(min(1.0, (step + 1) / 100))  # type: ignore[func-returns-value]
-        assert answer is None, "after_step() must return nothing"
+        answers.append(method.after_step(progress._replace(step=step + 1)))  # type: ignore[func-returns-value]
+        assert answers == [None, None], "after_backward() and after_step() must return nothing"
         losses.append(loss.item())
     return losses
 
@@ -296,7 +246,7 @@ def _equal(first: dict[str, Any], second: dict[str, Any]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def _refuses_unknown_settings(settings: type[Settings]) -> bool:
+def _refuses_unknown_settings(settings: type[MethodSettings]) -> bool:
     try:
         settings(**{"no such option": 0})
     except ValidationError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ from torch.overrides import TorchFunctionMode
 
 from selfsup.backbones import Backbone
 from selfsup.seeding import derive_seed
+
+#: What a backbone does for a whole batch, of which each process does its rows.
+SHARED_CALLS = ("forward", "tokens")
 
 
 class Shards:
@@ -71,21 +75,24 @@ class Shards:
         """Within, every backbone of `method` takes a whole batch and computes this process's rows alone."""
         backbones = [module for module in method.modules() if isinstance(module, Backbone) and self.count > 1]
         calls = iter(range(2**31))
-        for backbone in backbones:
+        for backbone, name in product(backbones, SHARED_CALLS):
             # The instance's own attribute, which hides the class's method, and goes again.
-            vars(backbone)["forward"] = partial(self._forward, backbone.forward, calls)
+            vars(backbone)[name] = partial(self._share_call, getattr(backbone, name), calls)
         try:
             yield
         finally:
-            for backbone in backbones:
-                del vars(backbone)["forward"]
+            for backbone, name in product(backbones, SHARED_CALLS):
+                del vars(backbone)[name]
 
-    def _forward(self, forward: Callable[[Tensor], Tensor], calls: Iterator[int], images: Tensor) -> Tensor:
+    def _share_call(self, call: Callable[..., Any], calls: Iterator[int], images: Tensor, **rest: Tensor) -> Any:
+        rows = self.rows(len(images))
         # Dropout must differ between the shares, and leave what is drawn later the same in all processes.
         with torch.random.fork_rng([images.device] if images.is_cuda else []), SynchronisedNorms():
             torch.manual_seed(derive_seed(torch.initial_seed(), "shard", next(calls), self.rank))
-            mine = forward(images[self.rows(len(images))])
-        return self.gather(mine, len(images))
+            mine = call(images[rows], **{name: value[rows] for name, value in rest.items()})
+        if isinstance(mine, Tensor):
+            return self.gather(mine, len(images))
+        return type(mine)(*(self.gather(part, len(images)) for part in mine))
 
     def _share(self, rank: int, images: int) -> slice:
         least, larger = divmod(images, self.count)

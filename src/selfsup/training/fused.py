@@ -9,6 +9,7 @@ computes all of them at once. The views do not depend on the learning rate and a
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,8 +19,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from selfsup.errors import Interrupted
-from selfsup.methods.base import Method, Step
-from selfsup.training.loop import Outcome, Request, Training
+from selfsup.methods.base import Batch, Method, Step
+from selfsup.training.loop import Request, Training
+from selfsup.training.state import Outcome
 
 
 class CannotFuseError(Exception):
@@ -117,10 +119,11 @@ class _Together:
         if len(self.trainings) == 1:
             return [self.trainings[0].take(request)]
         first = self.trainings[0]
-        views, labels = first.batch(request)
+        batch = first.batch(request)
         try:
-            losses, embeddings, *pairs = vmap(self._loss, in_dims=(0, 0, None, None), randomness="same")(
-                self._parameters, self._buffers, views, labels
+            # The views are the same for all, so that nothing of the batch is batched once more.
+            losses, embeddings, scalars, *pairs = vmap(partial(self._loss, batch), randomness="same")(
+                self._parameters, self._buffers
             )
             first.fabric.backward(losses.sum())
         except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
@@ -129,17 +132,21 @@ class _Together:
         for training in self.trainings:
             training.update(request)
         return [
-            Step(losses[k], embeddings[k], (pairs[0][k], pairs[1][k]) if pairs else None)
+            Step(
+                losses[k],
+                embeddings[k],
+                (pairs[0][k], pairs[1][k]) if pairs else None,
+                {name: values[k] for name, values in scalars.items()},
+            )
             for k in range(len(self.trainings))
         ]
 
-    def _loss(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], views: list[Tensor], labels: Tensor
-    ) -> tuple[Tensor, ...]:
+    def _loss(self, batch: Batch, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Any, ...]:
         # Within, for vmap does not see a precision that was chosen around it.
         with self.trainings[0].fabric.autocast(), _MixedPrecision():
-            step: Step = functional_call(self._network, (parameters, buffers), (views, labels))
-        return (step.loss, step.embedding.detach(), *(side.detach() for side in step.pair or ()))
+            step: Step = functional_call(self._network, (parameters, buffers), (batch,))
+        scalars = {name: value.detach() for name, value in step.scalars.items()}
+        return (step.loss, step.embedding.detach(), scalars, *(side.detach() for side in step.pair or ()))
 
     def _hand_out_gradients(self) -> None:
         for name, stacked in self._parameters.items():
@@ -174,8 +181,8 @@ class _Loss(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, views: list[Tensor], labels: Tensor) -> Any:
-        return self.method.loss(views, labels)
+    def forward(self, batch: Batch) -> Any:
+        return self.method.loss(batch)
 
 
 def _stack(parameters: Sequence[nn.Parameter]) -> Tensor:

@@ -4,217 +4,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted, UserError
-from selfsup.methods.base import Method, Step
+from selfsup.methods.base import Batch, Method, Progress, Step
 from selfsup.seeding import derive_seed
+from selfsup.training.callbacks import Callbacks, NoCallbacks
 from selfsup.training.diagnostics import batch_rank, step_signals
 from selfsup.training.distributed import Shards
-from selfsup.views.base import Policy
-
-#: Views grow by so many pixels, in the first so many of the epochs.
-RESIZE_STEP, RESIZED_SHARE = 8, 2 / 3
+from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
+from selfsup.training.plan import TrainingPlan, learning_rate
+from selfsup.training.state import EpochLog, Outcome, TrainingState
+from selfsup.views import Policy, View, load_policy
 
 
 class Images(Protocol):
     """What the loop needs of the store."""
 
     def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Pixels uint8 (n, 3, H, W) and true sizes int64 (n, 2) of the images at `indices`."""
+        """Pixels uint8 (n, channels, H, W) and true sizes int64 (n, 2) of the images at `indices`."""
         ...
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How a cell is trained; everything that the numbers depend on beside the images.
-
-    Attributes
-    ----------
-    epochs : int
-        At most; fewer where `patience` ends the training.
-    grow_from : float
-        Side of the first epoch's views as a share of `image_size`, in (0, 1]; 1 for views of one size.
-    patience : int
-        Scores of the online kNN in a row without a new best, after which the training ends; 0 for never.
-    """
-
-    epochs: int
-    batch_size: int
-    image_size: int
-    lr: float
-    seed: int
-    schedule: str = "cosine"
-    warmup_epochs: float = 0.0
-    grow_from: float = 1.0
-    patience: int = 0
-
-    def steps_per_epoch(self, images: int) -> int:
-        return max(1, math.ceil(images / self.batch_size))
-
-    def side(self, epoch: int) -> int:
-        """Side in pixels of the views of an epoch (from 0): small ones first, for they cost least.
-
-        Grows to `image_size` in steps of 8 over the first two thirds of the epochs (Howard 2018; Tan
-        and Le 2021, section 4).
-        """
-        resizing = min(
-            self.epochs * RESIZED_SHARE, self.epochs - 1
-        )  # the last epoch has full size, however few there are
-        if epoch >= resizing:
-            return self.image_size
-        first = first_side(self.image_size, self.grow_from)
-        return first + int((self.image_size - first) * epoch / resizing) // RESIZE_STEP * RESIZE_STEP
-
-    @property
-    def sides(self) -> list[int]:
-        """:meth:`side` of every epoch."""
-        return [self.side(epoch) for epoch in range(self.epochs)]
-
-    def cooldown(self, log: Sequence[EpochLog]) -> Cooldown | None:
-        """The decay into which a training whose epochs were `log` has entered, if it has.
-
-        It begins when the online kNN has levelled off on views of full size, and takes a tenth of the
-        epochs, as the decay of warmup-stable-decay schedules does (Hu et al. 2024, section 4).
-        """
-        best, without_best = -math.inf, 0
-        for line in log if self.patience else []:
-            if line.knn_accuracy is None or self.side(line.epoch - 1) < self.image_size:
-                continue
-            without_best = 0 if line.knn_accuracy > best else without_best + 1
-            best = max(best, line.knn_accuracy)
-            if without_best == self.patience:
-                return Cooldown(line.epoch, min(self.epochs, line.epoch + math.ceil(self.epochs / 10)))
-        return None
-
-
-class Cooldown(NamedTuple):
-    """The last epochs of a training, in which its learning rate falls to 0: numbers of epochs done."""
-
-    begins: int
-    ends: int
-
-
-def first_side(image_size: int, grow_from: float) -> int:
-    """Side in pixels of the first epoch's views: at least 8, and a whole number of steps below `image_size`."""
-    steps = int((1 - grow_from) * image_size) // RESIZE_STEP
-    return max(min(RESIZE_STEP, image_size), image_size - steps * RESIZE_STEP)
-
-
-@dataclass
-class EpochLog:
-    """One line of ``training_log.csv``; None where a value does not apply.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    loss, embedding_std, positive_similarity, negative_similarity : float
-        Means over the epoch's steps.
-    lr, momentum : float
-        Of the epoch's last step; `momentum` is that of the slowly moving copy.
-    effective_rank : float
-        Of the epoch's last batch, so at most the batch size.
-    knn_accuracy : float
-        Of validation images, in the epochs in which it was asked for.
-    seconds, images_per_second : float
-        Of the training alone.
-    """
-
-    epoch: int
-    loss: float
-    lr: float
-    momentum: float | None
-    embedding_std: float
-    effective_rank: float
-    positive_similarity: float | None
-    negative_similarity: float | None
-    knn_accuracy: float | None
-    seconds: float
-    images_per_second: float
-
-
-@dataclass
-class Progress:
-    """Where a training stands; all that is needed to go on from there.
-
-    Attributes
-    ----------
-    step : int
-        Steps done.
-    seconds : float
-        Training time of the epochs in `log`.
-    sums : list of float
-        Sums over the steps of the epoch at hand: the signals of a step, then the effective rank,
-        which is 0 until the epoch's last step.
-    epoch_seconds : float
-        Training time of the epoch at hand.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    sums: list[float] = field(default_factory=lambda: [0.0] * 5)
-    epoch_seconds: float = 0.0
-    log: list[EpochLog] = field(default_factory=list)
-
-
-class Outcome(NamedTuple):
-    """How a training ended: ``"done"``, ``"diverged"``, or ``"paused"`` with a checkpoint to go on from; its log."""
-
-    status: str
-    progress: Progress
-
-
-class Callbacks(Protocol):
-    """What the loop tells, and asks of, whoever runs it."""
-
-    def load_checkpoint(self) -> dict[str, Any] | None: ...
-
-    def save_checkpoint(self, state: dict[str, Any]) -> None: ...
-
-    def checkpoint_due(self) -> bool: ...
-
-    def should_stop(self) -> bool: ...
-
-    def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
-        """Accuracy of the backbone at the end of an epoch, where somebody wants it; changes nothing."""
-        ...
-
-    def on_epoch_end(self, log: EpochLog, epochs: int) -> None: ...
-
-    def should_pause(self, epoch: int, backbone: Backbone) -> bool:
-        """Whether the training is to pause after so many epochs; changes nothing."""
-        ...
-
-
-class NoCallbacks:
-    """Callbacks that do nothing: a training that is watched by nobody and kept nowhere."""
-
-    def load_checkpoint(self) -> dict[str, Any] | None:
-        return None
-
-    def save_checkpoint(self, state: dict[str, Any]) -> None: ...
-
-    def checkpoint_due(self) -> bool:
-        return False
-
-    def should_stop(self) -> bool:
-        return False
-
-    def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
-        return None
-
-    def on_epoch_end(self, log: EpochLog, epochs: int) -> None: ...
-
-    def should_pause(self, epoch: int, backbone: Backbone) -> bool:
-        return False
 
 
 def train(
@@ -239,7 +53,7 @@ def train(
     labels : ndarray of int64, shape (n,), or None
         Classes of the training images.
     policy : Policy
-        Makes the views.
+        Makes the views of the groups that name no policy of their own.
     plan : TrainingPlan
     fabric : lightning_fabric.Fabric
         Device and precision. If it joins several processes, each must call this alike; they train one model, with
@@ -290,7 +104,7 @@ class Training:
         fabric: Any,
         callbacks: Callbacks,
     ) -> None:
-        self.images, self.indices, self.policy, self.plan = images, indices, policy, plan
+        self.images, self.indices, self.plan = images, indices, plan
         self.labels = np.full(len(indices), -1) if labels is None else labels
         self.fabric, self.callbacks = fabric, callbacks
         self.shards = Shards(fabric)
@@ -303,10 +117,14 @@ class Training:
                 f"--devices {max(1, smallest)}, or more images per class."
             )
         self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.recipe = recipe_of(method)
+        self.view_groups = [
+            (group, load_policy(group.policy) if group.policy else policy) for group in method.view_groups()
+        ]
         optimizer = build_optimizer(self.method, plan.lr)
         self.wrapped, self.optimizer = fabric.setup(self.method, optimizer)
         self.wrapped.mark_forward_method("loss")
-        self.progress = Progress()
+        self.state = TrainingState()
         self.sharing = 1
 
     def run(self) -> Outcome:
@@ -325,104 +143,132 @@ class Training:
         self._resume()
         self.method.train()
         # Not from the step: a checkpoint after an epoch's last step has yet to close that epoch.
-        for epoch in range(len(self.progress.log), self._last_epoch()):
-            if self.shards.agree(self.callbacks.should_pause(epoch, self.method.backbone)):
-                self.callbacks.save_checkpoint(self._state())
-                return Outcome("paused", self.progress)
+        for epoch in range(len(self.state.log), self._last_epoch()):
+            if self.shards.agree(self.callbacks.should_pause(epoch, self.method.encoder)):
+                self.callbacks.save_checkpoint(self._checkpoint())
+                return Outcome("paused", self.state)
             yield from self._epoch_steps(epoch)
-            if self.shards.agree(not math.isfinite(self.progress.log[-1].loss)):
-                return Outcome("diverged", self.progress)
+            if self.shards.agree(not math.isfinite(self.state.log[-1].loss)):
+                return Outcome("diverged", self.state)
             if epoch + 1 == self._last_epoch():
                 break
         if self.callbacks.checkpoint_due():
-            self.callbacks.save_checkpoint(self._state())
-        return Outcome("done", self.progress)
+            self.callbacks.save_checkpoint(self._checkpoint())
+        return Outcome("done", self.state)
 
     def _epoch_steps(self, epoch: int) -> Generator[Request, Step, None]:
-        progress = self.progress
+        state = self.state
         # The sums stay on the device: reading them at every step would wait for it.
-        sums = torch.tensor(progress.sums, dtype=torch.float64 if self._on_cpu() else torch.float32)
-        sums = sums.to(self.fabric.device)
+        sums = self._sums(state.sums)
+        scalars = {name: self._sums(total) for name, total in state.scalar_sums.items()}
         started = time.perf_counter()
         for rows in self._batches(epoch):
-            step = yield Request(epoch, progress.step, rows)
+            step = yield Request(epoch, state.step, rows)
             sums[:-1] += step_signals(step)
-            progress.step += 1
-            if progress.step == (epoch + 1) * self.steps_per_epoch:
+            for name, value in step.scalars.items():
+                scalars[name] = scalars.get(name, self._sums(0.0)) + value.detach()
+            state.step += 1
+            if state.step == (epoch + 1) * self.steps_per_epoch:
                 sums[-1] += batch_rank(step.embedding[: len(rows)])
-            self.method.after_step(progress.step / self.total_steps)
+            self.method.after_step(self._progress(state.step))
             stop = self.shards.agree(self.callbacks.should_stop())
             if stop or self.callbacks.checkpoint_due():
                 now = time.perf_counter()
-                progress.epoch_seconds += (now - started) / self.sharing
+                state.epoch_seconds += (now - started) / self.sharing
                 started = now
-                progress.sums = sums.tolist()
-                self.callbacks.save_checkpoint(self._state())
+                self._keep_sums(sums, scalars)
+                self.callbacks.save_checkpoint(self._checkpoint())
                 if stop:
                     raise Interrupted
-        progress.sums = sums.tolist()
-        progress.epoch_seconds += (time.perf_counter() - started) / self.sharing
+        self._keep_sums(sums, scalars)
+        state.epoch_seconds += (time.perf_counter() - started) / self.sharing
         self._close_epoch(epoch)
 
+    def _sums(self, values: float | list[float]) -> Tensor:
+        kind = torch.float64 if self.fabric.device.type == "cpu" else torch.float32
+        return torch.tensor(values, dtype=kind).to(self.fabric.device)
+
+    def _keep_sums(self, sums: Tensor, scalars: Mapping[str, Tensor]) -> None:
+        self.state.sums = sums.tolist()
+        self.state.scalar_sums = {name: total.item() for name, total in scalars.items()}
+
     def _close_epoch(self, epoch: int) -> None:
-        progress = self.progress
-        *sums, rank = progress.sums
+        state = self.state
+        *sums, rank = state.sums
         loss, std, positive, negative = (total / self.steps_per_epoch for total in sums)
-        seconds = progress.epoch_seconds
+        seconds = state.epoch_seconds
         log = EpochLog(
             epoch=epoch + 1,
             loss=loss,
-            lr=self._lr(progress.step - 1),
-            momentum=self.method.momentum(progress.step / self.total_steps),
+            lr=self._lr(state.step - 1),
+            momentum=self.method.momentum(self._progress(state.step)),
             embedding_std=std,
             effective_rank=rank,
             positive_similarity=_known(positive),
             negative_similarity=_known(negative),
-            knn_accuracy=self.shards.broadcast(self.callbacks.score_epoch(epoch + 1, self.method.backbone)),
+            knn_accuracy=self.shards.broadcast(self.callbacks.score_epoch(epoch + 1, self.method.encoder)),
             seconds=seconds,
             images_per_second=len(self.indices) / seconds,
+            scalars={name: total / self.steps_per_epoch for name, total in state.scalar_sums.items()},
         )
-        self.progress = Progress(progress.step, progress.seconds + seconds, log=[*progress.log, log])
+        self.state = TrainingState(state.step, state.seconds + seconds, log=[*state.log, log])
         self.callbacks.on_epoch_end(log, self._last_epoch())
 
     def take(self, request: Request) -> Step:
         """One step: views, loss, gradient, update."""
-        views, labels = self.batch(request)
+        batch = self.batch(request)
         # On a single device Fabric hands out `loss` as it is, without its precision.
         with self.fabric.autocast(), self.shards.backbones(self.method):
-            result: Step = self.wrapped.loss(views, labels)
+            result: Step = self.wrapped.loss(batch)
         self.fabric.backward(result.loss)
         self.update(request)
         return result
 
-    def batch(self, request: Request) -> tuple[list[Tensor], Tensor]:
-        """Views and labels of a step, with torch's random state set to what the step's network is to draw from."""
-        views = self._views(request)
-        labels = torch.from_numpy(self.labels[request.rows]).to(self.fabric.device)
+    def batch(self, request: Request) -> Batch:
+        """The batch of a step, with torch's random state set to what the step's network is to draw from."""
+        views, masks = self._views(request)
+        places = torch.from_numpy(request.rows)
+        labels = torch.from_numpy(self.labels[request.rows])
         torch.manual_seed(derive_seed(self.plan.seed, "network", request.step))  # dropout, MoCo's shuffling
-        return views, labels
+        device = self.fabric.device
+        return Batch(views, labels.to(device), self._progress(request.step), masks, places.to(device))
 
     def update(self, request: Request) -> None:
-        """Let the optimizer use the gradients, at the step's learning rate."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr(request.step)
+        """Let the optimizer use the gradients, at the step's learning rate and weight decay."""
+        progress = self._progress(request.step)
+        self.method.after_backward(progress)
+        if self.recipe.clip is not None:
+            self.fabric.clip_gradients(
+                self.wrapped, self.optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False
+            )
+        set_rates(self.optimizer, self.recipe, lr=self._lr(request.step), base_lr=self.plan.lr, share=progress.share)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _views(self, request: Request) -> list[Tensor]:
-        rows = request.rows
-        mine = self.shards.rows(len(rows))
-        pixels, sizes = self.images.batch(self.indices[rows[mine]])
-        pixels = pixels.to(self.fabric.device, non_blocking=True)
-        all_sizes = self.shards.gather(sizes.cpu(), len(rows))
-        side = self.plan.side(request.epoch)
+    def _views(self, request: Request) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]:
+        """Views, and masks where they are asked for, by group."""
+        count = len(request.rows)
+        mine = self.shards.rows(count)
+        pixels, sizes = self.images.batch(self.indices[request.rows[mine]])
+        pixels, sizes = pixels.to(self.fabric.device, non_blocking=True), sizes.cpu()
+        all_sizes = self.shards.gather(sizes, count)
+        full_side = self.plan.side(request.epoch)
         generator = torch.Generator().manual_seed(derive_seed(self.plan.seed, "views", request.step))
-        views = []
-        for _ in range(self.method.views):
-            # Drawn for the whole batch, so that a view does not depend on how the batch is divided.
-            parameters = self.policy.draw(all_sizes, side, generator)[mine]
-            views.append(self.shards.gather(self.policy.apply(pixels, sizes.cpu(), parameters, side), len(rows)))
-        return views
+        views: dict[str, list[Tensor]] = {}
+        masks: dict[str, list[Tensor]] = {}
+        index = 0
+        for group, policy in self.view_groups:
+            side = group.pixels(full_side, self.plan.side_step)
+            for _ in range(group.count):
+                # Drawn for the whole batch, so that a view does not depend on how the batch is divided.
+                drawn = policy.draw(all_sizes, side, generator, View(index, group.scale))[mine]
+                made = self.shards.gather(policy.apply(pixels, sizes, drawn, side), count)
+                views.setdefault(group.name, []).append(made)
+                if group.mask is not None:
+                    hidden = group.mask.draw(count, side, generator).to(self.fabric.device)
+                    masks.setdefault(group.name, []).append(hidden)
+                index += 1
+        return views, masks
 
     def _batches(self, epoch: int) -> Iterator[np.ndarray]:
         """Rows of each batch not yet done: every image once per epoch, in batches of equal size ± 1.
@@ -431,12 +277,12 @@ class Training:
         image counts in every epoch, and the number of negatives does not jump.
         """
         order = np.random.default_rng(derive_seed(self.plan.seed, "order", epoch)).permutation(len(self.indices))
-        done = self.progress.step - epoch * self.steps_per_epoch
+        done = self.state.step - epoch * self.steps_per_epoch
         yield from np.array_split(order, self.steps_per_epoch)[done:]
 
     def _lr(self, step: int) -> float:
         rate = learning_rate(self.plan, step, self.steps_per_epoch, self.total_steps)
-        cooldown = self.plan.cooldown(self.progress.log)
+        cooldown = self.plan.cooldown(self.state.log)
         if cooldown is None:
             return rate
         epochs_left = cooldown.ends - step / self.steps_per_epoch
@@ -444,70 +290,29 @@ class Training:
 
     def _last_epoch(self) -> int:
         """Number of epochs after which the training is over, as far as is known."""
-        cooldown = self.plan.cooldown(self.progress.log)
+        cooldown = self.plan.cooldown(self.state.log)
         return self.plan.epochs if cooldown is None else cooldown.ends
 
-    def _on_cpu(self) -> bool:
-        return self.fabric.device.type == "cpu"
+    def _progress(self, step: int) -> Progress:
+        return Progress(step, self.total_steps, self.steps_per_epoch)
 
-    def _state(self) -> dict[str, Any]:
+    def _checkpoint(self) -> dict[str, Any]:
         return {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
-            "progress": asdict(self.progress),
+            "state": self.state.to_dict(),
         }
 
     def _resume(self) -> None:
-        state = self.callbacks.load_checkpoint()
-        if state is None:
+        saved = self.callbacks.load_checkpoint()
+        if saved is None:
             return
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
-        saved = dict(state["progress"])
-        saved["log"] = [EpochLog(**line) for line in saved["log"]]
-        self.progress = Progress(**saved)
+        self.method.load_state_dict(saved["method"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(saved["precision"])
+        self.state = TrainingState.from_dict(saved["state"])
 
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def learning_rate(plan: TrainingPlan, step: int, steps_per_epoch: int, total_steps: int) -> float:
-    """Learning rate of the step number `step` (from 0): linear warm-up, then cosine or constant."""
-    warmup = plan.warmup_epochs * steps_per_epoch
-    if step < warmup:
-        return plan.lr * min(1, (step + 1) / warmup)
-    if plan.schedule == "constant":
-        return plan.lr
-    share = (step - warmup) / max(1, total_steps - warmup)
-    return plan.lr * (1 + math.cos(math.pi * share)) / 2
-
-
-def build_optimizer(method: Method, lr: float) -> torch.optim.Optimizer:
-    """The optimizer that the method's settings name, over its parameters that take a gradient."""
-    settings = method.settings
-    parameters = [p for p in method.parameters() if p.requires_grad]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=lr, momentum=settings.optimizer_momentum, weight_decay=settings.weight_decay
-        )
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=settings.weight_decay, fused=True)
-    return _lars(parameters, lr, settings)
-
-
-def _lars(parameters: list[torch.nn.Parameter], lr: float, settings: Any) -> torch.optim.Optimizer:
-    """LARS (You et al. 2017); biases and norms take no decay and no adaptation (Grill et al. 2020, 3.3)."""
-    from timm.optim.lars import Lars
-
-    # timm adapts only what decays unless told otherwise, and without decay would be plain SGD.
-    adapted = {"weight_decay": settings.weight_decay, "always_adapt": True}
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], **adapted},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return Lars(groups, lr=lr, momentum=settings.optimizer_momentum)

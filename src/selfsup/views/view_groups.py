@@ -44,8 +44,11 @@ class RandomMask:
 
     def draw(self, count: int, side: int, generator: torch.Generator) -> Tensor:
         patches = (side // self.patch) ** 2
-        hidden = min(max(1, round(self.ratio * patches)), patches - 1)
-        return torch.rand(count, patches, generator=generator).argsort(1).argsort(1) < hidden
+        return torch.rand(count, patches, generator=generator).argsort(1).argsort(1) < self.hidden(patches)
+
+    def hidden(self, patches: int) -> int:
+        """How many of so many patches are hidden."""
+        return min(max(1, round(self.ratio * patches)), patches - 1)
 
 
 @dataclass(frozen=True)

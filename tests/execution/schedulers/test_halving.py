@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.config.grid import Cell, Job, Traits, expand, group_jobs
+from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
 from selfsup.config.schema import StudyConfig, validate
 from selfsup.execution.schedulers import Record, Scheduler, load_scheduler
 from selfsup.record.folder import StudyFolder
@@ -22,10 +22,10 @@ def scheduler_of(config: StudyConfig = CONFIG) -> Scheduler:
 
 
 def jobs_of(*, seeds: int = 1, methods: tuple[str, ...] = ("simclr",), protocol: str = "data-regime") -> list[Job]:
-    traits = {"simclr": Traits(), "moco": Traits(), "random": Traits(trains=False)}
+    tags = {"simclr": Tags(), "moco": Tags(), "random": Tags(trains=False)}
     sizes = (5, 20) if protocol == "label-efficiency" else (5,)
     grid = {"methods": methods, "augmentations": ("weak",), "lrs": LRS, "per_class": sizes, "seeds": seeds}
-    return group_jobs(expand(**grid, traits=traits), protocol=protocol, traits=traits)  # type: ignore[arg-type]
+    return group_jobs(expand(**grid, tags=tags), protocol=protocol, tags=tags)  # type: ignore[arg-type]
 
 
 def pruned(epochs: int, **scores: float) -> Record:

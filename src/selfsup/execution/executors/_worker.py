@@ -25,7 +25,7 @@ from selfsup.execution.executors import _protocol
 from selfsup.execution.job import run_job
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
-from selfsup.training.loop import EpochLog
+from selfsup.training.state import EpochLog
 
 
 class _Parent:

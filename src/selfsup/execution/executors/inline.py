@@ -12,7 +12,7 @@ from selfsup.execution.executors.base import EpochDone, JobDone, JobStarted, Lis
 if TYPE_CHECKING:
     from selfsup.config.grid import Job
     from selfsup.record.folder import StudyFolder
-    from selfsup.training.loop import EpochLog
+    from selfsup.training.state import EpochLog
 
 
 class InlineExecutor(OnThisMachine):

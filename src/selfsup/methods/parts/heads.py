@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import nn
 
 
-def mlp(*widths: int, norm: bool, norm_last: bool = False) -> nn.Sequential:
-    """Linear layers with ReLU between them.
+def mlp(
+    *widths: int,
+    norm: bool,
+    norm_last: bool = False,
+    activation: Callable[[], nn.Module] | None = None,
+) -> nn.Sequential:
+    """Linear layers with an activation between them.
 
     Parameters
     ----------
     *widths : int
         Input width, hidden widths, output width.
     norm : bool
-        Batch normalisation before each ReLU; the linear layer before it then has no bias.
+        Batch normalisation before each activation; the linear layer before it then has no bias.
     norm_last : bool
         Batch normalisation after the last layer too.
+    activation : callable
+        Makes the layer between two linear ones; ReLU by default.
     """
     layers: list[nn.Module] = []
     last = len(widths) - 2
@@ -27,5 +35,5 @@ def mlp(*widths: int, norm: bool, norm_last: bool = False) -> nn.Sequential:
         if normalised:
             layers.append(nn.BatchNorm1d(width_out))
         if index != last:
-            layers.append(nn.ReLU(inplace=True))
+            layers.append(activation() if activation else nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def _in_float32(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def in_float32(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Without autocast, which would compute the products of even float32 tensors in bf16 or fp16."""
 
     @wraps(loss)
@@ -21,7 +21,7 @@ def _in_float32(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return computed
 
 
-@_in_float32
+@in_float32
 def nt_xent(projections: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross entropy (Chen et al. 2020, eq. 1 and algorithm 1).
 
@@ -39,15 +39,14 @@ def nt_xent(projections: Tensor, temperature: float) -> Tensor:
     """
     z = F.normalize(projections.float(), dim=1)
     n = len(z) // 2
-    with _no_autocast(z):
-        logits = z @ z.T / temperature
+    logits = z @ z.T / temperature
     itself = torch.eye(2 * n, dtype=torch.bool, device=z.device)
     logits = logits.masked_fill(itself, float("-inf"))  # an anchor is not its own negative: 1[k != i] in eq. 1
     positives = torch.arange(2 * n, device=z.device).roll(n)
     return F.cross_entropy(logits, positives)
 
 
-@_in_float32
+@in_float32
 def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     """InfoNCE with one positive key per query and a shared queue (He et al. 2020, eq. 1).
 
@@ -64,12 +63,11 @@ def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: floa
     q = F.normalize(queries.float(), dim=1)
     k = F.normalize(keys.float(), dim=1).detach()
     positive = (q * k).sum(dim=1, keepdim=True)
-    with _no_autocast(q):
-        logits = torch.cat([positive, q @ negatives.T], dim=1) / temperature
+    logits = torch.cat([positive, q @ negatives.T], dim=1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
 
 
-@_in_float32
+@in_float32
 def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error of unit vectors, 2 - 2 cos (Grill et al. 2020, eq. 2).
 
@@ -83,6 +81,36 @@ def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
     return 2 - 2 * (p * t).sum(dim=1).mean()
 
 
-def _no_autocast(z: Tensor) -> torch.autocast:
-    """Autocast would compute a matrix product in half precision, also of float32 tensors."""
-    return torch.autocast(z.device.type, enabled=False)
+@in_float32
+def self_distillation(
+    student: Tensor, teacher: Tensor, center: Tensor, student_temperature: float, teacher_temperature: float
+) -> Tensor:
+    """Cross entropy of a student's views with a teacher's other views (Caron et al. 2021, eq. 2, 3 and algorithm 1).
+
+    Parameters
+    ----------
+    student : Tensor
+        Shape (v, n, d): outputs for v views of n images.
+    teacher : Tensor
+        Shape (u, n, d), u at most v: outputs for the first u of the same views. No gradient flows to them.
+    center : Tensor
+        Shape (d,), taken from the teacher's outputs.
+    student_temperature, teacher_temperature : float
+        Greater than 0.
+
+    Returns
+    -------
+    Tensor
+        Scalar: mean over the images and all pairs of a teacher's view and another view of the student.
+    """
+    targets = sharpened(teacher, center, teacher_temperature)
+    logs = F.log_softmax(student.float() / student_temperature, dim=2)
+    each = -torch.einsum("und,vnd->uvn", targets, logs).mean(dim=2)
+    pairs = len(teacher) * (len(student) - 1)
+    # A view is no target of its own: the diagonal of the first u views goes.
+    return (each.sum() - each.diagonal().sum()) / pairs
+
+
+def sharpened(teacher: Tensor, center: Tensor, temperature: float) -> Tensor:
+    """A teacher's distributions over prototypes: centred, sharpened, without gradient."""
+    return F.softmax((teacher.detach().float() - center) / temperature, dim=-1)
