@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from selfsup.config.grid import Tags, expand
-from selfsup.methods import Method, Paper, Settings, Step, method_class, method_names
+from selfsup.methods import Method, Paper, Step, method_class, method_names
 from selfsup.methods.parts.momentum import MomentumEncoder
 from selfsup.testing.methods import BATCH, CLASSES, SIDE, batch_of_digits, build, check_devices, check_method
 from selfsup.training.device import Hardware
@@ -89,7 +88,7 @@ def test_training_moves_the_momentum_encoder_towards_the_backbone(name: str) -> 
 def test_no_gradient_and_no_optimizer_reaches_a_momentum_encoder(name: str) -> None:
     method = build(method_class(name))
     followers = {id(p) for e in momentum_encoders(method).values() for p in e.parameters()}
-    method.loss(*batch_of_digits(method.views)).loss.backward()
+    method.loss(batch_for(method)).loss.backward()
     assert all(p.grad is None for p in method.parameters() if id(p) in followers)
     optimized = {id(p) for group in build_optimizer(method, 0.1).param_groups for p in group["params"]}
     assert not optimized & followers
@@ -108,8 +107,8 @@ class Mean(Method):
         super().__init__(backbone, settings, **sizes)
         self.head = nn.Linear(backbone.num_features, 4)
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        first, second = (self.backbone(view) for view in views)
+    def loss(self, batch: Batch) -> Step:
+        first, second = (self.backbone(view) for view in batch.views["global"])
         return Step((self.head(first) - self.head(second)).float().pow(2).mean(), first)
 
 
@@ -120,16 +119,16 @@ def test_the_checks_accept_an_outside_method() -> None:
 class Constant(Mean):
     """Its loss is always zero."""
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding, _ = super().loss(views, labels)
+    def loss(self, batch: Batch) -> Step:
+        loss, embedding, *_ = super().loss(batch)
         return Step(loss * 0, embedding)
 
 
 class Ascending(Mean):
     """Its loss can only rise."""
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding, _ = super().loss(views, labels)
+    def loss(self, batch: Batch) -> Step:
+        loss, embedding, *_ = super().loss(batch)
         bounded = loss.tanh()
         return Step(2 * bounded.detach() - bounded, embedding)
 
@@ -137,9 +136,9 @@ class Ascending(Mean):
 class Detached(Mean):
     """Its loss never reaches the backbone."""
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
+    def loss(self, batch: Batch) -> Step:
         with torch.no_grad():
-            first, second = (self.backbone(view) for view in views)
+            first, second = (self.backbone(view) for view in batch.views["global"])
         return Step((self.head(first) - self.head(second)).pow(2).mean(), first)
 
 
@@ -148,35 +147,35 @@ class Forgetful(Mean):
 
     count = 0
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding, _ = super().loss(views, labels)
+    def loss(self, batch: Batch) -> Step:
+        loss, embedding, *_ = super().loss(batch)
         return Step(loss * (1 + self.count), embedding)
 
-    def after_step(self, progress: float) -> None:
+    def after_step(self, progress: Progress) -> None:
         self.count += 1
 
 
 class HalfPrecision(Mean):
     """Leaves its loss in the precision of the network."""
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        first, second = (self.backbone(view) for view in views)
+    def loss(self, batch: Batch) -> Step:
+        first, second = (self.backbone(view) for view in batch.views["global"])
         return Step((self.head(first) @ self.head(second).T).mean(), first)
 
 
 class Secretive(Mean):
     """Reads labels and does not say so."""
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding, _ = super().loss(views, labels)
-        return Step(loss * (labels.float().mean() + 2), embedding)
+    def loss(self, batch: Batch) -> Step:
+        loss, embedding, *_ = super().loss(batch)
+        return Step(loss * (batch.labels.float().mean() + 2), embedding)
 
 
 class Mismatched(Mean):
     """Pairs an image with nothing."""
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding, _ = super().loss(views, labels)
+    def loss(self, batch: Batch) -> Step:
+        loss, embedding, *_ = super().loss(batch)
         return Step(loss, embedding, (embedding, embedding[1:]))
 
 
@@ -196,9 +195,9 @@ class Copying(Mean):
 class Vandal(Mean):
     """Darkens the views that it is given."""
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        views[0].mul_(0.5)
-        return super().loss(views, labels)
+    def loss(self, batch: Batch) -> Step:
+        batch.views["global"][0].mul_(0.5)
+        return super().loss(batch)
 
 
 class Unpublished(Mean):

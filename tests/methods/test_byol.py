@@ -9,7 +9,7 @@ from lightly.loss import NegativeCosineSimilarity
 from torch import nn
 
 from selfsup.methods import Method, method_class
-from selfsup.testing.methods import batch_of_digits, build
+from selfsup.testing.methods import batch_of, batch_of_digits, build
 
 
 def byol() -> Method:
@@ -25,7 +25,7 @@ def test_loss_sums_two_minus_two_cosines_over_both_directions() -> None:
     method = byol()
     by_hand = copy.deepcopy(method)
     (first, second), labels = batch_of_digits(2)
-    loss = method.loss([first, second], labels).loss
+    loss = method.loss(batch_of([first, second], labels)).loss
     predicted_1, predicted_2 = by_hand.predictor(by_hand.projector(by_hand.backbone(torch.cat([first, second])))).chunk(
         2
     )
@@ -39,12 +39,14 @@ def test_exchanging_the_views_does_not_change_the_loss() -> None:
     method = byol()
     same = copy.deepcopy(method)
     (first, second), labels = batch_of_digits(2)
-    torch.testing.assert_close(method.loss([first, second], labels).loss, same.loss([second, first], labels).loss)
+    torch.testing.assert_close(
+        method.loss(batch_of([first, second], labels)).loss, same.loss(batch_of([second, first], labels)).loss
+    )
 
 
 def test_gradient_reaches_backbone_projector_and_predictor_and_not_the_target() -> None:
     method = byol()
-    method.loss(*batch_of_digits(2)).loss.backward()
+    method.loss(batch_of(*batch_of_digits(2))).loss.backward()
     online = [*method.backbone.parameters(), *method.projector.parameters(), *method.predictor.parameters()]
     assert all(p.grad is not None for p in online)
     assert all(p.grad is None for p in method.target.parameters())
@@ -55,7 +57,7 @@ def test_the_gradient_is_that_of_a_fixed_target() -> None:
     method = byol()
     by_hand = copy.deepcopy(method)
     (first, second), labels = batch_of_digits(2)
-    method.loss([first, second], labels).loss.backward()
+    method.loss(batch_of([first, second], labels)).loss.backward()
     with torch.no_grad():
         targets = by_hand.target.network(torch.cat([second, first]))
     predictions = by_hand.predictor(by_hand.projector(by_hand.backbone(torch.cat([first, second]))))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from selfsup.methods import method_class
 from selfsup.methods.moco import _encode_shuffled
 from selfsup.methods.parts.losses import info_nce
-from selfsup.testing.methods import BATCH, batch_of_digits, build
+from selfsup.testing.methods import BATCH, batch_of, batch_of_digits, build
 
 MoCo = method_class("moco")
 
@@ -76,7 +76,7 @@ def test_loss_is_info_nce_of_queries_against_momentum_keys_and_the_old_queue() -
     by_hand = copy.deepcopy(method)
     (first, second), labels = batch_of_digits(2)
     torch.manual_seed(7)
-    step = method.loss([first, second], labels)
+    step = method.loss(batch_of([first, second], labels))
     torch.manual_seed(7)
     order = torch.randperm(BATCH)
     keys = torch.empty(BATCH, 128)
@@ -106,7 +106,7 @@ def test_keys_enter_the_queue_only_after_the_logits() -> None:
 
     method.projector = method.momentum_encoder.network = Plane()
     views, labels = batch_of_digits(2)
-    loss = method.loss(views, labels).loss.item()
+    loss = method.loss(batch_of(views, labels)).loss.item()
     assert loss == pytest.approx(torch.log1p(torch.exp(torch.tensor(-1.0))).item(), rel=1e-5)
     assert method.queue.keys.tolist() == [[1.0, 0.0, 0.0]]
 
@@ -117,7 +117,7 @@ def test_the_queue_holds_the_last_batches_in_order() -> None:
     newest: list[Tensor] = []
     for _ in range(4):
         position = int(method.queue.position)
-        method.loss(views, labels)
+        method.loss(batch_of(views, labels))
         slots = (position + torch.arange(BATCH)) % len(method.queue.keys)
         newest.append(method.queue.keys[slots].clone())
         method.after_step(0.5)
@@ -127,7 +127,7 @@ def test_the_queue_holds_the_last_batches_in_order() -> None:
 
 def test_gradient_reaches_the_query_encoder_alone() -> None:
     method = build(MoCo)
-    method.loss(*batch_of_digits(2)).loss.backward()
+    method.loss(batch_of(*batch_of_digits(2))).loss.backward()
     assert all(p.grad is not None for p in [*method.backbone.parameters(), *method.projector.parameters()])
     assert all(p.grad is None for p in method.momentum_encoder.parameters())
     assert method.queue.keys.grad is None

@@ -9,14 +9,14 @@ from torch import nn
 
 from selfsup.methods import method_class
 from selfsup.methods.parts.losses import nt_xent
-from selfsup.testing.methods import BATCH, batch_of_digits, build
+from selfsup.testing.methods import BATCH, batch_of, batch_of_digits, build
 
 
 def test_loss_is_nt_xent_of_the_projections_of_both_views_in_one_batch() -> None:
     method = build(method_class("simclr"), temperature=0.3)
     by_hand = copy.deepcopy(method)
     views, labels = batch_of_digits(2)
-    step = method.loss(views, labels)
+    step = method.loss(batch_of(views, labels))
     embedding = by_hand.backbone(torch.cat(views))
     assert torch.equal(step.embedding, embedding)
     assert step.loss.item() == nt_xent(by_hand.projector(embedding), 0.3).item()
@@ -25,14 +25,16 @@ def test_loss_is_nt_xent_of_the_projections_of_both_views_in_one_batch() -> None
 def test_exchanging_the_views_does_not_change_the_loss() -> None:
     method, same = build(method_class("simclr")), build(method_class("simclr"))
     (first, second), labels = batch_of_digits(2)
-    torch.testing.assert_close(method.loss([first, second], labels).loss, same.loss([second, first], labels).loss)
+    torch.testing.assert_close(
+        method.loss(batch_of([first, second], labels)).loss, same.loss(batch_of([second, first], labels)).loss
+    )
 
 
 def test_identical_views_are_easier_than_views_of_other_images() -> None:
     method = build(method_class("simclr"))
     (first, second), labels = batch_of_digits(2)
-    same = method.loss([first, first], labels).loss
-    other = method.loss([first, second.roll(BATCH // 2, dims=0)], labels).loss
+    same = method.loss(batch_of([first, first], labels)).loss
+    other = method.loss(batch_of([first, second.roll(BATCH // 2, dims=0)], labels)).loss
     assert same < other
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from selfsup.methods import method_class
-from selfsup.testing.methods import CLASSES, batch_of_digits, build
+from selfsup.testing.methods import CLASSES, batch_of, batch_of_digits, build
 
 
 def test_loss_is_the_mean_negative_log_probability_of_the_true_class() -> None:
     method = build(method_class("supervised"))
     by_hand = copy.deepcopy(method)
     views, labels = batch_of_digits(1)
-    step = method.loss(views, labels)
+    step = method.loss(batch_of(views, labels))
     logits = by_hand.classifier(by_hand.backbone(views[0])).detach().double().numpy()
     exp = np.exp(logits)
     probability = (exp / exp.sum(axis=1, keepdims=True))[np.arange(len(labels)), labels.numpy()]
@@ -32,4 +32,4 @@ def test_the_classifier_has_one_output_per_class() -> None:
 def test_the_embedding_is_what_stands_before_the_classifier() -> None:
     method = build(method_class("supervised")).eval()
     views, labels = batch_of_digits(1)
-    assert torch.equal(method.loss(views, labels).embedding, method.backbone(views[0]))
+    assert torch.equal(method.loss(batch_of(views, labels)).embedding, method.backbone(views[0]))

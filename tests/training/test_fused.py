@@ -231,9 +231,9 @@ def test_one_that_stands_behind_catches_up() -> None:
 class Peeks(SimCLR):
     """Looks at a value, which cannot be done for several at once."""
 
-    def loss(self, views: Any, labels: Tensor) -> Step:
-        step = super().loss(views, labels)
-        return step if step.loss.item() < 1e9 else super().loss(views, labels)
+    def loss(self, batch: Batch) -> Step:
+        step = super().loss(batch)
+        return step if step.loss.item() < 1e9 else super().loss(batch)
 
 
 def test_what_cannot_be_batched_is_said() -> None:

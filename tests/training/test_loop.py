@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import chain
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted
-from selfsup.methods import Method, Settings, Step, method_class, method_names
+from selfsup.methods import Method, Step, method_class, method_names
 from selfsup.testing.backbones import tiny_backbone
 from selfsup.testing.methods import build
 from selfsup.training.callbacks import NoCallbacks
@@ -66,7 +66,7 @@ class Watched(Method):
         self.modes: list[bool] = []
         self.progress: list[float] = []
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
+    def loss(self, batch: Batch) -> Step:
         embedding = self.backbone(views[0])
         self.seen.append(([view.clone() for view in views], labels))
         self.dtypes.append(embedding.dtype)
@@ -76,7 +76,7 @@ class Watched(Method):
         self.embeddings.append(embedding)
         return Step(self.weight.sum() + embedding.float().mean(), embedding)
 
-    def after_step(self, progress: float) -> None:
+    def after_step(self, progress: Progress) -> None:
         self.progress.append(progress)
 
 
@@ -436,15 +436,15 @@ class Paired(Watched):
         self.positives: list[float] = []
         self.negatives: list[float] = []
 
-    def loss(self, views: Sequence[Tensor], labels: Tensor) -> Step:
-        loss, embedding, _ = super().loss(views, labels)
+    def loss(self, batch: Batch) -> Step:
+        loss, embedding, *_ = super().loss(batch)
         pair = views[0].flatten(1) - 0.1, views[1].flatten(1) - 0.1
         cosines = [[cosine(a, b) for b in pair[1]] for a in pair[0]]
         self.positives.append(np.diagonal(cosines).mean())
         self.negatives.append(np.mean([row[j] for i, row in enumerate(cosines) for j in range(len(row)) if i != j]))
         return Step(loss, embedding, pair)
 
-    def momentum(self, progress: float) -> float:
+    def momentum(self, progress: Progress) -> float:
         return progress / 2
 
 

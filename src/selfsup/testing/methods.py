@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -215,6 +216,11 @@ def batch_for(method: Method, *, size: int = BATCH, step: int = STEPS // 2) -> B
         if group.mask is not None:
             masks[group.name] = [group.mask.draw(size, side, generator) for _ in range(group.count)]
     return Batch(views, labels, Progress(step, STEPS, STEPS_PER_EPOCH), masks, torch.arange(size))
+
+
+def batch_of(views: Sequence[Tensor], labels: Tensor, *, step: int = STEPS // 2) -> Batch:
+    """Given views as the batch of a method that asks for one group, named "global", half-way through a training."""
+    return Batch({"global": list(views)}, labels, Progress(step, STEPS, STEPS_PER_EPOCH), {}, torch.arange(len(labels)))
 
 
 def _network(transformer: bool) -> Backbone:

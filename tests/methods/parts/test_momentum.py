@@ -10,7 +10,7 @@ from torch import nn
 
 from selfsup.methods import Method, method_class
 from selfsup.methods.parts.momentum import MomentumEncoder, cosine_momentum
-from selfsup.testing.methods import batch_of_digits, build
+from selfsup.testing.methods import batch_of, batch_of_digits, build
 
 
 def line(weight: float, bias: float) -> nn.Linear:
@@ -125,7 +125,7 @@ def test_the_target_sees_batch_statistics_of_its_own(name: str) -> None:
     views, labels = batch_of_digits(2)
     encoder = follower_of(method)
     norm = next(m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d))
-    method.loss(views, labels)
+    method.loss(batch_of(views, labels))
     after_loss = norm.running_mean.clone()
     assert after_loss.abs().max() > 0
     method.after_step(0.5)
