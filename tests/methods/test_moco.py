@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from selfsup.methods import method_class
+from selfsup.methods import Progress, method_class
 from selfsup.methods.moco import _encode_shuffled
 from selfsup.methods.parts.losses import info_nce
 from selfsup.testing.methods import BATCH, batch_of, batch_of_digits, build
@@ -120,7 +120,7 @@ def test_the_queue_holds_the_last_batches_in_order() -> None:
         method.loss(batch_of(views, labels))
         slots = (position + torch.arange(BATCH)) % len(method.queue.keys)
         newest.append(method.queue.keys[slots].clone())
-        method.after_step(0.5)
+        method.after_step(Progress(50, 100, 10))
     rolled = method.queue.keys.roll(-int(method.queue.position), dims=0)
     assert torch.equal(rolled, torch.cat(newest)[-len(rolled) :])
 

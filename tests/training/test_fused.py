@@ -25,7 +25,7 @@ from selfsup.execution import job_callbacks
 from selfsup.execution.executors.base import EpochDone, Event
 from selfsup.execution.watchers import Silent
 from selfsup.methods import Method, method_class, method_names, read_settings
-from selfsup.methods.base import Step
+from selfsup.methods.base import Batch, Step
 from selfsup.methods.simclr import SimCLR
 from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware
@@ -332,8 +332,8 @@ def test_a_study_whose_method_cannot_be_fused_trains_each_alone(
 ) -> None:
     batched = SimCLR.loss
 
-    def peeks(self: SimCLR, views: Any, labels: Tensor) -> Step:
-        step = batched(self, views, labels)
+    def peeks(self: SimCLR, batch: Batch) -> Step:
+        step = batched(self, batch)
         assert step.loss.item() < 1e9
         return step
 

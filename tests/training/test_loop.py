@@ -17,17 +17,16 @@ from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted
-from selfsup.methods import Method, Step, method_class, method_names
+from selfsup.methods import Batch, Method, MethodSettings, Progress, Step, method_class, method_names
 from selfsup.testing.backbones import tiny_backbone
 from selfsup.testing.methods import build
 from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware
 from selfsup.training.diagnostics import batch_rank, embedding_std
 from selfsup.training.loop import train
-from selfsup.training.optimizers import build_optimizer
 from selfsup.training.plan import TrainingPlan, learning_rate
 from selfsup.training.state import EpochLog, Outcome
-from selfsup.views import load_policy
+from selfsup.views import ViewGroup, load_policy
 
 TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 PLAN = TrainingPlan(epochs=2, batch_size=32, image_size=16, lr=0.05, seed=0)
@@ -55,7 +54,7 @@ class Watched(Method):
     views = 2
 
     def __init__(self, backbone: Backbone, settings: Any = None, **sizes: int) -> None:
-        super().__init__(backbone, settings or Settings(optimizer_momentum=0, weight_decay=0), **sizes)
+        super().__init__(backbone, settings or MethodSettings(optimizer_momentum=0, weight_decay=0), **sizes)
         backbone.requires_grad_(False)
         self.weight = nn.Parameter(torch.zeros(1))
         self.seen: list[tuple[list[Tensor], Tensor]] = []
@@ -66,9 +65,13 @@ class Watched(Method):
         self.modes: list[bool] = []
         self.progress: list[float] = []
 
+    def view_groups(self) -> tuple[ViewGroup, ...]:
+        return (ViewGroup("global", self.views),)
+
     def loss(self, batch: Batch) -> Step:
+        views = batch.views["global"]
         embedding = self.backbone(views[0])
-        self.seen.append(([view.clone() for view in views], labels))
+        self.seen.append(([view.clone() for view in views], batch.labels))
         self.dtypes.append(embedding.dtype)
         self.modes.append(self.training)
         self.losses.append(self.weight.item() + embedding.float().mean().item())
@@ -77,7 +80,7 @@ class Watched(Method):
         return Step(self.weight.sum() + embedding.float().mean(), embedding)
 
     def after_step(self, progress: Progress) -> None:
-        self.progress.append(progress)
+        self.progress.append(progress.share)
 
 
 class Pixels(nn.Module):
@@ -87,7 +90,7 @@ class Pixels(nn.Module):
         return images.mean(dim=(2, 3)) * torch.tensor([1.0, -1.0, 0.5])
 
 
-def watched(settings: Settings | None = None) -> Watched:
+def watched(settings: MethodSettings | None = None) -> Watched:
     return Watched(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3), settings)
 
 
@@ -256,7 +259,7 @@ def test_two_learning_rates_see_the_same_views_in_the_same_order() -> None:
 
 def test_two_methods_see_the_same_first_view() -> None:
     both, one = watched(), watched()
-    one.views = 1  # type: ignore[misc]
+    one.views = 1
     run(both)
     run(one)
     assert all(torch.equal(a[0][0], b[0][0]) for a, b in zip(both.seen, one.seen, strict=True))
@@ -438,6 +441,7 @@ class Paired(Watched):
 
     def loss(self, batch: Batch) -> Step:
         loss, embedding, *_ = super().loss(batch)
+        views = batch.views["global"]
         pair = views[0].flatten(1) - 0.1, views[1].flatten(1) - 0.1
         cosines = [[cosine(a, b) for b in pair[1]] for a in pair[0]]
         self.positives.append(np.diagonal(cosines).mean())
@@ -470,7 +474,8 @@ def test_real_methods_log_what_they_have(name: str) -> None:
     assert (log.positive_similarity is None) == (log.negative_similarity is None) == supervised
     if not supervised:
         assert log.positive_similarity > log.negative_similarity
-    assert (log.momentum is not None) == (name in ("moco", "byol"))
+    assert (log.momentum is not None) == (name in ("moco", "byol", "dino"))
+    assert set(log.scalars) == ({"teacher_entropy"} if name == "dino" else set())
 
 
 class Judging(NoCallbacks):
@@ -570,51 +575,6 @@ def test_a_warm_up_that_ends_within_a_step_never_exceeds_the_rate(warmup_epochs:
 
 
 # -- optimizers --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "cls"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
-)
-def test_the_optimizer_is_the_one_that_the_settings_name(name: str, cls: type) -> None:
-    settings = Settings(optimizer=name, optimizer_momentum=0.7, weight_decay=0.01)  # type: ignore[arg-type]
-    optimizer = build_optimizer(watched(settings), 0.3)
-    assert type(optimizer) is cls
-    (group,) = optimizer.param_groups
-    assert (group["lr"], group["weight_decay"]) == (0.3, 0.01)
-    assert group.get("momentum", 0.7) == 0.7
-
-
-def test_only_parameters_with_a_gradient_are_optimized() -> None:
-    method = Watched(tiny_backbone())
-    (group,) = build_optimizer(method, 0.1).param_groups
-    assert group["params"] == [method.weight]
-
-
-def lars_step(gradient: float, weight_decay: float) -> tuple[Tensor, Tensor]:
-    """How far one LARS step moves a weight matrix of ones and a bias of ones, with lr 0.5."""
-    layer = nn.Linear(4, 4)
-    method = Method(Backbone(layer, 4, (0.0,) * 3, (1.0,) * 3), Settings(optimizer="lars", weight_decay=weight_decay))
-    optimizer = build_optimizer(method, 0.5)
-    for parameter in layer.parameters():
-        nn.init.ones_(parameter)
-        parameter.grad = torch.full_like(parameter, gradient)
-    optimizer.step()
-    return 1 - layer.weight.detach(), 1 - layer.bias.detach()
-
-
-@pytest.mark.parametrize("gradient", [0.01, 1.0, 100.0])
-def test_lars_scales_the_step_of_a_weight_matrix_to_its_norm(gradient: float) -> None:
-    """You et al. 2017: lr * eta |w| / (|g| + beta |w|) * (g + beta w), with eta = 0.001, |w| = 4, |g| = 4 g."""
-    weight, _ = lars_step(gradient, 0.02)
-    trust = 0.001 * 4 / (4 * gradient + 0.02 * 4)
-    torch.testing.assert_close(weight, torch.full((4, 4), 0.5 * trust * (gradient + 0.02)), rtol=1e-3, atol=1e-8)
-
-
-@pytest.mark.parametrize("gradient", [0.01, 1.0])
-def test_lars_takes_plain_steps_without_decay_on_biases(gradient: float) -> None:
-    """Grill et al. 2020, section 3.3."""
-    _, bias = lars_step(gradient, 0.02)
-    torch.testing.assert_close(bias, torch.full((4,), 0.5 * gradient))
 
 
 # -- views that grow, and the early stop ---------------------------------------------------------------

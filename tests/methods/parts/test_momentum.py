@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from selfsup.methods import Method, method_class
+from selfsup.methods import Method, Progress, method_class
 from selfsup.methods.parts.momentum import MomentumEncoder, cosine_momentum
 from selfsup.testing.methods import batch_of, batch_of_digits, build
 
@@ -96,7 +96,7 @@ def moved(name: str, progress: float, **settings: object) -> float:
         for parameter in [*method.backbone.parameters(), *method.projector.parameters()]:
             parameter.add_(1.0)
     before = [p.clone() for p in follower_of(method).parameters()]
-    method.after_step(progress)
+    method.after_step(Progress(round(100 * progress), 100, 10))
     steps = torch.cat([(p - b).flatten() for p, b in zip(follower_of(method).parameters(), before, strict=True)])
     assert steps.max() - steps.min() < 1e-5  # every parameter of backbone and projector, by the same share
     return float(steps.mean())
@@ -128,5 +128,5 @@ def test_the_target_sees_batch_statistics_of_its_own(name: str) -> None:
     method.loss(batch_of(views, labels))
     after_loss = norm.running_mean.clone()
     assert after_loss.abs().max() > 0
-    method.after_step(0.5)
+    method.after_step(Progress(50, 100, 10))
     assert torch.equal(norm.running_mean, after_loss)
