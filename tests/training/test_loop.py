@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from tests.small_heads import SMALL_HEADS
 from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
@@ -26,7 +27,7 @@ from selfsup.training.diagnostics import batch_rank, embedding_std
 from selfsup.training.loop import train
 from selfsup.training.plan import TrainingPlan, learning_rate
 from selfsup.training.state import EpochLog, Outcome
-from selfsup.views import ViewGroup, load_policy
+from selfsup.views import View, ViewGroup, load_policy
 
 TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 PLAN = TrainingPlan(epochs=2, batch_size=32, image_size=16, lr=0.05, seed=0)
@@ -213,7 +214,7 @@ class Careful(Interrupting):
 
 def test_checkpoints_by_themselves_change_nothing_and_the_last_one_is_of_the_end() -> None:
     cls = method_class("moco")
-    plain, careful = build(cls), build(cls)
+    plain, careful = build(cls, **SMALL_HEADS.get(name, {})), build(cls, **SMALL_HEADS.get(name, {}))
     callbacks = Careful()
     assert numbers(run(careful, callbacks=callbacks)) == numbers(run(plain))
     assert_same_state(careful, plain)
@@ -239,7 +240,7 @@ def test_a_resumed_training_asks_only_for_the_images_that_were_left() -> None:
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(name: str) -> None:
     cls = method_class(name)
-    first, same, other = build(cls), build(cls), build(cls)
+    first, same, other = build(cls, **SMALL_HEADS.get(name, {})), build(cls, **SMALL_HEADS.get(name, {})), build(cls)
     expected = numbers(run(first))
     torch.manual_seed(123)  # whatever was drawn before
     assert numbers(run(same)) == expected
@@ -413,7 +414,7 @@ def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None
 @pytest.mark.parametrize("name", TRAINED)
 def test_an_absurd_learning_rate_ends_as_diverged_in_the_epoch_where_it_happened(name: str) -> None:
     cls = method_class(name)
-    method = build(cls, optimizer="sgd")
+    method = build(cls, optimizer="sgd", **SMALL_HEADS.get(name, {}))
     outcome = run(method, replace(PLAN, epochs=5, lr=1e30))
     assert outcome.status == "diverged"
     assert len(outcome.state.log) < 5
@@ -426,7 +427,7 @@ def test_some_epochs_of_training_lower_the_loss_of_real_images(name: str) -> Non
     """On the digits, views drawn anew in every step; against the same training with a rate of zero."""
     cls = method_class(name)
     plan = replace(PLAN, epochs=6)
-    learnt, unlearnt = build(cls), build(cls)
+    learnt, unlearnt = build(cls, **SMALL_HEADS.get(name, {})), build(cls, **SMALL_HEADS.get(name, {}))
     last = run(learnt, plan, images=256).state.log[-1].loss
     assert last < run(unlearnt, replace(plan, lr=1e-12), images=256).state.log[-1].loss
 
@@ -449,7 +450,7 @@ class Paired(Watched):
         return Step(loss, embedding, pair)
 
     def momentum(self, progress: Progress) -> float:
-        return progress / 2
+        return progress.share / 2
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -468,9 +469,9 @@ def test_the_log_holds_the_similarities_of_a_method_that_compares_views_and_its_
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_real_methods_log_what_they_have(name: str) -> None:
-    log = run(build(method_class(name))).state.log[-1]
+    log = run(build(method_class(name), **SMALL_HEADS.get(name, {}))).state.log[-1]
     assert 1 <= log.effective_rank <= 24
-    supervised = method_class(name).tags.uses_labels
+    supervised = name in ("supervised", "mae")  # those that compare no views
     assert (log.positive_similarity is None) == (log.negative_similarity is None) == supervised
     if not supervised:
         assert log.positive_similarity > log.negative_similarity
@@ -498,7 +499,7 @@ class Judging(NoCallbacks):
 
 def test_an_epochs_backbone_can_be_judged_and_the_training_goes_on_as_if_it_was_not() -> None:
     cls, plan, callbacks = method_class("simclr"), replace(PLAN, epochs=3), Judging()
-    judged, left = build(cls), build(cls)
+    judged, left = build(cls, **SMALL_HEADS.get(name, {})), build(cls, **SMALL_HEADS.get(name, {}))
     scored = run(judged, plan, callbacks=callbacks)
     plain = run(left, plan)
     assert callbacks.asked == [1, 2, 3]
@@ -603,7 +604,7 @@ class Sizes:
     def __init__(self) -> None:
         self.sides: list[int] = []
 
-    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator) -> Any:
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator, view: View) -> Any:
         self.sides.append(out_size)
         return load_policy("none").draw(sizes, out_size, generator)
 

@@ -26,11 +26,12 @@ class PrototypeHead(nn.Module):
 
     def __init__(self, width: int, hidden: int, bottleneck: int, count: int) -> None:
         super().__init__()
-        self.projector = mlp(width, hidden, hidden, bottleneck, norm=False, activation=nn.GELU)
+        # Batch normalisation (the authors' use_bn_in_head): without it the outputs for a few hundred images hardly
+        # differ from their centre, and the teacher's distributions fall into the uniform one.
+        self.projector = mlp(width, hidden, hidden, bottleneck, norm=True, activation=nn.GELU)
         for layer in self.projector:
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
         self.prototypes = nn.Parameter(torch.randn(count, bottleneck))
 
     def forward(self, embedding: Tensor) -> Tensor:

@@ -1,0 +1,9 @@
+"""Settings with smaller heads, for methods whose own take long; what they promise does not depend on it."""
+
+from __future__ import annotations
+
+SMALL_HEADS: dict[str, dict[str, int]] = {
+    "byol": {"hidden_dim": 64, "output_dim": 32},
+    "dino": {"hidden_dim": 64, "bottleneck_dim": 32, "local_crops": 2},
+    "mae": {"decoder_dim": 32, "decoder_depth": 1},
+}
