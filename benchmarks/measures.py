@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from selfsup.config.grid import Cell, Job
-from selfsup.config.schema import validate
+from selfsup.config.validation import validate
 from selfsup.evaluation import label_free
 from selfsup.evaluation.clustering import find_clusters
 from selfsup.evaluation.few_shot import few_shot

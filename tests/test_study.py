@@ -18,7 +18,7 @@ from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import RESULT_COLUMNS
-from selfsup.study import superfluous_weights
+from selfsup.report import superfluous_weights
 
 TINY = {
     "backbone": "test_resnet",

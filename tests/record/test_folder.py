@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 
 from selfsup.config.grid import Cell, expand
-from selfsup.config.schema import StudyConfig, validate
+from selfsup.config.schema import StudyConfig
+from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.methods import method_class
 from selfsup.record import folder as record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from selfsup import registry
-from selfsup.config.schema import PRESETS, list_presets, read_toml
+from selfsup.config.toml_files import PRESETS, list_presets, read_toml
 
 
 def methods(pattern: str) -> Iterator[str]:

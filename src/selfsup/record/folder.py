@@ -27,7 +27,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfsup.config import schema as configuration
+from selfsup.config.schema import StudyConfig
+from selfsup.config.toml_files import from_toml, runtime_to_toml, to_toml
 from selfsup.errors import UserError
 from selfsup.record.results import FINAL, RESULT_COLUMNS, CellResult
 
@@ -135,19 +136,19 @@ class StudyFolder:
         except UserError:
             return True
 
-    def read_config(self) -> configuration.StudyConfig:
+    def read_config(self) -> StudyConfig:
         """The configuration with which the study was begun, or last extended."""
-        return configuration.from_toml(self._config_text())
+        return from_toml(self._config_text())
 
-    def read_running_config(self) -> configuration.StudyConfig:
+    def read_running_config(self) -> StudyConfig:
         """The study's configuration with what holds for the run at work alone, such as its workers."""
         runtime = self._runtime.read_text(encoding="utf-8") if self._runtime.exists() else ""
-        return configuration.from_toml(self._config_text(), runtime)
+        return from_toml(self._config_text(), runtime)
 
-    def write_config(self, config: configuration.StudyConfig) -> None:
+    def write_config(self, config: StudyConfig) -> None:
         """Write down what belongs to the study, and beside it what holds for this run alone."""
-        replace_file(self._runtime, configuration.runtime_to_toml(config).encode())
-        self.write("config.toml", configuration.to_toml(config).encode())
+        replace_file(self._runtime, runtime_to_toml(config).encode())
+        self.write("config.toml", to_toml(config).encode())
 
     @property
     def _runtime(self) -> Path:
