@@ -79,7 +79,7 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     """store -> policy -> train() -> embed -> probe, as a worker of a study does it."""
     from selfsup.backbones.networks import Backbone, build_backbone
     from selfsup.evaluation.embedding import embed
-    from selfsup.evaluation.knn import knn_predict
+    from selfsup.evaluation.evaluators.knn import knn_predict
     from selfsup.methods import method_class, read_settings
     from selfsup.training import loop as training
     from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic

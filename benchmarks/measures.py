@@ -17,10 +17,10 @@ from threadpoolctl import threadpool_limits
 
 from selfsup.config.grid import Cell, Job
 from selfsup.config.validation import validate
-from selfsup.evaluation import label_free
-from selfsup.evaluation.clustering import find_clusters
-from selfsup.evaluation.few_shot import few_shot
-from selfsup.evaluation.knn import knn_predict
+from selfsup.evaluation.evaluators import structure as label_free
+from selfsup.evaluation.evaluators.clusters import find_clusters
+from selfsup.evaluation.evaluators.few_shot import few_shot
+from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.evaluation.linear_probe import STRENGTHS, fit_linear_probe, standardisation
 from selfsup.evaluation.logistic import TOLERANCE
 from selfsup.execution.context import StudyContext

@@ -7,8 +7,10 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score
 
-from selfsup.evaluation.clustering import find_clusters
-from selfsup.evaluation.evaluate import (
+from selfsup.evaluation.evaluators.clusters import find_clusters
+from selfsup.evaluation.evaluators.few_shot import few_shot
+from selfsup.evaluation.evaluators.knn import knn_predict
+from selfsup.evaluation.evaluators.probe import (
     MEASURED_IMAGES,
     Criteria,
     Embedded,
@@ -18,9 +20,7 @@ from selfsup.evaluation.evaluate import (
     structure_of_views,
     views_wanted,
 )
-from selfsup.evaluation.few_shot import few_shot
-from selfsup.evaluation.knn import knn_predict
-from selfsup.evaluation.label_free import alignment, alpha_req, effective_rank, feature_std, lidar, uniformity
+from selfsup.evaluation.evaluators.structure import alignment, alpha_req, effective_rank, feature_std, lidar, uniformity
 from selfsup.evaluation.linear_probe import fit_linear_probe
 
 DATA = load_digits()

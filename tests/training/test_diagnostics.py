@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from selfsup.evaluation.label_free import effective_rank
+from selfsup.evaluation.evaluators.structure import effective_rank
 from selfsup.methods import Step
 from selfsup.training.diagnostics import batch_rank, collapse_epoch, embedding_std, pair_similarity, step_signals
 

@@ -15,7 +15,7 @@ from selfsup._version import __version__
 from selfsup.backbones.networks import Backbone
 from selfsup.config.grid import Cell
 from selfsup.config.toml_files import lasting_values
-from selfsup.evaluation.evaluate import CellEvaluation
+from selfsup.evaluation.evaluators.probe import CellEvaluation
 from selfsup.evaluation.scores import per_class_csv
 from selfsup.execution.context import StudyContext
 from selfsup.methods import read_settings

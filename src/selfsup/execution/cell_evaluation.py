@@ -11,7 +11,8 @@ import torch
 from selfsup.backbones.networks import Backbone
 from selfsup.config.grid import Cell, Job, format_lr
 from selfsup.evaluation.embedding import embed_views
-from selfsup.evaluation.evaluate import (
+from selfsup.evaluation.evaluators.finetune import fine_tune
+from selfsup.evaluation.evaluators.probe import (
     MEASURED_IMAGES,
     CellEvaluation,
     Criteria,
@@ -21,7 +22,6 @@ from selfsup.evaluation.evaluate import (
     structure_of_views,
     views_wanted,
 )
-from selfsup.evaluation.finetune import fine_tune
 from selfsup.execution.artifacts import weights_file
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.job_callbacks import CheckpointCallbacks, ShouldStop, embed_plain

@@ -20,7 +20,7 @@ from selfsup.config.schema import StudyConfig
 from selfsup.data import AuditEntry
 from selfsup.data.sources.base import EmptyFileError
 from selfsup.data.split import Split, draw_subset
-from selfsup.evaluation.finetune import AUGMENTATION
+from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.preparation import require_same_names, split_study

@@ -14,9 +14,9 @@ import torch
 from selfsup.backbones.networks import Backbone
 from selfsup.config.grid import Job
 from selfsup.evaluation.embedding import embed
-from selfsup.evaluation.evaluate import MEASURED_IMAGES, Embedded, effective_rank_of
-from selfsup.evaluation.knn import knn_predict
-from selfsup.evaluation.label_free import feature_std
+from selfsup.evaluation.evaluators.knn import knn_predict
+from selfsup.evaluation.evaluators.probe import MEASURED_IMAGES, Embedded, effective_rank_of
+from selfsup.evaluation.evaluators.structure import feature_std
 from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.schedulers import Scheduler, read_scores

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.config.grid import Cell
-from selfsup.evaluation.evaluate import CellEvaluation
+from selfsup.evaluation.evaluators.probe import CellEvaluation
 from selfsup.execution.artifacts import cell_files, training_files
 from selfsup.execution.context import StudyContext
 from selfsup.methods import Method

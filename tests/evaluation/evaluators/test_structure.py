@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.evaluation.label_free import alignment, alpha_req, effective_rank, feature_std, lidar, uniformity
+from selfsup.evaluation.evaluators.structure import alignment, alpha_req, effective_rank, feature_std, lidar, uniformity
 from selfsup.training.diagnostics import embedding_std
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from selfsup.backbones.networks import Backbone
 from selfsup.errors import Interrupted
-from selfsup.evaluation.finetune import FineTuned, fine_tune
+from selfsup.evaluation.evaluators.finetune import FineTuned, fine_tune
 from selfsup.testing.methods import tiny_backbone
 from selfsup.training.device import Hardware
 from selfsup.training.loop import NoCallbacks, TrainingPlan

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from selfsup.evaluation import few_shot as module
-from selfsup.evaluation.few_shot import DRAWS, SHOTS, few_shot
+from selfsup.evaluation.evaluators.few_shot import DRAWS, SHOTS, few_shot
 from selfsup.evaluation.linear_probe import fit_linear_probe
 
 DATA = load_digits()

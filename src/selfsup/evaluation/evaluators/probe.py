@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from selfsup.evaluation import label_free
-from selfsup.evaluation.clustering import Clusters, find_clusters
-from selfsup.evaluation.few_shot import FewShot, few_shot
-from selfsup.evaluation.knn import NEIGHBOURS, TEMPERATURE, knn_predict
+from selfsup.evaluation.evaluators import structure as label_free
+from selfsup.evaluation.evaluators.clusters import Clusters, find_clusters
+from selfsup.evaluation.evaluators.few_shot import FewShot, few_shot
+from selfsup.evaluation.evaluators.knn import NEIGHBOURS, TEMPERATURE, knn_predict
 from selfsup.evaluation.linear_probe import LinearProbe, Solver, fit_linear_probe
 from selfsup.evaluation.scores import Scores, score
 from selfsup.seeding import derive_seed

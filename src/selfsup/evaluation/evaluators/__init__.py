@@ -1,0 +1,1 @@
+"""The evaluators: what is computed of every embedding, one file each."""
