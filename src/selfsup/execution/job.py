@@ -12,7 +12,7 @@ import torch
 
 from selfsup.backbones.networks import Backbone, build_backbone, load_weights
 from selfsup.config.grid import Cell, Job
-from selfsup.execution.cell_evaluation import evaluate_cells, training_plan
+from selfsup.execution.cell_evaluation import evaluate_cells
 from selfsup.execution.context import StudyContext
 from selfsup.execution.job_callbacks import (
     FollowerCallbacks,
@@ -26,7 +26,7 @@ from selfsup.methods import Method, method_class, read_settings
 from selfsup.record.results import CellResult
 from selfsup.seeding import derive_seed
 from selfsup.training.fused import CannotFuseError, train_together
-from selfsup.training.loop import Callbacks, EpochLog, Outcome, Progress, Training
+from selfsup.training.loop import Callbacks, EpochLog, Outcome, Progress, Training, TrainingPlan
 from selfsup.views import load_policy
 
 
@@ -172,7 +172,7 @@ def _training(
 ) -> Training:
     assert cell.lr is not None and cell.augmentation is not None
     config = study.config
-    plan = training_plan(study, cell, epochs=config.epochs, lr=cell.lr)
+    plan = TrainingPlan.of(config, cell.seed, epochs=config.epochs, lr=cell.lr)
     plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
     labels = None if study.store.labels is None else study.store.labels[indices]
     return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, callbacks)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from selfsup.config.grid import Cell
-from selfsup.evaluation.evaluators.probe import CellEvaluation
+from selfsup.evaluation.base import Evaluated
+from selfsup.evaluation.evaluation_context import Part
 from selfsup.execution.artifacts import cell_files, training_files
 from selfsup.execution.context import StudyContext
 from selfsup.methods import Method
@@ -24,34 +25,28 @@ CAUSES = "a learning rate that is too high, a batch that is too small, or views 
 
 @dataclass(frozen=True)
 class Found:
-    """What is to be recorded of a judged cell: its training, scores at rungs, evaluation, and further columns."""
+    """What is to be recorded of an evaluated cell: its training, scores at rungs, and evaluation of its test images."""
 
     outcome: Outcome
     rung_scores: Mapping[int, float]
-    evaluation: CellEvaluation
-    further: Mapping[str, float]
+    train_images: int
+    test: Part
+    evaluated: Evaluated
 
 
-def publish(
-    study: StudyContext, cell: Cell, method: Method, found: Found, probe_images: int, weights: Mapping[str, Path]
-) -> CellResult:
-    evaluation, progress = found.evaluation, found.outcome.progress
-    collapsed = method.traits.trains and evaluation.columns["embedding_std"] < COLLAPSED_BELOW
+def publish(study: StudyContext, cell: Cell, method: Method, found: Found, weights: Mapping[str, Path]) -> CellResult:
+    evaluated, progress = found.evaluated, found.outcome.progress
+    collapsed = method.traits.trains and evaluated.values["embedding_std"] < COLLAPSED_BELOW
     result = CellResult.of(
         cell,
         "collapsed" if collapsed else "done",
-        **_training_columns(progress),
-        **evaluation.columns,
-        **found.further,
-        train_images=probe_images,
+        **_training_values(progress),
+        **evaluated.values,
+        train_images=found.train_images,
         message=_collapse_message(progress) if collapsed else None,
     )
-    extras = _rungs(found.rung_scores)
-    if evaluation.scores is not None:
-        extras["few_shot"] = [asdict(shot) for shot in evaluation.few_shot]
-        extras["confusion"] = evaluation.scores.confusion.tolist()
-    files = cell_files(study, cell, found.outcome, evaluation)
-    study.folder.write_cell(result, files, extras, shared=weights)
+    files = cell_files(study, cell, found.outcome, found.test, evaluated)
+    study.folder.write_cell(result, files, {**_rungs(found.rung_scores), **evaluated.extras}, shared=weights)
     return result
 
 
@@ -81,7 +76,7 @@ def publish_pruned(study: StudyContext, cell: Cell, outcome: Outcome, rung_score
 def _training_result(study: StudyContext, cell: Cell, status: str, outcome: Outcome, **columns: Any) -> CellResult:
     """The row of a cell that is not judged."""
     images = len(study.subset(cell))
-    return CellResult.of(cell, status, **_training_columns(outcome.progress), train_images=images, **columns)
+    return CellResult.of(cell, status, **_training_values(outcome.progress), train_images=images, **columns)
 
 
 def _rungs(scores: Mapping[int, float]) -> dict[str, Any]:
@@ -89,7 +84,7 @@ def _rungs(scores: Mapping[int, float]) -> dict[str, Any]:
     return {"rung_scores": {str(epoch): score for epoch, score in scores.items()}} if scores else {}
 
 
-def _training_columns(progress: Progress) -> dict[str, Any]:
+def _training_values(progress: Progress) -> dict[str, Any]:
     if not progress.log:
         return {}
     rates = [line.images_per_second for line in progress.log]

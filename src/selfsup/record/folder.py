@@ -23,14 +23,13 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import from_toml, runtime_to_toml, to_toml
 from selfsup.errors import UserError
-from selfsup.record.results import FINAL, RESULT_COLUMNS, CellResult
+from selfsup.record.results import FINAL, CellResult, result_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,7 +207,7 @@ class StudyFolder:
         `shared` names files of an earlier cell that are this one's too: one file on the disk, where
         the system can have it under two names.
         """
-        content = {**files, "metrics.json": to_json({**asdict(result), **(extras or {})})}
+        content = {**files, "metrics.json": to_json({**result.values, **(extras or {})})}
         aside = self.aside / f"{result.cell}.{uuid.uuid4().hex}"
         place = self.cells / result.cell
         with _writing_to(place):
@@ -265,12 +264,9 @@ class StudyFolder:
         import pandas as pd
 
         rows = sorted(self._metrics().values(), key=self._position())
-        table = pd.DataFrame([[row.get(c) for c in RESULT_COLUMNS] for row in rows], columns=list(RESULT_COLUMNS))
-        numeric = {
-            f.name: "Int64" if f.type.startswith("int") else "float64"
-            for f in fields(CellResult)
-            if f.type.startswith(("int", "float"))
-        }
+        columns = result_columns()
+        table = pd.DataFrame([[row.get(c.name) for c in columns] for row in rows], columns=[c.name for c in columns])
+        numeric = {c.name: {int: "Int64", float: "float64"}[c.type] for c in columns if c.type is not str}
         return table.astype(numeric)
 
     def write_results(self) -> pd.DataFrame:

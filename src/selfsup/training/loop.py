@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from selfsup.backbones.networks import Backbone
+from selfsup.config.schema import StudyConfig
 from selfsup.errors import Interrupted, UserError
 from selfsup.methods.base import Method, Step
 from selfsup.seeding import derive_seed
-from selfsup.training.diagnostics import batch_rank, step_signals
+from selfsup.training.diagnostics import effective_rank, step_signals
 from selfsup.training.distributed import Shards
 from selfsup.views.base import Policy
 
@@ -55,6 +56,20 @@ class TrainingPlan:
     warmup_epochs: float = 0.0
     grow_from: float = 1.0
     patience: int = 0
+
+    @classmethod
+    def of(cls, config: StudyConfig, seed: int, *, epochs: int, lr: float) -> TrainingPlan:
+        """As the study has it, with views of one size, to the last epoch."""
+        return cls(
+            epochs=epochs,
+            batch_size=config.batch_size,
+            image_size=config.side,
+            lr=lr,
+            seed=seed,
+            schedule=config.schedule,
+            # A short run of a preset made for long ones must still reach the learning rate that it quotes.
+            warmup_epochs=min(config.warmup_epochs, epochs / 10),
+        )
 
     def steps_per_epoch(self, images: int) -> int:
         return max(1, math.ceil(images / self.batch_size))
@@ -349,7 +364,7 @@ class Training:
             sums[:-1] += step_signals(step)
             progress.step += 1
             if progress.step == (epoch + 1) * self.steps_per_epoch:
-                sums[-1] += batch_rank(step.embedding[: len(rows)])
+                sums[-1] += effective_rank(step.embedding[: len(rows)])
             self.method.after_step(progress.step / self.total_steps)
             stop = self.shards.agree(self.callbacks.should_stop())
             if stop or self.callbacks.checkpoint_due():

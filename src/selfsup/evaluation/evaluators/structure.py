@@ -1,30 +1,20 @@
-"""Measures of an embedding that need no labels."""
+"""Spread and spectrum of an embedding."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import torch
+
+from selfsup.evaluation.base import Column, Evaluated, Evaluator
+from selfsup.evaluation.evaluation_context import EvaluationContext
+from selfsup.training.diagnostics import effective_rank, embedding_std
 
 #: Share of the largest eigenvalue below which an eigenvalue is rounding and not spectrum.
 NUMERICAL_ZERO = 1e-10
 #: Fewest eigenvalues that a decay is fitted to.
 LEAST_FOR_DECAY = 5
-
-
-def effective_rank(features: np.ndarray) -> float:
-    """RankMe: exp of the entropy of the normalised singular values (Garrido et al. 2023, eq. 1).
-
-    Parameters
-    ----------
-    features : ndarray, shape (n, width)
-
-    Returns
-    -------
-    float
-        Between 1 and min(n, width).
-    """
-    return _exp_entropy(np.linalg.svd(features.astype(np.float64), compute_uv=False))
 
 
 def alpha_req(features: np.ndarray) -> float:
@@ -43,7 +33,7 @@ def alpha_req(features: np.ndarray) -> float:
     float
         NaN where fewer than five eigenvalues differ from zero.
     """
-    eigenvalues = _squared_singular_values(features - features.mean(axis=0, dtype=np.float64))
+    eigenvalues = squared_singular_values(features - features.mean(axis=0, dtype=np.float64))
     eigenvalues = eigenvalues[eigenvalues > NUMERICAL_ZERO * eigenvalues.max(initial=0.0)]
     if len(eigenvalues) < LEAST_FOR_DECAY:
         return math.nan
@@ -53,76 +43,47 @@ def alpha_req(features: np.ndarray) -> float:
     return float(-slope)
 
 
-def lidar(views: np.ndarray, *, delta: float = 1e-4) -> float:
-    """LiDAR: effective rank of what tells images apart beyond what tells their views apart.
-
-    Thilak et al. 2024 (section 4): the exponential of the entropy of the eigenvalues of
-    S_w^-1/2 S_b S_w^-1/2, with S_b the covariance of the images' means and S_w that of the views
-    about them.
-
-    Parameters
-    ----------
-    views : ndarray, shape (q, n, width)
-        Embeddings of q random views of each of n images, n at least 2.
-    delta : float
-        Added to the diagonal of S_w.
-
-    Returns
-    -------
-    float
-        Between 1 and min(n - 1, width); NaN where the q views of n images cannot fill S_w, that is
-        where n (q - 1) is less than the width.
-    """
-    count, images, width = views.shape
-    if images * (count - 1) < width:
-        return math.nan
-    views = views.astype(np.float64)
-    means = views.mean(axis=0)
-    within = (views - means).reshape(-1, width)
-    between = means - means.mean(axis=0)
-    s_w = within.T @ within / len(within) + delta * np.eye(width)
-    # The eigenvalues of S_w^-1/2 S_b S_w^-1/2 are those of L^-1 S_b L^-T for S_w = L L^T.
-    whitened = np.linalg.solve(np.linalg.cholesky(s_w), between.T)
-    return _exp_entropy(_squared_singular_values(whitened))
-
-
-def feature_std(features: np.ndarray) -> float:
-    """Mean standard deviation of unit-length embeddings times sqrt(width): 0 collapsed, about 1 healthy."""
-    return float(_unit(features).std(axis=0).mean() * np.sqrt(features.shape[1]))
-
-
-def alignment(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean squared distance of the unit embeddings of two views (Wang & Isola 2020, section 4.1); 0 is best."""
-    return float(((_unit(first) - _unit(second)) ** 2).sum(axis=1).mean())
-
-
-def uniformity(features: np.ndarray, *, t: float = 2.0) -> float:
-    """Log of the mean Gaussian potential over pairs (Wang & Isola 2020, section 4.1); lower is more uniform.
-
-    Parameters
-    ----------
-    features : ndarray, shape (n, width), n at least 2
-    t : float
-        The potential is exp(-t * squared distance).
-    """
-    x = _unit(features)
-    rows, columns = np.triu_indices(len(x), k=1)
-    squared = np.maximum(2 - 2 * (x @ x.T)[rows, columns], 0)
-    return float(np.log(np.exp(-t * squared).mean()))
-
-
-def _exp_entropy(spectrum: np.ndarray) -> float:
-    """The number of equal values that a spectrum is worth: exp of the entropy of its shares."""
-    share = spectrum / max(spectrum.sum(), 1e-12) + 1e-12
-    return float(np.exp(-(share * np.log(share)).sum()))
-
-
-def _squared_singular_values(x: np.ndarray) -> np.ndarray:
+def squared_singular_values(x: np.ndarray) -> np.ndarray:
     """In descending order, by the smaller of the two products: several times faster than an SVD."""
     product = x @ x.T if len(x) < x.shape[1] else x.T @ x
     return np.maximum(np.linalg.eigvalsh(product)[::-1], 0)
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+def _evaluate(cell: EvaluationContext) -> Evaluated:
+    return Evaluated(
+        {
+            "embedding_std": float(embedding_std(torch.from_numpy(cell.sample.astype(np.float64)))),
+            "effective_rank": effective_rank(cell.sample),
+            "alpha_req": alpha_req(cell.sample),
+        }
+    )
+
+
+evaluator = Evaluator(
+    _evaluate,
+    columns=(
+        Column(
+            "embedding_std",
+            float,
+            "spread of the embeddings: mean standard deviation of a dimension at unit length, 1 for a Gaussian; below "
+            "0.01 the cell counts as collapsed",
+            better="higher",
+        ),
+        Column(
+            "effective_rank",
+            float,
+            "RankMe, effective rank (Garrido et al., 2023): number of dimensions that the embedding uses",
+            heading="eff. rank",
+            better="higher",
+            form=".1f",
+        ),
+        Column(
+            "alpha_req",
+            float,
+            "α-ReQ, decay of the spectrum (Agrawal et al., 2022): power of the decay of the covariance's eigenvalues",
+            better=1.0,
+        ),
+    ),
+    default=True,
+    order=60,
+)
