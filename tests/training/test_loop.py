@@ -20,7 +20,7 @@ from selfsup.errors import Interrupted
 from selfsup.methods import Method, Settings, Step, method_class, method_names
 from selfsup.testing.methods import build, tiny_backbone
 from selfsup.training.device import Hardware
-from selfsup.training.diagnostics import batch_rank, embedding_std
+from selfsup.training.diagnostics import effective_rank, embedding_std
 from selfsup.training.loop import EpochLog, NoCallbacks, Outcome, TrainingPlan, build_optimizer, learning_rate, train
 from selfsup.views import load_policy
 
@@ -55,7 +55,7 @@ class Watched(Method):
         self.weight = nn.Parameter(torch.zeros(1))
         self.seen: list[tuple[list[Tensor], Tensor]] = []
         self.losses: list[float] = []
-        self.feature_stds: list[float] = []
+        self.embedding_stds: list[float] = []
         self.embeddings: list[Tensor] = []
         self.dtypes: list[torch.dtype] = []
         self.modes: list[bool] = []
@@ -67,7 +67,7 @@ class Watched(Method):
         self.dtypes.append(embedding.dtype)
         self.modes.append(self.training)
         self.losses.append(self.weight.item() + embedding.float().mean().item())
-        self.feature_stds.append(embedding_std(embedding).item())
+        self.embedding_stds.append(embedding_std(embedding).item())
         self.embeddings.append(embedding)
         return Step(self.weight.sum() + embedding.float().mean(), embedding)
 
@@ -391,8 +391,8 @@ def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None
     assert [line.epoch for line in log] == [1, 2]
     for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
         assert line.loss == pytest.approx(np.mean(method.losses[steps]), abs=1e-6)
-        assert line.embedding_std == pytest.approx(np.mean(method.feature_stds[steps]), rel=1e-5)
-        assert line.effective_rank == batch_rank(method.embeddings[steps][-1])
+        assert line.embedding_std == pytest.approx(np.mean(method.embedding_stds[steps]), rel=1e-5)
+        assert line.effective_rank == effective_rank(method.embeddings[steps][-1])
         assert (line.positive_similarity, line.negative_similarity, line.momentum) == (None, None, None)
         assert line.knn_accuracy is None
         assert line.seconds > 0

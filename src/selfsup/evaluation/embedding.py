@@ -46,7 +46,9 @@ def sample_rows(features: np.ndarray, seed: int) -> np.ndarray:
     return features[np.sort(rows)]
 
 
-def embed(backbone: Backbone, images: Images, indices: np.ndarray, *, image_size: int, device: str) -> np.ndarray:
+def embed(
+    backbone: Backbone, images: Images, indices: np.ndarray, *, image_size: int, device: str, batch_size: int = 128
+) -> np.ndarray:
     """Embeddings of the images at `indices`.
 
     The short side is resized to `image_size` and the centre is cropped. Always in float32, so that
@@ -56,7 +58,7 @@ def embed(backbone: Backbone, images: Images, indices: np.ndarray, *, image_size
     -------
     ndarray of float32, shape (len(indices), num_features)
     """
-    plain = batches(images, indices, plain_view, image_size=image_size, device=device)
+    plain = batches(images, indices, plain_view, image_size=image_size, device=device, batch_size=batch_size)
     return _run(backbone, plain, len(indices), device)
 
 
