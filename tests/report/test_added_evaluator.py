@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import runpy
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,10 @@ from page_reader import PageReader
 from selfsup import registry
 from selfsup.config.grid import Cell
 from selfsup.config.schema import validate
-from selfsup.evaluation import evaluators
 from selfsup.evaluation.agreement import agreements
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import CellResult
+from selfsup.registry import Origin
 from selfsup.report import write_report
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -35,13 +35,13 @@ evaluator = Evaluator(
 
 
 @pytest.fixture(autouse=True)
-def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "magnitude.py").write_text(FILE)
-    names = registry.names
-    monkeypatch.setattr(registry, "names", lambda package: [*names(package), "magnitude"])
-    monkeypatch.setattr(evaluators, "__path__", [*evaluators.__path__, str(tmp_path)])
+def added(tmp_path: Path) -> Iterator[None]:
+    file = tmp_path / "magnitude.py"
+    file.write_text(FILE)
+    origin = Origin("a test", lambda: file, lambda: runpy.run_path(str(file))["evaluator"])
+    registry.plug_in("magnitude", origin, [registry.EVALUATOR])
     yield
-    sys.modules.pop("selfsup.evaluation.evaluators.magnitude", None)
+    registry.unplug()
 
 
 def test_its_column_stands_after_those_of_others_in_the_results(tmp_path: Path) -> None:

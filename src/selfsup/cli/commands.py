@@ -195,7 +195,9 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
 @main.command(name="list")
 @click.argument(
     "kind",
-    type=click.Choice(["methods", "augmentations", "datasets", "backbones", "presets", "schedulers", "trackers"]),
+    type=click.Choice(
+        ["methods", "augmentations", "datasets", "backbones", "presets", "evaluators", "schedulers", "trackers"]
+    ),
 )
 @click.argument("pattern", default="*")
 def list_(kind: str, pattern: str) -> None:

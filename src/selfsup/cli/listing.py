@@ -39,6 +39,11 @@ def presets(pattern: str) -> Iterator[str]:
         yield f"{name:12} {read_toml(PRESETS / f'{name}.toml')['description']}"
 
 
+def evaluators(pattern: str) -> Iterator[str]:
+    """Evaluators: what is computed of every cell, or of those of studies that name it in --evaluate."""
+    return _described(registry.EVALUATOR)
+
+
 def schedulers(pattern: str) -> Iterator[str]:
     """Schedulers."""
     return _described(registry.SCHEDULER)

@@ -154,7 +154,8 @@ class StudyConfig(BaseModel):
 
     evaluate: Names = _field(
         ("probe",),
-        "How cells are judged: probe (on the frozen embedding, always), finetune (backbone and classifier, too).",
+        "What cells are evaluated by beside what is computed of every cell: finetune (backbone and classifier), or "
+        "others of `selfsup list evaluators`.",
         "identity",
     )
     probe: Literal["logistic", "sgd"] = _field(
@@ -241,8 +242,6 @@ class StudyConfig(BaseModel):
     @field_validator("evaluate")
     @classmethod
     def _evaluators(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not set(value) <= {"probe", "finetune"}:
-            raise ValueError("must be probe, or probe,finetune")
         # The choice of learning rates rests on the probe.
         return ("probe", *(name for name in value if name != "probe"))
 

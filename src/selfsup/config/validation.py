@@ -129,6 +129,7 @@ def validate(
         )
     registry.require(config.methods, registry.names(registry.METHOD), kind="method")
     registry.require(config.augmentations, registry.names(registry.POLICY), kind="augmentation")
+    registry.require(config.evaluate, registry.names(registry.EVALUATOR), kind="evaluator")
     registry.require(config.track, registry.names(registry.TRACKER), kind="tracker")
     registry.require([config.scheduler], registry.names(registry.SCHEDULER), kind="scheduler")
     registry.require(config.settings, registry.names(registry.METHOD), kind="method under 'settings':")

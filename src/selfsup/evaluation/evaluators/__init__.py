@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def load_evaluators() -> dict[str, Evaluator]:
     """All evaluators by name, in their order."""
-    found = {name: registry.load(__name__, name, kind="evaluator").evaluator for name in registry.names(__name__)}
+    found: dict[str, Evaluator] = {
+        name: registry.load(registry.EVALUATOR, name) for name in registry.names(registry.EVALUATOR)
+    }
     return dict(sorted(found.items(), key=lambda pair: pair[1].order))
 
 
