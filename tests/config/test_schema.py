@@ -118,7 +118,6 @@ WRONG: list[tuple[str, Any]] = [
     ("schedule", "linear"),
     ("warmup_epochs", -0.5),
     ("settings", "moco"),
-    ("evaluate", "finetuning"),
     ("evaluate", ""),
     ("probe", "svm"),
     ("knn_neighbours", 0),
@@ -185,6 +184,7 @@ def test_two_wrong_values_are_both_named() -> None:
     [
         ({"methods": "moco,simcrl"}, "Unknown method 'simcrl'. Did you mean 'simclr'?"),
         ({"augmentations": "weka"}, "Unknown augmentation 'weka'. Did you mean 'weak'?"),
+        ({"evaluate": "finetuning"}, "Unknown evaluator 'finetuning'. Did you mean 'finetune'?"),
         ({"epoch": 3}, "Unknown setting in the configuration: 'epoch'. Did you mean 'epochs'?"),
         ({"learning_rates": [1]}, "Unknown setting in the configuration: 'learning_rates'."),
         ({"settings": {"mocco": {}}}, "Unknown method under 'settings': 'mocco'. Did you mean 'moco'?"),
