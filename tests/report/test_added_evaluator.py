@@ -13,7 +13,7 @@ import pytest
 from page_reader import PageReader
 from selfsup import registry
 from selfsup.config.grid import Cell
-from selfsup.config.schema import validate
+from selfsup.config.validation import validate
 from selfsup.evaluation.agreement import agreements
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import CellResult

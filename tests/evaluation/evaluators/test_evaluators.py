@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 
-from selfsup.config.schema import validate
+from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.evaluation import evaluators
 from selfsup.evaluation.base import Evaluated
