@@ -26,7 +26,9 @@ import torch
 from cell import apart
 from history import note
 from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
-from selfsup.config.schema import StudyConfig, load_values, validate
+from selfsup.config.schema import StudyConfig
+from selfsup.config.toml_files import load_values
+from selfsup.config.validation import validate
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     """store -> policy -> train() -> embed -> probe, as a worker of a study does it."""
     from selfsup.backbones import Backbone, build_backbone
     from selfsup.evaluation.embedding import embed
-    from selfsup.evaluation.knn import knn_predict
+    from selfsup.evaluation.evaluators.knn import knn_predict
     from selfsup.methods import method_class, read_settings
     from selfsup.training import loop as training
     from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic

@@ -16,18 +16,20 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from selfsup.config.grid import Cell, Job
-from selfsup.config.schema import validate
-from selfsup.evaluation import label_free
-from selfsup.evaluation.clustering import find_clusters
-from selfsup.evaluation.few_shot import few_shot
-from selfsup.evaluation.knn import knn_predict
-from selfsup.evaluation.linear_probe import STRENGTHS, fit_linear_probe, standardisation
+from selfsup.config.validation import validate
+from selfsup.evaluation.evaluators.clusters import find_clusters
+from selfsup.evaluation.evaluators.few_shot import few_shot
+from selfsup.evaluation.evaluators.knn import knn_predict
+from selfsup.evaluation.evaluators.structure import alpha_req
+from selfsup.evaluation.evaluators.view_measures import alignment, lidar, uniformity
+from selfsup.evaluation.linear_probe import CS, fit_linear_probe, standardisation
 from selfsup.evaluation.logistic import TOLERANCE
 from selfsup.execution.context import StudyContext
 from selfsup.execution.job import run_job
 from selfsup.execution.preparation import prepare_images
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
+from selfsup.training.diagnostics import effective_rank
 from selfsup.training.state import EpochLog
 
 CLASSES = 10
@@ -56,8 +58,8 @@ def by_scikit_learn(x: np.ndarray, y: np.ndarray) -> None:
     """The fits of the same penalties, each from the last one's solution, to the same tolerance."""
     mean, scale = standardisation(x)
     model = LogisticRegression(max_iter=5000, tol=TOLERANCE, warm_start=True)
-    for strength in STRENGTHS:
-        model.C = strength
+    for C in CS:
+        model.C = C
         model.fit((x - mean) / scale, y)
 
 
@@ -65,11 +67,11 @@ def print_measures(images: int, width: int) -> None:
     (x, y), (val_x, val_y), (test_x, test_y) = (embeddings(n, width, s) for s, n in enumerate((images, 200, images)))
     views = np.stack([test_x, test_x + np.random.default_rng(0).normal(size=test_x.shape)])
     measures: dict[str, Callable[[], object]] = {
-        "effective_rank": lambda: label_free.effective_rank(test_x),
-        "alpha_req": lambda: label_free.alpha_req(test_x),
-        "lidar, two views": lambda: label_free.lidar(views),
-        "alignment": lambda: label_free.alignment(*views),
-        "uniformity": lambda: label_free.uniformity(test_x),
+        "effective_rank": lambda: effective_rank(test_x),
+        "alpha_req": lambda: alpha_req(test_x),
+        "lidar, two views": lambda: lidar(views),
+        "alignment": lambda: alignment(*views),
+        "uniformity": lambda: uniformity(test_x),
         "clusters": lambda: find_clusters(test_x, candidates=(CLASSES,)),
         "few-shot": lambda: few_shot(x, y, test_x, test_y),
         "kNN": lambda: knn_predict(x, y, test_x, num_classes=CLASSES),
@@ -83,7 +85,7 @@ def print_measures(images: int, width: int) -> None:
 
 
 def print_cell(image_size: int, epochs: int) -> None:
-    """Trains SimCLR on the digits for one epoch, judges it, and compares with `epochs` epochs."""
+    """Trains SimCLR on the digits for one epoch, evaluates it, and compares with `epochs` epochs."""
     marks: list[float] = []
 
     def mark(log: EpochLog, total: int) -> None:

@@ -23,7 +23,8 @@ import numpy as np
 
 from history import note
 from selfsup.config.grid import Cell, Job
-from selfsup.config.schema import StudyConfig, validate
+from selfsup.config.schema import StudyConfig
+from selfsup.config.validation import validate
 from selfsup.execution.schedulers import Record, Scheduler, load_scheduler, read_scores, rungs_of
 from selfsup.record.folder import StudyFolder
 from selfsup.training.machine import usable_cores

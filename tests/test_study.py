@@ -17,8 +17,8 @@ import selfsup
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
-from selfsup.record.results import RESULT_COLUMNS
-from selfsup.study import superfluous_weights
+from selfsup.record.results import result_columns
+from selfsup.report import superfluous_weights
 
 TINY = {
     "backbone": "test_resnet",
@@ -66,7 +66,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
 
 def test_every_cell_of_the_grid_is_recorded_once(study: selfsup.Study) -> None:
     table = study.results
-    assert list(table.columns) == list(RESULT_COLUMNS)
+    assert list(table.columns) == [column.name for column in result_columns()]
     assert len(table) == 4 * 2 + 2 * 2
     assert table.cell.is_unique
     assert set(table.status) == {"done"}

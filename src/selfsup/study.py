@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfsup import registry
-from selfsup._version import __version__
-from selfsup.config import schema as configuration
-from selfsup.config.grid import Cell, fuse_jobs
+from selfsup.config.grid import Cell
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import CellResult
-from selfsup.record.storage import Mirror, Uploads, is_address, kept_in_step, local_folder, shown, upload
+from selfsup.record.storage import Mirror, is_address, kept_in_step, local_folder, shown, upload
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from selfsup.config.grid import Job
-    from selfsup.execution.executors.base import Event, Executor, Resources
-    from selfsup.execution.schedulers import Scheduler
+    from selfsup.execution.run import Reporting
     from selfsup.execution.watchers import Watcher
-
-#: Seconds between two writings of ``results.csv`` while a study runs, and what share of the time they may take.
-RESULTS_EVERY, RESULTS_SHARE = 2.0, 0.05
 
 
 class Study:
@@ -241,6 +231,7 @@ def compare(
     >>> study = selfsup.compare("digits", preset="quick", out="my-study")  # doctest: +SKIP
     >>> study.best().method, study.report()  # doctest: +SKIP
     """
+    from selfsup.execution.request import default_out, requested_run
     from selfsup.execution.watchers import Silent
 
     values, where = requested_run(data, preset=preset, config=config, options={**options, "executor": executor})
@@ -248,235 +239,27 @@ def compare(
     place = default_out(values) if out is None else out
     mirror = Mirror(str(place)) if is_address(place) else None
     folder = StudyFolder(mirror.folder if mirror else Path(place))
-    run = _Run(folder, values, where, watcher)
     folder.create()
     with folder.lock():
         try:
             in_step = kept_in_step(mirror, watcher.say) if mirror else nullcontext()
-            with where.standing_by(), in_step as run.uploads:
-                run.go(command.replace(str(place), shown(str(place))) if command else None)
+            with where.standing_by(), in_step as uploads:
+                from selfsup.execution.run import StudyRun  # its imports take seconds, in which workers start
+
+                run = StudyRun(folder, values, where, watcher, _reporting(folder.path), uploads)
+                run.execute(command.replace(str(place), shown(str(place))) if command else None)
         finally:
             folder.remove_if_unbegun()
     return Study(place)
 
 
-def requested_values(
-    data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
-) -> dict[str, Any]:
-    """Raw values of the configuration that was asked for."""
-    return requested_run(data, preset=preset, config=config, options=options)[0]
+def _reporting(path: Path) -> Reporting:
+    """The report and the trackers, for the run of the study in `path`."""
+    from selfsup.execution.run import Reporting
+    from selfsup.report import superfluous_weights, write_assets
+    from selfsup.report.trackers import following, load_trackers
 
-
-def requested_run(
-    data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
-) -> tuple[dict[str, Any], Executor]:
-    """Raw values of the configuration that was asked for, and the executor."""
-    from selfsup.execution.executors import take_executor
-
-    if preset is None and config is None:
-        preset = "recommended"
-    overrides = {name: value for name, value in options.items() if value is not None}
-    if data is not None:
-        overrides["data"] = str(data)
-    values = configuration.load_values(preset=preset, file=config, overrides=overrides)
-    executor = take_executor(values)
-    in_file = configuration.read_toml(Path(config)) if config is not None else {}
-    configuration.validate(values, files={name: str(config) for name in in_file if name not in overrides})
-    return configuration.with_full_paths(values), executor
-
-
-def default_out(values: dict[str, Any]) -> Path:
-    """``studies/<name of the data>``, in the current folder."""
-    name = Path(str(values.get("data", "digits"))).resolve().name or "images"
-    return Path("studies") / name
-
-
-class _Run:
-    """One run of a study, begun anew or gone on with."""
-
-    def __init__(self, folder: StudyFolder, values: dict[str, Any], executor: Executor, watcher: Watcher) -> None:
-        self.folder, self.values, self.executor, self.watcher = folder, values, executor, watcher
-        self.uploads: Uploads | None = None
-        self._next_writing = 0.0
-        self._has_assets = False
-
-    def go(self, command: str | None) -> None:
-        from selfsup.execution import preparation
-        from selfsup.execution.context import StudyContext
-        from selfsup.execution.schedulers import load_scheduler
-        from selfsup.execution.watchers import counted, describe_set_aside
-        from selfsup.report.trackers import following, load_trackers
-
-        self._sweep()
-        if "data" not in self.values and not self.folder.exists():
-            self._say("No images were named, so these are scikit-learn's digits; name a folder to compare on your own.")
-        config = preparation.resolve_configuration(self.folder, self.values, here=self.executor.here)
-        trackers = load_trackers(config.track)
-        store = preparation.prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        self._say(describe_set_aside(store.audit, self.folder.path / preparation.AUDIT))
-        config = preparation.resolve_image_size(config, store, self.watcher.say)
-        asked = configuration.narrow(config, self.values)
-        grid = preparation.lay_out(asked, labelled=store.labels is not None)
-        scheduler = load_scheduler(config, self.folder)
-        resources = self.executor.resources(config, len(grid.jobs), preparation.resolve_resources)
-        config = config.model_copy(update={"fuse": preparation.resolve_fuse(config, resources.hardware)})
-        preparation.prepare_weights(self.folder, config, self.watcher.say)
-        self._store_configuration(config, resources)  # last: what failed before it binds nobody
-        self._add_to_history(command, grid.cells)
-        for notice in grid.notices:
-            self.watcher.say(notice)
-        opened = self._opened = StudyContext(self.folder, resources.hardware)
-        train_counts = opened.train_counts
-        if store.labels is not None:
-            self._say(_describe_scarcity(asked.per_class, max(train_counts)))
-        with following(self.folder, trackers, self.watcher.say, weights=config.track_weights) as self._notify_trackers:
-            if not self._run_rounds(scheduler, grid.jobs, config, resources, train_counts):
-                self._update_results()
-                cells = counted(len(grid.cells), "cell")
-                self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
-            self._write_assets()
-            Study(self.folder.path).report()
-
-    def _write_assets(self) -> None:
-        """What the maps of all cells share, once per run; its imports take seconds."""
-        from selfsup.report import write_assets
-
-        if not self._has_assets:
-            write_assets(self.folder.path, self._opened.store, self._opened.mapped)
-            self._has_assets = True
-
-    def _run_rounds(
-        self,
-        scheduler: Scheduler,
-        jobs: Sequence[Job],
-        config: StudyConfig,
-        resources: Resources,
-        train_counts: Sequence[int],
-    ) -> bool:
-        """Run what the scheduler wants, round by round; False if there was nothing to do."""
-        from selfsup.execution.schedulers import read_records
-        from selfsup.execution.watchers import Tally
-
-        given_up: set[str] = set()
-        rounds = 0
-        while wanted := scheduler.next_round(jobs, read_records(self.folder, given_up)):
-            wanted = fuse_jobs(wanted, jobs, int(config.fuse))
-            workers = min(resources.workers, len(wanted))
-            if not rounds:
-                self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
-            done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
-            tally = Tally(wanted, train_counts, epochs=config.epochs, workers=workers, done=done)
-            self.watcher.begin(self.folder.path, tally)
-            try:
-                self.executor.run(self.folder, wanted, resources, self._on_event)
-            finally:
-                self._update_results()
-                self.watcher.end()
-            ids = {cell.id for job in wanted for cell in job.cells}
-            given_up |= {cell for cell, status in self.folder.statuses().items() if status == "failed" and cell in ids}
-            rounds += 1
-        for job in jobs:  # what it kept of trainings that will not go on
-            self.folder.clear_job(job.id)
-        return rounds > 0
-
-    def _sweep(self) -> None:
-        """Clear away what dead processes left, unless jobs of an earlier run are still at work on a cluster."""
-        from selfsup.execution.executors import executor_at_work, executor_name
-
-        at_work = executor_at_work(self.folder)
-        if at_work is None:
-            self.folder.sweep()
-        elif at_work != executor_name(self.executor):
-            raise UserError(
-                f"Jobs of '{self.folder.path}' are at work under --executor {at_work}; run with it to go on with them."
-            )
-
-    def _say(self, *sentences: str) -> None:
-        """Tell the watcher, in one line, what there is to tell."""
-        line = " ".join(filter(None, sentences))
-        if line:
-            self.watcher.say(line)
-
-    def _store_configuration(self, config: StudyConfig, resources: Resources) -> None:
-        """Write the configuration down with everything that ``auto`` stood for."""
-        resolved = config.model_copy(
-            update={
-                "device": resources.hardware.kind if ":" not in config.device else config.device,
-                "precision": resources.hardware.precision,
-                "threads": resources.threads,
-                "store_size": config.resolved_store_size,
-            }
-        )
-        self.folder.write_config(resolved)
-
-    def _add_to_history(self, command: str | None, cells: Sequence[Cell]) -> None:
-        """Note this run beside the earlier ones, and how many cells the study has with it."""
-        history = self.folder.read_json("run.json")
-        run = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": command,
-            "version": __version__,
-            "cells": len(cells),
-        }
-        planned = len({cell.id for cell in cells} | set(self.folder.statuses()))
-        self.folder.write_json("run.json", {"planned": planned, "runs": [*history.get("runs", []), run]})
-
-    def _on_event(self, event: Event) -> None:
-        from selfsup.execution.executors.base import JobDone, JobStarted
-
-        if isinstance(event, JobDone):
-            self._notify_trackers()
-            if time.monotonic() >= self._next_writing:
-                self._update_results()
-        if self.uploads is not None:
-            self.uploads.notice(self.watcher.say)
-        self.watcher.on_event(event)
-        if not isinstance(event, JobStarted):
-            self._write_assets()  # while the first jobs train
-
-    def _update_results(self) -> None:
-        """Bring the table up to date, and drop the weights that cannot be asked for any more."""
-        started = time.monotonic()
-        table = self.folder.write_results()
-        keep = self.folder.read_config().keep
-        if keep != "all":
-            for cell_id in superfluous_weights(table) if keep == "best" else table["cell"]:
-                self.folder.drop_weights(cell_id)
-        now = time.monotonic()
-        self._next_writing = now + max(RESULTS_EVERY, (now - started) / RESULTS_SHARE)
-
-
-def _describe_scarcity(per_class: Sequence[int | str], most: int) -> str:
-    """Which sizes no class has the images for; empty if none."""
-    beyond = [str(size) for size in per_class if size != "all" and int(size) > most]
-    if not beyond:
-        return ""
-    return f"No class has more than {most} images to train on, so --per-class {','.join(beyond)} means all of them."
-
-
-def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:
-    """How many workers there are, and why fewer than were asked for."""
-    from selfsup.execution.watchers import counted
-
-    line = f"{counted(workers, 'worker')} with {counted(threads, 'thread')}{' each' * (workers > 1)}"
-    if wanted != "auto" and int(wanted) > workers:
-        line += f"; more than that (--workers {wanted}) would have nothing to do"
-    return f"{line}."
-
-
-def superfluous_weights(results: pd.DataFrame) -> list[str]:
-    """Cells whose weights ``keep = "best"`` removes: where settings were chosen, those of other settings.
-
-    While a study runs, a later cell may change the choice. The cells of the final one that had
-    finished before it was chosen are then without weights, but for the last of them at least.
-    """
-    from selfsup.report import choose
-
-    chosen = choose(results)
-    kept = {cell for cells in chosen["cells"] for cell in cells}
-    decided = set(zip(chosen["method"], chosen["per_class"], strict=True))
-    rows = zip(results["cell"], results["method"], results["per_class"].astype(str), strict=True)
-    return [cell for cell, method, per_class in rows if (method, per_class) in decided and cell not in kept]
+    return Reporting(load_trackers, following, superfluous_weights, write_assets, lambda: Study(path).report())
 
 
 def _id(cell: str | Cell | CellResult) -> str:

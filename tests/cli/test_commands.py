@@ -17,9 +17,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import selfsup
-from selfsup.cli.commands import _settings, main
-from selfsup.config.schema import StudyConfig, load_values, validate
-from selfsup.study import requested_values
+from selfsup.cli.commands import main
+from selfsup.config.schema import StudyConfig
+from selfsup.config.toml_files import load_values
+from selfsup.config.validation import validate
+from selfsup.execution.request import requested_run
+from selfsup.execution.study_grid import lay_out
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -77,14 +80,6 @@ def test_help_shows_the_values_that_hold_without_a_preset(command: str) -> None:
         option = re.search(rf"--{name.replace('_', '-')} VALUE .*?\[(.*?)\]", shown)
         assert option is not None
         assert option[1].removesuffix(".0") == text
-
-
-def test_a_setting_means_the_same_on_the_command_line_and_in_a_file() -> None:
-    pairs = ("moco.temperature=0.1", "moco.queue-size=64", "byol.optimizer=adam", "byol.weight-decay=1e-4")
-    assert _settings(pairs) == {
-        "moco": {"temperature": 0.1, "queue_size": 64},
-        "byol": {"optimizer": "adam", "weight_decay": 1e-4},
-    }
 
 
 @pytest.mark.parametrize(
@@ -327,13 +322,11 @@ def test_every_command_in_the_readme_is_understood(command: list[str]) -> None:
     given = {k: v for k, v in context.params.items() if v is not None and k in {*StudyConfig.model_fields}}
     if name in {"run", "plan"}:
         given.pop("settings")
-        requested_values(given.pop("data"), preset=context.params["preset"], config=None, options=given)
+        requested_run(given.pop("data"), preset=context.params["preset"], config=None, options=given)
 
 
 def test_the_readme_says_how_many_cells_each_preset_has() -> None:
-    from selfsup.execution import preparation
-
     text = README.read_text(encoding="utf-8")
     for preset in ("quick", "recommended", "full"):
-        cells = preparation.lay_out(validate(load_values(preset=preset)), labelled=True).cells
+        cells = lay_out(validate(load_values(preset=preset)), labelled=True).cells
         assert re.search(rf"^\| `{preset}` \|.*\| {len(cells)} \|$", text, re.MULTILINE), f"{preset}: {len(cells)}"

@@ -17,17 +17,17 @@ from selfsup.methods import method_class, method_names, read_settings
     ("name", "words"),
     [
         ("val_fraction", "a number above 0 and below 0.5"),
-        ("image_size", "a whole number or 'auto'"),
+        ("image_size", "a whole number of at least 8 and at most 1024 or 'auto'"),
         ("grow_from", "a number above 0 and at most 1"),
         ("unlabelled", "true or false"),
         ("group", "text"),
         ("backbone", "text that is not empty"),
         ("threads", "a whole number of at least 1"),
-        ("workers", "a whole number or 'auto'"),
+        ("workers", "a whole number above 0 or 'auto'"),
         ("schedule", "'cosine' or 'constant'"),
         ("precision", "'auto', 'fp32', 'bf16' or 'fp16'"),
-        ("per_class", "a whole number or 'all', or several with commas between"),
-        ("lrs", "a number, or several with commas between"),
+        ("per_class", "a whole number above 0 or 'all', or several with commas between"),
+        ("lrs", "a number above 0, or several with commas between"),
     ],
 )
 def test_a_field_is_described_by_its_type_and_bounds(name: str, words: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from selfsup.cli.commands import main
-from selfsup.config.schema import StudyConfig, load_values
+from selfsup.config.schema import StudyConfig
+from selfsup.config.toml_files import load_values
 from selfsup.errors import UserError
 from selfsup.execution.executors import executor_name, executor_names, executor_options, load_executor, take_executor
 from selfsup.record.folder import StudyFolder

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from selfsup.evaluation.agreement import MEASURES, agreements, rank_correlation
-from selfsup.record.results import RESULT_COLUMNS
+from selfsup.evaluation.agreement import agreements, rank_correlation
 
 ACCURACY = [0.2, 0.5, 0.9, 0.7]
 RATES = [0.001, 0.01, 0.1, 1.0]
@@ -21,10 +20,6 @@ def table(**columns: object) -> pd.DataFrame:
     rows = {"method": "moco", "augmentation": "weak", "lr": RATES, "per_class": "all", "seed": 0, "status": "done",
             "val_accuracy": ACCURACY, "test_accuracy": ACCURACY}  # fmt: skip
     return pd.DataFrame({**rows, **columns})
-
-
-def test_every_measure_is_a_column_of_the_results() -> None:
-    assert set(MEASURES) <= set(RESULT_COLUMNS)
 
 
 def test_rank_correlation_is_spearmans_with_the_interval_of_bonett_and_wright() -> None:

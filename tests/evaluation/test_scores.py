@@ -62,7 +62,7 @@ def test_always_the_majority_is_not_balanced() -> None:
 def test_the_report_per_class_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     true, predicted = np.array(pairs).T
     names = ["a", 'b "quoted", with comma', "ü", "<d>"]
-    rows = list(csv.DictReader(io.StringIO(per_class_csv(score(true, predicted, num_classes=4), names))))
+    rows = list(csv.DictReader(io.StringIO(per_class_csv(score(true, predicted, num_classes=4).confusion, names))))
     assert [row["class"] for row in rows] == names
     expected = precision_recall_fscore_support(true, predicted, labels=range(4), zero_division=0)
     for column, values in zip(("precision", "recall", "f1", "test_images"), expected, strict=True):

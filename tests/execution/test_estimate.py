@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from selfsup.config.grid import Cell, Job
-from selfsup.config.schema import validate
+from selfsup.config.validation import validate
 from selfsup.data.split import Split
-from selfsup.execution.estimate import SECONDS_PER_CELL, _job_seconds
+from selfsup.execution.estimate import _job_seconds
+from selfsup.execution.progress import SECONDS_PER_CELL
 
 LABELS = np.repeat(np.arange(4), 50)
 SPLIT = Split(np.arange(0, 200, 2), np.arange(1, 200, 4), np.arange(3, 200, 4))

@@ -16,7 +16,7 @@ import selfsup
 from selfsup.config.grid import Cell, Job
 from selfsup.errors import Interrupted
 from selfsup.evaluation.embedding import embed
-from selfsup.evaluation.knn import knn_predict
+from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.job import run_job
 from selfsup.record.folder import StudyFolder

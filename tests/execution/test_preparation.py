@@ -13,10 +13,11 @@ from PIL import Image
 
 import selfsup
 from selfsup import data as datasets
-from selfsup.config.schema import StudyConfig, validate
+from selfsup.config.schema import StudyConfig
+from selfsup.config.validation import validate
 from selfsup.errors import UserError
-from selfsup.execution import preparation
-from selfsup.execution.preparation import prepare_images, require_sound, resolve_image_size, resolve_resources
+from selfsup.execution.configuration import require_sound, resolve_image_size
+from selfsup.execution.preparation import prepare_images
 from selfsup.record.folder import StudyFolder
 
 
@@ -100,7 +101,7 @@ def test_images_csv_has_a_row_for_every_image_in_the_order_of_the_store(tmp_path
     assert table.digest.is_unique
 
 
-def test_the_size_of_views_is_settled_by_the_images_and_stays(tmp_path: Path) -> None:
+def test_the_size_of_views_is_resolved_by_the_images_and_stays(tmp_path: Path) -> None:
     grid = {"methods": "random", "backbone": "test_resnet", "executor": "inline", "threads": 1, "per_class": "1"}
     data = save_images(tmp_path / "data")
     assert selfsup.compare(data, out=tmp_path / "study", image_size="auto", **grid).config.image_size == 64
@@ -137,15 +138,6 @@ def test_groups_are_written_down_for_the_statistics(tmp_path):
     folder, _ = begin(tmp_path / "data", tmp_path / "without")
     with np.load(folder.path / "split.npz") as arrays:
         assert "groups" not in arrays
-
-
-def test_several_devices_of_a_cell_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "usable_cores", lambda: 8)
-    wanted = {"device": "cpu", "precision": "fp32", "workers": 2}
-    assert resolve_resources(StudyConfig(**wanted), jobs=10).threads == 4
-    assert resolve_resources(StudyConfig(**wanted, devices=2), jobs=10).threads == 2
-    auto = {"device": "cpu", "precision": "fp32", "image_size": 16}
-    assert resolve_resources(StudyConfig(**auto, devices=8), jobs=10).workers == 1
 
 
 def test_a_report_tells_one_data_set_from_another_wherever_it_lies(tmp_path):

@@ -18,12 +18,12 @@ import pandas as pd
 import pytest
 
 from selfsup.config.grid import Cell, expand
-from selfsup.config.schema import StudyConfig, validate
+from selfsup.config.schema import StudyConfig
+from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.methods import method_class
-from selfsup.record import folder as record
 from selfsup.record.folder import StudyFolder, replace_file, to_json
-from selfsup.record.results import FINAL, RESULT_COLUMNS, STATUSES, CellResult, per_class_of
+from selfsup.record.results import FINAL, STATUSES, CellResult, per_class_of, result_columns
 
 CELL = Cell("moco", "weak", 0.06, 20, 0)
 FILES = {"loss.png": b"\x89PNG", "training_log.csv": b"epoch,loss\n1,0.5\n", "backbone.safetensors": b"weights"}
@@ -510,7 +510,7 @@ def test_csv_parquet_and_table_are_the_same(folder: StudyFolder) -> None:
         values = {"test_accuracy": number / 7, "message": None if number % 3 else f'a "quoted", comma and é {number}'}
         folder.write_cell(row(cell, STATUSES[number % 4], **values), {})
     table = folder.write_results()
-    assert tuple(table.columns) == RESULT_COLUMNS
+    assert list(table.columns) == [column.name for column in result_columns()]
     text = dict.fromkeys(("cell", "method", "augmentation", "per_class", "status", "message"), str)
     from_csv = pd.read_csv(folder.path / "results.csv", dtype=text, float_precision="round_trip")
     from_parquet = pd.read_parquet(folder.path / "results.parquet")
@@ -553,7 +553,7 @@ def test_the_tables_are_made_anew_from_the_cells_alone(folder: StudyFolder) -> N
 def test_a_study_without_cells_has_an_empty_table_with_all_columns(folder: StudyFolder) -> None:
     assert len(folder.write_results()) == 0
     for table in (pd.read_csv(folder.path / "results.csv"), pd.read_parquet(folder.path / "results.parquet")):
-        assert tuple(table.columns) == RESULT_COLUMNS
+        assert list(table.columns) == [column.name for column in result_columns()]
         assert len(table) == 0
 
 
@@ -603,7 +603,3 @@ def test_a_message_with_bytes_of_no_text_can_be_written_to_the_table(folder: Stu
 def test_a_size_is_read_back_from_a_tables_text(text: str, size: int | str) -> None:
     assert per_class_of(text) == size
     assert str(size) == text
-
-
-def test_measured_columns_are_columns() -> None:
-    assert set(record.MEASURED_COLUMNS) <= set(RESULT_COLUMNS)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from selfsup.evaluation.label_free import effective_rank
 from selfsup.methods import Step
-from selfsup.training.diagnostics import batch_rank, collapse_epoch, embedding_std, pair_similarity, step_signals
+from selfsup.training.diagnostics import collapse_epoch, effective_rank, embedding_std, pair_similarity, step_signals
 
 # -- embedding std ---------------------------------------------------------------------------------
 
@@ -32,8 +32,9 @@ def test_embedding_std_is_the_mean_deviation_of_unit_vectors_times_the_root_of_t
     assert embedding_std(embedding).item() == pytest.approx(unit.std(axis=0).mean() * math.sqrt(7), rel=1e-5)
 
 
-def test_embedding_std_of_a_half_precision_embedding_is_computed_in_float32() -> None:
+def test_embedding_std_is_computed_with_the_digits_there_are_and_at_least_those_of_float32() -> None:
     assert embedding_std(torch.randn(50, 7).bfloat16()).dtype == torch.float32
+    assert embedding_std(torch.randn(50, 7).double()).dtype == torch.float64
 
 
 # -- similarities ----------------------------------------------------------------------------------
@@ -61,15 +62,43 @@ def test_a_batch_of_one_image_has_no_negatives() -> None:
 # -- rank ------------------------------------------------------------------------------------------
 
 
-def test_the_rank_of_a_batch_is_rankme() -> None:
-    embedding = torch.randn(40, 24) * torch.linspace(0.1, 2, 24)
-    assert batch_rank(embedding) == pytest.approx(effective_rank(embedding.numpy()), rel=1e-4)
-    assert batch_rank(embedding.bfloat16()) == pytest.approx(batch_rank(embedding), rel=1e-2)
+def with_spectrum(*singular: float, n: int = 30, width: int = 12) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    left = np.linalg.qr(rng.normal(size=(n, len(singular))))[0]
+    right = np.linalg.qr(rng.normal(size=(width, len(singular))))[0]
+    return left * singular @ right.T
 
 
-def test_a_collapsed_batch_has_rank_one_and_a_broken_one_none() -> None:
-    assert batch_rank(torch.ones(10, 4)) == pytest.approx(1, abs=1e-3)
-    assert math.isnan(batch_rank(torch.tensor([[1.0, math.nan], [0.0, 1.0]])))
+@pytest.mark.parametrize("k", [1, 2, 5, 12])
+def test_k_equal_singular_values_have_effective_rank_k(k: int) -> None:
+    assert effective_rank(with_spectrum(*[3.7] * k)) == pytest.approx(k, rel=1e-6)
+
+
+def test_effective_rank_is_the_exponential_of_the_entropy_of_the_spectrum() -> None:
+    share = np.array([8, 4, 2, 1, 1]) / 16
+    expected = math.exp(-sum(p * math.log(p) for p in share))
+    assert effective_rank(with_spectrum(8, 4, 2, 1, 1)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_effective_rank_does_not_depend_on_scale_and_is_bounded_by_the_width() -> None:
+    features = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    assert effective_rank(features * 100) == pytest.approx(effective_rank(features), rel=1e-5)
+    assert 7 < effective_rank(features) < 8
+
+
+def test_a_constant_embedding_has_rank_one_and_a_zero_embedding_is_no_crash() -> None:
+    assert effective_rank(np.ones((20, 6), np.float32)) == pytest.approx(1, rel=1e-6)
+    assert effective_rank(np.zeros((20, 6), np.float32)) == pytest.approx(1, rel=1e-6)
+
+
+def test_the_rank_of_a_batch_on_a_device_is_that_of_the_same_numbers() -> None:
+    embedding = torch.randn(40, 24, requires_grad=True) * torch.linspace(0.1, 2, 24)
+    assert effective_rank(embedding) == effective_rank(embedding.detach().numpy())
+    assert effective_rank(embedding.bfloat16()) == pytest.approx(effective_rank(embedding), rel=1e-2)
+
+
+def test_a_broken_batch_has_no_rank() -> None:
+    assert math.isnan(effective_rank(torch.tensor([[1.0, math.nan], [0.0, 1.0]])))
 
 
 # -- together --------------------------------------------------------------------------------------
@@ -85,7 +114,7 @@ def test_the_signals_of_a_step_are_loss_spread_and_similarities() -> None:
 
 
 @pytest.mark.parametrize(
-    ("feature_stds", "epoch"),
+    ("embedding_stds", "epoch"),
     [
         ([0.9, 0.5, 0.001, 0.0], 3),
         ([0.0, 0.0], 1),
@@ -95,5 +124,5 @@ def test_the_signals_of_a_step_are_loss_spread_and_similarities() -> None:
         ([], None),
     ],
 )
-def test_a_collapse_begins_where_the_spread_stays_small(feature_stds: list[float], epoch: int | None) -> None:
-    assert collapse_epoch(feature_stds) == epoch
+def test_a_collapse_begins_where_the_spread_stays_small(embedding_stds: list[float], epoch: int | None) -> None:
+    assert collapse_epoch(embedding_stds) == epoch

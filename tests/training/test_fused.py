@@ -19,7 +19,7 @@ from torch import Tensor
 import selfsup
 from selfsup.backbones import build_backbone
 from selfsup.config.grid import Cell, Job, fuse_jobs
-from selfsup.config.schema import validate
+from selfsup.config.validation import validate
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution import job_callbacks
 from selfsup.execution.executors.base import EpochDone, Event

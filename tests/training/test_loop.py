@@ -23,7 +23,7 @@ from selfsup.testing.backbones import tiny_backbone
 from selfsup.testing.methods import build
 from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware
-from selfsup.training.diagnostics import batch_rank, embedding_std
+from selfsup.training.diagnostics import effective_rank, embedding_std
 from selfsup.training.loop import train
 from selfsup.training.plan import TrainingPlan, learning_rate
 from selfsup.training.state import EpochLog, Outcome
@@ -60,7 +60,7 @@ class Watched(Method):
         self.weight = nn.Parameter(torch.zeros(1))
         self.seen: list[tuple[list[Tensor], Tensor]] = []
         self.losses: list[float] = []
-        self.feature_stds: list[float] = []
+        self.embedding_stds: list[float] = []
         self.embeddings: list[Tensor] = []
         self.dtypes: list[torch.dtype] = []
         self.modes: list[bool] = []
@@ -76,7 +76,7 @@ class Watched(Method):
         self.dtypes.append(embedding.dtype)
         self.modes.append(self.training)
         self.losses.append(self.weight.item() + embedding.float().mean().item())
-        self.feature_stds.append(embedding_std(embedding).item())
+        self.embedding_stds.append(embedding_std(embedding).item())
         self.embeddings.append(embedding)
         return Step(self.weight.sum() + embedding.float().mean(), embedding)
 
@@ -109,6 +109,11 @@ def run(
     fabric = Hardware("cpu", precision).fabric()
     policy = load_policy(augmentation)
     return train(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, callbacks)
+
+
+def built(name: str, **options: Any) -> Method:
+    """A method on a tiny network, with small heads."""
+    return build(method_class(name), **{**SMALL_HEADS.get(name, {}), **options})
 
 
 def numbers(outcome: Outcome) -> list[dict[str, float | None]]:
@@ -166,13 +171,12 @@ def interrupted_and_resumed(
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_training_stopped_after_any_step_ends_as_if_it_never_was(name: str) -> None:
-    cls = method_class(name)
-    whole = build(cls)
+    whole = built(name)
     expected = run(whole)
     steps = PLAN.epochs * PLAN.steps_per_epoch(96)
     assert steps == 6
     for stop in range(1, steps + 1):
-        method, outcome = interrupted_and_resumed(lambda piece: build(cls, seed=piece), PLAN, stop)
+        method, outcome = interrupted_and_resumed(lambda piece: built(name, seed=piece), PLAN, stop)
         assert numbers(outcome) == numbers(expected), stop
         assert outcome.status == "done"
         assert_same_state(method, whole)
@@ -214,7 +218,7 @@ class Careful(Interrupting):
 
 def test_checkpoints_by_themselves_change_nothing_and_the_last_one_is_of_the_end() -> None:
     cls = method_class("moco")
-    plain, careful = build(cls, **SMALL_HEADS.get(name, {})), build(cls, **SMALL_HEADS.get(name, {}))
+    plain, careful = build(cls), build(cls)
     callbacks = Careful()
     assert numbers(run(careful, callbacks=callbacks)) == numbers(run(plain))
     assert_same_state(careful, plain)
@@ -239,8 +243,7 @@ def test_a_resumed_training_asks_only_for_the_images_that_were_left() -> None:
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(name: str) -> None:
-    cls = method_class(name)
-    first, same, other = build(cls, **SMALL_HEADS.get(name, {})), build(cls, **SMALL_HEADS.get(name, {})), build(cls)
+    first, same, other = built(name), built(name), built(name)
     expected = numbers(run(first))
     torch.manual_seed(123)  # whatever was drawn before
     assert numbers(run(same)) == expected
@@ -400,8 +403,8 @@ def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None
     assert [line.epoch for line in log] == [1, 2]
     for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
         assert line.loss == pytest.approx(np.mean(method.losses[steps]), abs=1e-6)
-        assert line.embedding_std == pytest.approx(np.mean(method.feature_stds[steps]), rel=1e-5)
-        assert line.effective_rank == batch_rank(method.embeddings[steps][-1])
+        assert line.embedding_std == pytest.approx(np.mean(method.embedding_stds[steps]), rel=1e-5)
+        assert line.effective_rank == effective_rank(method.embeddings[steps][-1])
         assert (line.positive_similarity, line.negative_similarity, line.momentum) == (None, None, None)
         assert line.knn_accuracy is None
         assert line.seconds > 0
@@ -413,8 +416,7 @@ def test_the_log_holds_the_means_of_each_epoch_and_is_told_as_it_grows() -> None
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_an_absurd_learning_rate_ends_as_diverged_in_the_epoch_where_it_happened(name: str) -> None:
-    cls = method_class(name)
-    method = build(cls, optimizer="sgd", **SMALL_HEADS.get(name, {}))
+    method = built(name, optimizer="sgd")
     outcome = run(method, replace(PLAN, epochs=5, lr=1e30))
     assert outcome.status == "diverged"
     assert len(outcome.state.log) < 5
@@ -425,9 +427,8 @@ def test_an_absurd_learning_rate_ends_as_diverged_in_the_epoch_where_it_happened
 @pytest.mark.parametrize("name", TRAINED)
 def test_some_epochs_of_training_lower_the_loss_of_real_images(name: str) -> None:
     """On the digits, views drawn anew in every step; against the same training with a rate of zero."""
-    cls = method_class(name)
     plan = replace(PLAN, epochs=6)
-    learnt, unlearnt = build(cls, **SMALL_HEADS.get(name, {})), build(cls, **SMALL_HEADS.get(name, {}))
+    learnt, unlearnt = built(name), built(name)
     last = run(learnt, plan, images=256).state.log[-1].loss
     assert last < run(unlearnt, replace(plan, lr=1e-12), images=256).state.log[-1].loss
 
@@ -469,7 +470,7 @@ def test_the_log_holds_the_similarities_of_a_method_that_compares_views_and_its_
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_real_methods_log_what_they_have(name: str) -> None:
-    log = run(build(method_class(name), **SMALL_HEADS.get(name, {}))).state.log[-1]
+    log = run(built(name)).state.log[-1]
     assert 1 <= log.effective_rank <= 24
     supervised = name in ("supervised", "mae")  # those that compare no views
     assert (log.positive_similarity is None) == (log.negative_similarity is None) == supervised
@@ -499,7 +500,7 @@ class Judging(NoCallbacks):
 
 def test_an_epochs_backbone_can_be_judged_and_the_training_goes_on_as_if_it_was_not() -> None:
     cls, plan, callbacks = method_class("simclr"), replace(PLAN, epochs=3), Judging()
-    judged, left = build(cls, **SMALL_HEADS.get(name, {})), build(cls, **SMALL_HEADS.get(name, {}))
+    judged, left = build(cls), build(cls)
     scored = run(judged, plan, callbacks=callbacks)
     plain = run(left, plan)
     assert callbacks.asked == [1, 2, 3]

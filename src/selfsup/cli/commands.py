@@ -1,33 +1,19 @@
-"""The command line: a thin layer on the Python API; its options are the configuration's own fields."""
+"""The commands: a thin layer on the Python API, which each imports when it is called."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 import shlex
 import signal
 import sys
-import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
 from selfsup._version import __version__
-from selfsup.config.grid import format_lr
+from selfsup.cli.options import given_values, study_options
 from selfsup.errors import Interrupted, UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from pydantic.fields import FieldInfo
-
-    from selfsup.execution.estimate import Plan
-    from selfsup.report import Answer
-    from selfsup.study import Study
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 #: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal (plus its number).
 FAILED, REFUSED, STOPPED = 1, 2, 128
@@ -59,47 +45,8 @@ def main() -> None:
     """
 
 
-def _study_options(command: Command) -> Command:
-    """Add an option for every field of the configuration."""
-    from selfsup.config.schema import StudyConfig, list_presets
-    from selfsup.execution.executors import DEFAULT, executor_names, executor_options
-
-    for known in reversed(executor_options()):
-        command = _field_option(known.name, known.field, only_with=known.executors)(command)
-    for name, field in reversed(StudyConfig.model_fields.items()):
-        if name in {"data", "settings"}:
-            continue
-        command = _field_option(name, field)(command)
-    shared: list[Callable[[Command], Command]] = [
-        click.option("--config", type=click.Path(dir_okay=False), help="TOML file with any of the options below."),
-        click.option("--preset", help=f"Where to start from: {', '.join(list_presets())}. [recommended]"),
-        click.option("--executor", help=f"Where cells run: {', '.join(executor_names())}. [{DEFAULT}]"),
-        click.option("--set", "settings", multiple=True, metavar="METHOD.NAME=VALUE", help="A setting of one method."),
-        click.argument("data", required=False),
-    ]
-    for decorate in shared:
-        command = decorate(command)
-    return command
-
-
-def _field_option(name: str, field: FieldInfo, only_with: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """The option for a field of the configuration or of some executors."""
-    flag = "--" + name.replace("_", "-")
-    help = f"({', '.join(only_with)}) {field.description}" if only_with else field.description or ""
-    if field.annotation is bool:
-        return click.option(flag, name, is_flag=True, default=None, help=help)
-    return click.option(flag, name, metavar="VALUE", help=f"{help}{_default(field.default)}")
-
-
-def _default(value: Any) -> str:
-    if value in (None, {}, ()):
-        return ""
-    shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-    return f" [{shown}]"
-
-
 @main.command()
-@_study_options
+@study_options
 @click.option(
     "--out",
     type=click.Path(),
@@ -114,17 +61,19 @@ def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
 
     In brackets: what holds without --preset, the values of the preset `recommended`.
     """
-    from selfsup.execution.watchers import counted
+    from selfsup.execution.words import counted
     from selfsup.study import compare
 
-    arguments = _arguments(given)
+    arguments = given_values(given)
     study = compare(
         out=out,
         watcher=_watcher(quiet),
         command="selfsup " + shlex.join(sys.argv[1:]),
         **arguments,
     )
-    _show_answer(study, as_json)
+    from selfsup.cli.answer_text import show_answer  # its imports take seconds
+
+    show_answer(study, as_json)
     failed = int((study.results.status == "failed").sum())
     if failed:
         click.echo(
@@ -135,7 +84,7 @@ def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
 
 
 @main.command()
-@_study_options
+@study_options
 @click.option("--out", type=click.Path(), help="A study's folder: show what is finished there and what is left.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(out: str | None, as_json: bool, **given: Any) -> None:
@@ -143,13 +92,14 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
 
     In brackets: what holds without --preset, the values of the preset `recommended`.
     """
+    from selfsup.cli.plan_text import show_plan
     from selfsup.execution.estimate import plan_study
-    from selfsup.study import requested_values
+    from selfsup.execution.request import requested_run
 
-    arguments = _arguments(given)
+    arguments = given_values(given)
     data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
-    made = plan_study(requested_values(data, preset=preset, config=config, options=arguments), out=out)
-    _show_plan(made, as_json)
+    made = plan_study(requested_run(data, preset=preset, config=config, options=arguments)[0], out=out)
+    show_plan(made, as_json)
 
 
 @main.command()
@@ -206,7 +156,7 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 
     import numpy as np
 
-    from selfsup.execution.watchers import counted
+    from selfsup.execution.words import counted
     from selfsup.inference import embed_images, find_cell
     from selfsup.record.folder import replace_file
 
@@ -227,7 +177,7 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
 def predict(study: str, images: str, output: str | None, device: str) -> None:
     """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability."""
-    from selfsup.execution.watchers import counted
+    from selfsup.execution.words import counted
     from selfsup.inference import find_cell, predict_images
     from selfsup.record.folder import replace_file
 
@@ -245,7 +195,9 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
 @main.command(name="list")
 @click.argument(
     "kind",
-    type=click.Choice(["methods", "augmentations", "datasets", "backbones", "presets", "schedulers", "trackers"]),
+    type=click.Choice(
+        ["methods", "augmentations", "datasets", "backbones", "presets", "evaluators", "schedulers", "trackers"]
+    ),
 )
 @click.argument("pattern", default="*")
 def list_(kind: str, pattern: str) -> None:
@@ -254,35 +206,6 @@ def list_(kind: str, pattern: str) -> None:
 
     for line in getattr(listing, kind)(pattern):
         click.echo(line)
-
-
-# -- between click and the API ----------------------------------------------------------------------
-
-
-def _arguments(given: dict[str, Any]) -> dict[str, Any]:
-    """What was given on the command line, and nothing else."""
-    arguments = {name: value for name, value in given.items() if value is not None and value != ()}
-    if "settings" in arguments:
-        arguments["settings"] = _settings(arguments["settings"])
-    return arguments
-
-
-def _settings(pairs: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    settings: dict[str, dict[str, Any]] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        method, dot, name = key.partition(".")
-        if not (equals and dot and method and name and value):
-            raise UserError(f"--set {pair} does not fit: write METHOD.NAME=VALUE, for example moco.temperature=0.1.")
-        settings.setdefault(method, {})[name.replace("-", "_")] = _typed(value)
-    return settings
-
-
-def _typed(value: str) -> Any:
-    """A value as it would be in a TOML file, so that both mean the same; what TOML cannot read is text."""
-    with contextlib.suppress(tomllib.TOMLDecodeError):
-        return tomllib.loads(f"value = {value}")["value"]
-    return value
 
 
 def _watcher(quiet: bool) -> Any:
@@ -317,133 +240,3 @@ def _writable(output: str) -> Path:
     if not path.parent.is_dir():
         raise UserError(f"-o {output} cannot be written: there is no folder '{path.parent}'; make it first.")
     return path
-
-
-def _show_answer(study: Study, as_json: bool) -> None:
-    from selfsup.execution.watchers import counted
-    from selfsup.record.storage import shown
-    from selfsup.report import answer, answer_table, headline
-
-    found = answer(study.path)
-    table = answer_table(found)
-    if not found.labelled:
-        table = _with_measures(table, found, study.results)
-    report = study.path / "report.html"
-    if as_json:
-        summary = {"headline": headline(found), "answer": _records(table), "report": str(report)}
-        click.echo(json.dumps(summary, indent=1))
-        return
-    _print_table(table, _ACCURACIES if found.labelled else _MEASURES)
-    click.echo(headline(found))
-    counts = study.results.status.value_counts()
-    statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
-    click.echo(f"{counted(len(study.results), 'cell')}: {statuses}")
-    click.echo(f"Report: {report}")
-    if study.address:
-        click.echo(f"Study: {shown(study.address)}")
-
-
-#: Columns of the final table: heading and how a row fills it.
-_ACCURACIES: dict[str, Callable[[Any], str]] = {
-    "val": lambda row: _number(row.val_accuracy, ".3f"),
-    "test": lambda row: _number(row.test_accuracy, ".3f"),
-    "95 %": lambda row: "–".join(filter(None, (_number(row.test_low, ".3f"), _number(row.test_high, ".3f")))),
-}
-_MEASURES: dict[str, Callable[[Any], str]] = {
-    "eff. rank": lambda row: _number(row.effective_rank, ".1f"),
-    "stability": lambda row: _number(row.cluster_stability, ".3f"),
-    "silhouette": lambda row: _number(row.silhouette, ".3f"),
-    "seeds": lambda row: str(row.seeds),
-}
-
-
-def _with_measures(table: pd.DataFrame, found: Answer, results: pd.DataFrame) -> pd.DataFrame:
-    """The answer with more measures that need no labels: means over the seeds of each choice."""
-    import pandas as pd
-
-    measures = results.set_index("cell")[["cluster_stability", "silhouette"]]
-    means = [measures.loc[list(choice.cells)].mean() for choice in found.choices]
-    return table.join(pd.DataFrame(means, columns=measures.columns).reset_index(drop=True))
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=15))
-    return records
-
-
-def _print_table(table: pd.DataFrame, columns: dict[str, Callable[[Any], str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table("method", "per class", "augmentation", "lr", box=None, pad_edge=False)
-    for heading in columns:
-        shown.add_column(heading, justify="right")
-    for row in table.itertuples():
-        shown.add_row(*_settings_of(row), *(fill(row) for fill in columns.values()))
-    Console().print(shown)
-
-
-def _settings_of(row: Any) -> list[str]:
-    lr = "" if math.isnan(row.lr) else format_lr(row.lr)
-    return [row.method, row.per_class, row.augmentation, lr]
-
-
-def _number(value: float, form: str) -> str:
-    return "" if math.isnan(value) else format(value, form)
-
-
-def _show_plan(made: Plan, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(_plan_values(made), indent=1))
-        return
-    for cell in made.grid.cells:
-        click.echo(f"{cell.id}{'  finished' * (cell.id in made.finished)}")
-    for line in (*made.grid.notices, made.resources.hardware.reason, _files_set_aside(made), _summary(made)):
-        if line:
-            click.echo(line)
-
-
-def _plan_values(made: Plan) -> dict[str, Any]:
-    resources = made.resources
-    return {
-        "cells": [cell.id for cell in made.grid.cells],
-        "finished": [cell.id for cell in made.grid.cells if cell.id in made.finished],
-        "trainings": len(made.grid.jobs),
-        "images": made.images,
-        "image_size": made.config.side,
-        "device": resources.hardware.device,
-        "precision": resources.hardware.precision,
-        "workers": resources.workers,
-        "threads": resources.threads,
-        "seconds": made.seconds,
-        "bytes": made.bytes,
-        "store_bytes": made.store_bytes,
-    }
-
-
-def _files_set_aside(made: Plan) -> str:
-    from selfsup.execution.watchers import describe_set_aside
-
-    whole = made.opened == made.images
-    return describe_set_aside(
-        made.audit, f"found without decoding{'' if whole else f', in {made.opened} of {made.images} images'}"
-    )
-
-
-def _summary(made: Plan) -> str:
-    """What is finished, what is left, how long it takes and how much disk."""
-    from selfsup.execution.watchers import counted, format_bytes, format_duration
-
-    resources, left = made.resources, len(made.grid.cells) - len(made.finished)
-    workers = f"{counted(resources.workers, 'worker')} of {counted(resources.threads, 'thread')}"
-    if left:
-        work = f"about {format_duration(made.seconds)} with {workers}"
-        work = f"{len(made.finished)} finished, {left} left; {work} for those" if made.finished else work
-    else:
-        work = "all finished, nothing left to do"
-    return (
-        f"{counted(len(made.grid.cells), 'cell')} of {counted(made.images, 'image')} in views of "
-        f"{made.config.side} px: {work}; "
-        f"about {format_bytes(made.bytes)} for the study and at most {format_bytes(made.store_bytes)} for the "
-        f"decoded images."
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from selfsup import registry
-from selfsup.config.schema import PRESETS, list_presets, read_toml
+from selfsup.config.toml_files import PRESETS, list_presets, read_toml
 
 
 def methods(pattern: str) -> Iterator[str]:
@@ -37,6 +37,11 @@ def presets(pattern: str) -> Iterator[str]:
     """Presets."""
     for name in list_presets():
         yield f"{name:12} {read_toml(PRESETS / f'{name}.toml')['description']}"
+
+
+def evaluators(pattern: str) -> Iterator[str]:
+    """Evaluators: what is computed of every cell, or of those of studies that name it in --evaluate."""
+    return _described(registry.EVALUATOR)
 
 
 def schedulers(pattern: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""The configuration of a study: validated once, at the door; presets; TOML in and out.
+"""The configuration of a study: its fields, what each may be, and its role when the study is continued.
 
-Every field says which role it plays when a study is continued:
+The roles:
 
 ``axis``
     an axis of the grid; may grow from one run to the next
@@ -21,24 +21,16 @@ from __future__ import annotations
 import math
 import re
 import statistics
-import tomllib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator
 
-from selfsup import registry
-from selfsup.config.grid import PerClass, Protocol
-from selfsup.config.validation import InvalidValue, validation_errors
-from selfsup.errors import UserError
+from selfsup.config.grid import Protocol
 
 Role = Literal["axis", "identity", "place", "contents", "runtime"]
 #: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
 AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
-PRESETS = Path(__file__).parent / "presets"
 
 
 def _field(default: Any, help: str, role: Role, **constraints: Any) -> Any:
@@ -60,13 +52,15 @@ def _split_sizes(value: Any) -> Any:
     return [part.lower() if isinstance(part, str) else part for part in parts] if isinstance(parts, list) else parts
 
 
-def _no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
+def no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, each once, in its first place."""
     return tuple(dict.fromkeys(value))
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
-Lrs = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
-Sizes = Annotated[tuple[PerClass, ...], BeforeValidator(_split_sizes)]
+_Lr = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
+Lrs = Annotated[tuple[_Lr, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
+Sizes = Annotated[tuple[PositiveInt | Literal["all"], ...], BeforeValidator(_split_sizes), AfterValidator(no_repeats)]
 
 
 class StudyConfig(BaseModel):
@@ -111,7 +105,7 @@ class StudyConfig(BaseModel):
 
     epochs: int = _field(100, "Passes over the training images.", "identity", ge=1)
     batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
-    image_size: int | Literal["auto"] = _field(
+    image_size: Annotated[int, Field(ge=8, le=LARGEST_SIDE)] | Literal["auto"] = _field(
         "auto",
         "Side of a view, in pixels. auto: the images' median short side, to the nearest multiple of 32 in 64 to 224.",
         "identity",
@@ -160,7 +154,8 @@ class StudyConfig(BaseModel):
 
     evaluate: Names = _field(
         ("probe",),
-        "How cells are judged: probe (on the frozen embedding, always), finetune (backbone and classifier, too).",
+        "What cells are evaluated by beside what is computed of every cell: finetune (backbone and classifier), or "
+        "others of `selfsup list evaluators`.",
         "identity",
     )
     probe: Literal["logistic", "sgd"] = _field(
@@ -192,7 +187,7 @@ class StudyConfig(BaseModel):
         "identity",
         ge=1,
     )
-    fuse: int | Literal["auto"] = _field(
+    fuse: PositiveInt | Literal["auto"] = _field(
         "auto",
         "Learning rates that are trained together, as one batched network: worth it on a GPU with small views. "
         "The last digits of a result depend on it. auto: 4 on CUDA with views of at most 64 px, else 1.",
@@ -206,7 +201,7 @@ class StudyConfig(BaseModel):
         "identity",
         ge=1,
     )
-    workers: int | Literal["auto"] = _field("auto", "Cells trained at the same time.", "runtime")
+    workers: PositiveInt | Literal["auto"] = _field("auto", "Cells trained at the same time.", "runtime")
     keep: Literal["best", "all", "none"] = _field(
         "best",
         "Which cells keep their backbone's weights: those of the chosen settings (best), all, or none. "
@@ -242,55 +237,13 @@ class StudyConfig(BaseModel):
     def _not_empty(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if not value:
             raise ValueError("needs at least one value")
-        return _no_repeats(value)
-
-    @field_validator("track")
-    @classmethod
-    def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _no_repeats(value)
+        return value
 
     @field_validator("evaluate")
     @classmethod
     def _evaluators(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not set(value) <= {"probe", "finetune"}:
-            raise ValueError("must be probe, or probe,finetune")
         # The choice of learning rates rests on the probe.
         return ("probe", *(name for name in value if name != "probe"))
-
-    @field_validator("lrs", "finetune_lrs")
-    @classmethod
-    def _positive(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(math.isfinite(lr) and lr > 0 for lr in value):
-            raise ValueError("every learning rate must be a finite number above 0")
-        return value
-
-    @field_validator("per_class")
-    @classmethod
-    def _sizes(cls, value: tuple[PerClass, ...]) -> tuple[PerClass, ...]:
-        if any(n != "all" and n < 1 for n in value):
-            raise ValueError("a number of images per class must be at least 1, or 'all'")
-        return value
-
-    @field_validator("workers")
-    @classmethod
-    def _workers(cls, value: int | str) -> int | str:
-        if value != "auto" and int(value) < 1:
-            raise ValueError("must be at least 1, or 'auto'")
-        return value
-
-    @field_validator("fuse")
-    @classmethod
-    def _fuse(cls, value: int | str) -> int | str:
-        if value != "auto" and int(value) < 1:
-            raise ValueError("must be at least 1, or 'auto'")
-        return value
-
-    @field_validator("image_size")
-    @classmethod
-    def _image_size(cls, value: int | str) -> int | str:
-        if value != "auto" and not 8 <= int(value) <= LARGEST_SIDE:
-            raise ValueError(f"must be a whole number of at least 8 and at most {LARGEST_SIDE}, or 'auto'")
-        return value
 
     @field_validator("data", "data_root", "data_url", "group", "weights")
     @classmethod
@@ -309,7 +262,7 @@ class StudyConfig(BaseModel):
     @property
     def side(self) -> int:
         """Side of a view in pixels, once `image_size` no longer is ``"auto"``."""
-        assert self.image_size != "auto", "the study's images have yet to settle it"
+        assert self.image_size != "auto", "it is resolved once the images are known"
         return self.image_size
 
     @property
@@ -334,211 +287,6 @@ def role_of(name: str) -> Role:
     return role
 
 
-def list_presets() -> list[str]:
-    """Names of the presets that ship with selfsup."""
-    return sorted(path.stem for path in PRESETS.glob("*.toml"))
-
-
-def load_values(
-    *, preset: str | None = None, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Raw values of a preset, then a TOML file, then `overrides`; the later wins.
-
-    Values of ``settings`` are joined method by method.
-    """
-    values: dict[str, Any] = {}
-    layers: list[Mapping[str, Any]] = []
-    if preset is not None:
-        registry.require([preset], list_presets(), kind="preset")
-        layers.append(read_toml(PRESETS / f"{preset}.toml"))
-    if file is not None:
-        if not str(file):
-            raise UserError("--config is empty; name a TOML file, or leave the option out.")
-        layers.append(read_toml(Path(file)))
-    layers.append(overrides or {})
-    for layer in layers:
-        values = _merge(values, layer)
-    values.pop("description", None)
-    return values
-
-
-def _merge(known: Any, given: Any) -> Any:
-    """`given` in place of `known`; of two tables, name by name."""
-    if not (isinstance(known, Mapping) and isinstance(given, Mapping)):
-        return given
-    return {**known, **{name: _merge(known.get(name), value) for name, value in given.items()}}
-
-
-def validate(
-    values: Mapping[str, Any], *, where: str = "the configuration", files: Mapping[str, str] = {}
-) -> StudyConfig:
-    """Build the configuration, or say in one sentence per problem what is wrong with it.
-
-    Parameters
-    ----------
-    values : mapping
-    where : str
-        What the values are of.
-    files : mapping of str to str
-        Of values that stand in a file, the file; the others are options of a command.
-
-    Raises
-    ------
-    UserError
-        Names every field that does not fit, its value, and what would fit.
-    """
-    registry.require(values, StudyConfig.model_fields, kind=f"setting in {where}:")
-    try:
-        config = StudyConfig(**values)
-    except ValidationError as error:
-        raise UserError(explain(error, StudyConfig.model_fields, files)) from None
-    if config.patience and not config.knn_every:
-        raise UserError(f"--patience {config.patience} counts scores of the online kNN: add --knn-every 5, say.")
-    if config.patience and config.epochs // config.knn_every <= config.patience:
-        raise UserError(
-            f"--patience {config.patience} never ends a training of --epochs {config.epochs} with --knn-every "
-            f"{config.knn_every}, which has {config.epochs // config.knn_every or 'no'} scores of the online kNN, and "
-            f"needs more than {config.patience}; take them more often."
-        )
-    if config.fuse != "auto" and config.fuse > 1:
-        for flag, other in (("--devices", config.devices), ("--precision", config.precision)):
-            if other not in (1, "auto", "fp32", "bf16"):
-                raise UserError(f"--fuse {config.fuse} does not go with {flag} {other}; leave one of them out.")
-    if config.min_epochs and config.min_epochs >= config.epochs:
-        raise UserError(
-            f"--min-epochs {config.min_epochs} leaves a scheduler nothing to stop in trainings of --epochs "
-            f"{config.epochs}; give fewer."
-        )
-    registry.require(config.methods, registry.names(registry.METHOD), kind="method")
-    registry.require(config.augmentations, registry.names(registry.POLICY), kind="augmentation")
-    registry.require(config.track, registry.names(registry.TRACKER), kind="tracker")
-    registry.require([config.scheduler], registry.names(registry.SCHEDULER), kind="scheduler")
-    registry.require(config.settings, registry.names(registry.METHOD), kind="method under 'settings':")
-    return config
-
-
-def explain(error: ValidationError, fields: Mapping[str, FieldInfo], files: Mapping[str, str] = {}) -> str:
-    """A sentence on every value that does not fit the fields of a model, with what would have."""
-    return "; ".join(_explain(invalid, files) for invalid in validation_errors(error, fields)) + "."
-
-
-def _explain(invalid: InvalidValue, files: Mapping[str, str]) -> str:
-    """What is wrong with one value."""
-    field = str(invalid.place[0])
-    if field == "settings":
-        name = ".".join(map(str, invalid.place))
-    else:
-        name = field if field in files else "--" + field.replace("_", "-")
-    place = f" in '{files[field]}'" if field in files else ""
-    return f"{name} = {invalid.value!r}{place} does not fit: {invalid.remedy}"
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Values in a TOML file.
-
-    Raises
-    ------
-    UserError
-        If the file is missing, unreadable or not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"There is no configuration file '{path}'; check the path given to --config.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"'{path}' cannot be read as TOML: {error}; mend the file and run again.") from None
-
-
-def lasting_values(config: StudyConfig) -> dict[str, Any]:
-    """Values that belong to the study, as plain types: all but those that hold for one command alone."""
-    return config.model_dump(mode="json", exclude=_names("runtime"))
-
-
-def to_toml(config: StudyConfig) -> str:
-    """What belongs to the study, as TOML text, unset values left out."""
-    return _toml(lasting_values(config))
-
-
-def runtime_to_toml(config: StudyConfig) -> str:
-    """What holds for one command alone, as TOML text, unset values left out."""
-    return _toml(config.model_dump(mode="json", include=_names("runtime")))
-
-
-def _toml(values: dict[str, Any]) -> str:
-    settings = values.pop("settings", None)
-    if settings:
-        values["settings"] = settings  # tables come last in TOML
-    return tomli_w.dumps({name: value for name, value in values.items() if value is not None})
-
-
-def _names(role: Role) -> set[str]:
+def names_of(role: Role) -> set[str]:
+    """Fields of one role."""
     return {name for name in StudyConfig.model_fields if role_of(name) == role}
-
-
-def from_toml(text: str, runtime: str = "") -> StudyConfig:
-    """The configuration in the texts that :func:`to_toml` and :func:`runtime_to_toml` wrote.
-
-    Raises
-    ------
-    UserError
-        If someone has changed it into what is not TOML, or not a configuration.
-    """
-    try:
-        values = {**tomllib.loads(text), **tomllib.loads(runtime)}
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"The study's config.toml cannot be read as TOML: {error}; mend it and run again.") from None
-    return validate(values, where="config.toml")
-
-
-def differences(stored: StudyConfig, wanted: Mapping[str, Any]) -> list[str]:
-    """Where `wanted` would mix unlike results into the study of `stored`.
-
-    Only values that were asked for are compared, and ``auto`` (or None) agrees with anything.
-    """
-    asked = validate({**stored.model_dump(), **wanted})
-    lines = []
-    for name in StudyConfig.model_fields:
-        if name not in wanted or role_of(name) != "identity":
-            continue
-        old, new = getattr(stored, name), getattr(asked, name)
-        if new in ("auto", None) or old == new:
-            continue
-        lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
-    return lines
-
-
-def extend(stored: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
-    """The stored configuration as `wanted` extends it.
-
-    Its axes grow, its place and its contents change if they are named, and what holds for one command is `wanted`'s
-    or the default.
-    """
-    asked = validate({**lasting_values(stored), **wanted})
-    grown: dict[str, Any] = {name: getattr(asked, name) for name in _names("runtime")}
-    for name in wanted:
-        new = getattr(asked, name)
-        if role_of(name) in ("place", "contents"):
-            grown[name] = new
-        elif name == "seeds":
-            grown[name] = max(stored.seeds, new)
-        elif role_of(name) == "axis":
-            grown[name] = _no_repeats((*getattr(stored, name), *new))
-    return stored.model_copy(update=grown)
-
-
-def narrow(config: StudyConfig, wanted: Mapping[str, Any]) -> StudyConfig:
-    """The configuration with the axes that `wanted` names as they are there: what one command asks for."""
-    asked = validate({**config.model_dump(), **wanted})
-    axes = {name: getattr(asked, name) for name in wanted if role_of(name) == "axis"}
-    return config.model_copy(update=axes)
-
-
-def with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values in which folders and files are named in full, so that they mean the same from any folder."""
-    full = dict(values)
-    names = {*registry.names(registry.SOURCE), "none", "imagenet"}
-    for name in ("data", "weights", "group", "data_root"):
-        value = full.get(name)
-        if isinstance(value, str) and value not in names and Path(value).exists():
-            full[name] = str(Path(value).resolve())
-    return full

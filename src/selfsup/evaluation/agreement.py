@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from selfsup.evaluation.evaluators import measures
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns of ``results.csv`` that need no labels, and what makes a larger value better.
-MEASURES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
-    "effective_rank": lambda value: value,
-    "alpha_req": lambda value: -np.abs(value - 1),  # best at 1 (Agrawal et al. 2022)
-    "lidar": lambda value: value,
-    "alignment": lambda value: -value,
-    "uniformity": lambda value: -value,
-    "embedding_std": lambda value: value,
-    "cluster_stability": lambda value: value,
-    "silhouette": lambda value: value,
-}
 #: Cells that are alike but for their learning rate.
 ALIKE = ["method", "augmentation", "per_class", "seed"]
 #: Fewest cells for which a correlation is given.
@@ -93,27 +83,25 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
     return Correlation(rho, math.tanh(z - half), math.tanh(z + half), len(a))
 
 
-def agreements(results: pd.DataFrame, *, measures: Sequence[str] = tuple(MEASURES)) -> list[Agreement]:
+def agreements(results: pd.DataFrame) -> list[Agreement]:
     """How every measure that `results` holds agrees with test accuracy.
 
     Parameters
     ----------
     results : DataFrame
         As in ``results.csv``. Cells that are not done, or were never trained, have no say.
-    measures : sequence of str
-        Names out of `MEASURES`.
     """
     trained = results[(results["status"] == "done") & results["lr"].notna() & results["test_accuracy"].notna()]
     found = []
-    for measure in measures:
-        if measure not in trained or trained[measure].isna().all():
+    for measure in measures():
+        if measure.name not in trained or trained[measure.name].isna().all():
             continue
-        known = trained[trained[measure].notna()]
-        better = known.assign(better=MEASURES[measure](known[measure].to_numpy(float)))
+        known = trained[trained[measure.name].notna()]
+        better = known.assign(better=measure.goodness(known[measure.name].to_numpy(float)))
         lost = _regrets(better)
         found.append(
             Agreement(
-                measure,
+                measure.name,
                 rank_correlation(better["better"], better["test_accuracy"]),
                 float(np.mean(lost)) if lost else math.nan,
                 len(lost),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,36 @@ from selfsup.seeding import derive_seed
 from selfsup.training.loop import Images
 from selfsup.views.base import Policy
 from selfsup.views.none_policy import policy as plain_view
+
+#: Most images that a measure without labels looks at.
+MEASURED_IMAGES = 1_000
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeddings of some images of the store.
+
+    Attributes
+    ----------
+    indices : ndarray of int64, shape (n,)
+        Ascending places in the store.
+    features : ndarray of float32, shape (n, width)
+    """
+
+    indices: np.ndarray
+    features: np.ndarray
+
+    def of(self, indices: np.ndarray) -> np.ndarray:
+        """Embeddings of the images at `indices`, all of which must be here."""
+        return self.features[np.searchsorted(self.indices, indices)]
+
+
+def sample_rows(features: np.ndarray, seed: int) -> np.ndarray:
+    """At most `MEASURED_IMAGES` rows, the same of every embedding of as many images."""
+    if len(features) <= MEASURED_IMAGES:
+        return features
+    rows = np.random.default_rng(derive_seed(seed, "measured")).choice(len(features), MEASURED_IMAGES, replace=False)
+    return features[np.sort(rows)]
 
 
 def embed(
@@ -27,8 +58,8 @@ def embed(
     -------
     ndarray of float32, shape (len(indices), num_features)
     """
-    views = _views(images, indices, plain_view, image_size, device, batch_size, stream=0)
-    return _run(backbone, views, len(indices), device)
+    plain = batches(images, indices, plain_view, image_size=image_size, device=device, batch_size=batch_size)
+    return _run(backbone, plain, len(indices), device)
 
 
 def embed_views(
@@ -40,7 +71,6 @@ def embed_views(
     *,
     image_size: int,
     device: str,
-    batch_size: int = 128,
 ) -> np.ndarray:
     """Embeddings of `count` random views of each image, the same views at every call.
 
@@ -48,22 +78,24 @@ def embed_views(
     -------
     ndarray of float32, shape (count, len(indices), num_features)
     """
-    return np.stack(
-        [
-            _run(
-                backbone,
-                _views(images, indices, policy, image_size, device, batch_size, stream),
-                len(indices),
-                device,
-            )
-            for stream in range(1, count + 1)
-        ]
+    streams = (
+        batches(images, indices, policy, image_size=image_size, device=device, stream=stream)
+        for stream in range(1, count + 1)
     )
+    return np.stack([_run(backbone, views, len(indices), device) for views in streams])
 
 
-def _views(
-    images: Images, indices: np.ndarray, policy: Policy, image_size: int, device: str, batch_size: int, stream: int
+def batches(
+    images: Images,
+    indices: np.ndarray,
+    policy: Policy,
+    *,
+    image_size: int,
+    device: str,
+    batch_size: int = 128,
+    stream: int = 0,
 ) -> Iterator[Tensor]:
+    """Views of the images at `indices`, the same at every call with the same number of the stream."""
     for start in range(0, len(indices), batch_size):
         pixels, sizes = images.batch(indices[start : start + batch_size])
         generator = torch.Generator().manual_seed(derive_seed(0, "evaluation", stream, start))

@@ -39,7 +39,7 @@ def score(true: np.ndarray, predicted: np.ndarray, *, num_classes: int) -> Score
     )
 
 
-def per_class_csv(scores: Scores, classes: Sequence[str]) -> str:
+def per_class_csv(confusion: np.ndarray, classes: Sequence[str]) -> str:
     """A CSV with precision, recall, F1 and number of test images of every class, sorted as `classes`."""
     import csv
     import io
@@ -47,7 +47,7 @@ def per_class_csv(scores: Scores, classes: Sequence[str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["class", "precision", "recall", "f1", "test_images"])
-    hits, true, predicted = scores.confusion.diagonal(), scores.confusion.sum(axis=1), scores.confusion.sum(axis=0)
+    hits, true, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     for name, hit, n_true, n_predicted in zip(classes, hits, true, predicted, strict=True):
         precision = hit / n_predicted if n_predicted else 0.0
         recall = hit / n_true if n_true else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from selfsup import figures
 from selfsup._version import __version__
 from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell
-from selfsup.config.schema import lasting_values
-from selfsup.evaluation.evaluate import CellEvaluation
+from selfsup.config.toml_files import lasting_values
+from selfsup.evaluation.base import Evaluated
+from selfsup.evaluation.evaluation_context import Part
 from selfsup.evaluation.scores import per_class_csv
 from selfsup.execution.context import StudyContext
 from selfsup.methods import read_settings
@@ -44,65 +45,67 @@ def training_files(study: StudyContext, cell: Cell, outcome: Outcome) -> dict[st
     return files
 
 
-def cell_files(study: StudyContext, cell: Cell, outcome: Outcome, evaluation: CellEvaluation) -> dict[str, bytes]:
-    """All files of a judged cell but its weights."""
+def cell_files(study: StudyContext, cell: Cell, outcome: Outcome, test: Part, evaluated: Evaluated) -> dict[str, bytes]:
+    """All files of an evaluated cell but its weights."""
     files = training_files(study, cell, outcome)
-    projection = _project(study, evaluation)
+    predicted, confidence = evaluated.predicted, evaluated.confidence
+    assert predicted is not None  # by the probe, or by the clusters
+    projection = _project(study, test)
     files["embeddings.npz"] = _npz(
-        features=evaluation.features.astype(np.float16),
-        labels=evaluation.labels,
-        predicted=evaluation.predicted,
-        confidence=evaluation.confidence,
-        indices=evaluation.indices,
+        features=test.x.astype(np.float16),
+        labels=test.y,
+        predicted=predicted,
+        confidence=np.full(len(predicted), np.nan, np.float32) if confidence is None else confidence,
+        indices=test.indices,
         projection=projection,
     )
-    files.update(_maps(study, cell, evaluation, projection))
-    if evaluation.scores is not None and evaluation.probe is not None:
-        classes = study.store.classes
-        files["classification_report.csv"] = per_class_csv(evaluation.scores, classes).encode()
-        title = f"{cell.id}, test accuracy {evaluation.scores.accuracy:.3f}"
-        files["confusion_matrix.png"] = figures.confusion_matrix(evaluation.scores.confusion, classes, title=title)
-        files["probe.npz"] = _npz(
-            **{f.name: np.asarray(getattr(evaluation.probe, f.name)) for f in fields(evaluation.probe)}
-        )
+    # Without labels, the clusters are what is shown in the place of classes.
+    shown = (test.y, predicted, confidence) if study.store.classes else (predicted, None, None)
+    files.update(_maps(study, cell, test.indices, projection, *shown))
+    files.update({f"{name}.npz": _npz(**arrays) for name, arrays in evaluated.arrays.items()})
+    if "confusion" in evaluated.extras:
+        confusion, classes = np.array(evaluated.extras["confusion"]), study.store.classes
+        title = f"{cell.id}, test accuracy {evaluated.values['test_accuracy']:.3f}"
+        files["classification_report.csv"] = per_class_csv(confusion, classes).encode()
+        files["confusion_matrix.png"] = figures.confusion_matrix(confusion, classes, title=title)
     return files
 
 
-def _project(study: StudyContext, evaluation: CellEvaluation) -> np.ndarray:
+def _project(study: StudyContext, test: Part) -> np.ndarray:
     """Places on the t-SNE map, float32 (n, 2); NaN for images that are not on it."""
-    projection = np.full((len(evaluation.indices), 2), np.nan, np.float32)
-    rows = np.searchsorted(evaluation.indices, study.mapped)
-    points, order = figures.project(evaluation.features[rows], study.config.split_seed, max_points=len(rows))
+    projection = np.full((len(test.indices), 2), np.nan, np.float32)
+    rows = np.searchsorted(test.indices, study.mapped)
+    points, order = figures.project(test.x[rows], study.config.split_seed, max_points=len(rows))
     projection[rows[order]] = points
     return projection
 
 
-def _maps(study: StudyContext, cell: Cell, evaluation: CellEvaluation, projection: np.ndarray) -> dict[str, bytes]:
+def _maps(
+    study: StudyContext,
+    cell: Cell,
+    indices: np.ndarray,
+    projection: np.ndarray,
+    groups: np.ndarray,
+    predicted: np.ndarray | None = None,
+    confidence: np.ndarray | None = None,
+) -> dict[str, bytes]:
+    """The map as a picture and as a page, its points coloured by their groups: classes, or clusters."""
+    names = study.store.classes or figures.cluster_names(groups)
     rows = np.flatnonzero(np.isfinite(projection[:, 0]))
-    groups, names, predicted, confidence = _colouring(study, evaluation)
     data = figures.Map(
         points=projection[rows],
         groups=groups[rows],
         names=tuple(names),
-        files=tuple(study.store.names[index] for index in evaluation.indices[rows]),
+        files=tuple(study.store.names[index] for index in indices[rows]),
         predicted=None if predicted is None else predicted[rows],
         confidence=None if confidence is None else confidence[rows],
-        slots=np.searchsorted(study.mapped, evaluation.indices[rows]),
+        slots=np.searchsorted(study.mapped, indices[rows]),
         sheet=figures.sheet_for(len(study.mapped)),
     )
     return {
         "tsne.png": figures.tsne_picture(projection, groups, names, title=cell.id),
         "tsne.html": figures.tsne_page(data, title=cell.id).encode(),
     }
-
-
-def _colouring(
-    study: StudyContext, evaluation: CellEvaluation
-) -> tuple[np.ndarray, Sequence[str], np.ndarray | None, np.ndarray | None]:
-    """Group of every image and the groups' names: true classes, or clusters where there are none."""
-    if study.store.labels is not None:
-        return evaluation.labels, study.store.classes, evaluation.predicted, evaluation.confidence
-    return evaluation.predicted, figures.cluster_names(evaluation.predicted), None, None
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -14,24 +14,20 @@ from torch import Tensor
 
 from selfsup import data as datasets
 from selfsup.backbones import build_backbone
+from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job
-from selfsup.config.schema import StudyConfig, narrow
+from selfsup.config.schema import StudyConfig
 from selfsup.data import AuditEntry
-from selfsup.data.groups import read_groups
 from selfsup.data.sources.base import EmptyFileError
-from selfsup.data.split import Split, draw_subset, split_images
-from selfsup.evaluation.finetune import AUGMENTATION
+from selfsup.data.split import Split, draw_subset
+from selfsup.evaluation.evaluators.finetune import AUGMENTATION
+from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
-from selfsup.execution.preparation import (
-    GridOfStudy,
-    lay_out,
-    require_same_names,
-    require_views,
-    resolve_configuration,
-    resolve_resources,
-    unfinished,
-)
+from selfsup.execution.preparation import require_same_names, split_study
+from selfsup.execution.progress import SECONDS_PER_CELL
+from selfsup.execution.resources import resolve_resources
 from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.study_grid import GridOfStudy, lay_out, unfinished
 from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
@@ -48,9 +44,8 @@ TIMED_STEPS = 3
 OPENED_IMAGES = 1000
 #: Method and augmentation whose steps are those of fine-tuning.
 FINE_TUNING = ("supervised", AUGMENTATION)
-#: Seconds per cell for the probe, the maps and the pictures, and for a worker's start; measured on
-#: two cores for the digits and rounded up.
-SECONDS_PER_CELL, SECONDS_PER_START = 3.0, 10.0
+#: Seconds for a worker's start; measured on two cores and rounded up.
+SECONDS_PER_START = 10.0
 
 
 @dataclass(frozen=True)
@@ -118,15 +113,7 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     grid = lay_out(narrow(config, values), labelled=labels is not None)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
-    split = split_images(
-        labels,
-        images=len(source.names),
-        val_fraction=config.val_fraction,
-        test_fraction=config.test_fraction,
-        seed=config.split_seed,
-        groups=read_groups(config.group, source.names) if config.group else None,
-        official_test=source.official_test,
-    )
+    split, _ = split_study(config, source.names, labels, source.official_test)
     glance = _glance(source, config)
     config = config.with_side_for([glance.short_side])
     require_views(config)
@@ -150,7 +137,7 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
 
 @dataclass(frozen=True)
 class _Glance:
-    """What opening some images shows: how many they were, their typical stored sides in pixels, and validation_errors.
+    """What opening some images shows: how many they were, their typical stored sides in pixels, and what did not open.
 
     `side` is the root of the area.
     """

@@ -12,7 +12,7 @@ import torch
 
 from selfsup.backbones import Backbone, build_backbone, load_weights
 from selfsup.config.grid import Cell, Job
-from selfsup.execution.cell_evaluation import evaluate_cells, training_plan
+from selfsup.execution.cell_evaluation import evaluate_cells
 from selfsup.execution.context import StudyContext
 from selfsup.execution.job_callbacks import (
     FollowerCallbacks,
@@ -28,7 +28,7 @@ from selfsup.seeding import derive_seed
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.fused import CannotFuseError, train_together
 from selfsup.training.loop import Training
-from selfsup.training.plan import side_step_of
+from selfsup.training.plan import TrainingPlan, side_step_of
 from selfsup.training.state import EpochLog, Outcome, TrainingState
 from selfsup.views import load_policy
 
@@ -175,7 +175,7 @@ def _training(
 ) -> Training:
     assert cell.lr is not None and cell.augmentation is not None
     config = study.config
-    plan = training_plan(study, cell, epochs=config.epochs, lr=cell.lr)
+    plan = TrainingPlan.of(config, cell.seed, epochs=config.epochs, lr=cell.lr)
     plan = replace(
         plan,
         grow_from=config.grow_from,

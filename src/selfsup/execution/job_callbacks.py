@@ -13,16 +13,14 @@ import torch
 
 from selfsup.backbones import Backbone
 from selfsup.config.grid import Job
-from selfsup.evaluation.embedding import embed
-from selfsup.evaluation.evaluate import MEASURED_IMAGES, Embedded, effective_rank_of
-from selfsup.evaluation.knn import knn_predict
-from selfsup.evaluation.label_free import feature_std
+from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed, sample_rows
+from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.schedulers import Scheduler, read_scores
 from selfsup.record.folder import replace_file
 from selfsup.training.callbacks import NoCallbacks
-from selfsup.training.diagnostics import COLLAPSED_BELOW
+from selfsup.training.diagnostics import COLLAPSED_BELOW, effective_rank, embedding_std
 from selfsup.training.state import EpochLog
 
 OnEpoch = Callable[[EpochLog, int], None]
@@ -136,10 +134,10 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
     probes = {cell: study.probe_images(cell) if validated else study.judged for cell in job.cells}
     wanted = np.unique(np.concatenate([*probes.values(), *([val] if validated else [])]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
-    if feature_std(embedded.of(val if validated else study.judged)) < COLLAPSED_BELOW:
+    if embedding_std(torch.from_numpy(embedded.of(val if validated else study.judged)).double()) < COLLAPSED_BELOW:
         return {cell.id: 0.0 for cell in job.cells}
     if labels is None or not len(val):
-        return {cell.id: effective_rank_of(embedded.of(study.judged), cell.seed) for cell in job.cells}
+        return {cell.id: effective_rank(sample_rows(embedded.of(study.judged), cell.seed)) for cell in job.cells}
     return {
         cell.id: fit_linear_probe(
             embedded.of(train),

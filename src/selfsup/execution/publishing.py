@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from selfsup.config.grid import Cell
-from selfsup.evaluation.evaluate import CellEvaluation
+from selfsup.evaluation.base import Evaluated
+from selfsup.evaluation.evaluation_context import Part
 from selfsup.execution.artifacts import cell_files, training_files
 from selfsup.execution.context import StudyContext
 from selfsup.methods import Method
@@ -24,39 +25,33 @@ CAUSES = "a learning rate that is too high, a batch that is too small, or views 
 
 @dataclass(frozen=True)
 class Found:
-    """What is to be recorded of a judged cell: its training, scores at rungs, evaluation, and further columns."""
+    """What is to be recorded of an evaluated cell: its training, scores at rungs, and evaluation of its test images."""
 
     outcome: Outcome
     rung_scores: Mapping[int, float]
-    evaluation: CellEvaluation
-    further: Mapping[str, float]
+    train_images: int
+    test: Part
+    evaluated: Evaluated
 
 
-def publish(
-    study: StudyContext, cell: Cell, method: Method, found: Found, probe_images: int, weights: Mapping[str, Path]
-) -> CellResult:
-    evaluation, progress = found.evaluation, found.outcome.state
-    collapsed = method.tags.trains and evaluation.columns["embedding_std"] < COLLAPSED_BELOW
+def publish(study: StudyContext, cell: Cell, method: Method, found: Found, weights: Mapping[str, Path]) -> CellResult:
+    evaluated, state = found.evaluated, found.outcome.state
+    collapsed = method.tags.trains and evaluated.values["embedding_std"] < COLLAPSED_BELOW
     result = CellResult.of(
         cell,
         "collapsed" if collapsed else "done",
-        **_training_columns(progress),
-        **evaluation.columns,
-        **found.further,
-        train_images=probe_images,
-        message=_collapse_message(progress) if collapsed else None,
+        **_training_values(state),
+        **evaluated.values,
+        train_images=found.train_images,
+        message=_collapse_message(state) if collapsed else None,
     )
-    extras = _rungs(found.rung_scores)
-    if evaluation.scores is not None:
-        extras["few_shot"] = [asdict(shot) for shot in evaluation.few_shot]
-        extras["confusion"] = evaluation.scores.confusion.tolist()
-    files = cell_files(study, cell, found.outcome, evaluation)
-    study.folder.write_cell(result, files, extras, shared=weights)
+    files = cell_files(study, cell, found.outcome, found.test, evaluated)
+    study.folder.write_cell(result, files, {**_rungs(found.rung_scores), **evaluated.extras}, shared=weights)
     return result
 
 
-def _collapse_message(progress: TrainingState) -> str:
-    epoch = collapse_epoch([line.embedding_std for line in progress.log])
+def _collapse_message(state: TrainingState) -> str:
+    epoch = collapse_epoch([line.embedding_std for line in state.log])
     # Batch normalisation can pull the images of a batch apart again, which single images do not have.
     when = f"from epoch {epoch} on" if epoch else "in evaluation mode, though not within a training batch"
     return f"the embedding collapsed: all images have nearly the same, {when}; usual causes are {CAUSES}"
@@ -81,7 +76,7 @@ def publish_pruned(study: StudyContext, cell: Cell, outcome: Outcome, rung_score
 def _training_result(study: StudyContext, cell: Cell, status: str, outcome: Outcome, **columns: Any) -> CellResult:
     """The row of a cell that is not judged."""
     images = len(study.subset(cell))
-    return CellResult.of(cell, status, **_training_columns(outcome.state), train_images=images, **columns)
+    return CellResult.of(cell, status, **_training_values(outcome.state), train_images=images, **columns)
 
 
 def _rungs(scores: Mapping[int, float]) -> dict[str, Any]:
@@ -89,13 +84,13 @@ def _rungs(scores: Mapping[int, float]) -> dict[str, Any]:
     return {"rung_scores": {str(epoch): score for epoch, score in scores.items()}} if scores else {}
 
 
-def _training_columns(progress: TrainingState) -> dict[str, Any]:
-    if not progress.log:
+def _training_values(state: TrainingState) -> dict[str, Any]:
+    if not state.log:
         return {}
-    rates = [line.images_per_second for line in progress.log]
+    rates = [line.images_per_second for line in state.log]
     return {
-        "epochs": len(progress.log),
-        "final_loss": progress.log[-1].loss,
-        "train_seconds": progress.seconds,
+        "epochs": len(state.log),
+        "final_loss": state.log[-1].loss,
+        "train_seconds": state.seconds,
         "images_per_second": float(np.median(rates)),
     }

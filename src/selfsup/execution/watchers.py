@@ -5,29 +5,20 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
+from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried
+from selfsup.execution.progress import Tally
+from selfsup.execution.words import counted, format_duration
 from selfsup.record.results import PRUNED
 
-if TYPE_CHECKING:
-    from selfsup.config.grid import Job
-    from selfsup.data import AuditEntry
-    from selfsup.execution.executors.base import Event, JobDone
-
-#: What the speed of a training depends on: its method and augmentation.
-Kind = tuple[str, str | None]
-#: Problems of files that a study does without, one entry per file.
-SET_ASIDE = ("unreadable", "empty", "no class")
 #: Seconds between two plain lines about training.
 LINE_EVERY = 10.0
 
 
 class Watcher(Protocol):
-    """Is told what a study does."""
+    """Shown what a study does."""
 
     def say(self, line: str) -> None:
         """A sentence for people."""
@@ -64,121 +55,6 @@ class Silent:
     def end(self) -> None: ...
 
 
-@dataclass
-class Running:
-    """A worker's job and where it stands, `since` when (on the monotonic clock)."""
-
-    job: Job
-    epoch: int = 0
-    epochs: int = 0
-    loss: float = math.nan
-    rate: float = math.nan
-    since: float = 0.0
-
-
-class Tally:
-    """Counts what is done and estimates what is left.
-
-    A job takes its images times the seconds per image of its method and augmentation, and for each
-    cell the seconds of a evaluation. Both are measured as the study runs. A kind of training that has
-    not begun is taken to be as fast as those that have; before the first evaluation,
-    :data:`selfsup.execution.estimate.SECONDS_PER_CELL` stands for it.
-
-    Parameters
-    ----------
-    jobs : sequence of Job
-        Those that will run.
-    train_counts : sequence of int
-        Training images of each class.
-    epochs : int
-        Passes of one training over its images.
-    workers : int
-        Jobs that run at the same time.
-    done : int
-        Cells of the grid that were finished before.
-    """
-
-    def __init__(
-        self, jobs: Sequence[Job], train_counts: Sequence[int], *, epochs: int, workers: int, done: int
-    ) -> None:
-        from selfsup.execution.estimate import SECONDS_PER_CELL
-
-        self.cells = sum(len(job.cells) for job in jobs) + done
-        self.done_cells = done
-        self.statuses: Counter[str] = Counter()
-        self.running: dict[int, Running] = {}
-        self._left = {job.id: job for job in jobs}
-        self._epochs = epochs
-        self._per_epoch = {job.id: _images_per_epoch(job, train_counts) for job in jobs}
-        self._workers = workers
-        self._trained: defaultdict[Kind, float] = defaultdict(float)  # images that passed a training, and
-        self._training: defaultdict[Kind, float] = defaultdict(float)  # the seconds that it took
-        self._evaluated, self._evaluating = 0, 0.0
-        self._first_guess = SECONDS_PER_CELL
-
-    def take(self, event: Event) -> None:
-        """Count an event."""
-        from selfsup.execution.executors.base import EpochDone, JobDone, JobRetried, JobStarted
-
-        if isinstance(event, JobStarted):
-            self.running[event.worker] = Running(event.job, since=time.monotonic())
-        elif isinstance(event, EpochDone):
-            self.running[event.worker] = Running(
-                event.job, event.epoch, event.epochs, event.loss, event.images_per_second, time.monotonic()
-            )
-            images = self._per_epoch[event.job.id]
-            self._trained[_kind(event.job)] += images
-            self._training[_kind(event.job)] += images / event.images_per_second
-        elif isinstance(event, JobRetried):
-            self.running.pop(event.worker, None)
-        elif isinstance(event, JobDone):
-            self._finish(event)
-
-    def seconds_left(self) -> float | None:
-        """Estimated seconds until all is done; None before the first epoch of any training."""
-        left = [self._seconds(job) for job in self._left.values()]
-        if not left or any(math.isnan(seconds) for seconds in left):
-            return None
-        return max(sum(left) / self._workers, *left)
-
-    def _finish(self, event: JobDone) -> None:
-        job, running = event.job, self.running.pop(event.worker, None)
-        self._left.pop(job.id, None)
-        self.statuses.update(event.statuses.values())
-        self.done_cells += len(job.cells)
-        if running is not None and set(event.statuses.values()) <= {"done", "collapsed"}:
-            self._evaluated += len(job.cells)
-            self._evaluating += time.monotonic() - running.since
-
-    def _seconds(self, job: Job) -> float:
-        """What is left of a job; NaN where that needs a speed and none was measured."""
-        running = next((r for r in self.running.values() if r.job.id == job.id), Running(job))
-        last = job.until or running.epochs or self._epochs
-        images = self._per_epoch[job.id] * (last - running.epoch)
-        per_cell = self._evaluating / self._evaluated if self._evaluated else self._first_guess
-        return per_cell * len(job.cells) + (images * self._seconds_per_image(_kind(job)) if images else 0.0)
-
-    def _seconds_per_image(self, kind: Kind) -> float:
-        if not self._trained:
-            return math.nan
-        if kind in self._trained:
-            return self._training[kind] / self._trained[kind]
-        return sum(self._training.values()) / sum(self._trained.values())
-
-
-def _kind(job: Job) -> Kind:
-    return job.cells[0].method, job.cells[0].augmentation
-
-
-def _images_per_epoch(job: Job, train_counts: Sequence[int]) -> int:
-    """Images that one pass of the job's training sees; none where the method does not train."""
-    cell = job.cells[0]
-    if cell.augmentation is None:
-        return 0
-    most = math.inf if job.shared or cell.per_class == "all" else cell.per_class
-    return len(job.trainings) * int(sum(min(count, most) for count in train_counts))
-
-
 class Lines:
     """Plain lines, for logs and pipes.
 
@@ -208,8 +84,6 @@ class Lines:
         self.say(f"{counted(tally.cells, 'cell')}{already}; study in {study}")
 
     def on_event(self, event: Event) -> None:
-        from selfsup.execution.executors.base import EpochDone, JobDone, JobRetried
-
         assert self._tally is not None
         self._tally.take(event)
         if isinstance(event, JobDone):
@@ -269,8 +143,6 @@ class Live:
         self._live.start()
 
     def on_event(self, event: Event) -> None:
-        from selfsup.execution.executors.base import JobDone, JobRetried
-
         assert self._tally is not None
         self._tally.take(event)
         if isinstance(event, JobRetried):
@@ -311,41 +183,3 @@ class Live:
 def _eta(tally: Tally) -> str:
     left = tally.seconds_left()
     return "" if left is None else f", about {format_duration(left)} left"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: 1 cell, 54 cells."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def describe_set_aside(audit: Iterable[AuditEntry], where: str | Path) -> str:
-    """How many files a study does without, and `where` that was seen; empty where there are none."""
-    entries = list(audit)
-    parts = []
-    problems = Counter(entry.problem for entry in entries if entry.problem in SET_ASIDE)
-    if problems:
-        reasons = ", ".join(f"{number} {problem}" for problem, number in problems.most_common())
-        parts.append(f"{counted(problems.total(), 'file')} set aside ({reasons})")
-    others = [entry.path for entry in entries if entry.problem == "ignored"]
-    if others:
-        parts.append(f"not taken for images: {', '.join(others[:5])}{', …' * (len(others) > 5)}")
-    return f"{'; '.join(parts)}: {where}" if parts else ""
-
-
-def format_duration(seconds: float) -> str:
-    """A duration as people say it: 45 s, 12 min, 3 h 20 min, 2 d 4 h."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h"
-
-
-def format_bytes(count: float) -> str:
-    """A size as people say it: 3 MB, 1.2 GB."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"

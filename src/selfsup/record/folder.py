@@ -23,13 +23,13 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfsup.config import schema as configuration
+from selfsup.config.schema import StudyConfig
+from selfsup.config.toml_files import from_toml, runtime_to_toml, to_toml
 from selfsup.errors import UserError
-from selfsup.record.results import FINAL, RESULT_COLUMNS, CellResult
+from selfsup.record.results import FINAL, CellResult, result_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,19 +135,19 @@ class StudyFolder:
         except UserError:
             return True
 
-    def read_config(self) -> configuration.StudyConfig:
+    def read_config(self) -> StudyConfig:
         """The configuration with which the study was begun, or last extended."""
-        return configuration.from_toml(self._config_text())
+        return from_toml(self._config_text())
 
-    def read_running_config(self) -> configuration.StudyConfig:
+    def read_running_config(self) -> StudyConfig:
         """The study's configuration with what holds for the run at work alone, such as its workers."""
         runtime = self._runtime.read_text(encoding="utf-8") if self._runtime.exists() else ""
-        return configuration.from_toml(self._config_text(), runtime)
+        return from_toml(self._config_text(), runtime)
 
-    def write_config(self, config: configuration.StudyConfig) -> None:
+    def write_config(self, config: StudyConfig) -> None:
         """Write down what belongs to the study, and beside it what holds for this run alone."""
-        replace_file(self._runtime, configuration.runtime_to_toml(config).encode())
-        self.write("config.toml", configuration.to_toml(config).encode())
+        replace_file(self._runtime, runtime_to_toml(config).encode())
+        self.write("config.toml", to_toml(config).encode())
 
     @property
     def _runtime(self) -> Path:
@@ -207,7 +207,7 @@ class StudyFolder:
         `shared` names files of an earlier cell that are this one's too: one file on the disk, where
         the system can have it under two names.
         """
-        content = {**files, "metrics.json": to_json({**asdict(result), **(extras or {})})}
+        content = {**files, "metrics.json": to_json({**result.values, **(extras or {})})}
         aside = self.aside / f"{result.cell}.{uuid.uuid4().hex}"
         place = self.cells / result.cell
         with _writing_to(place):
@@ -264,12 +264,9 @@ class StudyFolder:
         import pandas as pd
 
         rows = sorted(self._metrics().values(), key=self._position())
-        table = pd.DataFrame([[row.get(c) for c in RESULT_COLUMNS] for row in rows], columns=list(RESULT_COLUMNS))
-        numeric = {
-            f.name: "Int64" if f.type.startswith("int") else "float64"
-            for f in fields(CellResult)
-            if f.type.startswith(("int", "float"))
-        }
+        columns = result_columns()
+        table = pd.DataFrame([[row.get(c.name) for c in columns] for row in rows], columns=[c.name for c in columns])
+        numeric = {c.name: {int: "Int64", float: "float64"}[c.type] for c in columns if c.type is not str}
         return table.astype(numeric)
 
     def write_results(self) -> pd.DataFrame:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from selfsup import registry
 from selfsup.config.grid import Cell, PerClass
+from selfsup.errors import UserError
+from selfsup.evaluation.base import Column
+from selfsup.evaluation.evaluators import load_evaluators
 
 #: A scheduler has stopped the cell's training early, or lets it wait for others; it may go on in a later run.
 PRUNED = "pruned"
@@ -18,55 +23,86 @@ FINAL = ("done", "diverged", "collapsed")
 MEASURED_COLUMNS = ("train_seconds", "images_per_second")
 
 
+#: A row begins with these columns,
+CELL = (
+    Column("cell", str, "id of the cell", form=""),
+    Column("method", str, "its method", heading="method", form=""),
+    Column("augmentation", str, "policy of its views; empty where nothing is trained", heading="augmentation", form=""),
+    Column("lr", float, "learning rate", heading="lr", form=".4g"),
+    Column("per_class", str, "training images (or labels) per class, or `all`", heading="per class", form="d"),
+    Column("seed", int, "seed", heading="seed", form=".4g"),
+    Column("status", str, f"how it ended: {', '.join(STATUSES)}", heading="status", form=""),
+    Column("epochs", int, "epochs that were trained"),
+)
+#: has these of the training between those of evaluators,
+TRAINING = (
+    Column("final_loss", float, "loss of the last epoch", heading="loss"),
+    Column("train_seconds", float, "time of the training", heading="seconds", form=".0f"),
+    Column("images_per_second", float, "median over the epochs"),
+    Column("train_images", int, "training images (or labels)"),
+)
+#: and ends with these.
+REMARKS = (
+    Column(
+        "rung_score",
+        float,
+        "of a `pruned` cell: what a scheduler compared its training by, after `epochs` epochs: validation accuracy of "
+        "the linear probe, or effective rank without labels; 0 where the embedding had collapsed",
+    ),
+    Column("message", str, "why it has no scores, or none to be trusted", form=""),
+)
+#: Where the columns of the training and the remarks stand among those of evaluators, by these ones' order.
+TRAINING_ORDER, REMARKS_ORDER = 50, 90
+
+
+def result_columns() -> tuple[Column, ...]:
+    """The columns of ``results.csv`` in their order.
+
+    Raises
+    ------
+    UserError
+        If an evaluator declares one that is there already.
+    """
+    placed = [(0, column) for column in CELL] + [(TRAINING_ORDER, column) for column in TRAINING]
+    for evaluator in load_evaluators().values():
+        placed += [(REMARKS_ORDER if column.last else evaluator.order, column) for column in evaluator.columns]
+    placed += [(REMARKS_ORDER, column) for column in REMARKS]
+    columns = tuple(column for _, column in sorted(placed, key=lambda pair: pair[0]))
+    for name in (name for name, count in Counter(column.name for column in columns).items() if count > 1):
+        raise UserError(f"The column '{name}' of results.csv is declared twice; rename that of the added evaluator.")
+    return columns
+
+
 @dataclass(frozen=True)
 class CellResult:
-    """One row of ``results.csv``; None where a value does not apply."""
+    """One row of ``results.csv``: its columns are attributes, None where a value does not apply.
 
-    cell: str
-    method: str
-    augmentation: str | None
-    lr: float | None
-    per_class: str
-    seed: int
-    status: str
-    epochs: int = 0
-    val_accuracy: float | None = None
-    test_accuracy: float | None = None
-    test_balanced_accuracy: float | None = None
-    test_macro_f1: float | None = None
-    knn_accuracy: float | None = None
-    few_shot_accuracy: float | None = None
-    few_shot_sd: float | None = None
-    finetune_accuracy: float | None = None
-    finetune_val_accuracy: float | None = None
-    finetune_lr: float | None = None
-    final_loss: float | None = None
-    train_seconds: float | None = None
-    images_per_second: float | None = None
-    train_images: int | None = None
-    embedding_std: float | None = None
-    effective_rank: float | None = None
-    alpha_req: float | None = None
-    lidar: float | None = None
-    alignment: float | None = None
-    uniformity: float | None = None
-    clusters: int | None = None
-    cluster_stability: float | None = None
-    silhouette: float | None = None
-    probe_strength: float | None = None
-    rung_score: float | None = None
-    message: str | None = None
+    Attributes
+    ----------
+    values : mapping of str to value
+        By column.
+    """
+
+    values: Mapping[str, Any]
 
     @classmethod
     def of(cls, cell: Cell, status: str, **values: Any) -> CellResult:
         """A row for `cell`; numbers that are not finite are left empty, bytes of no text are escaped."""
-        clean: dict[str, Any] = {name: _plain(value) for name, value in values.items()}
-        return cls(cell.id, cell.method, cell.augmentation, cell.lr, str(cell.per_class), cell.seed, status, **clean)
+        names = [column.name for column in result_columns()]
+        registry.require(values, names, kind="column of results.csv:")
+        about = {"cell": cell.id, **asdict(cell), "per_class": str(cell.per_class), "status": status, "epochs": 0}
+        return cls({name: _plain((about | values).get(name)) for name in names})
 
     @classmethod
     def read(cls, metrics: Mapping[str, Any]) -> CellResult:
         """The row in the content of a ``metrics.json``."""
-        return cls(**{field.name: metrics.get(field.name) for field in fields(cls)})  # type: ignore[arg-type]
+        return cls({column.name: metrics.get(column.name) for column in result_columns()})
+
+    def __getattr__(self, name: str) -> Any:
+        values = vars(self).get("values", {})  # which are not there yet while it is unpickled
+        if name not in values:
+            raise AttributeError(f"a result has no column '{name}'")
+        return values[name]
 
 
 def _plain(value: Any) -> Any:
@@ -74,9 +110,6 @@ def _plain(value: Any) -> Any:
         return None
     # A message may quote a file's name that is not valid Unicode, which no table can hold.
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-RESULT_COLUMNS = tuple(field.name for field in fields(CellResult))
 
 
 def per_class_of(text: str) -> PerClass:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -12,9 +11,12 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from selfsup._version import __version__
+from selfsup.evaluation.base import Column
+from selfsup.evaluation.evaluators import load_evaluators, measures
 from selfsup.figures import accuracy_colour, bokeh_script
 from selfsup.figures.heatmaps import UNFINISHED
 from selfsup.record.folder import replace_file
+from selfsup.record.results import CELL, TRAINING
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
 from selfsup.report.pictures import curves_picture, heatmap_picture, training_pictures
@@ -23,39 +25,6 @@ from selfsup.report.series import accuracy_chart, baseline_panel, heatmap_panels
 from selfsup.report.verdict import answer_study
 
 MOST_AUDIT_ROWS = 200
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table of all cells."""
-
-    name: str
-    title: str
-    numeric: bool = True
-    form: str = ".4g"
-
-
-COLUMNS = (
-    Column("method", "method", numeric=False),
-    Column("augmentation", "augmentation", numeric=False),
-    Column("lr", "lr"),
-    Column("per_class", "per class"),
-    Column("seed", "seed"),
-    Column("status", "status", numeric=False),
-    Column("val_accuracy", "validation", form=".3f"),
-    Column("test_accuracy", "test", form=".3f"),
-    Column("test_balanced_accuracy", "balanced", form=".3f"),
-    Column("test_macro_f1", "macro F1", form=".3f"),
-    Column("knn_accuracy", "kNN", form=".3f"),
-    Column("few_shot_accuracy", "5-shot", form=".3f"),
-    Column("finetune_accuracy", "fine-tuned", form=".3f"),
-    Column("effective_rank", "eff. rank", form=".1f"),
-    Column("clusters", "clusters"),
-    Column("cluster_stability", "stability", form=".3f"),
-    Column("silhouette", "silhouette", form=".3f"),
-    Column("final_loss", "loss", form=".3f"),
-    Column("train_seconds", "seconds", form=".0f"),
-)
 
 
 def write_report(study_dir: Path, command: str | None = None, *, planned: int | None = None) -> Path:
@@ -105,7 +74,7 @@ def render(study: RecordedStudy, *, command: str | None = None, planned: int | N
         trainings=training_pictures(study, answer),
         trusted=without_labels.trust(study),
         opinions=[] if study.labelled else without_labels.opinions(study.results),
-        measure_names=without_labels.NAMES,
+        measure_names={measure.name: measure.title for measure in measures()},
         columns=_filled(study.results),
         counts=_counts(study.results),
         planned=planned,
@@ -121,8 +90,13 @@ def render(study: RecordedStudy, *, command: str | None = None, planned: int | N
 
 
 def _filled(results: pd.DataFrame) -> list[Column]:
-    """Columns in which any cell has a value."""
-    return [column for column in COLUMNS if results[column.name].replace("", None).notna().any()]
+    """Columns that the table of cells shows: those with a heading in which any cell has a value."""
+    evaluated = [column for evaluator in load_evaluators().values() for column in evaluator.columns]
+    return [
+        column
+        for column in (*CELL, *evaluated, *TRAINING)
+        if column.heading and results[column.name].replace("", None).notna().any()
+    ]
 
 
 def _counts(results: pd.DataFrame) -> dict[str, int]:

@@ -16,18 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfsup.errors import UserError
+from selfsup.record.results import result_columns
 
-NUMBERS = (
-    "lr", "seed", "epochs", "val_accuracy", "test_accuracy", "test_balanced_accuracy", "test_macro_f1",
-    "knn_accuracy", "final_loss", "train_seconds", "images_per_second", "train_images", "embedding_std",
-    "effective_rank", "alpha_req", "lidar", "alignment", "uniformity", "clusters", "cluster_stability", "silhouette",
-    "few_shot_accuracy", "few_shot_sd", "finetune_accuracy", "finetune_val_accuracy", "finetune_lr", "rung_score",
-)  # fmt: skip
 EMBEDDINGS: dict[str, type[np.generic]] = {
     "labels": np.int64, "predicted": np.int64, "confidence": np.float32, "indices": np.int64,
     "projection": np.float32,
 }  # fmt: skip
-TEXTS = ("cell", "method", "augmentation", "per_class", "status", "message")
 
 
 @dataclass(frozen=True)
@@ -180,11 +174,13 @@ def read_study(path: Path) -> RecordedStudy:
 
 def tidy(results: pd.DataFrame) -> pd.DataFrame:
     """`results` with every column present: numbers as float64, absent text as ``""``."""
-    table = results.reindex(columns=[*TEXTS, *NUMBERS])
-    for name in NUMBERS:
-        table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
-    for name in TEXTS:
-        table[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
+    columns = result_columns()
+    table = results.reindex(columns=[column.name for column in columns])
+    for name, kind in ((column.name, column.type) for column in columns):
+        if kind is str:
+            table[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
+        else:
+            table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
     return table.reset_index(drop=True)
 
 

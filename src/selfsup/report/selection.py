@@ -84,6 +84,19 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
     return _in_order(chosen, list(dict.fromkeys(table["method"])))[CHOICE_COLUMNS]
 
 
+def superfluous_weights(results: pd.DataFrame) -> list[str]:
+    """Cells whose weights ``keep = "best"`` removes: where settings were chosen, those of other settings.
+
+    While a study runs, a later cell may change the choice. The cells of the final one that had
+    finished before it was chosen are then without weights, but for the last of them at least.
+    """
+    chosen = choose(results)
+    kept = {cell for cells in chosen["cells"] for cell in cells}
+    decided = set(zip(chosen["method"], chosen["per_class"], strict=True))
+    rows = zip(results["cell"], results["method"], results["per_class"].astype(str), strict=True)
+    return [cell for cell, method, per_class in rows if (method, per_class) in decided and cell not in kept]
+
+
 def optimism(results: pd.DataFrame) -> Optimism | None:
     """What choosing by test accuracy, among the same settings, would have added; None where there was no choice.
 

@@ -7,20 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from selfsup.evaluation.agreement import MEASURES, Agreement, agreements
+from selfsup.evaluation.agreement import Agreement, agreements
+from selfsup.evaluation.evaluators import measures
 from selfsup.report.recorded import RecordedStudy, tidy
-
-#: Each measure's name and paper, as the page says them.
-NAMES = {
-    "effective_rank": "RankMe, effective rank (Garrido et al., 2023)",
-    "alpha_req": "α-ReQ, decay of the spectrum (Agrawal et al., 2022)",
-    "lidar": "LiDAR (Thilak et al., 2024)",
-    "alignment": "alignment (Wang and Isola, 2020)",
-    "uniformity": "uniformity (Wang and Isola, 2020)",
-    "embedding_std": "spread of the embeddings",
-    "cluster_stability": "stability of the clusters",
-    "silhouette": "silhouette of the clusters",
-}
 
 
 @dataclass(frozen=True)
@@ -57,18 +46,18 @@ def opinions(results: pd.DataFrame) -> list[Opinion]:
     table = tidy(results)
     trained = table[(table["status"] == "done") & table["lr"].notna()]
     found = []
-    for measure, better in MEASURES.items():
-        known = trained[trained[measure].notna()]
+    for measure in measures():
+        known = trained[trained[measure.name].notna()]
         if known.empty:
             continue
-        groups = known.assign(better=better(known[measure].to_numpy(float))).groupby(
+        groups = known.assign(better=measure.goodness(known[measure.name].to_numpy(float))).groupby(
             ["method", "augmentation", "lr"], sort=False
         )
         settings = groups.agg(
-            seeds=("seed", "nunique"), better=("better", "mean"), value=(measure, "mean")
+            seeds=("seed", "nunique"), better=("better", "mean"), value=(measure.name, "mean")
         ).reset_index()
         first = settings.sort_values(["seeds", "better", "lr"], ascending=[False, False, True]).iloc[0]
         found.append(
-            Opinion(measure, first["method"], first["augmentation"], float(first["lr"]), float(first["value"]))
+            Opinion(measure.name, first["method"], first["augmentation"], float(first["lr"]), float(first["value"]))
         )
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,7 +41,9 @@ def embedding_std(embedding: Tensor) -> Tensor:
     embedding : Tensor
         Shape (n, width).
     """
-    unit = torch.nn.functional.normalize(embedding.float(), dim=1)
+    # At least float32: under autocast an embedding may have half of its digits.
+    exact = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
+    unit = torch.nn.functional.normalize(exact, dim=1)
     return unit.std(dim=0, correction=0).mean() * math.sqrt(embedding.shape[1])
 
 
@@ -65,27 +68,34 @@ def pair_similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return same / n, different / (n * (n - 1)) if n > 1 else torch.full_like(same, math.nan)
 
 
-@torch.no_grad()
-def batch_rank(embedding: Tensor) -> float:
-    """Effective rank (Garrido et al. 2023, eq. 1) of one batch of embeddings; NaN where they are not finite.
+def effective_rank(embedding: Tensor | np.ndarray) -> float:
+    """RankMe: exp of the entropy of the normalised singular values (Garrido et al. 2023, eq. 1).
 
     Waits for the device: for once in an epoch.
 
     Parameters
     ----------
-    embedding : Tensor
+    embedding : Tensor or ndarray
         Shape (n, width).
+
+    Returns
+    -------
+    float
+        Between 1 and min(n, width); NaN where the embedding is not finite.
     """
-    if not bool(torch.isfinite(embedding).all()):
-        return math.nan
-    singular = torch.linalg.svdvals(embedding.float().cpu())
-    share = singular / singular.sum().clamp(min=1e-12) + 1e-12
-    return float(torch.exp(-(share * share.log()).sum()))
+    x = torch.as_tensor(embedding).detach().cpu().double().numpy()
+    return entropy_rank(np.linalg.svd(x, compute_uv=False)) if np.isfinite(x).all() else math.nan
 
 
-def collapse_epoch(feature_stds: Sequence[float]) -> int | None:
+def entropy_rank(spectrum: np.ndarray) -> float:
+    """The number of equal values that a spectrum is worth: exp of the entropy of its shares."""
+    share = spectrum / max(spectrum.sum(), 1e-12) + 1e-12
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def collapse_epoch(embedding_stds: Sequence[float]) -> int | None:
     """The epoch, from 1, from which on the embedding's spread stays below `COLLAPSED_BELOW`; None if it does not."""
-    epoch = len(feature_stds)
-    while epoch and feature_stds[epoch - 1] < COLLAPSED_BELOW:
+    epoch = len(embedding_stds)
+    while epoch and embedding_stds[epoch - 1] < COLLAPSED_BELOW:
         epoch -= 1
-    return epoch + 1 if epoch < len(feature_stds) else None
+    return epoch + 1 if epoch < len(embedding_stds) else None

@@ -15,7 +15,7 @@ from selfsup.errors import Interrupted, UserError
 from selfsup.methods.base import Batch, Method, Progress, Step
 from selfsup.seeding import derive_seed
 from selfsup.training.callbacks import Callbacks, NoCallbacks
-from selfsup.training.diagnostics import batch_rank, step_signals
+from selfsup.training.diagnostics import effective_rank, step_signals
 from selfsup.training.distributed import Shards
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
 from selfsup.training.plan import TrainingPlan, learning_rate
@@ -169,7 +169,7 @@ class Training:
                 scalars[name] = scalars.get(name, self._sums(0.0)) + value.detach()
             state.step += 1
             if state.step == (epoch + 1) * self.steps_per_epoch:
-                sums[-1] += batch_rank(step.embedding[: len(rows)])
+                sums[-1] += effective_rank(step.embedding[: len(rows)])
             self.method.after_step(self._progress(state.step))
             stop = self.shards.agree(self.callbacks.should_stop())
             if stop or self.callbacks.checkpoint_due():

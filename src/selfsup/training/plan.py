@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from selfsup.config.schema import StudyConfig
 from selfsup.training.state import EpochLog
 from selfsup.views.view_groups import SIDE_STEP
 
@@ -40,6 +41,20 @@ class TrainingPlan:
     grow_from: float = 1.0
     patience: int = 0
     side_step: int = SIDE_STEP
+
+    @classmethod
+    def of(cls, config: StudyConfig, seed: int, *, epochs: int, lr: float) -> TrainingPlan:
+        """As the study has it, with views of one size, to the last epoch."""
+        return cls(
+            epochs=epochs,
+            batch_size=config.batch_size,
+            image_size=config.side,
+            lr=lr,
+            seed=seed,
+            schedule=config.schedule,
+            # A short run of a preset made for long ones must still reach the learning rate that it quotes.
+            warmup_epochs=min(config.warmup_epochs, epochs / 10),
+        )
 
     def steps_per_epoch(self, images: int) -> int:
         return max(1, math.ceil(images / self.batch_size))

@@ -20,7 +20,7 @@ from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.execution.executors import load_executor
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
-from selfsup.execution.preparation import resolve_resources
+from selfsup.execution.resources import resolve_resources
 from selfsup.execution.watchers import Silent
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.executors import TINY_STUDY, check_executor

@@ -21,7 +21,7 @@ from selfsup.errors import UserError
 from selfsup.execution.executors import load_executor
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried, JobStarted
 from selfsup.execution.executors.slurm import minutes_of
-from selfsup.execution.preparation import resolve_resources
+from selfsup.execution.resources import resolve_resources
 from selfsup.execution.status import study_status
 from selfsup.execution.watchers import Silent
 from selfsup.record.results import MEASURED_COLUMNS

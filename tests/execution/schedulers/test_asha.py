@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from selfsup.config.grid import Cell, Job
-from selfsup.config.schema import validate
+from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.execution.schedulers import Scheduler, load_scheduler, read_records
 from selfsup.record.folder import StudyFolder

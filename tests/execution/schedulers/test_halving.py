@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
-from selfsup.config.schema import StudyConfig, validate
+from selfsup.config.schema import StudyConfig
+from selfsup.config.validation import validate
 from selfsup.execution.schedulers import Record, Scheduler, load_scheduler
 from selfsup.record.folder import StudyFolder
 

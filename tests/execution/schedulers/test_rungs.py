@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selfsup.config.schema import validate
+from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.execution.schedulers import Rungs, rungs_of
 

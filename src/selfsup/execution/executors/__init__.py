@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from selfsup import registry
-from selfsup.config.schema import explain
+from selfsup.config.validation import explain
 from selfsup.errors import UserError
 from selfsup.execution.executors._submission import executors_with_submissions
 from selfsup.execution.executors.base import Executor, ExecutorOptions

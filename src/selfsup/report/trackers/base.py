@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -132,10 +132,9 @@ def _parameters(about: dict[str, Any], result: CellResult) -> dict[str, Any]:
 
 
 def _metrics(result: CellResult) -> dict[str, float]:
-    values = asdict(result)
     return {
         name: float(value)
-        for name, value in values.items()
+        for name, value in result.values.items()
         if isinstance(value, int | float) and name not in ("lr", "seed")
     }
 

@@ -12,7 +12,10 @@ import numpy as np
 import torch
 
 from selfsup.backbones import Backbone
+from selfsup.config.grid import format_lr
+from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.embedding import embed
+from selfsup.evaluation.evaluation_context import EvaluationContext
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.seeding import derive_seed
 from selfsup.training.callbacks import Callbacks
@@ -121,3 +124,49 @@ def _accuracy(
     classifier: Any = method.classifier
     predicted = classifier.cpu()(torch.from_numpy(features)).argmax(dim=1).numpy()
     return float((predicted == labels[part]).mean())
+
+
+def _evaluate(cell: EvaluationContext) -> Evaluated:
+    config, network = cell.config, cell.network
+    tuned = fine_tune(
+        network.backbone,
+        network.images,
+        network.labels,
+        train_on=cell.subset,
+        val=cell.val.indices,
+        test=cell.test.indices,
+        num_classes=len(cell.classes),
+        lrs=config.finetune_lrs,
+        plan=TrainingPlan.of(config, cell.seed, epochs=config.finetune_epochs, lr=min(config.finetune_lrs)),
+        fabric=network.fabric,
+        callbacks=lambda lr: cell.callbacks(f"finetune{format_lr(lr)}"),
+    )
+    if tuned is None:
+        return Evaluated({})
+    return Evaluated(
+        {
+            "finetune_accuracy": tuned.test_accuracy,
+            "finetune_val_accuracy": tuned.val_accuracy,
+            "finetune_lr": tuned.lr,
+        }
+    )
+
+
+evaluator = Evaluator(
+    _evaluate,
+    columns=(
+        Column(
+            "finetune_accuracy",
+            float,
+            "fine-tuning, test accuracy: with `--evaluate finetune`, the backbone and a linear layer trained together "
+            "on the cell's labels for `--finetune-epochs 30`, once for each of `--finetune-lrs 0.003,0.03`; the one "
+            "that is best on validation",
+            heading="fine-tuned",
+            better="higher",
+        ),
+        Column("finetune_val_accuracy", float, "fine-tuning, validation accuracy", better="higher"),
+        Column("finetune_lr", float, "fine-tuning, the learning rate", form=".4g"),
+    ),
+    needs_labels=True,
+    order=40,
+)

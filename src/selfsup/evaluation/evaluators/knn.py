@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfsup.evaluation.base import Column, Evaluated, Evaluator
+from selfsup.evaluation.evaluation_context import EvaluationContext
+
 #: Neighbours and temperature; k is the smaller of this and the number of training images.
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
@@ -48,3 +51,32 @@ def knn_predict(
 
 def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _evaluate(cell: EvaluationContext) -> Evaluated:
+    predicted = knn_predict(
+        cell.train.x,
+        cell.train.y,
+        cell.test.x,
+        num_classes=len(cell.classes),
+        k=cell.config.knn_neighbours,
+        temperature=cell.config.knn_temperature,
+    )
+    return Evaluated({"knn_accuracy": float((predicted == cell.test.y).mean())})
+
+
+evaluator = Evaluator(
+    _evaluate,
+    columns=(
+        Column(
+            "knn_accuracy",
+            float,
+            "weighted kNN (Wu et al. 2018): test accuracy; `--knn-neighbours 20 --knn-temperature 0.07`",
+            heading="kNN",
+            better="higher",
+        ),
+    ),
+    needs_labels=True,
+    default=True,
+    order=20,
+)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from selfsup.backbones import Backbone
 from selfsup.errors import Interrupted
-from selfsup.evaluation.finetune import FineTuned, fine_tune
+from selfsup.evaluation.evaluators.finetune import FineTuned, fine_tune
 from selfsup.testing.backbones import tiny_backbone
 from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from selfsup.evaluation.base import Column, Evaluated, Evaluator
+from selfsup.evaluation.evaluation_context import EvaluationContext
 from selfsup.evaluation.linear_probe import standardisation
 from selfsup.evaluation.logistic import solve
 from selfsup.seeding import derive_seed
 
-#: Images per class that are tried, and draws of each.
+#: Images per class that are tried, those that have columns of their own, and draws of each.
 SHOTS = (1, 5, 10)
+COLUMN_SHOTS = 5
 DRAWS = 20
 #: Most images of a draw: with hundreds of classes, many draws of more would cost more than the training.
 MOST_IMAGES = 1_000
@@ -93,3 +96,31 @@ def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
         weight, bias = solve(x[part], y[part], STRENGTH, num_classes=classes)
         predicted.append((tested @ weight.mT + bias[:, None]).argmax(dim=-1).cpu().numpy())
     return np.concatenate(predicted)
+
+
+def _evaluate(cell: EvaluationContext) -> Evaluated:
+    shots = few_shot(cell.train.x, cell.train.y, cell.test.x, cell.test.y, device=cell.device, seed=cell.seed)
+    five = [shot for shot in shots if shot.k == COLUMN_SHOTS]
+    return Evaluated(
+        {"few_shot_accuracy": five[0].mean, "few_shot_sd": five[0].sd} if five else {},
+        extras={"few_shot": [asdict(shot) for shot in shots]},
+    )
+
+
+evaluator = Evaluator(
+    _evaluate,
+    columns=(
+        Column(
+            "few_shot_accuracy",
+            float,
+            "probes on 5 images per class: mean test accuracy over 20 draws. `metrics.json` has 1, 5 and 10, each "
+            "where every class has more images than that and all classes together no more than 1,000",
+            heading="5-shot",
+            better="higher",
+        ),
+        Column("few_shot_sd", float, "standard deviation over these draws"),
+    ),
+    needs_labels=True,
+    default=True,
+    order=30,
+)

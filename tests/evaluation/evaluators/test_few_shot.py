@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from selfsup.evaluation import few_shot as module
-from selfsup.evaluation.few_shot import DRAWS, SHOTS, few_shot
+from selfsup.evaluation.evaluators import few_shot as module
+from selfsup.evaluation.evaluators.few_shot import DRAWS, SHOTS, few_shot
 from selfsup.evaluation.linear_probe import fit_linear_probe
 
 DATA = load_digits()

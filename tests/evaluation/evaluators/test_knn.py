@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from selfsup.evaluation.knn import NEIGHBOURS, TEMPERATURE, knn_predict
+from selfsup.evaluation.evaluators.knn import NEIGHBOURS, TEMPERATURE, knn_predict
 
 
 def by_loops(

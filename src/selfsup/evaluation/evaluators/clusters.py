@@ -7,6 +7,9 @@ from itertools import combinations
 
 import numpy as np
 
+from selfsup.evaluation.base import Column, Evaluated, Evaluator
+from selfsup.evaluation.evaluation_context import EvaluationContext
+
 #: Numbers of clusters that are tried.
 CANDIDATES = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
 REPEATS = 5
@@ -78,3 +81,44 @@ def _kmeans(x: np.ndarray, count: int, seed: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
         return KMeans(count, n_init=3, random_state=seed).fit(x).labels_.astype(np.int64)
+
+
+def _evaluate(cell: EvaluationContext) -> Evaluated:
+    if cell.labelled:
+        found = find_clusters(cell.sample, candidates=(len(cell.classes),), seed=cell.seed)
+    else:
+        found = find_clusters(cell.test.x, seed=cell.seed)
+    return Evaluated(
+        {"clusters": found.count, "cluster_stability": found.stability, "silhouette": found.silhouette},
+        predicted=None if cell.labelled else found.labels,
+    )
+
+
+evaluator = Evaluator(
+    _evaluate,
+    columns=(
+        Column(
+            "clusters",
+            int,
+            "number of clusters: of k-means; that of the classes, or without labels that of the best silhouette",
+            heading="clusters",
+            form=".4g",
+        ),
+        Column(
+            "cluster_stability",
+            float,
+            "stability of the clusters: mean adjusted Rand index between five starts of k-means",
+            heading="stability",
+            better="higher",
+        ),
+        Column(
+            "silhouette",
+            float,
+            "silhouette of the clusters: its mean, from -1 to 1 (Rousseeuw 1987)",
+            heading="silhouette",
+            better="higher",
+        ),
+    ),
+    default=True,
+    order=80,
+)

@@ -1,4 +1,4 @@
-"""Measures without labels on embeddings whose values are known beforehand."""
+"""Measures of views on embeddings whose values are known beforehand."""
 
 from __future__ import annotations
 
@@ -6,83 +6,13 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
-from selfsup.evaluation.label_free import alignment, alpha_req, effective_rank, feature_std, lidar, uniformity
-from selfsup.training.diagnostics import embedding_std
-
-
-def with_spectrum(*singular: float, n: int = 30, width: int = 12) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    left = np.linalg.qr(rng.normal(size=(n, len(singular))))[0]
-    right = np.linalg.qr(rng.normal(size=(width, len(singular))))[0]
-    return left * singular @ right.T
+from selfsup.evaluation.evaluation_context import views_wanted
+from selfsup.evaluation.evaluators.view_measures import alignment, lidar, uniformity
 
 
 def gaussian(n: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
-
-
-# -- effective rank --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("k", [1, 2, 5, 12])
-def test_k_equal_singular_values_have_effective_rank_k(k: int) -> None:
-    assert effective_rank(with_spectrum(*[3.7] * k)) == pytest.approx(k, rel=1e-6)
-
-
-def test_effective_rank_is_the_exponential_of_the_entropy_of_the_spectrum() -> None:
-    share = np.array([8, 4, 2, 1, 1]) / 16
-    expected = math.exp(-sum(p * math.log(p) for p in share))
-    assert effective_rank(with_spectrum(8, 4, 2, 1, 1)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_effective_rank_does_not_depend_on_scale_and_is_bounded_by_the_width() -> None:
-    features = gaussian(50, 8)
-    assert effective_rank(features * 100) == pytest.approx(effective_rank(features), rel=1e-5)
-    assert 7 < effective_rank(features) < 8
-
-
-def test_a_constant_embedding_has_rank_one_and_a_zero_embedding_is_no_crash() -> None:
-    assert effective_rank(np.ones((20, 6), np.float32)) == pytest.approx(1, rel=1e-6)
-    assert effective_rank(np.zeros((20, 6), np.float32)) == pytest.approx(1, rel=1e-6)
-
-
-# -- alpha-ReQ -------------------------------------------------------------------------------------
-
-
-def with_eigenvalues(eigenvalues: np.ndarray, n: int = 200) -> np.ndarray:
-    """Embeddings whose covariance has exactly these eigenvalues, about a mean that is not zero."""
-    rng = np.random.default_rng(0)
-    left = np.linalg.qr(np.hstack([np.ones((n, 1)), rng.normal(size=(n, len(eigenvalues)))]))[0][:, 1:]
-    right = np.linalg.qr(rng.normal(size=(len(eigenvalues), len(eigenvalues))))[0]
-    return left * np.sqrt(eigenvalues) @ right.T + 5
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 2.3])
-@pytest.mark.parametrize("n", [200, 41])
-def test_a_spectrum_that_decays_by_a_power_law_has_that_power(alpha: float, n: int) -> None:
-    features = with_eigenvalues(np.arange(1, 41.0) ** -alpha, n)
-    assert alpha_req(features) == pytest.approx(alpha, abs=1e-6)
-    assert alpha_req(features * 100) == pytest.approx(alpha, abs=1e-6)
-
-
-def test_the_decay_is_the_line_through_the_spectrum_weighted_by_one_over_the_rank() -> None:
-    eigenvalues = np.sort(np.random.default_rng(1).uniform(0.01, 1, 30))[::-1]
-    rank = np.arange(1, 31)
-    design = np.stack([np.log(rank), np.ones(30)], axis=1)
-    weighted = design.T / rank
-    slope, _ = np.linalg.solve(weighted @ design, weighted @ np.log(eigenvalues))
-    assert alpha_req(with_eigenvalues(eigenvalues)) == pytest.approx(-slope, abs=1e-6)
-
-
-def test_directions_without_variance_do_not_count_and_too_few_have_no_decay() -> None:
-    spectrum = np.zeros(20)
-    spectrum[:10] = np.arange(1, 11.0) ** -1.5
-    assert alpha_req(with_eigenvalues(spectrum)) == pytest.approx(1.5, abs=1e-6)
-    spectrum[4:] = 0
-    assert math.isnan(alpha_req(with_eigenvalues(spectrum)))
-    assert math.isnan(alpha_req(np.ones((30, 8), np.float32)))
 
 
 # -- LiDAR -----------------------------------------------------------------------------------------
@@ -139,17 +69,11 @@ def test_views_that_are_all_alike_are_no_crash() -> None:
     assert lidar(np.ones((3, 10, 4))) == pytest.approx(1, abs=1e-6)
 
 
-# -- feature_std ----------------------------------------------------------------------------------------
-
-
-def test_spread_is_zero_for_one_point_and_one_for_a_gaussian() -> None:
-    assert feature_std(np.tile(gaussian(1, 64), (100, 1))) == pytest.approx(0, abs=1e-6)
-    assert feature_std(gaussian(2000, 64)) == pytest.approx(1, abs=0.02)
-
-
-def test_spread_is_what_the_training_watches() -> None:
-    features = gaussian(200, 32) + 0.5
-    assert feature_std(features) == pytest.approx(embedding_std(torch.from_numpy(features)).item(), rel=1e-5)
+@pytest.mark.parametrize(("images", "width", "views"), [(1000, 512, 2), (512, 512, 2), (360, 512, 3), (100, 512, 7)])
+def test_as_many_views_are_taken_as_lidar_needs(images: int, width: int, views: int) -> None:
+    assert views_wanted(images, width) == views
+    assert images * (views - 1) >= width
+    assert views == 2 or images * (views - 2) < width
 
 
 # -- alignment and uniformity --------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from selfsup.evaluation.clustering import find_clusters
+from selfsup.evaluation.evaluators.clusters import find_clusters
 
 
 def planted(count: int, *, each: int = 30, noise: float = 0.05, width: int = 16) -> tuple[np.ndarray, np.ndarray]:

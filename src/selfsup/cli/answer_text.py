@@ -1,0 +1,84 @@
+"""What `run` prints at its end: the answer as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from selfsup.config.grid import format_lr
+from selfsup.execution.words import counted
+from selfsup.record.storage import shown
+from selfsup.report import Answer, answer, answer_table, headline
+from selfsup.study import Study
+
+
+def show_answer(study: Study, as_json: bool) -> None:
+    """Print the answer of a study."""
+    found = answer(study.path)
+    table = answer_table(found)
+    if not found.labelled:
+        table = _with_measures(table, found, study.results)
+    report = study.path / "report.html"
+    if as_json:
+        summary = {"headline": headline(found), "answer": _records(table), "report": str(report)}
+        click.echo(json.dumps(summary, indent=1))
+        return
+    _print_table(table, _ACCURACIES if found.labelled else _MEASURES)
+    click.echo(headline(found))
+    counts = study.results.status.value_counts()
+    statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
+    click.echo(f"{counted(len(study.results), 'cell')}: {statuses}")
+    click.echo(f"Report: {report}")
+    if study.address:
+        click.echo(f"Study: {shown(study.address)}")
+
+
+#: Columns of the final table: heading and how a row fills it.
+_ACCURACIES: dict[str, Callable[[Any], str]] = {
+    "val": lambda row: _number(row.val_accuracy, ".3f"),
+    "test": lambda row: _number(row.test_accuracy, ".3f"),
+    "95 %": lambda row: "–".join(filter(None, (_number(row.test_low, ".3f"), _number(row.test_high, ".3f")))),
+}
+_MEASURES: dict[str, Callable[[Any], str]] = {
+    "eff. rank": lambda row: _number(row.effective_rank, ".1f"),
+    "stability": lambda row: _number(row.cluster_stability, ".3f"),
+    "silhouette": lambda row: _number(row.silhouette, ".3f"),
+    "seeds": lambda row: str(row.seeds),
+}
+
+
+def _with_measures(table: pd.DataFrame, found: Answer, results: pd.DataFrame) -> pd.DataFrame:
+    """The answer with more measures that need no labels: means over the seeds of each choice."""
+    measures = results.set_index("cell")[["cluster_stability", "silhouette"]]
+    means = [measures.loc[list(choice.cells)].mean() for choice in found.choices]
+    return table.join(pd.DataFrame(means, columns=measures.columns).reset_index(drop=True))
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=15))
+    return records
+
+
+def _print_table(table: pd.DataFrame, columns: dict[str, Callable[[Any], str]]) -> None:
+    shown = Table("method", "per class", "augmentation", "lr", box=None, pad_edge=False)
+    for heading in columns:
+        shown.add_column(heading, justify="right")
+    for row in table.itertuples():
+        shown.add_row(*_settings_of(row), *(fill(row) for fill in columns.values()))
+    Console().print(shown)
+
+
+def _settings_of(row: Any) -> list[str]:
+    lr = "" if math.isnan(row.lr) else format_lr(row.lr)
+    return [row.method, row.per_class, row.augmentation, lr]
+
+
+def _number(value: float, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)

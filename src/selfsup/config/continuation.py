@@ -1,0 +1,53 @@
+"""A study that is gone on with: what must stay as it was, and what may grow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from selfsup.config.schema import StudyConfig, names_of, no_repeats, role_of
+from selfsup.config.toml_files import lasting_values
+from selfsup.config.validation import validate
+
+
+def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
+    """Where `requested` would mix unlike results into the study of `stored`.
+
+    Only values that were asked for are compared, and ``auto`` (or None) agrees with anything.
+    """
+    checked = validate({**stored.model_dump(), **requested})
+    lines = []
+    for name in StudyConfig.model_fields:
+        if name not in requested or role_of(name) != "identity":
+            continue
+        old, new = getattr(stored, name), getattr(checked, name)
+        if new in ("auto", None) or old == new:
+            continue
+        lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
+    return lines
+
+
+def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
+    """The stored configuration as `requested` extends it.
+
+    Its axes grow, its place and its contents change if they are named, and what holds for one command is `requested`'s
+    or the default.
+    """
+    checked = validate({**lasting_values(stored), **requested})
+    grown: dict[str, Any] = {name: getattr(checked, name) for name in names_of("runtime")}
+    for name in requested:
+        new = getattr(checked, name)
+        if role_of(name) in ("place", "contents"):
+            grown[name] = new
+        elif name == "seeds":
+            grown[name] = max(stored.seeds, new)
+        elif role_of(name) == "axis":
+            grown[name] = no_repeats((*getattr(stored, name), *new))
+    return stored.model_copy(update=grown)
+
+
+def narrow(config: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
+    """The configuration with the axes that `requested` names as they are there: what one command asks for."""
+    checked = validate({**config.model_dump(), **requested})
+    axes = {name: getattr(checked, name) for name in requested if role_of(name) == "axis"}
+    return config.model_copy(update=axes)

@@ -1,0 +1,135 @@
+"""What an evaluator is given: the embeddings of a cell, their labels, and the network that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from selfsup.backbones import Backbone
+from selfsup.config.schema import StudyConfig
+from selfsup.evaluation.embedding import batches, embed_views, sample_rows
+from selfsup.training.callbacks import Callbacks
+from selfsup.training.loop import Images
+from selfsup.views import load_policy
+from selfsup.views.none_policy import policy as plain_view
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network and the images that it is evaluated on; shared by all cells of a training.
+
+    Attributes
+    ----------
+    backbone : Backbone
+    images : Images
+        The store.
+    labels : ndarray of int64
+        Class of every image of the store, -1 where it is unknown.
+    viewed : ndarray of int64
+        Places of the images of which random views are embedded.
+    config : StudyConfig
+    fabric : lightning_fabric.Fabric
+        Device and precision of trainings.
+    device : str
+        Where to compute.
+    """
+
+    backbone: Backbone
+    images: Images
+    labels: np.ndarray
+    viewed: np.ndarray
+    config: StudyConfig
+    fabric: Any
+    device: str
+
+    @cached_property
+    def views(self) -> np.ndarray:
+        """Embeddings of random views under the policy of SimCLR, shape (views, images, width).
+
+        The same views for every network; as many, at least 2, as LiDAR can be computed from.
+        """
+        count = views_wanted(len(self.viewed), self.backbone.num_features)
+        return embed_views(
+            self.backbone, self.images, self.viewed, load_policy("simclr"), count,
+            image_size=self.config.side, device=self.device,
+        )  # fmt: skip
+
+    def batches(self, indices: np.ndarray) -> Iterator[Tensor]:
+        """The images at `indices` as the network is shown them, for what a pooled embedding does not hold."""
+        return batches(self.images, indices, plain_view, image_size=self.config.side, device=self.device)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images with their embeddings and classes.
+
+    Attributes
+    ----------
+    indices : ndarray of int64, shape (n,)
+        Places in the store.
+    x : ndarray of float32, shape (n, width)
+    y : ndarray of int64, shape (n,)
+        Classes, -1 where they are unknown.
+    """
+
+    indices: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What an evaluator may read of a cell.
+
+    Attributes
+    ----------
+    train, val, test : Part
+        Images to fit on, to choose by, and to quote. Without labels the first two are empty, and the
+        third holds those that structure is looked for in.
+    classes : tuple of str
+        Empty where images have no labels.
+    seed : int
+        Of the cell; draws what is drawn at random.
+    subset : ndarray of int64
+        Places in the store of all training images of the cell, of which `train` may be a part.
+    network : TrainedNetwork
+    callbacks : callable
+        From the name of a training within the evaluation to callbacks that keep its checkpoints, and heed
+        a request to stop.
+    """
+
+    train: Part
+    val: Part
+    test: Part
+    classes: tuple[str, ...]
+    seed: int
+    subset: np.ndarray
+    network: TrainedNetwork
+    callbacks: Callable[[str], Callbacks]
+
+    @property
+    def config(self) -> StudyConfig:
+        return self.network.config
+
+    @property
+    def device(self) -> str:
+        return self.network.device
+
+    @property
+    def labelled(self) -> bool:
+        return len(self.classes) > 0
+
+    @cached_property
+    def sample(self) -> np.ndarray:
+        """The embeddings that measures without labels look at: of the test images, or some of them."""
+        return sample_rows(self.test.x, self.seed)
+
+
+def views_wanted(images: int, width: int) -> int:
+    """Views of each of `images` images from which LiDAR can be computed, at least 2."""
+    return max(2, 1 + -(-width // images))

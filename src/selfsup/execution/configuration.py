@@ -1,0 +1,100 @@
+"""The configuration that a command makes of a study: what it asks for checked against the study and this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from selfsup.backbones import build_backbone, require_weights_file, takes_side
+from selfsup.config.continuation import differences, extend
+from selfsup.config.schema import StudyConfig
+from selfsup.config.validation import validate
+from selfsup.data import Store
+from selfsup.data.groups import read_groups
+from selfsup.errors import UserError
+from selfsup.methods import read_settings
+from selfsup.record.folder import StudyFolder
+from selfsup.training.device import choose_hardware
+from selfsup.training.plan import first_side
+
+
+def resolve_configuration(
+    folder: StudyFolder | None, requested: Mapping[str, Any], *, here: bool = True
+) -> StudyConfig:
+    """The configuration that `requested` makes of the study in `folder`, or of a new one where there is none.
+
+    `here` says whether its cells will run on this machine.
+
+    Raises
+    ------
+    UserError
+        If something that is requested does not fit, by itself or into the study.
+    """
+    asked = validate(requested)
+    if folder is None or not folder.exists():
+        require_sound(asked, here=here)
+        return asked
+    stored = folder.read_config()
+    unlike = differences(stored, requested)
+    if unlike:
+        require_sound(asked, here=here)  # a slip of the pen is answered as such, not as another setting
+        raise UserError(
+            f"'{folder.path}' was begun with other settings, and mixing them would make its results "
+            f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
+        )
+    return extend(stored, requested)
+
+
+def require_sound(config: StudyConfig, *, here: bool = True) -> None:
+    """Refuse what cannot work whatever the images are, before it costs any time.
+
+    `here` says whether the cells will run on this machine, which then needs the device.
+
+    Raises
+    ------
+    UserError
+        If a setting of any method, the device, the groups, the backbone or the file of weights does not fit.
+    """
+    for name, options in config.settings.items():
+        read_settings(name, options)
+    if here:
+        choose_hardware(config.device, config.precision)
+    if config.group:
+        read_groups(config.group, [])
+    # Whether the backbone takes the images' size is seen when they are; whether there is such a backbone, now.
+    require_views(config.with_side_for([]))
+    if config.weights not in ("none", "imagenet"):
+        require_weights_file(Path(config.weights))
+
+
+def require_views(config: StudyConfig) -> None:
+    """Refuse a backbone that does not take views of the sizes in which it would be trained.
+
+    Raises
+    ------
+    UserError
+        If it does not.
+    """
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    if not takes_side(backbone, first_side(config.side, config.grow_from)):
+        raise UserError(
+            f"'{config.backbone}' takes views of one size only, and --grow-from {config.grow_from:g} begins with "
+            f"smaller ones; add --grow-from 1."
+        )
+
+
+def resolve_image_size(config: StudyConfig, store: Store, say: Callable[[str], None]) -> StudyConfig:
+    """The configuration with ``image_size = "auto"`` resolved for the store's images.
+
+    Raises
+    ------
+    UserError
+        If the backbone does not take that size.
+    """
+    if config.image_size != "auto":
+        return config
+    resolved = config.with_side_for(store.sizes.min(axis=1).tolist())
+    require_views(resolved)
+    say(f"Views of {resolved.side} px, near the images' own size; --image-size sets another.")
+    return resolved

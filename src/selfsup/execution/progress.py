@@ -1,0 +1,127 @@
+"""How far the jobs of a study are, and how long the rest will take."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from selfsup.config.grid import Job
+from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried, JobStarted
+
+#: What the speed of a training depends on: its method and augmentation.
+Kind = tuple[str, str | None]
+#: Seconds per cell for the probe, the maps and the pictures; measured on two cores for the digits and rounded up.
+SECONDS_PER_CELL = 3.0
+
+
+@dataclass
+class Running:
+    """A worker's job and where it stands, `since` when (on the monotonic clock)."""
+
+    job: Job
+    epoch: int = 0
+    epochs: int = 0
+    loss: float = math.nan
+    rate: float = math.nan
+    since: float = 0.0
+
+
+class Tally:
+    """Counts what is done and estimates what is left.
+
+    A job takes its images times the seconds per image of its method and augmentation, and for each
+    cell the seconds of an evaluation. Both are measured as the study runs. A kind of training that has
+    not begun is taken to be as fast as those that have; before the first evaluation,
+    :data:`SECONDS_PER_CELL` stands for it.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Those that will run.
+    train_counts : sequence of int
+        Training images of each class.
+    epochs : int
+        Passes of one training over its images.
+    workers : int
+        Jobs that run at the same time.
+    done : int
+        Cells of the grid that were finished before.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], train_counts: Sequence[int], *, epochs: int, workers: int, done: int
+    ) -> None:
+        self.cells = sum(len(job.cells) for job in jobs) + done
+        self.done_cells = done
+        self.statuses: Counter[str] = Counter()
+        self.running: dict[int, Running] = {}
+        self._left = {job.id: job for job in jobs}
+        self._epochs = epochs
+        self._per_epoch = {job.id: _images_per_epoch(job, train_counts) for job in jobs}
+        self._workers = workers
+        self._trained: defaultdict[Kind, float] = defaultdict(float)  # images that passed a training, and
+        self._training: defaultdict[Kind, float] = defaultdict(float)  # the seconds that it took
+        self._evaluated, self._evaluating = 0, 0.0
+
+    def take(self, event: Event) -> None:
+        """Count an event."""
+        if isinstance(event, JobStarted):
+            self.running[event.worker] = Running(event.job, since=time.monotonic())
+        elif isinstance(event, EpochDone):
+            self.running[event.worker] = Running(
+                event.job, event.epoch, event.epochs, event.loss, event.images_per_second, time.monotonic()
+            )
+            images = self._per_epoch[event.job.id]
+            self._trained[_kind(event.job)] += images
+            self._training[_kind(event.job)] += images / event.images_per_second
+        elif isinstance(event, JobRetried):
+            self.running.pop(event.worker, None)
+        elif isinstance(event, JobDone):
+            self._finish(event)
+
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until all is done; None before the first epoch of any training."""
+        left = [self._seconds(job) for job in self._left.values()]
+        if not left or any(math.isnan(seconds) for seconds in left):
+            return None
+        return max(sum(left) / self._workers, *left)
+
+    def _finish(self, event: JobDone) -> None:
+        job, running = event.job, self.running.pop(event.worker, None)
+        self._left.pop(job.id, None)
+        self.statuses.update(event.statuses.values())
+        self.done_cells += len(job.cells)
+        if running is not None and set(event.statuses.values()) <= {"done", "collapsed"}:
+            self._evaluated += len(job.cells)
+            self._evaluating += time.monotonic() - running.since
+
+    def _seconds(self, job: Job) -> float:
+        """What is left of a job; NaN where that needs a speed and none was measured."""
+        running = next((r for r in self.running.values() if r.job.id == job.id), Running(job))
+        last = job.until or running.epochs or self._epochs
+        images = self._per_epoch[job.id] * (last - running.epoch)
+        per_cell = self._evaluating / self._evaluated if self._evaluated else SECONDS_PER_CELL
+        return per_cell * len(job.cells) + (images * self._seconds_per_image(_kind(job)) if images else 0.0)
+
+    def _seconds_per_image(self, kind: Kind) -> float:
+        if not self._trained:
+            return math.nan
+        if kind in self._trained:
+            return self._training[kind] / self._trained[kind]
+        return sum(self._training.values()) / sum(self._trained.values())
+
+
+def _kind(job: Job) -> Kind:
+    return job.cells[0].method, job.cells[0].augmentation
+
+
+def _images_per_epoch(job: Job, train_counts: Sequence[int]) -> int:
+    """Images that one pass of the job's training sees; none where the method does not train."""
+    cell = job.cells[0]
+    if cell.augmentation is None:
+        return 0
+    most = math.inf if job.shared or cell.per_class == "all" else cell.per_class
+    return len(job.trainings) * int(sum(min(count, most) for count in train_counts))

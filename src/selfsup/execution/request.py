@@ -1,0 +1,46 @@
+"""What one command asks for: the values of its presets, files and options, and where it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from selfsup import registry
+from selfsup.config.toml_files import load_values, read_toml
+from selfsup.config.validation import validate
+from selfsup.execution.executors import take_executor
+from selfsup.execution.executors.base import Executor
+
+
+def requested_run(
+    data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
+) -> tuple[dict[str, Any], Executor]:
+    """Raw values of the configuration that was asked for, and the executor."""
+    if preset is None and config is None:
+        preset = "recommended"
+    overrides = {name: value for name, value in options.items() if value is not None}
+    if data is not None:
+        overrides["data"] = str(data)
+    values = load_values(preset=preset, file=config, overrides=overrides)
+    executor = take_executor(values)
+    in_file = read_toml(Path(config)) if config is not None else {}
+    validate(values, files={name: str(config) for name in in_file if name not in overrides})
+    return _with_full_paths(values), executor
+
+
+def default_out(values: dict[str, Any]) -> Path:
+    """``studies/<name of the data>``, in the current folder."""
+    name = Path(str(values.get("data", "digits"))).resolve().name or "images"
+    return Path("studies") / name
+
+
+def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values in which folders and files are named in full, so that they mean the same from any folder."""
+    full = dict(values)
+    names = {*registry.names(registry.SOURCE), "none", "imagenet"}
+    for name in ("data", "weights", "group", "data_root"):
+        value = full.get(name)
+        if isinstance(value, str) and value not in names and Path(value).exists():
+            full[name] = str(Path(value).resolve())
+    return full

@@ -1,0 +1,45 @@
+"""Device, workers and threads of a study, with ``auto`` resolved for this machine."""
+
+from __future__ import annotations
+
+from selfsup.config.schema import StudyConfig
+from selfsup.execution.executors.base import Resources
+from selfsup.training.device import Hardware, choose_hardware, count_devices, require_devices
+from selfsup.training.machine import available_memory, usable_cores
+
+#: What ``fuse = "auto"`` is on CUDA: so many learning rates, with views of at most so many pixels a side.
+FUSED, FUSED_SIDE = 4, 64
+#: Main memory of one worker before it trains anything, and of the activations that one view of
+#: 224 x 224 pixels leaves for the backward pass of a ResNet-18 in float32; both in bytes, measured.
+WORKER_BYTES = 900e6
+ACTIVATION_BYTES = 25e6
+
+
+def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
+    """Device, precision, workers and threads, with ``auto`` resolved for this machine."""
+    hardware = choose_hardware(config.device, config.precision)
+    cores = usable_cores()
+    workers = _auto_workers(config, hardware, cores) if config.workers == "auto" else int(config.workers)
+    workers = max(1, min(workers, jobs))
+    require_devices(hardware, config.devices)
+    threads = config.threads or max(1, cores // (workers * config.devices))
+    return Resources(hardware, workers, threads)
+
+
+def resolve_fuse(config: StudyConfig, hardware: Hardware) -> int:
+    """How many learning rates are trained together, with ``auto`` resolved."""
+    if config.fuse != "auto":
+        return config.fuse
+    small = config.side <= FUSED_SIDE and config.devices == 1 and hardware.precision != "fp16"
+    return FUSED if hardware.kind == "cuda" and small else 1
+
+
+def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
+    if hardware.kind != "cpu":
+        return max(1, count_devices(hardware.kind) // config.devices)
+    views = 2 * config.batch_size
+    activations = views * (config.side / 224) ** 2 * ACTIVATION_BYTES
+    per_worker = WORKER_BYTES + activations * (0.5 if hardware.precision == "bf16" else 1.0)
+    # Each process of a cell has its own memory, and all views.
+    processes = min(cores, int(0.8 * available_memory() / per_worker))
+    return max(1, processes // config.devices)

@@ -1,0 +1,226 @@
+"""One run of a study, begun anew or gone on with: prepared, trained round by round, its table and weights kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from selfsup._version import __version__
+from selfsup.config.continuation import narrow
+from selfsup.config.grid import Cell, Job, fuse_jobs
+from selfsup.config.schema import StudyConfig
+from selfsup.errors import UserError
+from selfsup.execution.configuration import resolve_configuration, resolve_image_size
+from selfsup.execution.context import StudyContext
+from selfsup.execution.executors import executor_at_work, executor_name
+from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
+from selfsup.execution.preparation import AUDIT, prepare_images, prepare_weights
+from selfsup.execution.progress import Tally
+from selfsup.execution.resources import resolve_fuse, resolve_resources
+from selfsup.execution.schedulers import Scheduler, load_scheduler, read_records
+from selfsup.execution.study_grid import lay_out
+from selfsup.execution.watchers import Watcher
+from selfsup.execution.words import counted, describe_set_aside
+from selfsup.record.folder import StudyFolder
+from selfsup.record.storage import Uploads
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Seconds between two writings of ``results.csv`` while a study runs, and what share of the time they may take.
+RESULTS_EVERY, RESULTS_SHARE = 2.0, 0.05
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What a run needs of the report and its trackers, which stand after it and are handed in.
+
+    Attributes
+    ----------
+    load_trackers : callable
+        The trackers of these names, or a refusal.
+    following : callable
+        Logs finished cells to the trackers while its body runs; gives what to call after each job.
+    superfluous_weights : callable
+        Of a table of results, the cells whose weights ``keep = "best"`` removes.
+    write_assets : callable
+        Writes what the maps of all cells share.
+    write_page : callable
+        Writes the report anew.
+    """
+
+    load_trackers: Callable[[Sequence[str]], Mapping[str, Any]]
+    following: Callable[..., AbstractContextManager[Callable[[], None]]]
+    superfluous_weights: Callable[[pd.DataFrame], Iterable[str]]
+    write_assets: Callable[..., None]
+    write_page: Callable[[], object]
+
+
+class StudyRun:
+    """One run of a study; needs its lock."""
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        values: Mapping[str, Any],
+        executor: Executor,
+        watcher: Watcher,
+        reporting: Reporting,
+        uploads: Uploads | None = None,
+    ) -> None:
+        self.folder, self.values, self.executor = folder, values, executor
+        self.watcher, self.reporting, self.uploads = watcher, reporting, uploads
+        self._next_writing = 0.0
+        self._has_assets = False
+
+    def execute(self, command: str | None) -> None:
+        """Run what is not finished yet, and write the report."""
+        self._sweep()
+        if "data" not in self.values and not self.folder.exists():
+            self._say("No images were named, so these are scikit-learn's digits; name a folder to compare on your own.")
+        config = resolve_configuration(self.folder, self.values, here=self.executor.here)
+        trackers = self.reporting.load_trackers(config.track)
+        store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
+        self._say(describe_set_aside(store.audit, self.folder.path / AUDIT))
+        config = resolve_image_size(config, store, self.watcher.say)
+        asked = narrow(config, self.values)
+        grid = lay_out(asked, labelled=store.labels is not None)
+        scheduler = load_scheduler(config, self.folder)
+        resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
+        config = config.model_copy(update={"fuse": resolve_fuse(config, resources.hardware)})
+        prepare_weights(self.folder, config, self.watcher.say)
+        self._store_configuration(config, resources)  # last: what failed before it binds nobody
+        self._add_to_history(command, grid.cells)
+        for notice in grid.notices:
+            self.watcher.say(notice)
+        opened = self._opened = StudyContext(self.folder, resources.hardware)
+        train_counts = opened.train_counts
+        if store.labels is not None:
+            self._say(_describe_scarcity(asked.per_class, max(train_counts)))
+        following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
+        with following as self._notify_trackers:
+            if not self._run_rounds(scheduler, grid.jobs, config, resources, train_counts):
+                self._update_results()
+                cells = counted(len(grid.cells), "cell")
+                self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
+            self._write_assets()
+            self.reporting.write_page()
+
+    def _write_assets(self) -> None:
+        """What the maps of all cells share, once per run."""
+        if not self._has_assets:
+            self.reporting.write_assets(self.folder.path, self._opened.store, self._opened.mapped)
+            self._has_assets = True
+
+    def _run_rounds(
+        self,
+        scheduler: Scheduler,
+        jobs: Sequence[Job],
+        config: StudyConfig,
+        resources: Resources,
+        train_counts: Sequence[int],
+    ) -> bool:
+        """Run what the scheduler wants, round by round; False if there was nothing to do."""
+        given_up: set[str] = set()
+        rounds = 0
+        while wanted := scheduler.next_round(jobs, read_records(self.folder, given_up)):
+            wanted = fuse_jobs(wanted, jobs, int(config.fuse))
+            workers = min(resources.workers, len(wanted))
+            if not rounds:
+                self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
+            done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
+            tally = Tally(wanted, train_counts, epochs=config.epochs, workers=workers, done=done)
+            self.watcher.begin(self.folder.path, tally)
+            try:
+                self.executor.run(self.folder, wanted, resources, self._on_event)
+            finally:
+                self._update_results()
+                self.watcher.end()
+            ids = {cell.id for job in wanted for cell in job.cells}
+            given_up |= {cell for cell, status in self.folder.statuses().items() if status == "failed" and cell in ids}
+            rounds += 1
+        for job in jobs:  # what it kept of trainings that will not go on
+            self.folder.clear_job(job.id)
+        return rounds > 0
+
+    def _sweep(self) -> None:
+        """Clear away what dead processes left, unless jobs of an earlier run are still at work on a cluster."""
+        at_work = executor_at_work(self.folder)
+        if at_work is None:
+            self.folder.sweep()
+        elif at_work != executor_name(self.executor):
+            raise UserError(
+                f"Jobs of '{self.folder.path}' are at work under --executor {at_work}; run with it to go on with them."
+            )
+
+    def _say(self, *sentences: str) -> None:
+        """Show the sentences in one line, if there are any."""
+        line = " ".join(filter(None, sentences))
+        if line:
+            self.watcher.say(line)
+
+    def _store_configuration(self, config: StudyConfig, resources: Resources) -> None:
+        """Write the configuration down with everything that ``auto`` stood for."""
+        resolved = config.model_copy(
+            update={
+                "device": resources.hardware.kind if ":" not in config.device else config.device,
+                "precision": resources.hardware.precision,
+                "threads": resources.threads,
+                "store_size": config.resolved_store_size,
+            }
+        )
+        self.folder.write_config(resolved)
+
+    def _add_to_history(self, command: str | None, cells: Sequence[Cell]) -> None:
+        """Note this run beside the earlier ones, and how many cells the study has with it."""
+        history = self.folder.read_json("run.json")
+        run = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": command,
+            "version": __version__,
+            "cells": len(cells),
+        }
+        planned = len({cell.id for cell in cells} | set(self.folder.statuses()))
+        self.folder.write_json("run.json", {"planned": planned, "runs": [*history.get("runs", []), run]})
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, JobDone):
+            self._notify_trackers()
+            if time.monotonic() >= self._next_writing:
+                self._update_results()
+        if self.uploads is not None:
+            self.uploads.notice(self.watcher.say)
+        self.watcher.on_event(event)
+        if not isinstance(event, JobStarted):
+            self._write_assets()  # while the first jobs train
+
+    def _update_results(self) -> None:
+        """Bring the table up to date, and drop the weights that cannot be asked for any more."""
+        started = time.monotonic()
+        table = self.folder.write_results()
+        keep = self.folder.read_config().keep
+        if keep != "all":
+            for cell_id in self.reporting.superfluous_weights(table) if keep == "best" else table["cell"]:
+                self.folder.drop_weights(cell_id)
+        now = time.monotonic()
+        self._next_writing = now + max(RESULTS_EVERY, (now - started) / RESULTS_SHARE)
+
+
+def _describe_scarcity(per_class: Sequence[int | str], most: int) -> str:
+    """Which sizes no class has the images for; empty if none."""
+    beyond = [str(size) for size in per_class if size != "all" and int(size) > most]
+    if not beyond:
+        return ""
+    return f"No class has more than {most} images to train on, so --per-class {','.join(beyond)} means all of them."
+
+
+def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:
+    """How many workers there are, and why fewer than were asked for."""
+    line = f"{counted(workers, 'worker')} with {counted(threads, 'thread')}{' each' * (workers > 1)}"
+    if wanted != "auto" and int(wanted) > workers:
+        line += f"; more than that (--workers {wanted}) would have nothing to do"
+    return f"{line}."

@@ -1,0 +1,66 @@
+"""The grid of a study: the cells that were asked for, without those that its images have no labels for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+from typing import Any
+
+from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
+from selfsup.config.schema import StudyConfig
+from selfsup.errors import UserError
+from selfsup.methods import method_class
+
+
+@dataclass(frozen=True)
+class GridOfStudy:
+    """The cells of a study, and what had to be left out of the grid that was asked for."""
+
+    cells: tuple[Cell, ...]
+    jobs: tuple[Job, ...]
+    notices: tuple[str, ...]
+
+
+def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
+    """Cells and jobs of the grid; for unlabelled images without the axes that need labels.
+
+    Raises
+    ------
+    UserError
+        If nothing is left.
+    """
+    tags = {name: method_class(name).tags for name in config.methods}
+    methods, per_class, notices = config.methods, config.per_class, list[str]()
+    if not labelled:
+        methods, per_class, notices = _without_labels(config, tags)
+    cells = expand(
+        methods=methods,
+        augmentations=config.augmentations,
+        lrs=config.lrs,
+        per_class=per_class,
+        seeds=config.seeds,
+        tags=tags,
+    )
+    if config.weights == "none" and {"frozen", "random"} <= set(methods):
+        notices.append("No initial weights were given, so 'frozen' is the same as 'random'.")
+    jobs = group_jobs(cells, protocol=config.protocol, tags=tags)
+    return GridOfStudy(tuple(cells), tuple(jobs), tuple(notices))
+
+
+def unfinished(jobs: Iterable[Job], finished: Set[str]) -> list[Job]:
+    """The jobs that are left to do, without the cells whose ids are in `finished`."""
+    return [job for job in (job.without(finished) for job in jobs) if job is not None]
+
+
+def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:
+    notices = ["The images have no labels: no probe is fitted; clusters and label-free measures are shown instead."]
+    methods = tuple(name for name in config.methods if not tags[name].uses_labels)
+    dropped = [name for name in config.methods if tags[name].uses_labels]
+    if dropped:
+        notices.append(f"Left out, for want of labels: {', '.join(dropped)}.")
+    if not methods:
+        raise UserError(
+            f"--methods {','.join(dropped)} needs labels, and the images of '{config.data}' have none; put them in "
+            f"one folder per class, or choose self-supervised methods."
+        )
+    return methods, ("all",), notices

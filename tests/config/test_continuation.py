@@ -1,0 +1,82 @@
+"""Going on with a study: what must stay, and what may grow."""
+
+from __future__ import annotations
+
+import pytest
+
+from selfsup.config.continuation import differences, extend
+from selfsup.config.validation import validate
+from selfsup.errors import UserError
+
+STORED = validate({"methods": "simclr,moco", "lrs": "0.1", "per_class": "5,all", "seeds": 2, "epochs": 10})
+OTHER = {
+    "epochs": 20,
+    "batch_size": 64,
+    "precision": "bf16",
+    "settings": {"moco": {"momentum": 0.5}},
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_value_that_changes_the_numbers_is_reported_with_old_and_new(name: str) -> None:
+    old, new = getattr(STORED, name), OTHER[name]
+    wanted = differences(STORED, {name: new})
+    if old == "auto":
+        assert wanted == [f"{name}: 'auto' in the study, {new!r} now"]
+    else:
+        shown = "not set" if old is None else repr(old)
+        assert wanted == [f"{name}: {shown} in the study, {new!r} now"]
+
+
+def test_only_what_was_asked_for_is_compared() -> None:
+    assert differences(STORED, {}) == []
+    assert differences(STORED, {"epochs": 10, "methods": "byol", "lrs": 3, "workers": 7, "keep": "all"}) == []
+    assert len(differences(STORED, OTHER)) == len(OTHER)
+
+
+def test_auto_and_unset_agree_with_whatever_the_study_resolved_them_to() -> None:
+    resolved = STORED.model_copy(update={"device": "cpu", "precision": "bf16", "threads": 3, "store_size": 256})
+    assert differences(resolved, {"device": "auto", "precision": "auto", "threads": None, "store_size": None}) == []
+    assert differences(resolved, {"threads": 4}) == ["threads: 3 in the study, 4 now"]
+
+
+def test_values_are_compared_as_they_are_understood() -> None:
+    assert differences(STORED, {"epochs": "10", "val_fraction": "0.1"}) == []
+
+
+def test_a_wrong_value_is_refused_before_it_is_compared() -> None:
+    with pytest.raises(UserError, match="--epochs = 0"):
+        differences(STORED, {"epochs": 0})
+    with pytest.raises(UserError, match="--lrs"):
+        extend(STORED, {"lrs": "-1"})
+
+
+def test_axes_grow_and_never_shrink() -> None:
+    grown = extend(STORED, {"methods": "byol,moco", "lrs": "1,0.1", "per_class": "20", "seeds": 1})
+    assert grown.methods == ("simclr", "moco", "byol")
+    assert grown.lrs == (0.1, 1.0)
+    assert grown.per_class == (5, "all", 20)
+    assert grown.seeds == 2
+    assert extend(STORED, {"seeds": 5}).seeds == 5
+
+
+def test_what_holds_for_one_command_is_not_handed_on_to_the_next() -> None:
+    once = extend(STORED, {"workers": 3, "checkpoint_seconds": 5, "data_root": "here"})
+    assert once == STORED.model_copy(update={"workers": 3, "checkpoint_seconds": 5.0, "data_root": "here"})
+    assert extend(once, {}) == STORED
+
+
+def test_the_weights_to_keep_are_as_they_were_until_they_are_named_again() -> None:
+    everything = extend(STORED, {"keep": "all"})
+    assert extend(everything, {"workers": 2}).keep == "all"
+    assert extend(everything, {"keep": "none"}).keep == "none"
+
+
+def test_what_determines_the_numbers_stays() -> None:
+    assert extend(STORED, {"epochs": 99, "device": "cuda"}) == STORED
+    assert extend(STORED, {}) == STORED
+
+
+def test_the_images_may_lie_elsewhere_when_a_study_goes_on() -> None:
+    assert differences(STORED, {"data": "elsewhere"}) == []
+    assert extend(STORED, {"data": "elsewhere"}) == STORED.model_copy(update={"data": "elsewhere"})
