@@ -148,3 +148,38 @@ def test_a_job_whose_cells_are_all_finished_is_gone() -> None:
     job = Job((cell(n=5), cell(n=20)), shared=True)
     assert job.without({c.id for c in job.cells}) is None
     assert job.without(set()) == job
+
+
+def test_a_multiple_is_of_the_methods_own_rate_to_three_digits() -> None:
+    cells = expand(
+        methods=["simclr", "supervised", "frozen"],
+        augmentations=["weak"],
+        lrs=["0.3x", "1x"],
+        per_class=[5],
+        seeds=1,
+        tags=TAGS,
+        rates={"simclr": 0.03, "supervised": 0.000123456},
+    )
+    assert [(cell.method, cell.lr) for cell in cells] == [
+        ("simclr", 0.009),
+        ("simclr", 0.03),
+        ("supervised", 3.7e-5),
+        ("supervised", 0.000123),
+        ("frozen", None),
+    ]
+
+
+def test_a_method_with_views_of_its_own_is_not_crossed_with_augmentations() -> None:
+    cells = expand(
+        methods=["mae", "simclr"],
+        augmentations=["weak", "simclr"],
+        lrs=[0.1],
+        per_class=[5],
+        seeds=1,
+        tags={"mae": Tags(augmentation="crop"), "simclr": Tags()},
+    )
+    assert [cell.id for cell in cells] == [
+        "mae-crop-lr0.1-n5-s0",
+        "simclr-weak-lr0.1-n5-s0",
+        "simclr-simclr-lr0.1-n5-s0",
+    ]

@@ -27,7 +27,7 @@ from selfsup.methods import method_class, method_names, read_settings
         ("schedule", "'cosine' or 'constant'"),
         ("precision", "'auto', 'fp32', 'bf16' or 'fp16'"),
         ("per_class", "a whole number above 0 or 'all', or several with commas between"),
-        ("lrs", "a number above 0, or several with commas between"),
+        ("finetune_lrs", "a number above 0, or several with commas between"),
     ],
 )
 def test_a_field_is_described_by_its_type_and_bounds(name: str, words: str) -> None:

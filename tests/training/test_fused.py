@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.small_heads import SMALL_HEADS
 from torch import Tensor
 
 import selfsup
@@ -72,14 +73,14 @@ class Keeps(NoCallbacks):
     """Keeps the checkpoint of every step in memory, and asks to stop after some steps."""
 
     def __init__(self, state: dict[str, Any] | None = None, stop_after: int | None = None) -> None:
-        self.states = {0 if state is None else state["progress"]["step"]: state}
+        self.states = {0 if state is None else state["state"]["step"]: state}
         self.left = stop_after
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         return copy.deepcopy(self.states[max(self.states)])
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        self.states.setdefault(state["progress"]["step"], copy.deepcopy(state))  # not that of the epoch's end
+        self.states.setdefault(state["state"]["step"], copy.deepcopy(state))  # not that of the epoch's end
 
     def checkpoint_due(self) -> bool:
         return True
@@ -92,8 +93,8 @@ class Keeps(NoCallbacks):
 
 def method_of(name: str = "simclr", **settings: Any) -> Method:
     torch.manual_seed(3)
-    backbone = build_backbone("test_resnet", image_size=16)
-    cls, read = method_class(name), read_settings(name, settings)
+    cls, read = method_class(name), read_settings(name, {**SMALL_HEADS.get(name, {}), **settings})
+    backbone = build_backbone("test_vit" if cls.tags.needs_tokens else "test_resnet", image_size=32)
     return cls(backbone, read, num_classes=CLASSES, num_images=COUNT).double()
 
 
@@ -102,7 +103,7 @@ def training_of(method: Method, lr: float, callbacks: NoCallbacks | None = None,
     indices = np.arange(COUNT)
     policy = changes.pop("policy", None) or Doubled(load_policy("simclr"))
     hardware = Hardware("cpu", changes.pop("precision", "fp32"))
-    known = {"epochs": 2, "batch_size": 16, "image_size": 16, "seed": 0, **changes}
+    known = {"epochs": 2, "batch_size": 16, "image_size": 32, "seed": 0, **changes}
     plan = TrainingPlan(lr=lr, **known)
     labels = indices % CLASSES
     return Training(method, Pictures(), indices, labels, policy, plan, hardware.fabric(), callbacks or NoCallbacks())
@@ -113,8 +114,9 @@ def assert_alike(found: dict[str, Any], expected: dict[str, Any]) -> None:
     same = {"rtol": 1e-7, "atol": 1e-9}
     torch.testing.assert_close(found["method"], expected["method"], **same)
     torch.testing.assert_close(found["optimizer"]["state"], expected["optimizer"]["state"], **same)
-    assert found["progress"]["step"] == expected["progress"]["step"]
-    torch.testing.assert_close(found["progress"]["sums"], expected["progress"]["sums"], equal_nan=True, **same)
+    assert found["state"]["step"] == expected["state"]["step"]
+    for sums in ("sums", "scalar_sums"):
+        torch.testing.assert_close(found["state"][sums], expected["state"][sums], equal_nan=True, **same)
 
 
 def assert_each_step_is_as_alone(kept: Keeps, lr: float, *, of: str = "simclr", **settings: Any) -> None:

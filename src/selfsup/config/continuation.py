@@ -17,6 +17,8 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
     """
     checked = validate({**stored.model_dump(), **requested})
     lines = []
+    if type(stored.lrs[0]) is not type(checked.lrs[0]):
+        lines.append(f"lrs: {_kind_of_rates(stored)} in the study, {_kind_of_rates(checked)} now")
     for name in StudyConfig.model_fields:
         if name not in requested or role_of(name) != "identity":
             continue
@@ -25,6 +27,10 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
             continue
         lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
     return lines
+
+
+def _kind_of_rates(config: StudyConfig) -> str:
+    return "multiples of the methods' own rates" if isinstance(config.lrs[0], str) else "numbers"
 
 
 def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:

@@ -149,25 +149,30 @@ def expand(
     *,
     methods: Sequence[str],
     augmentations: Sequence[str],
-    lrs: Sequence[float],
+    lrs: Sequence[float | str],
     per_class: Sequence[PerClass],
     seeds: int,
     tags: Mapping[str, Tags],
+    rates: Mapping[str, float] = {},
 ) -> list[Cell]:
     """All cells of a grid, in the order of its axes, the seeds outermost.
 
     A method that does not train has no augmentation and no learning rate, so it appears once per
     number of images and seed. Seeds come outermost so that a study stopped half-way holds whole
-    replicates.
+    replicates. A learning rate such as ``"3x"`` is so many times the method's own of `rates`, to three digits.
     """
     cells = []
     for seed in range(seeds):
         for method in methods:
             trains, own = tags[method].trains, tags[method].augmentation
             for augmentation in ([own] if own else augmentations) if trains else [None]:
-                for lr in lrs if trains else [None]:
+                for lr in [_rate(lr, rates.get(method, 0.0)) for lr in lrs] if trains else [None]:
                     cells += [Cell(method, augmentation, lr, n, seed) for n in per_class]
     return cells
+
+
+def _rate(lr: float | str, own: float) -> float:
+    return float(f"{own * float(lr.removesuffix('x')):.3g}") if isinstance(lr, str) else lr
 
 
 def group_jobs(cells: Iterable[Cell], *, protocol: Protocol, tags: Mapping[str, Tags]) -> list[Job]:

@@ -57,9 +57,26 @@ def no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _split_rates(value: Any) -> Any:
+    """Numbers as numbers and multiples as text: ``0.01,0.03`` or ``0.3x,1x``; not both."""
+    parts = _split_commas(value)
+    if not isinstance(parts, list | tuple):
+        return parts
+    texts = [str(part).strip().lower() for part in parts]
+    multiples = [text.endswith("x") for text in texts]
+    try:
+        numbers = [float(text.removesuffix("x")) for text in texts]
+    except ValueError:
+        numbers = [math.nan]
+    if any(multiples) != all(multiples) or not all(0 < number < math.inf for number in numbers):
+        raise ValueError("must be numbers above 0, or multiples of each method's own rate such as 0.3x,1x,3x; not both")
+    return [f"{number:g}x" for number in numbers] if any(multiples) else numbers
+
+
 _Lr = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
 Lrs = Annotated[tuple[_Lr, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
+Rates = Annotated[tuple[float | str, ...], BeforeValidator(_split_rates), AfterValidator(no_repeats)]
 Sizes = Annotated[tuple[PositiveInt | Literal["all"], ...], BeforeValidator(_split_sizes), AfterValidator(no_repeats)]
 
 
@@ -93,7 +110,12 @@ class StudyConfig(BaseModel):
 
     methods: Names = _field(("simclr", "moco", "byol", "supervised", "frozen", "random"), "Methods to compare.", "axis")
     augmentations: Names = _field(("weak", "simclr"), "Augmentation policies.", "axis")
-    lrs: Lrs = _field((0.01, 0.03, 0.1), "Learning rates.", "axis")
+    lrs: Rates = _field(
+        ("0.3x", "1x", "3x"),
+        "Learning rates: numbers, or multiples of the rate of each method's recipe for the network and batch size.",
+        "axis",
+        min_length=1,
+    )
     per_class: Sizes = _field((5, 20, "all"), "Images (or labels) per class; 'all' for all of them.", "axis")
     seeds: int = _field(1, "Number of repetitions, seeds 0 to N-1.", "axis", ge=1)
     protocol: Protocol = _field(

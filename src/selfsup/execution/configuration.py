@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from selfsup.backbones import build_backbone, require_weights_file, takes_side
+from selfsup.backbones import Backbone, build_backbone, require_weights_file, takes_side
 from selfsup.config.continuation import differences, extend
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.data import Store
 from selfsup.data.groups import read_groups
 from selfsup.errors import UserError
-from selfsup.methods import read_settings
+from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import choose_hardware
-from selfsup.training.plan import first_side
+from selfsup.training.plan import first_side, side_step_of
 
 
 def resolve_configuration(
@@ -69,19 +69,45 @@ def require_sound(config: StudyConfig, *, here: bool = True) -> None:
 
 
 def require_views(config: StudyConfig) -> None:
-    """Refuse a backbone that does not take views of the sizes in which it would be trained.
+    """Refuse a backbone that does not take the views in which the study's methods would train it.
 
     Raises
     ------
     UserError
-        If it does not.
+        If it takes views of one size only where smaller ones are asked for, or has no tokens of patches where a
+        method needs them.
     """
     backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    if not takes_side(backbone, first_side(config.side, config.grow_from)):
+    step = side_step_of(backbone.patch_size)
+    smallest = first_side(config.side, config.grow_from, step)
+    if not takes_side(backbone, smallest):
         raise UserError(
             f"'{config.backbone}' takes views of one size only, and --grow-from {config.grow_from:g} begins with "
             f"smaller ones; add --grow-from 1."
         )
+    for name in config.methods:
+        _require_network(name, config, backbone, smallest, step)
+
+
+def _require_network(name: str, config: StudyConfig, backbone: Backbone, side: int, step: int) -> None:
+    """Refuse a method that cannot train this network, or not on so many devices."""
+    cls = method_class(name)
+    if cls.tags.needs_tokens and backbone.patch_size is None:
+        raise UserError(
+            f"{name} needs the tokens of patches that a plain vision transformer has, and '{config.backbone}' has "
+            f"none; choose such a network, as in --backbone vit_tiny_patch16_224, or leave {name} out of --methods."
+        )
+    if config.devices > 1 and not cls.tags.can_distribute:
+        raise UserError(f"{name} cannot be trained on several devices; use --devices 1, or leave it out of --methods.")
+    if not cls.tags.trains:
+        return
+    method = cls(backbone, read_settings(name, config.settings.get(name, {})), num_classes=2)
+    for group in method.view_groups():
+        if group.side < 1 and not takes_side(backbone, group.pixels(side, step)):
+            raise UserError(
+                f"{name} has views of {group.pixels(side, step)} px beside those of {side} px, and '{config.backbone}' "
+                f"takes one size only; choose another network, or leave {name} out of --methods."
+            )
 
 
 def resolve_image_size(config: StudyConfig, store: Store, say: Callable[[str], None]) -> StudyConfig:

@@ -28,7 +28,7 @@ from selfsup.seeding import derive_seed
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.fused import CannotFuseError, train_together
 from selfsup.training.loop import Training
-from selfsup.training.plan import TrainingPlan, side_step_of
+from selfsup.training.plan import TrainingPlan
 from selfsup.training.state import EpochLog, Outcome, TrainingState
 from selfsup.views import load_policy
 
@@ -176,11 +176,6 @@ def _training(
     assert cell.lr is not None and cell.augmentation is not None
     config = study.config
     plan = TrainingPlan.of(config, cell.seed, epochs=config.epochs, lr=cell.lr)
-    plan = replace(
-        plan,
-        grow_from=config.grow_from,
-        patience=config.patience,
-        side_step=side_step_of(method.backbone.patch_size),
-    )
+    plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
     labels = None if study.store.labels is None else study.store.labels[indices]
     return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, callbacks)

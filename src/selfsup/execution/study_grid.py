@@ -6,10 +6,11 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import Any
 
+from selfsup.backbones import build_backbone
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.methods import method_class
+from selfsup.methods import method_class, read_settings
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,25 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
         per_class=per_class,
         seeds=config.seeds,
         tags=tags,
+        rates=_own_rates(config, methods) if any(isinstance(lr, str) for lr in config.lrs) else {},
     )
+    own = [f"{name} (views by '{tags[name].augmentation}')" for name in methods if tags[name].augmentation]
+    if own:
+        notices.append(f"--augmentations does not apply to {', '.join(own)}.")
     if config.weights == "none" and {"frozen", "random"} <= set(methods):
         notices.append("No initial weights were given, so 'frozen' is the same as 'random'.")
     jobs = group_jobs(cells, protocol=config.protocol, tags=tags)
     return GridOfStudy(tuple(cells), tuple(jobs), tuple(notices))
+
+
+def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[str, float]:
+    """The learning rate of each method's recipe for the study's network and batch size."""
+    backbone = build_backbone(config.backbone, image_size=config.with_side_for([]).side, stem=config.stem)
+    rates = {}
+    for name in methods:
+        settings = read_settings(name, config.settings.get(name, {}))
+        rates[name] = settings.over(method_class(name).recipe_for(backbone)).lr_at(config.batch_size)
+    return rates
 
 
 def unfinished(jobs: Iterable[Job], finished: Set[str]) -> list[Job]:

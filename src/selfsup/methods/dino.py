@@ -86,7 +86,8 @@ class DINO(base.Method):
         temperature = self.teacher_temperature(batch.progress)
         center = self.center.clone()
         loss = self_distillation(student, teacher, center, settings.temperature, temperature)
-        self.center.lerp_(teacher.mean(dim=(0, 1)), 1 - settings.center_momentum)  # eq. 4; for the next step
+        kept = settings.center_momentum
+        self.center.mul_(kept).add_(teacher.mean(dim=(0, 1)), alpha=1 - kept)  # eq. 4; for the next step
         targets = sharpened(teacher, center, temperature)
         entropy = torch.special.entr(targets).sum(dim=2).mean()
         return base.Step(loss, embedding, (student[0], teacher[1]), {"teacher_entropy": entropy})

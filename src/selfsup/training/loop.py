@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from selfsup.training.callbacks import Callbacks, NoCallbacks
 from selfsup.training.diagnostics import effective_rank, step_signals
 from selfsup.training.distributed import Shards
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
-from selfsup.training.plan import TrainingPlan, learning_rate
+from selfsup.training.plan import TrainingPlan, learning_rate, side_step_of
 from selfsup.training.state import EpochLog, Outcome, TrainingState
 from selfsup.views import Policy, View, load_policy
 
@@ -104,7 +105,8 @@ class Training:
         fabric: Any,
         callbacks: Callbacks,
     ) -> None:
-        self.images, self.indices, self.plan = images, indices, plan
+        self.images, self.indices = images, indices
+        self.plan = replace(plan, side_step=side_step_of(method.backbone.patch_size))
         self.labels = np.full(len(indices), -1) if labels is None else labels
         self.fabric, self.callbacks = fabric, callbacks
         self.shards = Shards(fabric)

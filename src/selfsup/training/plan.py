@@ -28,7 +28,7 @@ class TrainingPlan:
     patience : int
         Scores of the online kNN in a row without a new best, after which the training ends; 0 for never.
     side_step : int
-        Sides of views that are not of full size are multiples of so many pixels.
+        Sides of views that are not of full size are multiples of so many pixels; the loop sets it by the network.
     """
 
     epochs: int
