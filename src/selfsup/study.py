@@ -33,7 +33,7 @@ class Study:
     Raises
     ------
     UserError
-        If there is no study, or its address cannot be read.
+        If there is no study, its address cannot be read, or another version of selfsup wrote it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -44,6 +44,7 @@ class Study:
             raise UserError(
                 f"'{where}' is not a study: it has no config.toml; give the folder that `selfsup run` made."
             )
+        self.folder.require_readable()
 
     def __repr__(self) -> str:
         return f"Study({str(self.path)!r})"

@@ -189,8 +189,8 @@ class StudyConfig(BaseModel):
     )
     fuse: PositiveInt | Literal["auto"] = _field(
         "auto",
-        "Learning rates that are trained together, as one batched network: worth it on a GPU with small views. "
-        "The last digits of a result depend on it. auto: 4 on CUDA with views of at most 64 px, else 1.",
+        "Learning rates that are trained together, as one batched network, which is made for GPUs and small views. "
+        "The last digits of a result depend on it. auto: 1.",
         "identity",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _field("auto", "Arithmetic of the training.", "identity")
