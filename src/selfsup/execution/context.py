@@ -65,7 +65,8 @@ class StudyContext:
     @cached_property
     def followers(self) -> Followers:
         """The other processes of each training, where it takes several devices."""
-        return Followers(self.folder.path, self.hardware, self.config.devices, self.store_path)
+        follower = "selfsup.execution.executors._follower"  # which opens such a context itself
+        return Followers(follower, self.folder.path, self.hardware, self.config.devices, self.store_path)
 
     def close(self) -> None:
         """Send the followers away, if there are any."""

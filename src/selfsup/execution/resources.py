@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from selfsup.config.schema import StudyConfig
+from selfsup.data.machine import available_memory, usable_cores
 from selfsup.execution.executors.base import Resources
 from selfsup.training.device import Hardware, choose_hardware, count_devices, require_devices
-from selfsup.training.machine import available_memory, usable_cores
 
 #: Main memory of one worker before it trains anything, and of the activations that one view of
 #: 224 x 224 pixels leaves for the backward pass of a ResNet-18 in float32; both in bytes, measured.
