@@ -44,7 +44,7 @@ class Study:
             raise UserError(
                 f"'{where}' is not a study: it has no config.toml; give the folder that `selfsup run` made."
             )
-        self.folder.require_readable()
+        self.folder.read_config()  # plugs in what it keeps, without which it could not be read
 
     def __repr__(self) -> str:
         return f"Study({str(self.path)!r})"
@@ -235,7 +235,8 @@ def compare(
     from selfsup.execution.request import default_out, requested_run
     from selfsup.execution.watchers import Silent
 
-    values, where = requested_run(data, preset=preset, config=config, options={**options, "executor": executor})
+    options = {**options, "executor": executor}
+    values, where = requested_run(data, preset=preset, config=config, options=options, out=out)
     watcher = watcher or Silent()
     place = default_out(values) if out is None else out
     mirror = Mirror(str(place)) if is_address(place) else None

@@ -343,7 +343,11 @@ def readme_commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("command", [c for c in readme_commands() if c[0] == "selfsup"], ids=" ".join)
-def test_every_command_in_the_readme_is_understood(command: list[str]) -> None:
+def test_every_command_in_the_readme_is_understood(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_method.py").write_text("from selfsup.methods import Method\nclass Mine(Method):\n    pass\n")
     _, name, *arguments = command
     found = main.get_command(main.make_context("selfsup", ["list", "presets"]), name)
     assert found is not None

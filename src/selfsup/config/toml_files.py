@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from selfsup import registry
+from selfsup import plugins, registry
 from selfsup.config.schema import StudyConfig, names_of
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
@@ -96,12 +96,18 @@ def _toml(values: dict[str, Any]) -> str:
 def from_toml(text: str, runtime: str = "", *, study: object = "the study") -> StudyConfig:
     """The configuration in the texts that :func:`to_toml` and :func:`runtime_to_toml` wrote; `study` is its name.
 
+    Where `study` is a folder, what it keeps is plugged in.
+
     Raises
     ------
     UserError
-        If another version wrote it, or someone has changed it into what is not TOML, or not a configuration.
+        If another version wrote it, or someone has changed it into what is not TOML, or not a configuration, or has
+        changed a plug-in.
     """
-    return validate({**stored_values(text, study=study), **tomllib.loads(runtime)}, where="config.toml")
+    values = stored_values(text, study=study)
+    if isinstance(study, Path):
+        plugins.plug_in_kept(study, values.get("plugin", ()))
+    return validate({**values, **tomllib.loads(runtime)}, where="config.toml")
 
 
 def stored_values(text: str, *, study: object) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfsup import plugins
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values, to_toml
 from selfsup.errors import UserError
@@ -157,7 +158,12 @@ class StudyFolder:
         return from_toml(self._config_text(), runtime, study=self.path)
 
     def write_config(self, config: StudyConfig) -> None:
-        """Write down what belongs to the study, and beside it what holds for this run alone."""
+        """Write down what belongs to the study, its plug-ins too, and beside it what holds for this run alone."""
+        for reference in config.plugin:
+            kept = plugins.kept_in(self.path, reference)
+            if not kept.exists():
+                kept.parent.mkdir(exist_ok=True)
+                replace_file(kept, plugins.content_of(reference))
         replace_file(self._runtime, runtime_to_toml(config).encode())
         self.write("config.toml", to_toml(config).encode())
 
