@@ -74,16 +74,16 @@ class StudyContext:
             self.followers.close()
 
     @property
-    def judged(self) -> np.ndarray:
-        """Places in the store of the images that a cell is judged on: test, or a sample where nothing has labels."""
+    def evaluated(self) -> np.ndarray:
+        """Places in the store of the images that a cell is evaluated on: test, or a sample where nothing has labels."""
         if self.store.labels is not None:
             return self.split.test
         return limit(self.split.train, self.config.map_points, self.config.split_seed)
 
     @cached_property
     def mapped(self) -> np.ndarray:
-        """Those of the judged images that are on the t-SNE maps, the same for every cell."""
-        return limit(self.judged, self.config.map_points, self.config.split_seed)
+        """Those of the evaluated images that are on the t-SNE maps, the same for every cell."""
+        return limit(self.evaluated, self.config.map_points, self.config.split_seed)
 
     def probe_images(self, cell: Cell) -> np.ndarray:
         """Places in the store of the images that a cell's probe is fitted on."""
