@@ -1,7 +1,8 @@
 """Checks that every implementation must pass; a plug-in runs them in its own tests."""
 
+from selfsup.testing.evaluators import check_evaluator
 from selfsup.testing.executors import check_executor
 from selfsup.testing.methods import check_devices, check_method
 from selfsup.testing.sources import check_source
 
-__all__ = ["check_devices", "check_executor", "check_method", "check_source"]
+__all__ = ["check_devices", "check_evaluator", "check_executor", "check_method", "check_source"]
