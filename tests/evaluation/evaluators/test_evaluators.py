@@ -17,7 +17,7 @@ from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.evaluation import evaluators
 from selfsup.evaluation.base import Evaluated
-from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded
+from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.evaluation.evaluators import evaluate, load_evaluators, measures
 from selfsup.evaluation.evaluators.clusters import find_clusters
@@ -202,3 +202,11 @@ def test_larger_goodness_is_better(measure: str, better: Callable[[float], bool]
     for value in (-7.0, 0.5, 1.0, 2.9, 3.1, 9.0):
         three, other = column.goodness(np.array([3.0, value]))
         assert (other > three) == better(value)
+
+
+def test_what_needs_more_than_the_embedding_sees_the_images_as_the_network_does() -> None:
+    network = context().network
+    (batch,) = network.batches(TEST)
+    expected = embed(network.backbone, network.images, TEST, image_size=8, device="cpu")
+    with torch.no_grad():
+        np.testing.assert_allclose(network.backbone.eval()(batch).numpy(), expected, atol=1e-6)
