@@ -118,8 +118,9 @@ class JobCallbacks(CheckpointCallbacks):
         return not self._scheduler.goes_on(self._job, epoch, float(np.mean(list(found.values()))))
 
     def checkpoint_due(self) -> bool:
-        # Fine-tuning may take as long as the training, whose end should not be lost to a stop in it.
-        return super().checkpoint_due() or (self._ended and "finetune" in self._study.config.evaluate)
+        # What is evaluated on request, as fine-tuning is, may take as long as the training, whose end should not be
+        # lost to a stop in it.
+        return super().checkpoint_due() or (self._ended and len(self._study.config.evaluate) > 1)
 
 
 def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, float]:
