@@ -40,10 +40,11 @@ test-track: $(INSTALLED) ## Install MLflow and W&B, which are large, and run the
 	$(BIN)/python -m pip install --quiet --editable '.[dev,track]'
 	$(BIN)/python -m pytest tests/tracking
 
-lint: $(INSTALLED) ## Check format, style and types.
+lint: $(INSTALLED) ## Check format, style, types and the direction of imports.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: $(INSTALLED) ## Bring the code into its format.
 	$(BIN)/ruff format .

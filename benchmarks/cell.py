@@ -32,7 +32,7 @@ import torch
 
 from history import note
 from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
-from selfsup.training.machine import usable_cores
+from selfsup.data.machine import usable_cores
 
 Result = TypeVar("Result")
 

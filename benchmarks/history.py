@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import selfsup
-from selfsup.training.machine import usable_cores
+from selfsup.data.machine import usable_cores
 
 HISTORY = Path(__file__).with_name("history.csv")
 COLUMNS = ("date", "selfsup", "torch", "processor", "cores", "benchmark", "case", "ratio", "value")

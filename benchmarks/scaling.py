@@ -37,18 +37,18 @@ def record_only(study: StudyContext, job: Job, **_: Any) -> list[CellResult]:
         rng = np.random.default_rng(abs(hash(cell)))
         labels = study.store.labels
         assert labels is not None
-        judged = study.judged[:100]
+        evaluated = study.evaluated[:100]
         accuracy = float(rng.uniform(0.5, 0.9))
-        right = rng.random(len(judged)) < accuracy
-        predicted = np.where(right, labels[judged], (labels[judged] + 1) % len(study.store.classes))
+        right = rng.random(len(evaluated)) < accuracy
+        predicted = np.where(right, labels[evaluated], (labels[evaluated] + 1) % len(study.store.classes))
         outcome = io.BytesIO()
         np.savez_compressed(
             outcome,
-            labels=labels[judged],
+            labels=labels[evaluated],
             predicted=predicted,
-            confidence=rng.random(len(judged)).astype(np.float32),
-            indices=judged,
-            projection=rng.normal(size=(len(judged), 2)).astype(np.float32),
+            confidence=rng.random(len(evaluated)).astype(np.float32),
+            indices=evaluated,
+            projection=rng.normal(size=(len(evaluated), 2)).astype(np.float32),
         )
         result = CellResult.of(
             cell, "done", epochs=1, val_accuracy=accuracy, test_accuracy=float(right.mean()), train_seconds=1.0

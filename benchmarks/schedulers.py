@@ -25,9 +25,9 @@ from history import note
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
+from selfsup.data.machine import usable_cores
 from selfsup.execution.schedulers import Record, Scheduler, load_scheduler, read_scores, rungs_of
 from selfsup.record.folder import StudyFolder
-from selfsup.training.machine import usable_cores
 
 NAMES = ("halving", "asha")
 #: Test accuracy of a contest in which nothing finished well, for ten classes.

@@ -30,7 +30,7 @@ from sklearn.datasets import load_sample_images
 from cell import apart
 from history import note
 from selfsup.data import open_source, prepare_store
-from selfsup.training.machine import usable_cores
+from selfsup.data.machine import usable_cores
 
 CLASSES = 10
 

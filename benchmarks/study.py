@@ -30,7 +30,7 @@ import selfsup
 from cell import apart, same_settings
 from history import note
 from pictures import Pictures, probe_accuracy, write_pictures
-from selfsup.training.machine import usable_cores
+from selfsup.data.machine import usable_cores
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": lambda: sum(os.times()[:4])}
 

@@ -144,7 +144,7 @@ def plug_in_kept(study: Path, references: Iterable[str]) -> None:
     """
     kept = []
     for reference in references:
-        plugin = Plugin.read(study / FOLDER / reference.partition("@")[0])
+        plugin = Plugin.read(kept_in(study, reference))
         if plugin.reference != reference:
             raise UserError(
                 f"'{plugin.path}' is not what it was when the study was begun, and mixing both would make its results "
@@ -152,6 +152,11 @@ def plug_in_kept(study: Path, references: Iterable[str]) -> None:
             )
         kept.append(plugin)
     plug_in(kept)
+
+
+def kept_in(study: Path, reference: str) -> Path:
+    """Where the study in the folder `study` keeps a plug-in."""
+    return study / FOLDER / Path(reference.partition("@")[0]).name
 
 
 def content_of(reference: str) -> bytes:

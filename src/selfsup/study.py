@@ -33,7 +33,7 @@ class Study:
     Raises
     ------
     UserError
-        If there is no study, or its address cannot be read.
+        If there is no study, its address cannot be read, or another version of selfsup wrote it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -44,6 +44,7 @@ class Study:
             raise UserError(
                 f"'{where}' is not a study: it has no config.toml; give the folder that `selfsup run` made."
             )
+        self.folder.read_config()  # plugs in what it keeps, without which it could not be read
 
     def __repr__(self) -> str:
         return f"Study({str(self.path)!r})"
@@ -234,7 +235,8 @@ def compare(
     from selfsup.execution.request import default_out, requested_run
     from selfsup.execution.watchers import Silent
 
-    values, where = requested_run(data, preset=preset, config=config, options={**options, "executor": executor})
+    options = {**options, "executor": executor}
+    values, where = requested_run(data, preset=preset, config=config, options=options, out=out)
     watcher = watcher or Silent()
     place = default_out(values) if out is None else out
     mirror = Mirror(str(place)) if is_address(place) else None

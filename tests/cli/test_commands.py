@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -239,6 +240,34 @@ def test_predict_writes_path_class_and_probability(study: selfsup.Study, tmp_pat
     assert (table["class"] == table.path.str.split("/").str[0]).mean() > 0.8
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run digits --preset quick --out STUDY",
+        "plan digits --preset quick --out STUDY",
+        "status STUDY",
+        "report STUDY",
+        "report STUDY STUDY",
+        "embed STUDY images -o new.npz",
+        "predict STUDY images -o labels.csv",
+    ],
+)
+def test_a_study_of_another_version_is_refused_by_every_command_and_stays_as_it_is(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    old = tmp_path / "STUDY"
+    (old / "running" / "aside").mkdir(parents=True)  # what a run of this version would sweep away
+    (old / "cells").mkdir()
+    shutil.copyfile(Path(__file__).parents[1] / "config" / "written_by_0_1_0.toml", old / "config.toml")
+    before = sorted(old.rglob("*"))
+    refused = call(*command.split())
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "STUDY' was written by selfsup 0.1; use `pip install 'selfsup==0.1.*'`" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert sorted(old.rglob("*")) == before
+
+
 def test_report_prints_its_path(study: selfsup.Study) -> None:
     assert call("report", study.path).output.strip() == str(study.path / "report.html")
 
@@ -314,7 +343,11 @@ def readme_commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("command", [c for c in readme_commands() if c[0] == "selfsup"], ids=" ".join)
-def test_every_command_in_the_readme_is_understood(command: list[str]) -> None:
+def test_every_command_in_the_readme_is_understood(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_method.py").write_text("from selfsup.methods import Method\nclass Mine(Method):\n    pass\n")
     _, name, *arguments = command
     found = main.get_command(main.make_context("selfsup", ["list", "presets"]), name)
     assert found is not None

@@ -51,6 +51,13 @@ def test_a_wrong_value_is_refused_before_it_is_compared() -> None:
         extend(STORED, {"lrs": "-1"})
 
 
+def test_plug_ins_are_added_and_one_that_has_changed_is_reported() -> None:
+    stored = STORED.model_copy(update={"plugin": ("a.py@1", "b.py@2")})
+    assert differences(stored, {"plugin": ["c.py@3", "b.py@2"]}) == []
+    assert extend(stored, {"plugin": ["c.py@3", "b.py@2"]}).plugin == ("a.py@1", "b.py@2", "c.py@3")
+    assert differences(stored, {"plugin": ["b.py@4"]}) == ["plugin: b.py has changed since"]
+
+
 def test_axes_grow_and_never_shrink() -> None:
     grown = extend(STORED, {"methods": "byol,moco", "lrs": "1,0.1", "per_class": "20", "seeds": 1})
     assert grown.methods == ("simclr", "moco", "byol")

@@ -143,6 +143,8 @@ WRONG: list[tuple[str, Any]] = [
     ("workers", "many"),
     ("keep", "some"),
     ("checkpoint_seconds", 0),
+    ("plugin", 7),
+    ("plugin", [7]),
     ("track", [7]),
     ("track", None),
     ("track_weights", "perhaps"),
@@ -205,7 +207,7 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
         "per_class",
         "seeds",
     }
-    assert set(roles.values()) == {"axis", "identity", "place", "contents", "runtime"}
+    assert set(roles.values()) == {"axis", "plugins", "identity", "place", "contents", "runtime"}
     assert {name for name, role in roles.items() if role == "runtime"} == {
         "workers",
         "checkpoint_seconds",

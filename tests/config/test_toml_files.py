@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from selfsup.config import toml_files
 from selfsup.config.grid import expand
 from selfsup.config.schema import StudyConfig
-from selfsup.config.toml_files import from_toml, list_presets, load_values, runtime_to_toml, to_toml
+from selfsup.config.toml_files import FORMAT, from_toml, list_presets, load_values, runtime_to_toml, to_toml
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.methods import method_class, method_names, read_settings
+
+#: What `to_toml` of selfsup 0.1.0 made of the preset `quick`.
+WRITTEN_BY_0_1_0 = Path(__file__).parent / "written_by_0_1_0.toml"
 
 # -- presets ------------------------------------------------------------------------------------
 
@@ -177,7 +180,7 @@ def test_a_written_configuration_names_every_value_that_is_set(preset: str) -> N
     config = validate(load_values(preset=preset))
     written = tomllib.loads(to_toml(config)) | tomllib.loads(runtime_to_toml(config))
     unset = {name for name in StudyConfig.model_fields if getattr(config, name) in (None, {})}
-    assert set(written) == set(StudyConfig.model_fields) - unset
+    assert set(written) == {"format", *StudyConfig.model_fields} - unset
     assert written["lrs"] == list(config.lrs)
 
 
@@ -186,4 +189,19 @@ def test_a_written_configuration_names_every_value_that_is_set(preset: str) -> N
 )
 def test_a_studys_configuration_that_someone_broke_is_refused_in_a_sentence(text: str, named: str) -> None:
     with pytest.raises(UserError, match=named):
-        from_toml(text)
+        from_toml(f"format = {FORMAT}\n{text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [(WRITTEN_BY_0_1_0.read_text(), r"selfsup 0\.1; use `pip install 'selfsup==0\.1\.\*'`"), ("format = 3", "a later")],
+)
+def test_what_another_version_wrote_is_refused_with_the_version_to_use(text: str, version: str) -> None:
+    with pytest.raises(UserError, match=rf"^'my study' was written by {version}.*, or choose another --out\.$"):
+        from_toml(text, study="my study")
+
+
+def test_a_studys_configuration_may_be_given_as_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml(validate({"epochs": 7})))
+    assert validate(load_values(file=file)).epochs == 7

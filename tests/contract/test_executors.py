@@ -15,6 +15,7 @@ from selfsup.config.toml_files import load_values
 from selfsup.errors import UserError
 from selfsup.execution.executors import executor_name, executor_names, executor_options, load_executor, take_executor
 from selfsup.record.folder import StudyFolder
+from selfsup.testing.executors import check_executor
 
 
 @pytest.mark.parametrize("name", executor_names())
@@ -73,3 +74,66 @@ def test_an_option_of_another_executor_is_refused_and_its_owner_named() -> None:
 def test_an_unknown_executor_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="Did you mean 'slurm'"):
         take_executor({"executor": "slrum"})
+
+
+# -- the checks themselves ---------------------------------------------------------------------------
+
+#: An executor of a few lines; each test puts one more into its class.
+OUTSIDE = """
+'''As inline, but for one thing.'''
+from dataclasses import replace
+from selfsup.execution.executors.base import EpochDone
+from selfsup.execution.executors.inline import InlineExecutor
+from selfsup.training.device import Hardware
+
+class Outside(InlineExecutor):
+    def run(self, folder, jobs, resources, listener):
+        {}
+
+executor = Outside
+"""
+RUN = "super().run(folder, jobs, resources, listener)"
+BROKEN = {
+    "imprecise": (
+        "super().run(folder, jobs, replace(resources, hardware=Hardware('cpu', 'bf16')), listener)",
+        "the numbers are not those of the inline executor",
+    ),
+    "untidy": (
+        f"{RUN}; left = folder.running / 'job' / 'log.txt'; left.parent.mkdir(); left.touch()",
+        r"work in progress was left behind: \['log.txt'\]",
+    ),
+    "secretive": (
+        "super().run(folder, jobs, resources, lambda event: event.job.cells[0].lr and listener(event))",
+        "a job was not heard of",
+    ),
+    "taciturn": (
+        "super().run(folder, jobs, resources, lambda event: isinstance(event, EpochDone) or listener(event))",
+        r"moco-.*: heard \['JobStarted', 'JobDone'\]",
+    ),
+    "talkative": (
+        "super().run(folder, jobs, resources, lambda event: listener(event) or listener(event))",
+        r"heard \['JobStarted', 'JobStarted'",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each check finds the study of the inline executor that an earlier one has run."""
+    return tmp_path_factory.mktemp("studies")
+
+
+def outside(name: str, run: str, folder: Path) -> Path:
+    (folder / f"{name}.py").write_text(OUTSIDE.format(run))
+    return folder / f"{name}.py"
+
+
+def test_the_checks_accept_an_outside_executor(studies: Path, tmp_path: Path) -> None:
+    check_executor("outside", studies, plugin=outside("outside", RUN, tmp_path))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_checks_name_the_promise_that_an_executor_breaks(name: str, studies: Path, tmp_path: Path) -> None:
+    run, promise = BROKEN[name]
+    with pytest.raises(AssertionError, match=promise):
+        check_executor(name, studies, plugin=outside(name, run, tmp_path))

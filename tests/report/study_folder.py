@@ -168,7 +168,7 @@ class FolderWriter:
                    "class_counts": counts if self.labelled else {}}  # fmt: skip
         (self.path / "dataset.json").write_text(json.dumps(dataset))
         pd.DataFrame(self.audit, columns=["path", "problem", "detail"]).to_csv(self.path / "audit.csv", index=False)
-        (self.path / "config.toml").write_text('data = "digits"\nepochs = 100\n')
+        (self.path / "config.toml").write_text('format = 2\ndata = "digits"\nepochs = 100\n')
         if self.rows:
             pd.DataFrame(self.rows).to_csv(self.path / "results.csv", index=False)
 

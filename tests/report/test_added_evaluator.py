@@ -28,7 +28,7 @@ from selfsup.evaluation.base import Column, Evaluated, Evaluator
 
 evaluator = Evaluator(
     lambda cell: Evaluated({"magnitude": float(abs(cell.test.x).mean())}),
-    columns=(Column("magnitude", float, "magnitude (nobody, 1999): mean absolute value", "size", better="lower"),),
+    columns=(Column("magnitude", "magnitude (nobody, 1999): mean absolute value", heading="size", better="lower"),),
     default=True,
 )
 '''

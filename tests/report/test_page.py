@@ -216,7 +216,7 @@ def test_several_seeds_are_averaged(make_study):
 
 def test_the_label_efficiency_protocol_counts_labels(make_study):
     writer = make_study(methods=("moco",), sizes=("5", "20"))
-    (writer.path / "config.toml").write_text('protocol = "label-efficiency"\n')
+    (writer.path / "config.toml").write_text('format = 2\nprotocol = "label-efficiency"\n')
     visible = read(write_report(writer.path)).visible
     assert "With 20 labels per class" in visible
     assert "images per class" not in visible

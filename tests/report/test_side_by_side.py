@@ -23,7 +23,7 @@ def named_study(make_study):
         path = writer.path / "dataset.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"name": name}))
         (writer.path / "images.csv").write_text(f"path,class,digest\n{name}/0.png,{name},00\n")
-        (writer.path / "config.toml").write_text(f'data = "x"\nepochs = 100\n{config}')
+        (writer.path / "config.toml").write_text(f'format = 2\ndata = "x"\nepochs = 100\n{config}')
         return writer.path
 
     return make

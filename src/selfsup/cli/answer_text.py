@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from selfsup.config.grid import format_lr
+from selfsup.evaluation.evaluators import measures
 from selfsup.execution.words import counted
 from selfsup.record.storage import shown
 from selfsup.report import Answer, answer, answer_table, headline
@@ -30,7 +31,7 @@ def show_answer(study: Study, as_json: bool) -> None:
         summary = {"headline": headline(found), "answer": _records(table), "report": str(report)}
         click.echo(json.dumps(summary, indent=1))
         return
-    _print_table(table, _ACCURACIES if found.labelled else _MEASURES)
+    _print_table(table, _ACCURACIES if found.labelled else _measure_columns())
     click.echo(headline(found))
     counts = study.results.status.value_counts()
     statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
@@ -46,19 +47,20 @@ _ACCURACIES: dict[str, Callable[[Any], str]] = {
     "test": lambda row: _number(row.test_accuracy, ".3f"),
     "95 %": lambda row: "–".join(filter(None, (_number(row.test_low, ".3f"), _number(row.test_high, ".3f")))),
 }
-_MEASURES: dict[str, Callable[[Any], str]] = {
-    "eff. rank": lambda row: _number(row.effective_rank, ".1f"),
-    "stability": lambda row: _number(row.cluster_stability, ".3f"),
-    "silhouette": lambda row: _number(row.silhouette, ".3f"),
-    "seeds": lambda row: str(row.seeds),
-}
+
+
+def _measure_columns() -> dict[str, Callable[[Any], str]]:
+    """The measures that have a heading, and of how many seeds they are the mean."""
+    numbers = {m.heading: lambda row, m=m: _number(getattr(row, m.name), m.form) for m in measures() if m.heading}
+    return {**numbers, "seeds": lambda row: str(row.seeds)}
 
 
 def _with_measures(table: pd.DataFrame, found: Answer, results: pd.DataFrame) -> pd.DataFrame:
     """The answer with more measures that need no labels: means over the seeds of each choice."""
-    measures = results.set_index("cell")[["cluster_stability", "silhouette"]]
-    means = [measures.loc[list(choice.cells)].mean() for choice in found.choices]
-    return table.join(pd.DataFrame(means, columns=measures.columns).reset_index(drop=True))
+    more = [measure.name for measure in measures() if measure.heading and measure.name not in table]
+    values = results.set_index("cell")[more]
+    means = [values.loc[list(choice.cells)].mean() for choice in found.choices]
+    return table.join(pd.DataFrame(means, columns=more).reset_index(drop=True))
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -12,8 +12,10 @@ from typing import Any
 import click
 
 from selfsup._version import __version__
+from selfsup.cli import listing
 from selfsup.cli.options import given_values, study_options
 from selfsup.errors import Interrupted, UserError
+from selfsup.plugins import plug_in_files
 
 #: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal (plus its number).
 FAILED, REFUSED, STOPPED = 1, 2, 128
@@ -98,7 +100,7 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
 
     arguments = given_values(given)
     data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
-    made = plan_study(requested_run(data, preset=preset, config=config, options=arguments)[0], out=out)
+    made = plan_study(requested_run(data, preset=preset, config=config, options=arguments, out=out)[0], out=out)
     show_plan(made, as_json)
 
 
@@ -193,18 +195,13 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
 
 
 @main.command(name="list")
-@click.argument(
-    "kind",
-    type=click.Choice(
-        ["methods", "augmentations", "datasets", "backbones", "presets", "evaluators", "schedulers", "trackers"]
-    ),
-)
+@click.argument("kind", type=click.Choice(listing.CHOICES))
 @click.argument("pattern", default="*")
-def list_(kind: str, pattern: str) -> None:
+@click.option("--plugin", multiple=True, metavar="FILE", help="Show what this Python file brings, too.")
+def list_(kind: str, pattern: str, plugin: tuple[str, ...]) -> None:
     """Show what there is to choose from; PATTERN narrows the backbones, for example 'resnet*'."""
-    from selfsup.cli import listing
-
-    for line in getattr(listing, kind)(pattern):
+    plug_in_files(plugin)
+    for line in listing.lines(kind, pattern):
         click.echo(line)
 
 

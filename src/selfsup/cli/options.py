@@ -42,6 +42,8 @@ def _field_option(name: str, field: FieldInfo, only_with: tuple[str, ...] = ()) 
     """The option for a field of the configuration or of some executors."""
     flag = "--" + name.replace("_", "-")
     help = f"({', '.join(only_with)}) {field.description}" if only_with else field.description or ""
+    if name == "plugin":
+        return click.option(flag, name, multiple=True, metavar="FILE", help=help)
     if field.annotation is bool:
         return click.option(flag, name, is_flag=True, default=None, help=help)
     return click.option(flag, name, metavar="VALUE", help=f"{help}{_default(field.default)}")

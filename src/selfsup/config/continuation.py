@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from selfsup import plugins
 from selfsup.config.schema import StudyConfig, names_of, no_repeats, role_of
 from selfsup.config.toml_files import lasting_values
 from selfsup.config.validation import validate
@@ -26,6 +27,7 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
         if new in ("auto", None) or old == new:
             continue
         lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
+    lines += [f"plugin: {file} has changed since" for file in plugins.changed(stored.plugin, checked.plugin)]
     return lines
 
 
@@ -36,8 +38,8 @@ def _kind_of_rates(config: StudyConfig) -> str:
 def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
     """The stored configuration as `requested` extends it.
 
-    Its axes grow, its place and its contents change if they are named, and what holds for one command is `requested`'s
-    or the default.
+    Its axes and plug-ins grow, its place and its contents change if they are named, and what holds for one command
+    is `requested`'s or the default.
     """
     checked = validate({**lasting_values(stored), **requested})
     grown: dict[str, Any] = {name: getattr(checked, name) for name in names_of("runtime")}
@@ -47,7 +49,7 @@ def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
             grown[name] = new
         elif name == "seeds":
             grown[name] = max(stored.seeds, new)
-        elif role_of(name) == "axis":
+        elif role_of(name) in ("axis", "plugins"):
             grown[name] = no_repeats((*getattr(stored, name), *new))
     return stored.model_copy(update=grown)
 

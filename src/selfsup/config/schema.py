@@ -4,6 +4,8 @@ The roles:
 
 ``axis``
     an axis of the grid; may grow from one run to the next
+``plugins``
+    files with implementations from outside; more may come, and none may change
 ``identity``
     changes the numbers; must stay as it was when the study began
 ``place``
@@ -28,7 +30,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from selfsup.config.grid import Protocol
 
-Role = Literal["axis", "identity", "place", "contents", "runtime"]
+Role = Literal["axis", "plugins", "identity", "place", "contents", "runtime"]
 #: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
 AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
 
@@ -44,6 +46,11 @@ def _split_commas(value: Any) -> Any:
     if isinstance(value, int | float):
         return [value]
     return value
+
+
+def _one_or_several(value: Any) -> Any:
+    """Let a single path stand for a list; it may hold commas."""
+    return [value] if isinstance(value, str) else value
 
 
 def _split_sizes(value: Any) -> Any:
@@ -73,6 +80,7 @@ def _split_rates(value: Any) -> Any:
     return [f"{number:g}x" for number in numbers] if any(multiples) else numbers
 
 
+Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
 _Lr = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
 Lrs = Annotated[tuple[_Lr, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
@@ -108,6 +116,12 @@ class StudyConfig(BaseModel):
     test_fraction: float = _field(0.2, "Share of each class held out for the test.", "identity", gt=0, lt=0.5)
     split_seed: int = _field(0, "Seed of the train/validation/test split.", "identity", ge=0)
 
+    plugin: Files = _field(
+        (),
+        "A Python file that brings a method, augmentation policy, data set, evaluator or executor under its name; "
+        "may be given several times.",
+        "plugins",
+    )
     methods: Names = _field(("simclr", "moco", "byol", "supervised", "frozen", "random"), "Methods to compare.", "axis")
     augmentations: Names = _field(("weak", "simclr"), "Augmentation policies.", "axis")
     lrs: Rates = _field(
@@ -211,8 +225,8 @@ class StudyConfig(BaseModel):
     )
     fuse: PositiveInt | Literal["auto"] = _field(
         "auto",
-        "Learning rates that are trained together, as one batched network: worth it on a GPU with small views. "
-        "The last digits of a result depend on it. auto: 4 on CUDA with views of at most 64 px, else 1.",
+        "Learning rates that are trained together, as one batched network, which is made for GPUs and small views. "
+        "The last digits of a result depend on it. auto: 1.",
         "identity",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _field("auto", "Arithmetic of the training.", "identity")

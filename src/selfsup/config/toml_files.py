@@ -10,12 +10,15 @@ from typing import Any
 
 import tomli_w
 
-from selfsup import registry
+from selfsup import plugins, registry
 from selfsup.config.schema import StudyConfig, names_of
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
 
 PRESETS = Path(__file__).parent / "presets"
+#: What a study's files mean; stands in its configuration, but in those of selfsup 0.1. To be raised with every change
+#: by which what an earlier version wrote would be misread.
+FORMAT = 2
 
 
 def list_presets() -> list[str]:
@@ -40,7 +43,8 @@ def load_values(
         layers.append(read_toml(Path(file)))
     layers.append(overrides or {})
     values: dict[str, Any] = reduce(_merge, layers, {})
-    values.pop("description", None)
+    for name in ("description", "format"):  # of a preset, and of a study's config.toml given as a file
+        values.pop(name, None)
     return values
 
 
@@ -73,8 +77,8 @@ def lasting_values(config: StudyConfig) -> dict[str, Any]:
 
 
 def to_toml(config: StudyConfig) -> str:
-    """What belongs to the study, as TOML text, unset values left out."""
-    return _toml(lasting_values(config))
+    """What belongs to the study, as TOML text, unset values left out; first, the format of its files."""
+    return _toml({"format": FORMAT, **lasting_values(config)})
 
 
 def runtime_to_toml(config: StudyConfig) -> str:
@@ -89,16 +93,40 @@ def _toml(values: dict[str, Any]) -> str:
     return tomli_w.dumps({name: value for name, value in values.items() if value is not None})
 
 
-def from_toml(text: str, runtime: str = "") -> StudyConfig:
-    """The configuration in the texts that :func:`to_toml` and :func:`runtime_to_toml` wrote.
+def from_toml(text: str, runtime: str = "", *, study: object = "the study") -> StudyConfig:
+    """The configuration in the texts that :func:`to_toml` and :func:`runtime_to_toml` wrote; `study` is its name.
+
+    Where `study` is a folder, what it keeps is plugged in.
 
     Raises
     ------
     UserError
-        If someone has changed it into what is not TOML, or not a configuration.
+        If another version wrote it, or someone has changed it into what is not TOML, or not a configuration, or has
+        changed a plug-in.
+    """
+    values = stored_values(text, study=study)
+    if isinstance(study, Path):
+        plugins.plug_in_kept(study, values.get("plugin", ()))
+    return validate({**values, **tomllib.loads(runtime)}, where="config.toml")
+
+
+def stored_values(text: str, *, study: object) -> dict[str, Any]:
+    """Values in a text that :func:`to_toml` wrote.
+
+    Raises
+    ------
+    UserError
+        If they are not TOML, or those of another version of selfsup; names the one to use.
     """
     try:
-        values = {**tomllib.loads(text), **tomllib.loads(runtime)}
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"The study's config.toml cannot be read as TOML: {error}; mend it and run again.") from None
-    return validate(values, where="config.toml")
+        raise UserError(f"config.toml of '{study}' cannot be read as TOML: {error}; mend it and run again.") from None
+    found = values.pop("format", 1)
+    if found != FORMAT:
+        writer, install = ("selfsup 0.1", "'selfsup==0.1.*'") if found == 1 else ("a later selfsup", "-U selfsup")
+        raise UserError(
+            f"'{study}' was written by {writer}; use `pip install {install}` to go on with it or to read it, or choose "
+            f"another --out."
+        )
+    return values

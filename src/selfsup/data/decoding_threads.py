@@ -17,8 +17,8 @@ from PIL import Image, UnidentifiedImageError
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.decode import decode
 from selfsup.data.depth import DeepScale, Extent
+from selfsup.data.machine import usable_cores
 from selfsup.data.sources.base import EmptyFileError, Source
-from selfsup.training.machine import usable_cores
 
 CHUNK = 4  # images per task, so that handing over a small image costs less than decoding it
 LARGE = 50_000_000  # pixels; larger images take turns, for each needs a gigabyte or so to decode

@@ -20,10 +20,10 @@ class Column:
     Attributes
     ----------
     name : str
-    type : {str, int, float}
-        Of its values; any of them may be missing.
     about : str
         What it is, for ``docs/measures.md``; up to the first colon, its name in words.
+    type : {str, int, float}
+        Of its values; any of them may be missing.
     heading : str
         Above it in the report's table of cells; empty where it is not shown there.
     better : {"higher", "lower"}, float or None
@@ -35,17 +35,12 @@ class Column:
     """
 
     name: str
-    type: type
     about: str
+    type: type = float
     heading: str = ""
     better: Literal["higher", "lower"] | float | None = None
     form: str = ".3f"
     last: bool = False
-
-    @property
-    def numeric(self) -> bool:
-        """Whether it is written as numbers are."""
-        return bool(self.form)
 
     @property
     def title(self) -> str:

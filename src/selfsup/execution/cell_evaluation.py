@@ -38,7 +38,7 @@ def evaluate_cells(
     train_images = {cell: study.probe_images(cell) for cell in job.cells}
     # Without labels there is nothing to fit on.
     fitted = {cell: indices if study.store.classes else indices[:0] for cell, indices in train_images.items()}
-    wanted = np.unique(np.concatenate([*fitted.values(), study.split.val, study.judged]))
+    wanted = np.unique(np.concatenate([*fitted.values(), study.split.val, study.evaluated]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
     network = _network(study, backbone)
     weights = _write_weights(study, job, backbone)
@@ -46,7 +46,7 @@ def evaluate_cells(
     for cell in job.cells:
         train, val, test = (
             Part(part, embedded.of(part), network.labels[part])
-            for part in (fitted[cell], study.split.val, study.judged)
+            for part in (fitted[cell], study.split.val, study.evaluated)
         )
         evaluated = _evaluate(study, job, cell, network, (train, val, test), should_stop)
         found = Found(outcome, rung_scores[cell.id], len(train_images[cell]), test, evaluated)

@@ -65,7 +65,8 @@ class StudyContext:
     @cached_property
     def followers(self) -> Followers:
         """The other processes of each training, where it takes several devices."""
-        return Followers(self.folder.path, self.hardware, self.config.devices, self.store_path)
+        follower = "selfsup.execution.executors._follower"  # which opens such a context itself
+        return Followers(follower, self.folder.path, self.hardware, self.config.devices, self.store_path)
 
     def close(self) -> None:
         """Send the followers away, if there are any."""
@@ -73,16 +74,16 @@ class StudyContext:
             self.followers.close()
 
     @property
-    def judged(self) -> np.ndarray:
-        """Places in the store of the images that a cell is judged on: test, or a sample where nothing has labels."""
+    def evaluated(self) -> np.ndarray:
+        """Places in the store of the images that a cell is evaluated on: test, or a sample where nothing has labels."""
         if self.store.labels is not None:
             return self.split.test
         return limit(self.split.train, self.config.map_points, self.config.split_seed)
 
     @cached_property
     def mapped(self) -> np.ndarray:
-        """Those of the judged images that are on the t-SNE maps, the same for every cell."""
-        return limit(self.judged, self.config.map_points, self.config.split_seed)
+        """Those of the evaluated images that are on the t-SNE maps, the same for every cell."""
+        return limit(self.evaluated, self.config.map_points, self.config.split_seed)
 
     def probe_images(self, cell: Cell) -> np.ndarray:
         """Places in the store of the images that a cell's probe is fitted on."""

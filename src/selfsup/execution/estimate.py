@@ -255,8 +255,8 @@ def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
     """Embeddings, pictures and kept weights."""
     network = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
     weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
-    judged = len(split.test) or min(len(split.train), config.map_points)
-    per_cell = judged * (2.0 * network.num_features + 400) + 300e3
+    evaluated = len(split.test) or min(len(split.train), config.map_points)
+    per_cell = evaluated * (2.0 * network.num_features + 400) + 300e3
     kept = {
         "all": len(grid.cells),
         "none": 0,

@@ -119,8 +119,9 @@ class JobCallbacks(CheckpointCallbacks):
         return not self._scheduler.goes_on(self._job, epoch, float(np.mean(list(found.values()))))
 
     def checkpoint_due(self) -> bool:
-        # Fine-tuning may take as long as the training, whose end should not be lost to a stop in it.
-        return super().checkpoint_due() or (self._ended and "finetune" in self._study.config.evaluate)
+        # What is evaluated on request, as fine-tuning is, may take as long as the training, whose end should not be
+        # lost to a stop in it.
+        return super().checkpoint_due() or (self._ended and len(self._study.config.evaluate) > 1)
 
 
 def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, float]:
@@ -131,13 +132,13 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
     """
     labels, val = study.store.labels, study.split.val
     validated = labels is not None and len(val) > 0
-    probes = {cell: study.probe_images(cell) if validated else study.judged for cell in job.cells}
+    probes = {cell: study.probe_images(cell) if validated else study.evaluated for cell in job.cells}
     wanted = np.unique(np.concatenate([*probes.values(), *([val] if validated else [])]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
-    if embedding_std(torch.from_numpy(embedded.of(val if validated else study.judged)).double()) < COLLAPSED_BELOW:
+    if embedding_std(torch.from_numpy(embedded.of(val if validated else study.evaluated)).double()) < COLLAPSED_BELOW:
         return {cell.id: 0.0 for cell in job.cells}
     if labels is None or not len(val):
-        return {cell.id: effective_rank(sample_rows(embedded.of(study.judged), cell.seed)) for cell in job.cells}
+        return {cell.id: effective_rank(sample_rows(embedded.of(study.evaluated), cell.seed)) for cell in job.cells}
     return {
         cell.id: fit_linear_probe(
             embedded.of(train),

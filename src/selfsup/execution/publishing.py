@@ -74,7 +74,7 @@ def publish_pruned(study: StudyContext, cell: Cell, outcome: Outcome, rung_score
 
 
 def _training_result(study: StudyContext, cell: Cell, status: str, outcome: Outcome, **columns: Any) -> CellResult:
-    """The row of a cell that is not judged."""
+    """The row of a cell that is not evaluated."""
     images = len(study.subset(cell))
     return CellResult.of(cell, status, **_training_values(outcome.state), train_images=images, **columns)
 

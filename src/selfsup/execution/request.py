@@ -11,18 +11,37 @@ from selfsup.config.toml_files import load_values, read_toml
 from selfsup.config.validation import validate
 from selfsup.execution.executors import take_executor
 from selfsup.execution.executors.base import Executor
+from selfsup.plugins import plug_in_files
+from selfsup.record.folder import StudyFolder
+from selfsup.record.storage import local_folder
 
 
 def requested_run(
-    data: str | Path | None, *, preset: str | None, config: str | Path | None, options: dict[str, Any]
+    data: str | Path | None,
+    *,
+    preset: str | None,
+    config: str | Path | None,
+    options: dict[str, Any],
+    out: str | Path | None = None,
 ) -> tuple[dict[str, Any], Executor]:
-    """Raw values of the configuration that was asked for, and the executor."""
+    """Raw values of the configuration that was asked for, and the executor.
+
+    Plugs in the files that are named, and those that the study in `out` keeps.
+    """
     if preset is None and config is None:
         preset = "recommended"
     overrides = {name: value for name, value in options.items() if value is not None}
     if data is not None:
         overrides["data"] = str(data)
     values = load_values(preset=preset, file=config, overrides=overrides)
+    registry.unplug()  # what an earlier call in this process named
+    study = StudyFolder(local_folder(default_out(values) if out is None else out))
+    if study.exists():
+        study.read_config()
+    given = values.get("plugin")
+    files = [given] if isinstance(given, str | Path) else given
+    if isinstance(files, list | tuple) and all(isinstance(file, str | Path) for file in files):
+        values["plugin"] = plug_in_files(files)
     executor = take_executor(values)
     in_file = read_toml(Path(config)) if config is not None else {}
     validate(values, files={name: str(config) for name in in_file if name not in overrides})

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from selfsup.config.schema import StudyConfig
+from selfsup.data.machine import available_memory, usable_cores
 from selfsup.execution.executors.base import Resources
 from selfsup.training.device import Hardware, choose_hardware, count_devices, require_devices
-from selfsup.training.machine import available_memory, usable_cores
 
-#: What ``fuse = "auto"`` is on CUDA: so many learning rates, with views of at most so many pixels a side.
-FUSED, FUSED_SIDE = 4, 64
 #: Main memory of one worker before it trains anything, and of the activations that one view of
 #: 224 x 224 pixels leaves for the backward pass of a ResNet-18 in float32; both in bytes, measured.
 WORKER_BYTES = 900e6
@@ -24,14 +22,6 @@ def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
     require_devices(hardware, config.devices)
     threads = config.threads or max(1, cores // (workers * config.devices))
     return Resources(hardware, workers, threads)
-
-
-def resolve_fuse(config: StudyConfig, hardware: Hardware) -> int:
-    """How many learning rates are trained together, with ``auto`` resolved."""
-    if config.fuse != "auto":
-        return config.fuse
-    small = config.side <= FUSED_SIDE and config.devices == 1 and hardware.precision != "fp16"
-    return FUSED if hardware.kind == "cuda" and small else 1
 
 
 def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:

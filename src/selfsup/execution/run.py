@@ -20,7 +20,7 @@ from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
 from selfsup.execution.preparation import AUDIT, prepare_images, prepare_weights
 from selfsup.execution.progress import Tally
-from selfsup.execution.resources import resolve_fuse, resolve_resources
+from selfsup.execution.resources import resolve_resources
 from selfsup.execution.schedulers import Scheduler, load_scheduler, read_records
 from selfsup.execution.study_grid import lay_out
 from selfsup.execution.watchers import Watcher
@@ -79,10 +79,10 @@ class StudyRun:
 
     def execute(self, command: str | None) -> None:
         """Run what is not finished yet, and write the report."""
-        self._sweep()
         if "data" not in self.values and not self.folder.exists():
             self._say("No images were named, so these are scikit-learn's digits; name a folder to compare on your own.")
         config = resolve_configuration(self.folder, self.values, here=self.executor.here)
+        self._sweep()  # not before it is known to be a study of this version
         trackers = self.reporting.load_trackers(config.track)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         self._say(describe_set_aside(store.audit, self.folder.path / AUDIT))
@@ -91,7 +91,8 @@ class StudyRun:
         grid = lay_out(asked, labelled=store.labels is not None)
         scheduler = load_scheduler(config, self.folder)
         resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
-        config = config.model_copy(update={"fuse": resolve_fuse(config, resources.hardware)})
+        if config.fuse == "auto":  # 1 everywhere, until a gain was measured on a GPU
+            config = config.model_copy(update={"fuse": 1})
         prepare_weights(self.folder, config, self.watcher.say)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         self._add_to_history(command, grid.cells)

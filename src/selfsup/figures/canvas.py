@@ -142,7 +142,7 @@ def accuracy_colour(value: float) -> tuple[str, str]:
 
     The map is viridis: perceptually uniform, ordered in lightness, safe for colour blindness.
     """
-    rgba = matplotlib.colormaps["viridis"](min(max(value, 0.0), 1.0))
+    rgba = matplotlib.colormaps["viridis"](float(min(max(value, 0), 1)))
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgba[:3])
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     # WCAG 2 contrast: black wins above a relative luminance of 0.179.

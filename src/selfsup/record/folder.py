@@ -26,8 +26,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfsup import plugins
 from selfsup.config.schema import StudyConfig
-from selfsup.config.toml_files import from_toml, runtime_to_toml, to_toml
+from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values, to_toml
 from selfsup.errors import UserError
 from selfsup.record.results import FINAL, CellResult, result_columns
 
@@ -62,14 +63,26 @@ class StudyFolder:
         """Whether a study was begun here."""
         return (self.path / "config.toml").is_file()
 
+    def require_readable(self) -> None:
+        """Refuse a study of another version of selfsup, before anything of it is read.
+
+        Raises
+        ------
+        UserError
+            Names the version to use.
+        """
+        stored_values(self._config_text(), study=self.path)
+
     def require_free(self) -> None:
         """Refuse a place that holds something else than a study.
 
         Raises
         ------
         UserError
-            If it is a file, or a folder with files that are not a study's.
+            If it is a file, a folder with files that are not a study's, or a study of another version of selfsup.
         """
+        if self.exists():
+            self.require_readable()
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--out {self.path} is a file, not a folder; choose another place for the study.")
         # Both folders and no config.toml: a run was killed before its study had begun.
@@ -137,15 +150,20 @@ class StudyFolder:
 
     def read_config(self) -> StudyConfig:
         """The configuration with which the study was begun, or last extended."""
-        return from_toml(self._config_text())
+        return from_toml(self._config_text(), study=self.path)
 
     def read_running_config(self) -> StudyConfig:
         """The study's configuration with what holds for the run at work alone, such as its workers."""
         runtime = self._runtime.read_text(encoding="utf-8") if self._runtime.exists() else ""
-        return from_toml(self._config_text(), runtime)
+        return from_toml(self._config_text(), runtime, study=self.path)
 
     def write_config(self, config: StudyConfig) -> None:
-        """Write down what belongs to the study, and beside it what holds for this run alone."""
+        """Write down what belongs to the study, its plug-ins too, and beside it what holds for this run alone."""
+        for reference in config.plugin:
+            kept = plugins.kept_in(self.path, reference)
+            if not kept.exists():
+                kept.parent.mkdir(exist_ok=True)
+                replace_file(kept, plugins.content_of(reference))
         replace_file(self._runtime, runtime_to_toml(config).encode())
         self.write("config.toml", to_toml(config).encode())
 

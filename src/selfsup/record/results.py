@@ -25,32 +25,29 @@ MEASURED_COLUMNS = ("train_seconds", "images_per_second")
 
 #: A row begins with these columns,
 CELL = (
-    Column("cell", str, "id of the cell", form=""),
-    Column("method", str, "its method", heading="method", form=""),
-    Column("augmentation", str, "policy of its views; empty where nothing is trained", heading="augmentation", form=""),
-    Column("lr", float, "learning rate", heading="lr", form=".4g"),
-    Column("per_class", str, "training images (or labels) per class, or `all`", heading="per class", form="d"),
-    Column("seed", int, "seed", heading="seed", form=".4g"),
-    Column("status", str, f"how it ended: {', '.join(STATUSES)}", heading="status", form=""),
-    Column("epochs", int, "epochs that were trained"),
+    Column("cell", "id of the cell", str, form=""),
+    Column("method", "its method", str, heading="method", form=""),
+    Column("augmentation", "policy of its views; empty where nothing is trained", str, heading="augmentation", form=""),
+    Column("lr", "learning rate", heading="lr", form=".4g"),
+    Column("per_class", "training images (or labels) per class, or `all`", str, heading="per class", form="d"),
+    Column("seed", "seed", int, heading="seed", form=".4g"),
+    Column("status", f"how it ended: {', '.join(STATUSES)}", str, heading="status", form=""),
+    Column("epochs", "epochs that were trained", int),
 )
 #: has these of the training between those of evaluators,
 TRAINING = (
-    Column("final_loss", float, "loss of the last epoch", heading="loss"),
-    Column("train_seconds", float, "time of the training", heading="seconds", form=".0f"),
-    Column("images_per_second", float, "median over the epochs"),
-    Column("train_images", int, "training images (or labels)"),
+    Column("final_loss", "loss of the last epoch", heading="loss"),
+    Column("train_seconds", "time of the training", heading="seconds", form=".0f"),
+    Column("images_per_second", "median over the epochs"),
+    Column("train_images", "training images (or labels)", int),
 )
 #: and ends with these.
 REMARKS = (
-    Column(
-        "rung_score",
-        float,
-        "of a `pruned` cell: what a scheduler compared its training by, after `epochs` epochs: validation accuracy of "
-        "the linear probe, or effective rank without labels; 0 where the embedding had collapsed",
-    ),
-    Column("message", str, "why it has no scores, or none to be trusted", form=""),
-)
+    Column("rung_score", "of a `pruned` cell: what a scheduler compared its training by, after `epochs` epochs: "
+           "validation accuracy of the linear probe, or effective rank without labels; 0 where the embedding had "
+           "collapsed"),
+    Column("message", "why it has no scores, or none to be trusted", str, form=""),
+)  # fmt: skip
 #: Where the columns of the training and the remarks stand among those of evaluators, by these ones' order.
 TRAINING_ORDER, REMARKS_ORDER = 50, 90
 

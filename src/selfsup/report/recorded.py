@@ -26,7 +26,7 @@ EMBEDDINGS: dict[str, type[np.generic]] = {
 
 @dataclass(frozen=True)
 class StoredEmbeddings:
-    """What a cell says of each judged image; arrays of length N.
+    """What a cell says of each evaluated image; arrays of length N.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class RecordedStudy:
         return None if arrays is None else StoredEmbeddings(**arrays)
 
     def features(self, cell: str) -> NDArray[np.float32] | None:
-        """StoredEmbeddings of a cell's judged images, shape [N, width]; None where the file is missing or damaged."""
+        """Embeddings of a cell's evaluated images, shape [N, width]; None where the file is missing or damaged."""
         arrays = _read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32})
         return None if arrays is None else arrays["features"]
 

@@ -1,6 +1,6 @@
 """Intervals and paired tests for accuracies over test images and trainings, as pure functions.
 
-A study repeats a training with several seeds and judges each on the same test images, so an
+A study repeats a training with several seeds and evaluates each on the same test images, so an
 accuracy is the mean of a table: seeds by images, right or wrong. Both are samples: other seeds
 and other images would have given another mean. The two-way analysis of variance with both factors
 random, as in radiology's studies of many readers and many cases (Dorfman, Berbaum and Metz,

@@ -33,9 +33,9 @@ def check_executor(name: str, folder: Path, **options: Any) -> None:
     name : str
         Of the executor.
     folder : Path
-        An empty folder, on a file system that all its workers see.
+        On a file system that all its workers see; empty, or that of another check.
     **options
-        Its options, and fields of the configuration.
+        Its options, and fields of the configuration, such as ``plugin="my_executor.py"``.
 
     Raises
     ------

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from selfsup.data.machine import usable_cores
 from selfsup.errors import UserError
-from selfsup.training.machine import usable_cores
 
 #: Lightning Fabric's names of our precisions.
 FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}

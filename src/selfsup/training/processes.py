@@ -72,6 +72,8 @@ class Followers:
 
     Parameters
     ----------
+    module : str
+        What each of them runs (``python -m``); by its name, for it stands after this one.
     study : Path
         The study's folder.
     hardware : Hardware
@@ -82,8 +84,9 @@ class Followers:
         As for :class:`selfsup.execution.context.StudyContext`.
     """
 
-    def __init__(self, study: Path, hardware: Hardware, count: int, store: Path | None) -> None:
-        self._study, self._hardware, self._count, self._store = study, hardware, count, store
+    def __init__(self, module: str, study: Path, hardware: Hardware, count: int, store: Path | None) -> None:
+        self._module, self._study = module, study
+        self._hardware, self._count, self._store = hardware, count, store
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start_job(self, job: Job) -> None:
@@ -131,7 +134,7 @@ class Followers:
 
         threads = str(torch.get_num_threads())
         for rank in range(1, self._count):
-            command = [sys.executable, "-m", "selfsup.execution.executors._follower", str(self._study)]
+            command = [sys.executable, "-m", self._module, str(self._study)]
             command += [self._hardware.device, self._hardware.precision, threads]
             command += [str(rank), str(self._count), str(self._port), *([str(self._store)] if self._store else [])]
             self._processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 import zipfile
 from pathlib import Path
 
@@ -114,19 +113,13 @@ def test_offline_it_fails_in_one_sentence_that_names_the_ways_out(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setattr(plant_seedlings, "URL", f"http://127.0.0.1:{taken.getsockname()[1]}/Segmented.zip")
-        started = time.perf_counter()
         with pytest.raises(UserError) as caught:
             open_source("plant-seedlings", cache_dir=tmp_path)
-        assert time.perf_counter() - started < 3
     message = str(caught.value)
     assert "\n" not in message
     assert message.endswith(".")
     assert "--data-url" in message
     assert "--data-root" in message
-
-
-def test_the_published_address_is_the_default() -> None:
-    assert plant_seedlings.URL == "https://vision.eng.au.dk/?download=/data/WeedData/Segmented.zip"
 
 
 @pytest.mark.parametrize("option", ["data_url", "data_root"])

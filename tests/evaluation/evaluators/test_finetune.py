@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,18 +10,18 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from selfsup.backbones import Backbone
+from selfsup.config.validation import validate
 from selfsup.errors import Interrupted
-from selfsup.evaluation.evaluators.finetune import FineTuned, fine_tune
+from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
+from selfsup.evaluation.evaluators.finetune import fine_tune
 from selfsup.testing.backbones import tiny_backbone
 from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware
-from selfsup.training.plan import TrainingPlan
 
 DATA = load_digits()
 LABELS = DATA.target.astype(np.int64)
 TRAIN, VAL, TEST = np.arange(0, 200), np.arange(200, 300), np.arange(300, 500)
-PLAN = TrainingPlan(epochs=6, batch_size=32, image_size=8, lr=0.1, seed=0)
+SETTINGS = {"finetune_epochs": 6, "batch_size": 32, "image_size": 8, "warmup_epochs": 0, "finetune_lrs": (0.03, 0.1)}
 
 
 class Digits:
@@ -37,55 +36,46 @@ class Digits:
         return self.pixels[indices], torch.full((len(indices), 2), 8)
 
 
-def start() -> Backbone:
+def context(labels: np.ndarray = LABELS, *, subset=TRAIN, val=VAL, callbacks=lambda name: NoCallbacks(), **settings):  # type: ignore[no-untyped-def]
+    """A tiny network as it is at first, and the parts of the digits that fine-tuning sees of."""
     torch.manual_seed(3)
-    return tiny_backbone()
+    config = validate({**SETTINGS, **settings})
+    network = TrainedNetwork(tiny_backbone(), Digits(), labels, TEST, config, Hardware("cpu", "fp32").fabric(), "cpu")
+    nothing = np.empty((0, 0), np.float32)
+    parts = (Part(part, nothing, labels[part]) for part in (subset, val, TEST))
+    return EvaluationContext(*parts, tuple("0123456789"), 0, subset, network, callbacks)
 
 
-def tune(backbone: Backbone, labels: np.ndarray = LABELS, **options) -> FineTuned | None:  # type: ignore[no-untyped-def]
-    given = {
-        "images": Digits(),
-        "labels": labels,
-        "train_on": TRAIN,
-        "val": VAL,
-        "test": TEST,
-        "num_classes": 10,
-        "lrs": (0.03, 0.1),
-        "plan": PLAN,
-        "fabric": Hardware("cpu", "fp32").fabric(),
-        "callbacks": lambda lr: NoCallbacks(),
-    }
-    return fine_tune(backbone, **{**given, **options})
+def tune(*args, **settings) -> dict[str, float]:  # type: ignore[no-untyped-def]
+    return dict(fine_tune(context(*args, **settings)).values)
 
 
 def test_it_learns_and_leaves_the_backbone_as_it_was() -> None:
-    backbone = start()
-    before = copy.deepcopy(backbone.state_dict())
-    tuned = tune(backbone, plan=replace(PLAN, epochs=25))
-    assert tuned.test_accuracy > 0.4
-    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+    cell = context(finetune_epochs=25)
+    before = copy.deepcopy(cell.network.backbone.state_dict())
+    assert fine_tune(cell).values["finetune_accuracy"] > 0.4
+    assert all(torch.equal(value, before[name]) for name, value in cell.network.backbone.state_dict().items())
 
 
 def test_more_labels_are_better() -> None:
-    plan = replace(PLAN, epochs=25)
-    assert tune(start(), plan=plan).test_accuracy > tune(start(), plan=plan, train_on=TRAIN[:20]).test_accuracy
+    few, many = (tune(subset=subset, finetune_epochs=25)["finetune_accuracy"] for subset in (TRAIN[:20], TRAIN))
+    assert many > few
 
 
 def test_the_rate_is_chosen_on_validation_and_the_test_labels_decide_nothing() -> None:
-    alone = {lr: tune(start(), lrs=(lr,)) for lr in (1e-6, 0.1)}
-    assert alone[1e-6].val_accuracy < alone[0.1].val_accuracy
-    assert tune(start(), lrs=(1e-6, 0.1)) == alone[0.1]
+    small, large = (tune(finetune_lrs=(lr,), finetune_epochs=25) for lr in (1e-6, 0.1))
+    assert small["finetune_val_accuracy"] < large["finetune_val_accuracy"]
+    assert tune(finetune_lrs=(1e-6, 0.1), finetune_epochs=25) == large
     # With the test labels wrong, all but the test accuracy stays.
     wrong = LABELS.copy()
     wrong[TEST] = (wrong[TEST] + 1) % 10
-    cheated = tune(start(), wrong, lrs=(1e-6, 0.1))
-    assert (cheated.lr, cheated.val_accuracy) == (0.1, alone[0.1].val_accuracy)
-    assert cheated.test_accuracy < 0.4
+    cheated = tune(wrong, finetune_lrs=(1e-6, 0.1), finetune_epochs=25)
+    assert cheated | {"finetune_accuracy": large["finetune_accuracy"]} == large
+    assert cheated["finetune_accuracy"] <= 1 - large["finetune_accuracy"]
 
 
 def test_of_equally_good_rates_the_smallest_is_chosen() -> None:
-    tuned = tune(start(), lrs=(1e-12, 1e-13))
-    assert tuned.lr == 1e-13
+    assert tune(finetune_lrs=(1e-12, 1e-13))["finetune_lr"] == 1e-13
 
 
 def test_only_the_labels_that_it_is_given_are_trained_on() -> None:
@@ -93,20 +83,20 @@ def test_only_the_labels_that_it_is_given_are_trained_on() -> None:
     hidden = np.full(len(LABELS), -1)
     for part in (TRAIN, VAL, TEST):
         hidden[part] = LABELS[part]
-    images = Digits()
-    assert tune(start(), hidden, images=images) == tune(start())
-    assert images.asked == set(np.concatenate([TRAIN, VAL, TEST]).tolist())
+    cell = context(hidden)
+    assert dict(fine_tune(cell).values) == tune()
+    assert cell.network.images.asked == set(np.concatenate([TRAIN, VAL, TEST]).tolist())
 
 
 def test_without_validation_images_the_smallest_rate_is_taken() -> None:
-    tuned = tune(start(), val=np.empty(0, np.int64), lrs=(0.1, 0.03))
-    assert tuned.lr == 0.03
-    assert np.isnan(tuned.val_accuracy)
+    tuned = tune(val=np.empty(0, np.int64), finetune_lrs=(0.1, 0.03))
+    assert tuned["finetune_lr"] == 0.03
+    assert np.isnan(tuned["finetune_val_accuracy"])
 
 
 def test_rates_that_diverge_are_passed_over() -> None:
-    assert tune(start(), lrs=(0.03, 1e30)).lr == 0.03
-    assert tune(start(), lrs=(1e30,)) is None
+    assert tune(finetune_lrs=(0.03, 1e30))["finetune_lr"] == 0.03
+    assert tune(finetune_lrs=(1e30,)) == {}
 
 
 class Stopping(NoCallbacks):
@@ -128,8 +118,8 @@ class Stopping(NoCallbacks):
 
 @pytest.mark.parametrize("after", [1, 7, 20])
 def test_interrupted_and_resumed_is_as_if_it_never_was(after: int) -> None:
-    callbacks = {0.03: Stopping(), 0.1: Stopping(after)}
+    callbacks = {"finetune0.03": Stopping(), "finetune0.1": Stopping(after)}
     with pytest.raises(Interrupted):
-        tune(start(), callbacks=callbacks.__getitem__)
-    resumed = {lr: Stopping(state=known.state) for lr, known in callbacks.items()}
-    assert tune(start(), callbacks=resumed.__getitem__) == tune(start())
+        tune(callbacks=callbacks.__getitem__)
+    resumed = {name: Stopping(state=known.state) for name, known in callbacks.items()}
+    assert tune(callbacks=resumed.__getitem__) == tune()

@@ -88,37 +88,16 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
         found = find_clusters(cell.sample, candidates=(len(cell.classes),), seed=cell.seed)
     else:
         found = find_clusters(cell.test.x, seed=cell.seed)
-    return Evaluated(
-        {"clusters": found.count, "cluster_stability": found.stability, "silhouette": found.silhouette},
-        predicted=None if cell.labelled else found.labels,
-    )
+    columns = {"clusters": found.count, "cluster_stability": found.stability, "silhouette": found.silhouette}
+    return Evaluated(columns, predicted=None if cell.labelled else found.labels)
 
 
-evaluator = Evaluator(
-    _evaluate,
-    columns=(
-        Column(
-            "clusters",
-            int,
-            "number of clusters: of k-means; that of the classes, or without labels that of the best silhouette",
-            heading="clusters",
-            form=".4g",
-        ),
-        Column(
-            "cluster_stability",
-            float,
-            "stability of the clusters: mean adjusted Rand index between five starts of k-means",
-            heading="stability",
-            better="higher",
-        ),
-        Column(
-            "silhouette",
-            float,
-            "silhouette of the clusters: its mean, from -1 to 1 (Rousseeuw 1987)",
-            heading="silhouette",
-            better="higher",
-        ),
-    ),
-    default=True,
-    order=80,
-)
+COLUMNS = (
+    Column("clusters", "number of clusters: of k-means; that of the classes, or without labels that of the best "
+           "silhouette", int, heading="clusters", form=".4g"),
+    Column("cluster_stability", "stability of the clusters: mean adjusted Rand index between five starts of k-means",
+           heading="stability", better="higher"),
+    Column("silhouette", "silhouette of the clusters: its mean, from -1 to 1 (Rousseeuw 1987)",
+           heading="silhouette", better="higher"),
+)  # fmt: skip
+evaluator = Evaluator(_evaluate, COLUMNS, default=True, order=80)

@@ -100,27 +100,19 @@ def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
     shots = few_shot(cell.train.x, cell.train.y, cell.test.x, cell.test.y, device=cell.device, seed=cell.seed)
-    five = [shot for shot in shots if shot.k == COLUMN_SHOTS]
-    return Evaluated(
-        {"few_shot_accuracy": five[0].mean, "few_shot_sd": five[0].sd} if five else {},
-        extras={"few_shot": [asdict(shot) for shot in shots]},
-    )
+    columns = {
+        name: value
+        for shot in shots
+        if shot.k == COLUMN_SHOTS
+        for name, value in (("few_shot_accuracy", shot.mean), ("few_shot_sd", shot.sd))
+    }
+    return Evaluated(columns, extras={"few_shot": [asdict(shot) for shot in shots]})
 
 
-evaluator = Evaluator(
-    _evaluate,
-    columns=(
-        Column(
-            "few_shot_accuracy",
-            float,
-            "probes on 5 images per class: mean test accuracy over 20 draws. `metrics.json` has 1, 5 and 10, each "
-            "where every class has more images than that and all classes together no more than 1,000",
-            heading="5-shot",
-            better="higher",
-        ),
-        Column("few_shot_sd", float, "standard deviation over these draws"),
-    ),
-    needs_labels=True,
-    default=True,
-    order=30,
-)
+COLUMNS = (
+    Column("few_shot_accuracy", "probes on 5 images per class: mean test accuracy over 20 draws. `metrics.json` has 1, "
+           "5 and 10, each where every class has more images than that and all classes together no more than 1,000",
+           heading="5-shot", better="higher"),
+    Column("few_shot_sd", "standard deviation over these draws"),
+)  # fmt: skip
+evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=30)

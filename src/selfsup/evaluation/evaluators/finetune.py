@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from selfsup.backbones import Backbone
 from selfsup.config.grid import format_lr
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.embedding import embed
-from selfsup.evaluation.evaluation_context import EvaluationContext
+from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.seeding import derive_seed
-from selfsup.training.callbacks import Callbacks
-from selfsup.training.loop import Images, train
+from selfsup.training.loop import train
 from selfsup.training.plan import TrainingPlan
 from selfsup.views import load_policy
 
@@ -28,84 +25,32 @@ SETTINGS = {"optimizer": "sgd", "weight_decay": 0.0}
 AUGMENTATION = "weak"
 
 
-@dataclass(frozen=True)
-class FineTuned:
-    """What fine-tuning reached.
+def fine_tune(cell: EvaluationContext) -> Evaluated:
+    """Train on the cell's labels with every learning rate, choose on validation, quote on test.
 
-    Attributes
-    ----------
-    lr : float
-        The learning rate with the best validation accuracy, of equals the smallest.
-    val_accuracy : float
-        In [0, 1]; NaN where there was no validation image.
-    test_accuracy : float
-        In [0, 1].
-    """
-
-    lr: float
-    val_accuracy: float
-    test_accuracy: float
-
-
-def fine_tune(
-    backbone: Backbone,
-    images: Images,
-    labels: np.ndarray,
-    *,
-    train_on: np.ndarray,
-    val: np.ndarray,
-    test: np.ndarray,
-    num_classes: int,
-    lrs: Sequence[float],
-    plan: TrainingPlan,
-    fabric: Any,
-    callbacks: Callable[[float], Callbacks],
-) -> FineTuned | None:
-    """Fine-tune on `train_on` with every learning rate, choose on `val`, quote on `test`.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        Stays as it is: a copy is trained.
-    images : Images
-        The store.
-    labels : ndarray of int64
-        Class of every image of the store.
-    train_on, val, test : ndarray of int64
-        Places in the store.
-    num_classes : int
-    lrs : sequence of float
-    plan : TrainingPlan
-        All but the learning rate.
-    fabric : lightning_fabric.Fabric
-        Device and precision.
-    callbacks : callable
-        The callbacks of the training with a learning rate.
-
-    Returns
-    -------
-    FineTuned or None
-        None where no learning rate gave a finite loss.
+    Of equally good learning rates the smallest is chosen. The network stays as it is: a copy is trained. Nothing is
+    known where no learning rate gives a finite loss.
 
     Raises
     ------
     Interrupted
         If the callbacks asked to stop.
     """
-    policy = load_policy(AUGMENTATION)
-    best: FineTuned | None = None
+    network, lrs = cell.network, sorted(cell.config.finetune_lrs)
+    plan = TrainingPlan.of(cell.config, cell.seed, epochs=cell.config.finetune_epochs, lr=lrs[0])
+    images, labels, policy = network.images, network.labels[cell.subset], load_policy(AUGMENTATION)
+    best: dict[str, float] = {}
     # Without validation images nothing can be chosen: the smallest rate changes the backbone least.
-    for lr in sorted(lrs) if len(val) else [min(lrs)]:
-        method = _with_classifier(backbone, num_classes, plan.seed)
-        outcome = train(method, images, train_on, labels[train_on], policy, replace(plan, lr=lr), fabric, callbacks(lr))
+    for lr in lrs if len(cell.val.indices) else lrs[:1]:
+        method = _with_classifier(network.backbone, len(cell.classes), cell.seed)
+        callbacks = cell.callbacks(f"finetune{format_lr(lr)}")
+        outcome = train(method, images, cell.subset, labels, policy, replace(plan, lr=lr), network.fabric, callbacks)
         if outcome.status != "done":
             continue
-        found = FineTuned(
-            lr, *(_accuracy(method, images, labels, part, plan, str(fabric.device)) for part in (val, test))
-        )
-        if best is None or found.val_accuracy > best.val_accuracy:
-            best = found
-    return best
+        val, test = (_accuracy(method, network, part) for part in (cell.val, cell.test))
+        if not best or val > best["finetune_val_accuracy"]:
+            best = {"finetune_accuracy": test, "finetune_val_accuracy": val, "finetune_lr": lr}
+    return Evaluated(best)
 
 
 def _with_classifier(backbone: Backbone, num_classes: int, seed: int) -> Method:
@@ -115,58 +60,21 @@ def _with_classifier(backbone: Backbone, num_classes: int, seed: int) -> Method:
 
 
 @torch.no_grad()
-def _accuracy(
-    method: Method, images: Images, labels: np.ndarray, part: np.ndarray, plan: TrainingPlan, device: str
-) -> float:
-    if not len(part):
+def _accuracy(method: Method, network: TrainedNetwork, part: Part) -> float:
+    if not len(part.indices):
         return math.nan
-    features = embed(method.backbone, images, part, image_size=plan.image_size, device=device)
+    device = str(network.fabric.device)
+    features = embed(method.backbone, network.images, part.indices, image_size=network.config.side, device=device)
     classifier: Any = method.classifier
     predicted = classifier.cpu()(torch.from_numpy(features)).argmax(dim=1).numpy()
-    return float((predicted == labels[part]).mean())
+    return float((predicted == part.y).mean())
 
 
-def _evaluate(cell: EvaluationContext) -> Evaluated:
-    config, network = cell.config, cell.network
-    tuned = fine_tune(
-        network.backbone,
-        network.images,
-        network.labels,
-        train_on=cell.subset,
-        val=cell.val.indices,
-        test=cell.test.indices,
-        num_classes=len(cell.classes),
-        lrs=config.finetune_lrs,
-        plan=TrainingPlan.of(config, cell.seed, epochs=config.finetune_epochs, lr=min(config.finetune_lrs)),
-        fabric=network.fabric,
-        callbacks=lambda lr: cell.callbacks(f"finetune{format_lr(lr)}"),
-    )
-    if tuned is None:
-        return Evaluated({})
-    return Evaluated(
-        {
-            "finetune_accuracy": tuned.test_accuracy,
-            "finetune_val_accuracy": tuned.val_accuracy,
-            "finetune_lr": tuned.lr,
-        }
-    )
-
-
-evaluator = Evaluator(
-    _evaluate,
-    columns=(
-        Column(
-            "finetune_accuracy",
-            float,
-            "fine-tuning, test accuracy: with `--evaluate finetune`, the backbone and a linear layer trained together "
-            "on the cell's labels for `--finetune-epochs 30`, once for each of `--finetune-lrs 0.003,0.03`; the one "
-            "that is best on validation",
-            heading="fine-tuned",
-            better="higher",
-        ),
-        Column("finetune_val_accuracy", float, "fine-tuning, validation accuracy", better="higher"),
-        Column("finetune_lr", float, "fine-tuning, the learning rate", form=".4g"),
-    ),
-    needs_labels=True,
-    order=40,
-)
+COLUMNS = (
+    Column("finetune_accuracy", "fine-tuning, test accuracy: with `--evaluate finetune`, the backbone and a linear "
+           "layer trained together on the cell's labels for `--finetune-epochs 30`, once for each of "
+           "`--finetune-lrs 0.003,0.03`; the one that is best on validation", heading="fine-tuned", better="higher"),
+    Column("finetune_val_accuracy", "fine-tuning, validation accuracy", better="higher"),
+    Column("finetune_lr", "fine-tuning, the learning rate", form=".4g"),
+)  # fmt: skip
+evaluator = Evaluator(fine_tune, COLUMNS, needs_labels=True, order=40)

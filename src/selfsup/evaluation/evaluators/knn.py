@@ -54,29 +54,14 @@ def _unit(x: np.ndarray) -> np.ndarray:
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    predicted = knn_predict(
-        cell.train.x,
-        cell.train.y,
-        cell.test.x,
-        num_classes=len(cell.classes),
-        k=cell.config.knn_neighbours,
-        temperature=cell.config.knn_temperature,
-    )
+    k, temperature = cell.config.knn_neighbours, cell.config.knn_temperature
+    classes = len(cell.classes)
+    predicted = knn_predict(cell.train.x, cell.train.y, cell.test.x, num_classes=classes, k=k, temperature=temperature)
     return Evaluated({"knn_accuracy": float((predicted == cell.test.y).mean())})
 
 
-evaluator = Evaluator(
-    _evaluate,
-    columns=(
-        Column(
-            "knn_accuracy",
-            float,
-            "weighted kNN (Wu et al. 2018): test accuracy; `--knn-neighbours 20 --knn-temperature 0.07`",
-            heading="kNN",
-            better="higher",
-        ),
-    ),
-    needs_labels=True,
-    default=True,
-    order=20,
-)
+COLUMNS = (
+    Column("knn_accuracy", "weighted kNN (Wu et al. 2018): test accuracy; `--knn-neighbours 20 --knn-temperature 0.07`",
+           heading="kNN", better="higher"),
+)  # fmt: skip
+evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=20)

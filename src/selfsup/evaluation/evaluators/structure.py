@@ -50,40 +50,18 @@ def squared_singular_values(x: np.ndarray) -> np.ndarray:
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
+    std = float(embedding_std(torch.from_numpy(cell.sample).double()))
     return Evaluated(
-        {
-            "embedding_std": float(embedding_std(torch.from_numpy(cell.sample.astype(np.float64)))),
-            "effective_rank": effective_rank(cell.sample),
-            "alpha_req": alpha_req(cell.sample),
-        }
+        {"embedding_std": std, "effective_rank": effective_rank(cell.sample), "alpha_req": alpha_req(cell.sample)}
     )
 
 
-evaluator = Evaluator(
-    _evaluate,
-    columns=(
-        Column(
-            "embedding_std",
-            float,
-            "spread of the embeddings: mean standard deviation of a dimension at unit length, 1 for a Gaussian; below "
-            "0.01 the cell counts as collapsed",
-            better="higher",
-        ),
-        Column(
-            "effective_rank",
-            float,
-            "RankMe, effective rank (Garrido et al., 2023): number of dimensions that the embedding uses",
-            heading="eff. rank",
-            better="higher",
-            form=".1f",
-        ),
-        Column(
-            "alpha_req",
-            float,
-            "α-ReQ, decay of the spectrum (Agrawal et al., 2022): power of the decay of the covariance's eigenvalues",
-            better=1.0,
-        ),
-    ),
-    default=True,
-    order=60,
-)
+COLUMNS = (
+    Column("embedding_std", "spread of the embeddings: mean standard deviation of a dimension at unit length, times "
+           "the root of the width, so 1 for a Gaussian; below 0.01 the cell counts as collapsed", better="higher"),
+    Column("effective_rank", "RankMe, effective rank (Garrido et al., 2023): number of dimensions that the embedding "
+           "uses", heading="eff. rank", better="higher", form=".1f"),
+    Column("alpha_req", "α-ReQ, decay of the spectrum (Agrawal et al., 2022): power of the decay of the covariance's "
+           "eigenvalues", better=1.0),
+)  # fmt: skip
+evaluator = Evaluator(_evaluate, COLUMNS, default=True, order=60)

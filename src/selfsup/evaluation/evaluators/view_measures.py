@@ -77,29 +77,12 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
     )
 
 
-evaluator = Evaluator(
-    _evaluate,
-    columns=(
-        Column(
-            "lidar",
-            float,
-            "LiDAR (Thilak et al., 2024): number of directions that tell images apart beyond what tells their views "
-            "apart",
-            better="higher",
-        ),
-        Column(
-            "alignment",
-            float,
-            "alignment (Wang and Isola, 2020): mean squared distance of two views of an image",
-            better="lower",
-        ),
-        Column(
-            "uniformity",
-            float,
-            "uniformity (Wang and Isola, 2020): log of the mean Gaussian potential of pairs of images",
-            better="lower",
-        ),
-    ),
-    default=True,
-    order=70,
-)
+COLUMNS = (
+    Column("lidar", "LiDAR (Thilak et al., 2024): number of directions that tell images apart beyond what tells their "
+           "views apart", better="higher"),
+    Column("alignment", "alignment (Wang and Isola, 2020): mean squared distance of two views of an image",
+           better="lower"),
+    Column("uniformity", "uniformity (Wang and Isola, 2020): log of the mean Gaussian potential of pairs of images",
+           better="lower"),
+)  # fmt: skip
+evaluator = Evaluator(_evaluate, COLUMNS, default=True, order=70)

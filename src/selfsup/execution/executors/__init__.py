@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ def take_executor(values: dict[str, Any]) -> Executor:
     """
     name = str(values.pop("executor", DEFAULT))
     registry.require([name], executor_names(), kind="executor")
-    given = {}
+    given = _take_settings(values, name)
     for option in executor_options():
         if option.name in values:
             given[option.name] = values.pop(option.name)
@@ -84,6 +84,15 @@ def take_executor(values: dict[str, Any]) -> Executor:
                 flag, others = "--" + option.name.replace("_", "-"), _either(option.executors)
                 raise UserError(f"{flag} is an option of --executor {others}, and this is --executor {name}.")
     return load_executor(name, **given)
+
+
+def _take_settings(values: dict[str, Any], name: str) -> dict[str, Any]:
+    """Options of an executor from outside, which are given as the settings of methods are."""
+    settings = values.get("settings")
+    if name in registry.ours(registry.EXECUTOR) or not isinstance(settings, Mapping) or name not in settings:
+        return {}
+    values["settings"] = {other: options for other, options in settings.items() if other != name}
+    return dict(settings[name])
 
 
 def executor_at_work(folder: StudyFolder) -> str | None:

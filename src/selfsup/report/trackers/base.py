@@ -68,7 +68,7 @@ class FinishedCell:
 
     @property
     def last_epoch(self) -> int:
-        """The epoch after which the cell was judged; 0 without training."""
+        """The epoch after which the cell was evaluated; 0 without training."""
         return self.curve[-1].epoch if self.curve else 0
 
 

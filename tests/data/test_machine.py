@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from selfsup.training.machine import available_memory, usable_cores
+from selfsup.data.machine import available_memory, usable_cores
 
 
 def test_cores_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,85 @@
+"""Accuracy against labels: every method a line with its name at the end, baselines grey and dashed."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from drawn import drawn, points, ticks
+from matplotlib.axes import Axes
+from matplotlib.text import Text
+
+from selfsup.figures import LIGHT, Curve, accuracy_curves
+from selfsup.figures.curves import spread
+
+NAN = (np.nan, np.nan)
+TICKS = {5.0: "5", 100.0: "100"}
+MOCO = Curve("moco", (5, 100), (0.5, 0.9), (0.4, 0.8), (0.6, 0.95))
+BYOL = Curve("byol", (5, 100), (0.45, 0.85), NAN, NAN)
+FROZEN = Curve("frozen", (5, 100), (0.3, 0.6), NAN, NAN, baseline=True)
+
+
+def curves(*given: Curve, **options) -> Axes:
+    return drawn(accuracy_curves, given, TICKS, **options).axes[0]
+
+
+def test_every_curve_is_a_line_through_its_accuracies_over_a_logarithmic_axis() -> None:
+    axes = curves(MOCO, BYOL)
+    assert [points(line) for line in axes.lines] == [[(5, 0.5), (100, 0.9)], [(5, 0.45), (100, 0.85)]]
+    assert axes.get_xscale() == "log"
+    assert ticks(axes)[0] == ["5", "100"]
+    assert axes.get_xlabel() == "training images per class (logarithmic)"
+    low, high = axes.get_ylim()
+    assert low < 0.4 < 0.95 < high
+
+
+def test_a_baseline_is_dashed_and_grey_and_methods_have_colours() -> None:
+    moco, byol, frozen = curves(MOCO, BYOL, FROZEN).lines
+    assert [line.is_dashed() for line in (moco, byol, frozen)] == [False, False, True]
+    assert frozen.get_color() == LIGHT.muted
+    assert len({moco.get_color(), byol.get_color(), frozen.get_color()}) == 3
+
+
+def test_the_band_lies_between_its_ends_and_is_named_in_the_title() -> None:
+    axes = curves(MOCO, BYOL, band="95 % intervals")
+    (band,) = axes.collections  # of the one that has an interval
+    (path,) = band.get_paths()
+    corners = {(round(x), round(y, 3)) for x, y in path.vertices}
+    assert corners == {(5, 0.4), (5, 0.6), (100, 0.8), (100, 0.95)}
+    assert axes.get_title(loc="left") == "test accuracy, 95 % intervals shaded"
+    assert curves(BYOL).get_title(loc="left") == "test accuracy"
+
+
+def test_names_stand_at_the_ends_of_their_lines_and_do_not_overlap() -> None:
+    together = [Curve(name, (5, 100), (0.5, y), NAN, NAN) for name, y in (("a", 0.9), ("b", 0.9), ("c", 0.905))]
+    axes = curves(*together, FROZEN)
+    ends = {text.get_text(): text.xy for text in axes.texts}
+    assert ends == {"a": (100, 0.9), "b": (100, 0.9), "c": (100, 0.905), "frozen": (100, 0.6)}
+    boxes = sorted((Text.get_window_extent(text) for text in axes.texts), key=lambda box: box.y0)  # without its arrow
+    assert all(above.y0 >= below.y1 for below, above in itertools.pairwise(boxes))
+    assert boxes[0].y0 < axes.transData.transform((100, 0.6))[1] < boxes[0].y1
+
+
+def test_ticks_that_would_touch_are_written_on_two_lines() -> None:
+    crowded = {5.0: "5", 100.0: "100", 101.0: "all", 1000.0: "1000"}
+    axes = drawn(accuracy_curves, [MOCO], crowded).axes[0]
+    assert ticks(axes)[0] == ["5", "100", "\nall", "1000"]
+
+
+def test_the_width_is_as_asked_for() -> None:
+    assert drawn(accuracy_curves, [MOCO], TICKS, width=3.9).get_figwidth() == 3.9
+
+
+def test_nothing_to_draw_is_an_empty_picture() -> None:
+    axes = curves()
+    assert not axes.lines
+    assert not axes.texts
+
+
+def test_values_are_moved_apart_only_as_far_as_they_must_be() -> None:
+    places = spread([0.2, 0.90, 0.90, 0.905], gap=0.05)
+    assert min(np.diff(places)) >= 0.05 - 1e-12
+    assert places[0] == 0.2
+    assert np.mean(places[1:]) == pytest.approx(np.mean([0.90, 0.90, 0.905]))
+    assert spread([0.1, 0.5, 0.9], gap=0.05) == [0.1, 0.5, 0.9]
