@@ -268,6 +268,15 @@ def test_a_study_of_another_version_is_refused_by_every_command_and_stays_as_it_
     assert sorted(old.rglob("*")) == before
 
 
+def test_a_plan_that_names_no_study_asks_nothing_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    default = tmp_path / "studies" / "digits"
+    default.mkdir(parents=True)
+    (default / "config.toml").write_text("of another version")
+    planned = call("plan", "digits", "--methods=random", "--backbone=test_resnet", "--image-size=16")
+    assert planned.exit_code == 0, planned.output
+
+
 def test_report_prints_its_path(study: selfsup.Study) -> None:
     assert call("report", study.path).output.strip() == str(study.path / "report.html")
 

@@ -100,7 +100,8 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
 
     arguments = given_values(given)
     data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
-    made = plan_study(requested_run(data, preset=preset, config=config, options=arguments, out=out)[0], out=out)
+    values, _ = requested_run(data, preset=preset, config=config, options=arguments, out=out, anew=True)
+    made = plan_study(values, out=out)
     show_plan(made, as_json)
 
 

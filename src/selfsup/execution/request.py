@@ -23,10 +23,12 @@ def requested_run(
     config: str | Path | None,
     options: dict[str, Any],
     out: str | Path | None = None,
+    anew: bool = False,
 ) -> tuple[dict[str, Any], Executor]:
     """Raw values of the configuration that was asked for, and the executor.
 
-    Plugs in the files that are named, and those that the study in `out` keeps.
+    Plugs in the files that are named, and those that the study in `out` keeps, or, unless it is asked for `anew`, the
+    one where a run writes by default.
     """
     if preset is None and config is None:
         preset = "recommended"
@@ -35,9 +37,10 @@ def requested_run(
         overrides["data"] = str(data)
     values = load_values(preset=preset, file=config, overrides=overrides)
     registry.unplug()  # what an earlier call in this process named
-    study = StudyFolder(local_folder(default_out(values) if out is None else out))
-    if study.exists():
-        study.read_config()
+    if out is not None or not anew:
+        study = StudyFolder(local_folder(default_out(values) if out is None else out))
+        if study.exists():
+            study.read_config()
     given = values.get("plugin")
     files = [given] if isinstance(given, str | Path) else given
     if isinstance(files, list | tuple) and all(isinstance(file, str | Path) for file in files):
