@@ -89,14 +89,15 @@ def render(study: RecordedStudy, *, command: str | None = None, planned: int | N
     )  # fmt: skip
 
 
-def _filled(results: pd.DataFrame) -> list[Column]:
-    """Columns that the table of cells shows: those with a heading in which any cell has a value."""
+def shown_columns() -> list[Column]:
+    """Columns that the table of cells can show: those with a heading."""
     evaluated = [column for evaluator in load_evaluators().values() for column in evaluator.columns]
-    return [
-        column
-        for column in (*CELL, *evaluated, *TRAINING)
-        if column.heading and results[column.name].replace("", None).notna().any()
-    ]
+    return [column for column in (*CELL, *evaluated, *TRAINING) if column.heading]
+
+
+def _filled(results: pd.DataFrame) -> list[Column]:
+    """Those in which any cell has a value."""
+    return [column for column in shown_columns() if results[column.name].replace("", None).notna().any()]
 
 
 def _counts(results: pd.DataFrame) -> dict[str, int]:
