@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfsup.config.grid import Job
-from selfsup.execution.executors import _protocol
 from selfsup.execution.executors._outcome import recorded_statuses
 from selfsup.execution.executors._process import GRACE_SECONDS, WorkerProcess
 from selfsup.execution.executors._submission import Submission
@@ -101,7 +100,7 @@ class Host:
         if not worker.wait_until_ready():
             self.journal.append("refused", message=f"On {platform.node()}: {worker.could_not_start()}")
             return False
-        worker.send({"job": _protocol.job_to_dict(self.assignment.job)})
+        worker.send({"job": self.assignment.job.to_dict()})
         for message in worker.messages():
             event = message.pop("event")
             self.journal.append(event, **message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfsup.execution.executors import _protocol
 from selfsup.record.folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class WorkerProcess:
         """What it says, until it has ended."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            message = _protocol.decode(line)
+            message = json.loads(line)
             if message["event"] == "error":  # it is about to end
                 self.error = message["message"]
             else:
@@ -86,7 +86,7 @@ class WorkerProcess:
     def send(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(_protocol.encode(message))
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
         except OSError:
             pass  # it died; its exit is on the way

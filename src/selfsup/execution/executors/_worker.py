@@ -7,6 +7,7 @@ ends and the worker goes at once: what it had not published is done again from i
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import queue
@@ -21,7 +22,6 @@ from typing import Any, BinaryIO, NoReturn
 from selfsup.config.grid import Job
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.context import StudyContext
-from selfsup.execution.executors import _protocol
 from selfsup.execution.job import run_job
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
@@ -41,9 +41,9 @@ class _Parent:
 
     def _listen(self) -> None:
         for line in sys.stdin.buffer:
-            message = _protocol.decode(line)
+            message = json.loads(line)
             if "job" in message:
-                self.jobs.put(_protocol.job_from_dict(message["job"]))
+                self.jobs.put(Job.from_dict(message["job"]))
             else:
                 self.stop()
         os._exit(1)  # the parent is gone
@@ -57,7 +57,7 @@ class _Parent:
         return self._stop.is_set()
 
     def send(self, event: str, **values: Any) -> None:
-        self._events.write(_protocol.encode({"event": event, **values}))
+        self._events.write(json.dumps({"event": event, **values}).encode() + b"\n")
         self._events.flush()
 
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from selfsup.errors import UserError
-from selfsup.execution.executors import _protocol
 from selfsup.execution.executors._forkserver import ForkServer
 from selfsup.execution.executors._outcome import ATTEMPTS, record_failure
 from selfsup.execution.executors._process import GRACE_SECONDS, WorkerProcess
@@ -134,7 +133,7 @@ class _Pool:
         worker.job = self.pending.popleft()
         self.attempts[worker.job.id] += 1
         self.listener(JobStarted(worker.job, worker.number))
-        worker.send({"job": _protocol.job_to_dict(worker.job)})
+        worker.send({"job": worker.job.to_dict()})
 
     def _on_ready(self, worker: _Worker, message: dict[str, Any]) -> None:
         self._give_job(worker)
