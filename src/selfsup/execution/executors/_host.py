@@ -91,9 +91,9 @@ class Host:
     def _start(self) -> WorkerProcess:
         wanted = self.assignment
         # Engines signal the process group of what they started; the worker is for this process to stop.
-        return WorkerProcess(
-            self.folder, wanted.device, wanted.precision, wanted.threads, store=self.store, own_session=True
-        )
+        worker = WorkerProcess(own_session=True)
+        worker.open_study(self.folder, wanted.device, wanted.precision, wanted.threads, self.store)
+        return worker
 
     def _run(self, worker: WorkerProcess) -> bool:
         """Pass on what the worker says; True if it did the job and can take another."""
