@@ -273,7 +273,7 @@ def test_a_disk_that_fails_while_pixels_are_flushed_is_one_sentence(
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match="No space left on device; make room there"):
+    with pytest.raises(UserError, match=r"No space left on device\); make room there"):
         build(labelled_folder(tmp_path / "d"), tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache/stores").iterdir() if path.is_dir()]
 
@@ -306,7 +306,7 @@ def test_the_environment_variable_names_the_cache(tmp_path: Path, monkeypatch: p
 
 def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"Cannot write to the cache folder .*SELFSUP_CACHE"):
+    with pytest.raises(UserError, match=r"cannot be written .*SELFSUP_CACHE"):
         build(labelled_folder(tmp_path / "d"), tmp_path / "file")
 
 
@@ -336,7 +336,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(tmp_path: Path)
     process = run_build(data, tmp_path / "cache", before=limit)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert error.startswith("Cannot write to the cache folder")
+    assert "cannot be written" in error
     assert error.count("\n") == 1
     assert not [path for path in (tmp_path / "cache/stores").iterdir() if path.is_dir()]
 

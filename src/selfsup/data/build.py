@@ -12,13 +12,13 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
+from selfsup.atomic import new_folder, writing_to
 from selfsup.data.audit import AuditEntry
-from selfsup.data.cache import cache_root, locked, writing_to
+from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import DeepScale
 from selfsup.data.sources.base import Source, digest_of
@@ -97,19 +97,10 @@ def _build(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the store aside and give it its name. The caller holds the store's lock."""
-    aside = path.with_name(ASIDE + path.name)
-    with writing_to(path.parent):
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-    try:
+    with new_folder(path, path.with_name(ASIDE + path.name), REMEDY) as aside:
         decoded = _decode_all(source, aside / PIXELS, scale, results, progress)
-        with writing_to(path.parent):
+        with writing_to(path, REMEDY):
             _write_index(source, decoded, aside)
-            shutil.rmtree(path, ignore_errors=True)  # not a complete store, or it would be in use
-            os.replace(aside, path)
-            _sync_folder(path.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 @dataclass
@@ -161,7 +152,7 @@ class _PixelFile:
 
     def __init__(self, target: Path) -> None:
         self._folder = target.parent
-        with writing_to(self._folder):
+        with writing_to(self._folder, REMEDY):
             self._file = target.open("wb", buffering=0)
         self._flusher = ThreadPoolExecutor(1)
         self._flushing: Future[None] | None = None
@@ -176,7 +167,7 @@ class _PixelFile:
 
     def write(self, pixels: np.ndarray) -> None:
         rest = pixels.data.cast("B")
-        with writing_to(self._folder):
+        with writing_to(self._folder, REMEDY):
             while rest:
                 rest = rest[self._file.write(rest) :]
         self._unflushed += pixels.nbytes
@@ -194,7 +185,7 @@ class _PixelFile:
         self._flushing = self._flusher.submit(os.fsync, self._file.fileno())
 
     def _await_flushing(self) -> None:
-        with writing_to(self._folder):
+        with writing_to(self._folder, REMEDY):
             if self._flushing is not None:
                 self._flushing.result()
 
@@ -244,13 +235,8 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         "depth": asdict(found.scale.depth()),
         "names": names,
     }
-    with (folder / INDEX).open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-        _sync(file)
-    with (folder / META).open("w", encoding="utf-8") as text:
-        json.dump(meta, text)
-        _sync(text)
-    _sync_folder(folder)
+    np.savez(folder / INDEX, **arrays)  # type: ignore[arg-type]
+    (folder / META).write_text(json.dumps(meta), encoding="utf-8")
 
 
 def _deep_images(found: _Decoded) -> list[AuditEntry]:
@@ -276,21 +262,6 @@ def _duplicates(names: Sequence[str], digests: Sequence[bytes], labels: Sequence
                 detail += f", which is of class '{labels[twin]}'"
             entries.append(AuditEntry(names[index], "duplicate", detail))
     return entries
-
-
-def _sync(file: IO[Any]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last; systems that cannot open a folder need no such thing."""
-    with contextlib.suppress(PermissionError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _remove_abandoned(root: Path) -> None:

@@ -182,7 +182,7 @@ def test_a_disk_without_room_is_noticed_before_the_download(tmp_path: Path, monk
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with (
         serve(Served(CONTENT)) as served,
-        pytest.raises(UserError, match=r"1\.0 MB needed and 0\.0 MB free; make room"),
+        pytest.raises(UserError, match=r"1\.0 MB needed and 0\.0 MB free\); make room"),
     ):
         fetch(served, tmp_path)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import http.client
 import json
-import os
 import queue
 import re
 import shutil
@@ -24,7 +23,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from selfsup.data.cache import writing_to
+from selfsup.atomic import publish_file, writing_to
+from selfsup.data.cache import REMEDY
 from selfsup.errors import UserError
 
 CHUNK = 1 << 18
@@ -69,7 +69,7 @@ def download(url: str, target: Path, *, say: Callable[[str], None], remedy: str)
     if urlsplit(url).scheme not in ("http", "https"):
         raise UserError(f"'{url}' is not an http or https address; {remedy}.")
     part = _part_of(target)
-    with writing_to(target.parent):
+    with writing_to(target.parent, REMEDY):
         target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         had = _size(part)
@@ -82,8 +82,8 @@ def download(url: str, target: Path, *, say: Callable[[str], None], remedy: str)
             if _size(part) <= had:
                 raise UserError(f"'{url}' cannot be downloaded: {_reason(error)}; {remedy}.") from None
             say(f"The connection broke off at {_megabytes(_size(part))}; going on from there.")
-    with writing_to(target.parent):
-        os.replace(part, target)
+    with writing_to(target.parent, REMEDY):
+        publish_file(part, target)
         _version_file(part).unlink(missing_ok=True)
 
 
@@ -121,7 +121,7 @@ def _fetch(url: str, part: Path, say: Callable[[str], None]) -> None:
     if not have:
         version = _Version(url, _mark(response.headers), _length(response.headers))
     with response:
-        with writing_to(part.parent):
+        with writing_to(part.parent, REMEDY):
             _refuse_full_disk(part.parent, (version.length or 0) - have)
             file = part.open("ab" if have else "wb")  # emptied first: no note may speak of older bytes
             _version_file(part).write_text(json.dumps(asdict(version)), encoding="utf-8")
@@ -158,15 +158,13 @@ def _receive(
     say(f"Downloading {name}: {_megabytes(have)}{whole}.")
     said = time.monotonic()
     while chunk := response.read(CHUNK):
-        with writing_to(part.parent):
+        with writing_to(part.parent, REMEDY):
             file.write(chunk)
+            file.flush()
         have += len(chunk)
         if time.monotonic() - said > SECONDS_BETWEEN_LINES:
             said = time.monotonic()
             say(f"Downloading {name}: {_megabytes(have)}{whole}.")
-    with writing_to(part.parent):
-        file.flush()
-        os.fsync(file.fileno())
     if length is not None and have != length:
         raise _BrokenOffError(f"the connection broke off after {have} of {length} bytes")
 

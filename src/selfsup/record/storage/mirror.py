@@ -17,9 +17,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from selfsup.data.cache import cache_root, writing_to
+from selfsup.atomic import replace_file, writing_to
+from selfsup.data.cache import REMEDY, cache_root
 from selfsup.errors import UserError
-from selfsup.record.folder import StudyFolder, replace_file
+from selfsup.record.folder import StudyFolder
 from selfsup.record.storage.address import explained, is_address, open_place, shown
 from selfsup.record.storage.lease import LOCK, Lease
 
@@ -123,7 +124,7 @@ class Mirror:
                 shutil.rmtree(self.folder / "cells" / parts[1], ignore_errors=True)
 
     def _fetch(self, names: list[str], there: dict[str, _There]) -> None:
-        with writing_to(self.folder):
+        with writing_to(self.folder, REMEDY):
             for name in names:
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         partial = [f"{self.folder / name}.partial" for name in names]
@@ -223,7 +224,7 @@ class Mirror:
             return {}
 
     def _write_notes(self) -> None:
-        with writing_to(self._notes.parent):
+        with writing_to(self._notes.parent, REMEDY):
             self._notes.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self._notes, json.dumps(self._alike).encode())
 
