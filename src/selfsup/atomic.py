@@ -11,12 +11,16 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from selfsup.errors import UserError
 
 #: How to mend what kept a study from being written.
 REMEDY = "free some space or mend the folder, then run the same command again: nothing that was finished is lost"
+
+#: Files that are flushed at a time: a disk takes many with one turn.
+FLUSHES = 16
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -99,8 +103,9 @@ def writing_to(path: Path, remedy: str = REMEDY) -> Iterator[None]:
 
 def _flush_tree(top: Path) -> None:
     for folder, _, files in os.walk(top):
-        for name in files:
-            _flush(Path(folder, name))
+        with ThreadPoolExecutor(FLUSHES) as pool:
+            for flushed in [pool.submit(_flush, Path(folder, name)) for name in files]:
+                flushed.result()
         _flush_folder(Path(folder))
 
 

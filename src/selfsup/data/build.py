@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
@@ -26,7 +24,6 @@ from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_
 from selfsup.errors import UserError
 
 ASIDE = ".aside-"
-FLUSH_EVERY = 1 << 24  # bytes; less would have small data sets wait, more leaves a long wait at the end
 
 
 def prepare_store(
@@ -133,61 +130,20 @@ def _decode_all(
     """Pixels of all readable images into the file `target`."""
     count = len(source.names)
     found = _Decoded(scale)
-    with _PixelFile(target) as file, contextlib.closing(results):
+    with target.open("wb", buffering=0) as file, contextlib.closing(results):
         for index, result in enumerate(results):
             if isinstance(result, AuditEntry):
                 found.audit.append(result)
             else:
-                file.write(result.pixels)
+                rest = result.pixels.data.cast("B")
+                with writing_to(target, REMEDY):
+                    while rest:
+                        rest = rest[file.write(rest) :]
                 found.add(index, source.names[index], result)
             if progress is not None:
                 progress(index + 1, count)
-        file.sync()
     _refuse_too_little(source, found)
     return found
-
-
-class _PixelFile:
-    """Pixels back to back, flushed to the disk in a thread while further images are decoded."""
-
-    def __init__(self, target: Path) -> None:
-        self._folder = target.parent
-        with writing_to(self._folder, REMEDY):
-            self._file = target.open("wb", buffering=0)
-        self._flusher = ThreadPoolExecutor(1)
-        self._flushing: Future[None] | None = None
-        self._unflushed = 0
-
-    def __enter__(self) -> _PixelFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._flusher.shutdown()
-        self._file.close()
-
-    def write(self, pixels: np.ndarray) -> None:
-        rest = pixels.data.cast("B")
-        with writing_to(self._folder, REMEDY):
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        self._unflushed += pixels.nbytes
-        if self._unflushed >= FLUSH_EVERY and (self._flushing is None or self._flushing.done()):
-            self._start_flushing()
-
-    def sync(self) -> None:
-        """Return once everything is on the disk."""
-        self._start_flushing()
-        self._await_flushing()
-
-    def _start_flushing(self) -> None:
-        self._await_flushing()
-        self._unflushed = 0
-        self._flushing = self._flusher.submit(os.fsync, self._file.fileno())
-
-    def _await_flushing(self) -> None:
-        with writing_to(self._folder, REMEDY):
-            if self._flushing is not None:
-                self._flushing.result()
 
 
 def _refuse_too_little(source: Source, found: _Decoded) -> None:
