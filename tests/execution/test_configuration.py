@@ -32,11 +32,9 @@ def test_every_method_is_accepted_for_a_vision_transformer() -> None:
 
 
 def test_small_crops_are_refused_for_a_network_of_one_size() -> None:
-    """A Swin transformer's windows are laid out for one size of image."""
-    said = refusal(methods="dino", backbone="swin_tiny_patch4_window7_224", image_size=64)
-    assert said.startswith(
-        "dino has views of 24 px beside those of 64 px, and 'swin_tiny_patch4_window7_224' takes one"
-    )
+    """A mixer's layers have one weight for every patch of the image."""
+    said = refusal(methods="dino", backbone="mixer_s16_224", image_size=64)
+    assert said.startswith("dino has views of 24 px beside those of 64 px, and 'mixer_s16_224' takes one size only")
     assert "or leave dino out of --methods" in said
 
 
