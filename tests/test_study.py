@@ -157,29 +157,18 @@ def test_a_larger_grid_runs_only_the_new_cells_and_a_changed_setting_is_refused(
     assert (out / "results.csv").read_bytes() == table
 
 
-def test_two_runs_of_one_study_give_the_same_numbers(tmp_path: Path) -> None:
-    grid = {**TINY, "methods": "moco,byol", "per_class": "10", "lrs": "0.03"}
-    first, second = (
-        selfsup.compare("digits", out=tmp_path / name, **grid).results.drop(
-            columns=["train_seconds", "images_per_second"]
-        )
-        for name in ("one", "two")
-    )
-    pd.testing.assert_frame_equal(first, second, check_exact=True)
-
-
 def test_label_efficiency_trains_once_for_all_numbers_of_labels(tmp_path: Path) -> None:
     study = selfsup.compare(
         "digits",
         out=tmp_path / "study",
         protocol="label-efficiency",
-        **{**TINY, "methods": "simclr,supervised", "per_class": "5,20,all"},
+        **{**TINY, "methods": "simclr,supervised", "per_class": "5,20"},
     )
     table = study.results
     ssl, supervised = table[table.method == "simclr"], table[table.method == "supervised"]
     assert ssl.final_loss.nunique() == 1
     assert ssl.train_seconds.nunique() == 1
-    assert supervised.final_loss.nunique() == 3
+    assert supervised.final_loss.nunique() == 2
     assert ssl.test_accuracy.is_monotonic_increasing
 
 

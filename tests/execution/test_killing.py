@@ -18,7 +18,7 @@ from selfsup.record.results import MEASURED_COLUMNS
 
 #: The methods with the most to lose: a queue, momentum encoders, a momentum schedule.
 GRID = (
-    "run digits --preset quick --methods moco,byol --augmentations weak --lrs 0.03 --per-class 5,60 --epochs 20 "
+    "run digits --preset quick --methods moco,byol --augmentations weak --lrs 0.03 --per-class 5,60 --epochs 8 "
     "--image-size 16 --backbone test_resnet --workers 2 --checkpoint-seconds 0.3"
 )
 
