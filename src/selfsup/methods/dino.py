@@ -24,16 +24,18 @@ class DINOSettings(base.MethodSettings):
     """`momentum` is where the schedule starts: 0.99, as in BYOL, where the paper's 0.996 of a million images would
     leave the teacher where it began. `prototypes` are by default a power of 2 of about a fourth of the training
     images, from 64 to 4,096: the paper's 65,536 are for a million images. The teacher's temperature rises linearly
-    to its value over the first share `teacher_warmup` of the training (the paper: 30 of 300 epochs)."""
+    to its value over the first share `teacher_warmup` of the training, from half of the paper's 0.04: in a few hundred
+    steps a student learns little, and what sharpening does not win back each time is lost to the uniform distribution
+    (a `teacher_entropy` near the logarithm of the number of prototypes shows that; a lower temperature helps)."""
 
     prototypes: int | None = Field(None, ge=2)
     hidden_dim: int = Field(2048, ge=1)
     bottleneck_dim: int = Field(256, ge=1)
     local_crops: int = Field(6, ge=0)
     temperature: float = Field(0.1, gt=0)
-    first_teacher_temperature: float = Field(0.04, gt=0)
-    teacher_temperature: float = Field(0.07, gt=0)
-    teacher_warmup: float = Field(0.1, ge=0, le=1)
+    first_teacher_temperature: float = Field(0.02, gt=0)
+    teacher_temperature: float = Field(0.04, gt=0)
+    teacher_warmup: float = Field(0.3, ge=0, le=1)
     center_momentum: float = Field(0.9, ge=0, lt=1)
     momentum: float = Field(0.99, ge=0, le=1)
     frozen_epochs: float = Field(1.0, ge=0)
