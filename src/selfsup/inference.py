@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selfsup.data import Store, open_source, prepare_store
+from selfsup.data.build import prepare_store
+from selfsup.data.sources import open_source
+from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.linear_probe import LinearProbe

@@ -153,7 +153,8 @@ class Study:
         Path
             The file, in the study's folder.
         """
-        from selfsup.report import write_markdown, write_pdf, write_report
+        from selfsup.report.export import write_markdown, write_pdf
+        from selfsup.report.page import write_report
 
         registry.require([form], ["html", "md", "pdf"], kind="format")
         if form == "html":
@@ -258,7 +259,8 @@ def compare(
 def _reporting(path: Path) -> Reporting:
     """The report and the trackers, for the run of the study in `path`."""
     from selfsup.execution.run import Reporting
-    from selfsup.report import superfluous_weights, write_assets
+    from selfsup.report.assets import write_assets
+    from selfsup.report.selection import superfluous_weights
     from selfsup.report.trackers import following, load_trackers
 
     return Reporting(load_trackers, following, superfluous_weights, write_assets, lambda: Study(path).report())

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from pictures import save_picture
-from selfsup.data import Store, open_source, prepare_store
+from selfsup.data.build import prepare_store
 from selfsup.data.depth import SAMPLE, DeepScale, Extent, choose_full_scale, level_above
+from selfsup.data.sources import open_source
 from selfsup.data.sources._image_folder import FolderSource
+from selfsup.data.store import Store
 
 
 @pytest.mark.parametrize(

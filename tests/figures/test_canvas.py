@@ -9,7 +9,9 @@ import pytest
 from matplotlib import _pylab_helpers, font_manager
 from PIL import Image
 
-from selfsup.figures import DARK, LIGHT, accuracy_colour, canvas, confusion_matrix, to_pdf, to_png
+from selfsup.figures import canvas
+from selfsup.figures.canvas import DARK, LIGHT, accuracy_colour, to_pdf, to_png
+from selfsup.figures.confusion import confusion_matrix
 
 
 def test_only_installed_fonts_are_asked_for(monkeypatch):

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from selfsup.errors import UserError
-from selfsup.report import answer, export_figures, headline, write_markdown, write_pdf
+from selfsup.report.export import export_figures, write_markdown, write_pdf
+from selfsup.report.table import headline
+from selfsup.report.verdict import answer
 
 FIGURES = {"curves", "heatmaps", "training-moco", "training-supervised", "confusion", "map"}
 

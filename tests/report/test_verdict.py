@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from selfsup.errors import UserError
-from selfsup.report import answer
 from selfsup.report.pairwise import verdict_of
 from selfsup.report.recorded import read_study
 from selfsup.report.statistics import Interval, PairedTest
+from selfsup.report.verdict import answer
 
 
 def test_the_best_self_supervised_method_is_recommended(make_study):

@@ -215,7 +215,7 @@ def _watcher(quiet: bool) -> Any:
 
 
 def _compare_studies(studies: tuple[str, ...], form: str, figures: str | None, output: str | None) -> None:
-    from selfsup.report import export_comparison, write_comparison
+    from selfsup.report.side_by_side import export_comparison, write_comparison
     from selfsup.study import load_study
 
     if form != "html":

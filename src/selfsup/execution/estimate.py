@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup import data as datasets
 from selfsup.backbones import build_backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
-from selfsup.data import AuditEntry
-from selfsup.data.sources.base import EmptyFileError
+from selfsup.data.audit import AuditEntry
+from selfsup.data.sources import open_source
+from selfsup.data.sources.base import EmptyFileError, Source
 from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
@@ -104,7 +104,7 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     if folder is not None:
         folder.require_free()
     config = resolve_configuration(folder, values)
-    source = datasets.open_source(
+    source = open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled
     )
     if folder is not None:
@@ -148,7 +148,7 @@ class _Glance:
     audit: tuple[AuditEntry, ...]
 
 
-def _glance(source: datasets.Source, config: StudyConfig) -> _Glance:
+def _glance(source: Source, config: StudyConfig) -> _Glance:
     """Open images that lie evenly in the source, without decoding them."""
     sides, short_sides, audit = [], [], []
     chosen = np.unique(np.linspace(0, len(source.names) - 1, OPENED_IMAGES).astype(int)).tolist()

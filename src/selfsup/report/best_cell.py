@@ -11,7 +11,10 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfsup.figures import Map, cluster_names, map_fragment, principal_components, tsne_picture
+from selfsup.figures.canvas import cluster_names
+from selfsup.figures.interactive import Map, map_fragment
+from selfsup.figures.projection import principal_components
+from selfsup.figures.tsne import tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
 from selfsup.report.pictures import ReportPicture, confusion_counts, confusion_picture, data_address
 from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
@@ -221,7 +224,7 @@ def _thumbnails(study: RecordedStudy, embeddings: StoredEmbeddings) -> Thumbnail
     known = read_thumbnails(study.path)
     if known is not None:
         return known
-    from selfsup.data import open_store
+    from selfsup.data.store import open_store
 
     placed = np.isfinite(embeddings.projection).all(axis=1)
     try:

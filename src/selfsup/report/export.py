@@ -16,19 +16,12 @@ from matplotlib.figure import Figure
 
 from selfsup.atomic import replace_file
 from selfsup.errors import UserError
-from selfsup.figures import (
-    LIGHT,
-    Save,
-    accuracy_curves,
-    cluster_names,
-    confusion_matrix,
-    heatmaps,
-    loss_curve,
-    to_pdf,
-    to_png,
-)
-from selfsup.figures import tsne_picture as draw_map
-from selfsup.figures.canvas import any_letters, new_figure
+from selfsup.figures.canvas import LIGHT, Save, any_letters, cluster_names, new_figure, to_pdf, to_png
+from selfsup.figures.confusion import confusion_matrix
+from selfsup.figures.curves import accuracy_curves
+from selfsup.figures.heatmaps import heatmaps
+from selfsup.figures.loss import loss_curve
+from selfsup.figures.tsne import tsne_picture as draw_map
 from selfsup.report import wording
 from selfsup.report.findings import Answer, Choice, Comparison
 from selfsup.report.pictures import confusion_counts

@@ -14,8 +14,9 @@ from selfsup._version import __version__
 from selfsup.atomic import replace_file
 from selfsup.evaluation.base import Column
 from selfsup.evaluation.evaluators import load_evaluators, measures
-from selfsup.figures import accuracy_colour, bokeh_script
+from selfsup.figures.canvas import accuracy_colour
 from selfsup.figures.heatmaps import UNFINISHED
+from selfsup.figures.interactive import bokeh_script
 from selfsup.record.results import CELL, TRAINING
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at

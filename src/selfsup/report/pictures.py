@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image
 
 from selfsup.config.grid import format_lr
-from selfsup.figures import DARK, LIGHT, Theme, accuracy_curves, confusion_matrix, heatmaps, loss_curve
-from selfsup.figures.canvas import DPI
-from selfsup.figures.heatmaps import Panel
+from selfsup.figures.canvas import DARK, DPI, LIGHT, Theme
+from selfsup.figures.confusion import confusion_matrix
+from selfsup.figures.curves import accuracy_curves
+from selfsup.figures.heatmaps import Panel, heatmaps
+from selfsup.figures.loss import loss_curve
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
 from selfsup.report.series import Chart, chosen_trainings

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from selfsup.data import prepare_store
 from selfsup.data.audit import AuditEntry
+from selfsup.data.build import prepare_store
 from selfsup.data.sources.base import Source, SourceOptions
 
 #: Most images that are opened, and threads that open them.
