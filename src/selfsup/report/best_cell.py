@@ -16,7 +16,7 @@ from selfsup.figures.interactive import Map, map_fragment
 from selfsup.figures.projection import principal_components
 from selfsup.figures.tsne import tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
-from selfsup.report.pictures import ReportPicture, confusion_counts, confusion_picture, data_address
+from selfsup.report.pictures import ReportPicture, confusion_counts, confusion_figure, data_address, in_both_themes
 from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
 
 MOST_SHOWN = 18
@@ -113,7 +113,7 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
         components=placed.components is not None,
         thumbnails=thumbnails is not None,
         counts=tuple(map(tuple, counts.tolist())) if counts is not None and pointed else (),
-        confusion=None if counts is None or pointed else confusion_picture(counts, names),
+        confusion=None if counts is None or pointed else in_both_themes(confusion_figure(cell, counts, names)),
         names=names,
         confused=() if counts is None else most_confused(counts, names, shown.mistaken),
         mistakes=_mistakes(shown) if study.labelled else (),
@@ -175,9 +175,7 @@ class _Shown:
 def _map(study: RecordedStudy, cell: str, shown: _Shown) -> Map:
     embeddings, thumbnails = shown.embeddings, shown.thumbnails
     rows = np.flatnonzero(np.isfinite(embeddings.projection).all(axis=1))
-    features = study.features(cell)
-    features = None if features is None else features[rows]
-    components = None if features is None else principal_components(features)
+    features = None if (every := study.features(cell)) is None else every[rows]
     return Map(
         points=embeddings.projection[rows],
         groups=(embeddings.labels if study.labelled else embeddings.predicted)[rows],
@@ -188,8 +186,7 @@ def _map(study: RecordedStudy, cell: str, shown: _Shown) -> Map:
         slots=thumbnails.slots(embeddings.indices[rows]) if thumbnails else None,
         sheet=thumbnails.sheet if thumbnails else None,
         neighbours=None if features is None else _neighbours(features),
-        components=None if components is None else components.points,
-        explained=0.0 if components is None else components.explained,
+        components=None if features is None else principal_components(features),
     )
 
 
