@@ -115,22 +115,18 @@ def _fetch(published: Published, root: Path, options: SourceOptions) -> None:
 
 def _load(published: Published, root: Path) -> Arrays:
     try:
-        return _read(published, root)
+        train, test = (published.open_part(_datasets(), root, part, False) for part in (False, True))
+        pixels, labels = zip(*map(published.pixels_and_labels, (train, test)), strict=True)
+        return Arrays(
+            images=np.concatenate(pixels),
+            labels=[train.classes[index] for part in labels for index in part],
+            official_test=np.repeat([False, True], [len(part) for part in labels]),
+        )
     except Exception as error:
         raise UserError(
             f"The files of {published.name} in '{printable(str(root))}' cannot be read: {error}; "
             "remove them to have them downloaded again, or give a sound copy with --data-root."
         ) from error
-
-
-def _read(published: Published, root: Path) -> Arrays:
-    train, test = (published.open_part(_datasets(), root, part, False) for part in (False, True))
-    pixels, labels = zip(*map(published.pixels_and_labels, (train, test)), strict=True)
-    return Arrays(
-        images=np.concatenate(pixels),
-        labels=[train.classes[index] for part in labels for index in part],
-        official_test=np.repeat([False, True], [len(part) for part in labels]),
-    )
 
 
 def _md5(path: Path) -> str:
