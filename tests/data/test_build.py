@@ -286,7 +286,8 @@ def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> No
 
 BUILD = """
 import sys
-from selfsup.data import open_source, prepare_store
+from selfsup.data.build import prepare_store
+from selfsup.data.sources import open_source
 from selfsup.errors import UserError
 {before}
 try:

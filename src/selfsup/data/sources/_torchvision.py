@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,16 +81,17 @@ def _root(published: Published, options: SourceOptions) -> Path:
         top = Path(published.files[0]).parts[0]
         given = options.data_root
         root = given.parent if given.name == top else given
-        if _missing(published, root) and not _archives_in(published, root):
+        archives = [archive.file for archive in published.archives]
+        if not (_all_there(root, published.files) or _all_there(root, archives)):
             raise UserError(
                 f"The files of {published.name} are not in '{printable(str(given))}'; give the folder "
                 f"that holds {_expected(published)} with --data-root."
             )
     else:
         root = options.cache_dir / "downloads" / published.name
-    if _missing(published, root):
+    if not _all_there(root, published.files):
         with locked(root / "lock"):
-            if _missing(published, root):
+            if not _all_there(root, published.files):
                 _fetch(published, root, options)
     return root
 
@@ -144,12 +145,8 @@ def _datasets() -> Any:
     return importlib.import_module("torchvision.datasets")
 
 
-def _missing(published: Published, root: Path) -> bool:
-    return not all((root / file).is_file() for file in published.files)
-
-
-def _archives_in(published: Published, root: Path) -> bool:
-    return all((root / archive.file).is_file() for archive in published.archives)
+def _all_there(root: Path, files: Iterable[str]) -> bool:
+    return all((root / file).is_file() for file in files)
 
 
 def _expected(published: Published) -> str:
