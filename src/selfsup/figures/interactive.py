@@ -127,8 +127,7 @@ def tsne_page(data: Map, *, title: str, assets: str = "../../assets") -> str:
 @cache
 def bokeh_script() -> bytes:
     """BokehJS, as installed with the bokeh package."""
-    (script,) = Resources(mode="inline", components=["bokeh"]).js_raw[:1]
-    return script.encode()
+    return Resources(mode="inline", components=["bokeh"]).js_raw[0].encode()
 
 
 @cache
