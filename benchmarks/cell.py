@@ -31,10 +31,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from joblib import cpu_count
 
 from history import note
 from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
-from selfsup.data.machine import usable_cores
 
 Result = TypeVar("Result")
 #: Methods that lightly's loops in peers.py train.
@@ -213,7 +213,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16", help="of selfsup and the bare line")
-    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--threads", type=int, default=cpu_count())
     parser.add_argument("--loader-workers", default="0,2", help="numbers of lightly's loader workers to try")
     parser.add_argument(
         "--clock",

@@ -8,9 +8,9 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from joblib import cpu_count
 
 import selfsup
-from selfsup.data.machine import usable_cores
 
 HISTORY = Path(__file__).with_name("history.csv")
 COLUMNS = ("date", "selfsup", "torch", "processor", "cores", "benchmark", "case", "ratio", "value")
@@ -18,7 +18,7 @@ COLUMNS = ("date", "selfsup", "torch", "processor", "cores", "benchmark", "case"
 
 def note(benchmark: str, case: str, **ratios: float) -> None:
     """Append a row per ratio."""
-    where = (date.today().isoformat(), selfsup.__version__, torch.__version__, processor(), usable_cores())
+    where = (date.today().isoformat(), selfsup.__version__, torch.__version__, processor(), cpu_count())
     new = not HISTORY.exists()
     with HISTORY.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 
 from history import note
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
-from selfsup.data.machine import usable_cores
 from selfsup.execution.schedulers import Record, Scheduler, load_scheduler, read_scores, rungs_of
 from selfsup.record.folder import StudyFolder
 
@@ -154,7 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = given.out or Path(scratch)
         replicates = range(given.replicates)
-        with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool:
             running = [pool.submit(train_all, {**values, "split_seed": n}, root / f"study{n}") for n in replicates]
             studies = [future.result() for future in running]
         print(f"{given.data}, {len(studies[0])} trainings of {given.epochs} epochs, {given.replicates} replicates")

@@ -23,6 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from joblib import cpu_count
 from PIL import Image
 from scipy.ndimage import zoom
 from sklearn.datasets import load_sample_images
@@ -30,7 +31,6 @@ from sklearn.datasets import load_sample_images
 from cell import apart
 from history import note
 from selfsup.data import open_source, prepare_store
-from selfsup.data.machine import usable_cores
 
 CLASSES = 10
 
@@ -72,7 +72,7 @@ def bare_rate(folder: Path) -> float:
 
 def bare_rate_of_all_cores(folder: Path) -> float:
     """Images per second of one process per core, each reading all files."""
-    cores, spawn = usable_cores(), get_context("spawn")
+    cores, spawn = cpu_count(), get_context("spawn")
     # Each waits for the others to have started, or the first would read alone for a while.
     with ProcessPoolExecutor(cores, mp_context=spawn, initializer=spawn.Barrier(cores).wait) as pool:
         return sum(pool.map(bare_rate, [folder] * cores))
@@ -100,7 +100,7 @@ def main() -> None:
         shutil.rmtree(root / "cache")
         seconds, _ = apart(build, photographs, root / "cache")
         again, _ = apart(build, photographs, root / "cache")
-        rate, cores = given.images / seconds, usable_cores()
+        rate, cores = given.images / seconds, cpu_count()
         print(f"{given.images} JPEG files of {given.side} px, {cores} cores")
         print(f"  Pillow, one process {one:8.0f} images/s")
         print(f"  Pillow, {cores} at once   {bare:8.0f} images/s   {bare / one / cores:.2f} of one x {cores}")

@@ -25,12 +25,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import cpu_count
 
 import selfsup
 from cell import apart, same_settings
 from history import note
 from pictures import Pictures, probe_accuracy, write_pictures
-from selfsup.data.machine import usable_cores
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": lambda: sum(os.times()[:4])}
 
@@ -60,7 +60,7 @@ def by_lightly(pictures: Pictures, train: np.ndarray, test: np.ndarray, given: a
     """Seconds of all loops, one after another, and the test accuracy of each."""
     import peers
 
-    torch.set_num_threads(1 if given.clock == "cpu" else usable_cores())
+    torch.set_num_threads(1 if given.clock == "cpu" else cpu_count())
     train_images, test_images = pictures.images(train), pictures.images(test)
     labels = pictures.store().labels
     assert labels is not None
@@ -116,11 +116,11 @@ def main() -> None:
         if given.against == "lightly":
             other_seconds, other_accuracies = apart(by_lightly, pictures, train, test, given)
         else:
-            one = {"workers": 1, "threads": usable_cores()}
+            one = {"workers": 1, "threads": cpu_count()}
             other_seconds, other_accuracies = by_selfsup(pictures, root / "one", given, **one)
     print(
         f"{len(accuracies)} cells, {len(train)} training images, views of {given.image_size} px, "
-        f"{given.epochs} epochs, {usable_cores()} cores, {given.clock} clock"
+        f"{given.epochs} epochs, {cpu_count()} cores, {given.clock} clock"
     )
     print(f"  selfsup  {seconds:8.1f} s   mean accuracy {np.mean(accuracies):.3f}")
     print(f"  {given.against:<9}{other_seconds:8.1f} s   mean accuracy {np.mean(other_accuracies):.3f}")

@@ -87,3 +87,11 @@ def test_what_determines_the_numbers_stays() -> None:
 def test_the_images_may_lie_elsewhere_when_a_study_goes_on() -> None:
     assert differences(STORED, {"data": "elsewhere"}) == []
     assert extend(STORED, {"data": "elsewhere"}) == STORED.model_copy(update={"data": "elsewhere"})
+
+
+def test_multiples_do_not_mix_with_numbers_in_one_study() -> None:
+    assert differences(STORED, {"lrs": "1x,3x"}) == [
+        "lrs: numbers in the study, multiples of the methods' own rates now"
+    ]
+    assert differences(STORED, {"lrs": "0.3"}) == []
+    assert extend(validate({"lrs": "1x"}), {"lrs": "3x"}).lrs == ("1x", "3x")

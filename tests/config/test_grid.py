@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfsup.config.grid import Cell, Job, Tags, expand, format_lr, group_jobs
+from selfsup.config.grid import Cell, Job, Tags, expand, format_lr, fuse_jobs, group_jobs
 
 TAGS = {
     "simclr": Tags(),
@@ -183,3 +185,10 @@ def test_a_method_with_views_of_its_own_is_not_crossed_with_augmentations() -> N
         "simclr-weak-lr0.1-n5-s0",
         "simclr-simclr-lr0.1-n5-s0",
     ]
+
+
+@given(GRIDS, st.sampled_from(["data-regime", "label-efficiency"]), st.none() | st.integers(1, 100))
+def test_a_job_sent_to_another_process_is_the_same_there(grid: dict, protocol: str, until: int | None) -> None:
+    jobs = group_jobs(expand(**grid, tags=TAGS), protocol=protocol, tags=TAGS)
+    for job in fuse_jobs([replace(job, until=until) for job in jobs], jobs, most=2):
+        assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job

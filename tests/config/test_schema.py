@@ -24,6 +24,15 @@ def test_text_with_commas_stands_for_a_list_and_a_number_for_one_value() -> None
     assert (validate({"lrs": 1}).lrs, validate({"per_class": 5}).per_class) == ((1.0,), (5,))
 
 
+def test_learning_rates_may_be_multiples_in_any_spelling() -> None:
+    assert validate({"lrs": "0.3X, 1x,3.0x,.3x"}).lrs == ("0.3x", "1x", "3x")
+
+
+@pytest.mark.parametrize("wrong", ["1x,0.1", "x", "0x", "-1x", "1e999x", "nanx", "3y"])
+def test_other_multiples_and_mixtures_are_refused_with_what_would_fit(wrong: str) -> None:
+    assert "multiples of each method's own rate such as 0.3x,1x,3x; not both" in refusal({"lrs": wrong})
+
+
 def test_all_may_be_written_in_any_case() -> None:
     assert validate({"per_class": "5,ALL"}).per_class == (5, "all")
     assert validate({"per_class": ["All", 5]}).per_class == ("all", 5)

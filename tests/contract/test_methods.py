@@ -27,7 +27,7 @@ from selfsup.methods import (
 from selfsup.methods.base import without_decay_of_vectors
 from selfsup.methods.parts.momentum import MomentumEncoder
 from selfsup.testing.devices import check_devices
-from selfsup.testing.digits import BATCH, CLASSES, SIDE, batch_of_digits
+from selfsup.testing.digit_batches import BATCH, CLASSES, SIDE, batch_of_digits
 from selfsup.testing.methods import batch_for, build, check_method
 from selfsup.training.device import Hardware
 from selfsup.training.loop import train

@@ -1,122 +1,238 @@
-"""What every augmentation policy must keep, whoever wrote it."""
+"""Every registered policy keeps the contract, and the contract's checks catch what breaks it."""
 
 from __future__ import annotations
 
-import importlib
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from selfsup import registry
-from selfsup import views as augment
-
-SIZES = [(28, 20), (15, 28), (28, 28), (28, 28), (3, 27), (1, 1)]
-
-every_policy = pytest.mark.parametrize("name", augment.policy_names())
-every_out_size = pytest.mark.parametrize("out_size", [8, 31, 64])
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from selfsup.testing.policies import check_policy, pieces_of_a_photograph
+from selfsup.views import PerImage, Policy, View, load_policy, policy_names
+from selfsup.views.base import FIRST_VIEW
+from selfsup.views.resample import Crop, crop_to_view, resample
+from selfsup.views.sampling import crop_boxes, happens, uniform
 
 
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    """Pieces of a photograph, uint8 in channels-last memory, zeros for padding."""
-    photo = torch.from_numpy(load_sample_images().images[1].copy())
-    images = torch.zeros(len(SIZES), 28, 28, 3, dtype=torch.uint8)
-    for index, (height, width) in enumerate(SIZES):
-        images[index, :height, :width] = photo[100 + 30 * index :, 200 + 30 * index :][:height, :width]
-    return images.permute(0, 3, 1, 2)
+@pytest.mark.parametrize("name", policy_names())
+def test_policy_keeps_the_contract(name: str) -> None:
+    check_policy(load_policy(name))
 
 
-@pytest.fixture(scope="module")
-def sizes() -> Tensor:
-    return torch.tensor(SIZES)
+@pytest.mark.parametrize("name", [name for name in policy_names() if name != "none"])
+def test_other_random_numbers_give_other_views(name: str) -> None:
+    images, sizes = pieces_of_a_photograph()
+    one, other = (load_policy(name)(images, sizes, 31, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert not torch.equal(one, other)
 
 
-@every_policy
-@every_out_size
-def test_views_have_the_promised_form(name, out_size, images, sizes):
-    views = augment.load_policy(name)(images, sizes, out_size, seeded())
-    assert views.shape == (len(images), 3, out_size, out_size)
-    assert views.dtype == torch.float32
-    assert views.device == images.device
-    assert views.is_contiguous(memory_format=torch.channels_last)
-    assert not views.requires_grad
-    assert views.min() >= 0
-    assert views.max() <= 1
-    assert (views.flatten(1).std(1)[:-1] > 1e-3).all()  # not blank; the last is of one pixel
-
-
-@every_policy
-@every_out_size
-def test_the_generator_alone_decides(name, out_size, images, sizes):
-    policy = augment.load_policy(name)
-    views = policy(images, sizes, out_size, seeded())
-    assert torch.equal(policy(images, sizes, out_size, seeded()), views)
-    torch.manual_seed(123)
-    assert torch.equal(policy(images, sizes, out_size, seeded()), views)
-    params = policy.draw(sizes, out_size, seeded())
-    assert torch.equal(policy.apply(images, sizes, params, out_size), views)
-    if name != "none":
-        assert not torch.equal(policy(images, sizes, out_size, seeded(1)), views)
-
-
-@every_policy
-@every_out_size
-def test_an_image_has_the_same_view_in_a_batch_and_alone(name, out_size, images, sizes):
-    policy = augment.load_policy(name)
-    params = policy.draw(sizes, out_size, seeded())
-    views = policy.apply(images, sizes, params, out_size)
-    for index in range(len(images)):
-        one = slice(index, index + 1)
-        alone = policy.apply(images[one], sizes[one], params[one], out_size)
-        torch.testing.assert_close(alone, views[one], atol=2e-4, rtol=0)
-
-
-@every_policy
-@every_out_size
-def test_padding_never_enters_a_view(name, out_size, images, sizes):
-    policy = augment.load_policy(name)
-    padding = torch.ones_like(images, dtype=torch.bool)
-    for mask, (height, width) in zip(padding, SIZES, strict=True):
-        mask[:, :height, :width] = False
-    noisy = torch.where(padding, 255, images)
-    assert torch.equal(policy(noisy, sizes, out_size, seeded()), policy(images, sizes, out_size, seeded()))
-
-
-@every_policy
-def test_the_stored_images_are_left_as_they_are(name, images, sizes):
-    before = images.clone()
-    augment.load_policy(name)(images, sizes, 32, seeded())
-    assert torch.equal(images, before)
-
-
-@every_policy
-def test_memory_layout_of_the_images_does_not_matter(name, images, sizes):
-    policy = augment.load_policy(name)
-    planar = policy(images.contiguous(), sizes, 32, seeded())
-    torch.testing.assert_close(planar, policy(images, sizes, 32, seeded()), atol=1e-6, rtol=0)
-
-
-@every_policy
-def test_views_keep_full_precision_under_autocast(name, images, sizes):
-    policy = augment.load_policy(name)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        views = policy(images, sizes, 32, seeded())
-    assert torch.equal(views, policy(images, sizes, 32, seeded()))
-
-
-@every_policy
-def test_the_first_docstring_line_says_what_the_policy_does(name):
-    module = importlib.import_module(registry.module_name("selfsup.views", name))
-    first = (module.__doc__ or "").splitlines()[0]
+@pytest.mark.parametrize("name", policy_names())
+def test_the_first_docstring_line_says_what_the_policy_does(name: str) -> None:
+    first = registry.first_line(registry.POLICY, name)
     assert first.endswith(".")
     assert len(first) > 20
 
 
-def test_the_policies_of_the_presets_are_there():
-    assert {"none", "weak", "simclr"} <= set(augment.policy_names())
+def test_the_policies_of_the_presets_are_there() -> None:
+    assert {"none", "weak", "simclr", "byol"} <= set(policy_names())
+
+
+# -- the checks themselves ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dimmed(PerImage):
+    """A crop, and a factor for its brightness, shape (n,)."""
+
+    crop: Crop
+    factor: Tensor
+
+
+class Dim(Policy):
+    """A correct policy of a few lines: crops and dims."""
+
+    def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW) -> Any:
+        box = crop_boxes(sizes, view.scale or (0.5, 1.0), generator)
+        crop = crop_to_view(box, happens(len(sizes), 0.5, generator), out_size)
+        return Dimmed(crop, uniform(len(sizes), 0.5, 1.0, generator))
+
+    def apply(self, images: Tensor, sizes: Tensor, params: Any, out_size: int) -> Tensor:
+        view = resample(images, params.crop, out_size) * params.factor.to(images.device).view(-1, 1, 1, 1)
+        return view.contiguous(memory_format=torch.channels_last)
+
+
+def test_the_checks_accept_an_outside_policy() -> None:
+    check_policy(Dim())
+
+
+class Loaded(Dim):
+    """Takes its numbers from torch's global random state."""
+
+    def draw(self, *arguments: Any) -> Any:
+        return Dimmed(super().draw(*arguments).crop, torch.rand(len(arguments[0])))
+
+
+class Wasteful(Dim):
+    """Takes a number from torch's global random state and has no use for it."""
+
+    def draw(self, *arguments: Any) -> Any:
+        torch.rand(1)
+        return super().draw(*arguments)
+
+
+class Insistent(Dim):
+    """Draws until it likes what it got."""
+
+    def draw(self, *arguments: Any) -> Any:
+        drawn = super().draw(*arguments)
+        while drawn.factor[0] < 0.7:
+            drawn = super().draw(*arguments)
+        return drawn
+
+
+class PerPixel(Dim):
+    """Draws a number for every row of the largest image."""
+
+    def draw(self, *arguments: Any) -> Any:
+        sizes, _, generator, *_ = arguments
+        torch.rand(int(sizes.max()), generator=generator)
+        return super().draw(*arguments)
+
+
+class Loose(Dim):
+    """Gives its parameters as a tuple."""
+
+    def draw(self, *arguments: Any) -> Any:
+        drawn = super().draw(*arguments)
+        return drawn.crop, drawn.factor
+
+
+class Single(Dim):
+    """Draws one factor for all images."""
+
+    def draw(self, *arguments: Any) -> Any:
+        drawn = super().draw(*arguments)
+        return Dimmed(drawn.crop, drawn.factor[:1])
+
+
+class Shaky(Dim):
+    """Draws again when it computes pixels."""
+
+    def apply(self, images: Tensor, *arguments: Any) -> Tensor:
+        return super().apply(images, *arguments) * torch.rand(1)
+
+
+class Glaring(Dim):
+    """Brightens beyond white."""
+
+    def apply(self, *arguments: Any) -> Tensor:
+        return super().apply(*arguments) * 3
+
+
+class Undefined(Dim):
+    """Divides by nothing."""
+
+    def apply(self, *arguments: Any) -> Tensor:
+        view = super().apply(*arguments)
+        return view / (view.amax() - view.amax())
+
+
+class Half(Dim):
+    """Leaves its views in half precision."""
+
+    def apply(self, *arguments: Any) -> Tensor:
+        return super().apply(*arguments).half()
+
+
+class Narrow(Dim):
+    """Forgets a row of pixels."""
+
+    def apply(self, *arguments: Any) -> Tensor:
+        return super().apply(*arguments)[:, :, 1:]
+
+
+class Planar(Dim):
+    """Leaves its views in another memory layout."""
+
+    def apply(self, *arguments: Any) -> Tensor:
+        return super().apply(*arguments).contiguous()
+
+
+class Blank(Dim):
+    """Gives black."""
+
+    def apply(self, *arguments: Any) -> Tensor:
+        return super().apply(*arguments) * 0
+
+
+class Vandal(Dim):
+    """Darkens the stored images."""
+
+    def apply(self, images: Tensor, *arguments: Any) -> Tensor:
+        view = super().apply(images, *arguments)
+        images.div_(2, rounding_mode="floor")
+        return view
+
+
+class Sociable(Dim):
+    """Dims by the brightness of the whole batch."""
+
+    def apply(self, *arguments: Any) -> Tensor:
+        view = super().apply(*arguments)
+        return view * view.mean()
+
+
+class Wide(Dim):
+    """Crops from the padded image."""
+
+    def draw(self, sizes: Tensor, *arguments: Any) -> Any:
+        return super().draw(torch.full_like(sizes, 28), *arguments)
+
+
+class Learning(Dim):
+    """Keeps a graph for a gradient."""
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        return super().__call__(*arguments).requires_grad_()
+
+
+class Careless(Dim):
+    """Computes in whatever precision it finds itself."""
+
+    def __call__(
+        self, images: Tensor, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW
+    ) -> Tensor:
+        views = self.apply(images, sizes, self.draw(sizes, out_size, generator, view), out_size)
+        mixed = (views.permute(0, 2, 3, 1) @ torch.eye(3)).permute(0, 3, 1, 2).float()
+        return mixed.contiguous(memory_format=torch.channels_last)
+
+
+BROKEN = [
+    (Loaded, "something else than the generator decides"),
+    (Wasteful, "global random state"),
+    (Insistent, "depends on what is drawn"),
+    (PerPixel, "depends on the sizes"),
+    (Loose, "no PerImage"),
+    (Single, "factor with 1 rows for 6 images"),
+    (Shaky, "something else than the generator decides"),
+    (Glaring, "views reach from"),
+    (Undefined, "not finite"),
+    (Half, "not float32"),
+    (Narrow, "views have shape"),
+    (Planar, "channels-last"),
+    (Blank, "blank"),
+    (Vandal, "stored images were changed"),
+    (Sociable, "another division of the batch"),
+    (Wide, "outside an image's true size"),
+    (Learning, "require a gradient"),
+    (Careless, "under autocast"),
+]
+
+
+@pytest.mark.parametrize(("cls", "promise"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_checks_name_the_promise_that_a_policy_breaks(cls: type[Dim], promise: str) -> None:
+    with pytest.raises(AssertionError, match=promise):
+        check_policy(cls())

@@ -19,7 +19,6 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-import selfsup.data.build as building
 from pictures import labelled_folder, save_picture, smooth
 from selfsup.data import AuditEntry, Source, Store, open_source, open_store, prepare_store
 from selfsup.data import decoding_threads as reading
@@ -238,42 +237,14 @@ def test_few_images_wait_in_memory(tmp_path: Path) -> None:
     assert max(ahead) <= 4 * (2 * 2 + 1)
 
 
-def test_pixels_go_to_the_disk_while_further_images_are_decoded(
+def test_a_disk_that_fails_while_pixels_are_flushed_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "FLUSH_EVERY", 100)
-    source = open_source(str(labelled_folder(tmp_path / "d")))
-    waiting, fsync, flushed = threading.Event(), os.fsync, []
-
-    def slow_fsync(handle: int) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            flushed.append(waiting.wait(10))
-        fsync(handle)
-
-    def last_image(done: int, total: int) -> None:
-        if done == total:  # is reached only if the flush that waits for it holds nothing up
-            waiting.set()
-
-    monkeypatch.setattr(os, "fsync", slow_fsync)
-    store = prepare_store(source, store_size=64, cache_dir=tmp_path / "cache", progress=last_image)
-    assert flushed == [True, True]
-    assert len(store) == 6
-
-
-@pytest.mark.parametrize("flush_every", [100, 1 << 30])
-def test_a_disk_that_fails_while_pixels_are_flushed_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush_every: int
-) -> None:
-    monkeypatch.setattr(building, "FLUSH_EVERY", flush_every)
-    fsync = os.fsync
-
     def full(handle: int) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        fsync(handle)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match="No space left on device; make room there"):
+    with pytest.raises(UserError, match=r"No space left on device\); make room there"):
         build(labelled_folder(tmp_path / "d"), tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache/stores").iterdir() if path.is_dir()]
 
@@ -306,7 +277,7 @@ def test_the_environment_variable_names_the_cache(tmp_path: Path, monkeypatch: p
 
 def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"Cannot write to the cache folder .*SELFSUP_CACHE"):
+    with pytest.raises(UserError, match=r"cannot be written .*SELFSUP_CACHE"):
         build(labelled_folder(tmp_path / "d"), tmp_path / "file")
 
 
@@ -336,7 +307,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(tmp_path: Path)
     process = run_build(data, tmp_path / "cache", before=limit)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert error.startswith("Cannot write to the cache folder")
+    assert "cannot be written" in error
     assert error.count("\n") == 1
     assert not [path for path in (tmp_path / "cache/stores").iterdir() if path.is_dir()]
 

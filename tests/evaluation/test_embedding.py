@@ -10,7 +10,7 @@ from torch import Tensor
 from selfsup.backbones import Backbone
 from selfsup.evaluation.embedding import embed, embed_views
 from selfsup.testing.backbones import tiny_backbone
-from selfsup.testing.digits import SIDE, batch_of_digits
+from selfsup.testing.digit_batches import SIDE, batch_of_digits
 from selfsup.views import load_policy
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from selfsup.backbones import Backbone
 from selfsup.methods import Method, Progress, method_class
 from selfsup.methods.parts.losses import self_distillation
-from selfsup.testing.digits import BATCH
+from selfsup.testing.digit_batches import BATCH
 from selfsup.testing.methods import batch_for, build
 from selfsup.training.optimizers import build_optimizer, recipe_of
 

@@ -11,7 +11,7 @@ from lightly.models.utils import patchify
 
 from selfsup.methods import Method, method_class
 from selfsup.methods.mae import patches_of, reconstruction, sine_cosine
-from selfsup.testing.digits import BATCH
+from selfsup.testing.digit_batches import BATCH
 from selfsup.testing.methods import batch_for, build
 
 MAE = method_class("mae")

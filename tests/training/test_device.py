@@ -24,7 +24,7 @@ def machine(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"Accelerator {torch.device(index).index or 0}")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     monkeypatch.setattr(device, "_cpu_has_bf16", lambda: cpu_bf16)
-    monkeypatch.setattr(device, "usable_cores", lambda: 6)
+    monkeypatch.setattr(device, "cpu_count", lambda: 6)
 
 
 @pytest.mark.parametrize(

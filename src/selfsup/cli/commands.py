@@ -159,9 +159,9 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 
     import numpy as np
 
+    from selfsup.atomic import replace_file
     from selfsup.execution.words import counted
     from selfsup.inference import embed_images, find_cell
-    from selfsup.record.folder import replace_file
 
     target = _writable(output)
     found, cell = find_cell(study)
@@ -180,9 +180,9 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
 def predict(study: str, images: str, output: str | None, device: str) -> None:
     """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability."""
+    from selfsup.atomic import replace_file
     from selfsup.execution.words import counted
     from selfsup.inference import find_cell, predict_images
-    from selfsup.record.folder import replace_file
 
     target = None if output is None else _writable(output)
     found, cell = find_cell(study)

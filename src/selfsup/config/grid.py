@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
 
 PerClass = int | Literal["all"]
 Protocol = Literal["data-regime", "label-efficiency"]
@@ -131,6 +131,15 @@ class Job:
         for cell in self.cells:
             members.setdefault(cell.lr, []).append(cell)
         return tuple(replace(self, cells=tuple(cells), fused=None) for cells in members.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The job as plain values, as one process tells another of it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The job that :meth:`to_dict` wrote."""
+        return cls(**{**values, "cells": tuple(Cell(**cell) for cell in values["cells"])})
 
     def without(self, finished: Set[str]) -> Job | None:
         """The job with the cells of these ids taken out; None if nothing is left."""

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
+from selfsup.atomic import new_folder, writing_to
 from selfsup.data.audit import AuditEntry
-from selfsup.data.cache import cache_root, locked, writing_to
+from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import DeepScale
 from selfsup.data.sources.base import Source, digest_of
@@ -26,7 +24,6 @@ from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_
 from selfsup.errors import UserError
 
 ASIDE = ".aside-"
-FLUSH_EVERY = 1 << 24  # bytes; less would have small data sets wait, more leaves a long wait at the end
 
 
 def prepare_store(
@@ -97,19 +94,10 @@ def _build(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the store aside and give it its name. The caller holds the store's lock."""
-    aside = path.with_name(ASIDE + path.name)
-    with writing_to(path.parent):
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-    try:
+    with new_folder(path, path.with_name(ASIDE + path.name), REMEDY) as aside:
         decoded = _decode_all(source, aside / PIXELS, scale, results, progress)
-        with writing_to(path.parent):
+        with writing_to(path, REMEDY):
             _write_index(source, decoded, aside)
-            shutil.rmtree(path, ignore_errors=True)  # not a complete store, or it would be in use
-            os.replace(aside, path)
-            _sync_folder(path.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 @dataclass
@@ -142,61 +130,20 @@ def _decode_all(
     """Pixels of all readable images into the file `target`."""
     count = len(source.names)
     found = _Decoded(scale)
-    with _PixelFile(target) as file, contextlib.closing(results):
+    with target.open("wb", buffering=0) as file, contextlib.closing(results):
         for index, result in enumerate(results):
             if isinstance(result, AuditEntry):
                 found.audit.append(result)
             else:
-                file.write(result.pixels)
+                rest = result.pixels.data.cast("B")
+                with writing_to(target, REMEDY):
+                    while rest:
+                        rest = rest[file.write(rest) :]
                 found.add(index, source.names[index], result)
             if progress is not None:
                 progress(index + 1, count)
-        file.sync()
     _refuse_too_little(source, found)
     return found
-
-
-class _PixelFile:
-    """Pixels back to back, flushed to the disk in a thread while further images are decoded."""
-
-    def __init__(self, target: Path) -> None:
-        self._folder = target.parent
-        with writing_to(self._folder):
-            self._file = target.open("wb", buffering=0)
-        self._flusher = ThreadPoolExecutor(1)
-        self._flushing: Future[None] | None = None
-        self._unflushed = 0
-
-    def __enter__(self) -> _PixelFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._flusher.shutdown()
-        self._file.close()
-
-    def write(self, pixels: np.ndarray) -> None:
-        rest = pixels.data.cast("B")
-        with writing_to(self._folder):
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        self._unflushed += pixels.nbytes
-        if self._unflushed >= FLUSH_EVERY and (self._flushing is None or self._flushing.done()):
-            self._start_flushing()
-
-    def sync(self) -> None:
-        """Return once everything is on the disk."""
-        self._start_flushing()
-        self._await_flushing()
-
-    def _start_flushing(self) -> None:
-        self._await_flushing()
-        self._unflushed = 0
-        self._flushing = self._flusher.submit(os.fsync, self._file.fileno())
-
-    def _await_flushing(self) -> None:
-        with writing_to(self._folder):
-            if self._flushing is not None:
-                self._flushing.result()
 
 
 def _refuse_too_little(source: Source, found: _Decoded) -> None:
@@ -244,13 +191,8 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         "depth": asdict(found.scale.depth()),
         "names": names,
     }
-    with (folder / INDEX).open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-        _sync(file)
-    with (folder / META).open("w", encoding="utf-8") as text:
-        json.dump(meta, text)
-        _sync(text)
-    _sync_folder(folder)
+    np.savez(folder / INDEX, **arrays)  # type: ignore[arg-type]
+    (folder / META).write_text(json.dumps(meta), encoding="utf-8")
 
 
 def _deep_images(found: _Decoded) -> list[AuditEntry]:
@@ -276,21 +218,6 @@ def _duplicates(names: Sequence[str], digests: Sequence[bytes], labels: Sequence
                 detail += f", which is of class '{labels[twin]}'"
             entries.append(AuditEntry(names[index], "duplicate", detail))
     return entries
-
-
-def _sync(file: IO[Any]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last; systems that cannot open a folder need no such thing."""
-    with contextlib.suppress(PermissionError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _remove_abandoned(root: Path) -> None:

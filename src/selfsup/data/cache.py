@@ -10,10 +10,11 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
-from selfsup.data.audit import printable
-from selfsup.errors import UserError
+from selfsup.atomic import writing_to
 
 VARIABLE = "SELFSUP_CACHE"
+#: How to mend what kept the cache from being written to.
+REMEDY = f"make room there, or set the environment variable {VARIABLE} to another folder"
 
 
 def cache_root(cache_dir: Path | None = None) -> Path:
@@ -25,30 +26,12 @@ def cache_root(cache_dir: Path | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
-    """Turn a full disk or a read-only folder into one sentence that says what to do.
-
-    Raises
-    ------
-    UserError
-        In place of any OSError in the block.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"Cannot write to the cache folder '{printable(str(folder))}': {error.strerror or error}; "
-            f"make room there, or set the environment variable {VARIABLE} to another folder."
-        ) from error
-
-
-@contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`, waiting for any other process that holds it.
 
     The system takes the lock from a process that dies, so whoever holds it may clean up.
     """
-    with writing_to(path.parent):
+    with writing_to(path.parent, REMEDY):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         lock.acquire()

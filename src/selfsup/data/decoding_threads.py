@@ -17,7 +17,6 @@ from PIL import Image, UnidentifiedImageError
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.decode import decode
 from selfsup.data.depth import DeepScale, Extent
-from selfsup.data.machine import usable_cores
 from selfsup.data.sources.base import EmptyFileError, Source
 
 CHUNK = 4  # images per task, so that handing over a small image costs less than decoding it
@@ -62,7 +61,9 @@ def read_all(
         ``CHUNK`` images are held in memory, and `threads` images at their full size, but only one
         of more than ``LARGE`` pixels.
     """
-    threads = threads or usable_cores()
+    from joblib import cpu_count
+
+    threads = threads or cpu_count()
     count = len(source.names)
     turn = threading.Lock()
 

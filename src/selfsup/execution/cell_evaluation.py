@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from selfsup.atomic import replace_file
 from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell, Job
 from selfsup.evaluation.base import Evaluated
@@ -19,7 +20,6 @@ from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.job_callbacks import CheckpointCallbacks, ShouldStop, embed_plain
 from selfsup.execution.publishing import Found, publish
 from selfsup.methods import Method
-from selfsup.record.folder import replace_file
 from selfsup.record.results import CellResult
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.state import Outcome

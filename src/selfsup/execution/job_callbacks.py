@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from selfsup.atomic import replace_file
 from selfsup.backbones import Backbone
 from selfsup.config.grid import Job
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed, sample_rows
@@ -18,7 +19,6 @@ from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.schedulers import Scheduler, read_scores
-from selfsup.record.folder import replace_file
 from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.diagnostics import COLLAPSED_BELOW, effective_rank, embedding_std
 from selfsup.training.state import EpochLog

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import psutil
+from joblib import cpu_count
+
 from selfsup.config.schema import StudyConfig
-from selfsup.data.machine import available_memory, usable_cores
 from selfsup.execution.executors.base import Resources
 from selfsup.training.device import Hardware, choose_hardware, count_devices, require_devices
 
@@ -16,7 +20,7 @@ ACTIVATION_BYTES = 25e6
 def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
     """Device, precision, workers and threads, with ``auto`` resolved for this machine."""
     hardware = choose_hardware(config.device, config.precision)
-    cores = usable_cores()
+    cores = cpu_count()
     workers = _auto_workers(config, hardware, cores) if config.workers == "auto" else int(config.workers)
     workers = max(1, min(workers, jobs))
     require_devices(hardware, config.devices)
@@ -33,3 +37,15 @@ def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
     # Each process of a cell has its own memory, and all views.
     processes = min(cores, int(0.8 * available_memory() / per_worker))
     return max(1, processes // config.devices)
+
+
+def available_memory() -> int:
+    """Bytes of main memory that can be used now, a container's limit respected where it is known."""
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return free
+    return min(free, limit - used)

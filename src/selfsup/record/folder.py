@@ -3,7 +3,7 @@
 Guarantees
 ----------
 1. A cell's folder under ``cells/`` appears whole or not at all. It is written under
-   ``running/aside/``, every file is flushed to the disk, then the folder is renamed into place.
+   ``running/aside/``, every file is flushed to the disk, then the folder is renamed into place (:mod:`selfsup.atomic`).
 2. A finished cell is never changed, but for its ``backbone.safetensors``, which ``keep`` may remove.
    A failed cell is replaced as a whole when it is tried again, and a pruned one when its training goes on.
 3. ``cells/`` is the truth. ``results.csv`` and ``results.parquet`` are made from it and can be
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfsup import plugins
+from selfsup.atomic import new_folder, replace_file, writing_to
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values, to_toml
 from selfsup.errors import UserError
@@ -226,19 +227,14 @@ class StudyFolder:
         the system can have it under two names.
         """
         content = {**files, "metrics.json": to_json({**result.values, **(extras or {})})}
-        aside = self.aside / f"{result.cell}.{uuid.uuid4().hex}"
         place = self.cells / result.cell
-        with _writing_to(place):
-            aside.mkdir(parents=True)
+        aside = self.aside / f"{result.cell}.{uuid.uuid4().hex}"
+        with writing_to(place), new_folder(place, aside):
             for name, data in content.items():
-                _write_flushed(aside / name, data)
+                with open(aside / name, "wb") as file:
+                    file.write(data)
             for name, path in (shared or {}).items():
                 _link(path, aside / name)
-            sync_folder(aside)
-            if place.exists():  # an earlier failure, or an earlier rung
-                place.rename(self.aside / f"{result.cell}.{uuid.uuid4().hex}.old")
-            aside.rename(place)
-            sync_folder(self.cells)
 
     def drop_weights(self, cell_id: str) -> None:
         """Remove a cell's weights, if it has any."""
@@ -339,57 +335,9 @@ def _link(path: Path, name: Path) -> None:
     try:
         os.link(path, name)
     except OSError:
-        _write_flushed(name, path.read_bytes())
+        shutil.copyfile(path, name)
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:
     """JSON text; names of files that are not valid Unicode are kept as escapes."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader, or a crash, sees the old or the new content.
-
-    Raises
-    ------
-    UserError
-        If the disk is full or the folder went away.
-    """
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    with _writing_to(path):
-        try:
-            _write_flushed(aside, content)
-            os.replace(aside, path)
-            sync_folder(path.parent)
-        finally:
-            aside.unlink(missing_ok=True)
-
-
-def _write_flushed(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def _writing_to(path: Path) -> Iterator[None]:
-    """Say what a full disk, or a folder that went away, means for the user."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"'{path}' cannot be written ({error.strerror}); free some space or mend the folder, then run the same "
-            f"command again: nothing that was finished is lost."
-        ) from None
-
-
-def sync_folder(path: Path) -> None:
-    """Flush a folder's list of names to the disk, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,9 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from selfsup.atomic import replace_file
 from selfsup.figures.interactive import bokeh_script
 from selfsup.figures.thumbnails import Sheet, sheet_for, thumbnail_sheet
-from selfsup.record.folder import replace_file
 
 
 class ImageStore(Protocol):

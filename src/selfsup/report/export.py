@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
+from selfsup.atomic import replace_file
 from selfsup.errors import UserError
 from selfsup.figures import (
     LIGHT,
@@ -28,7 +29,6 @@ from selfsup.figures import (
 )
 from selfsup.figures import tsne_picture as draw_map
 from selfsup.figures.canvas import any_letters, new_figure
-from selfsup.record.folder import replace_file
 from selfsup.report import wording
 from selfsup.report.findings import Answer, Choice, Comparison
 from selfsup.report.pictures import confusion_counts

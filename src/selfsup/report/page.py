@@ -11,11 +11,11 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from selfsup._version import __version__
+from selfsup.atomic import replace_file
 from selfsup.evaluation.base import Column
 from selfsup.evaluation.evaluators import load_evaluators, measures
 from selfsup.figures import accuracy_colour, bokeh_script
 from selfsup.figures.heatmaps import UNFINISHED
-from selfsup.record.folder import replace_file
 from selfsup.record.results import CELL, TRAINING
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at

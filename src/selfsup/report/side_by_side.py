@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from selfsup._version import __version__
+from selfsup.atomic import replace_file
 from selfsup.config.schema import StudyConfig, role_of
 from selfsup.errors import UserError
 from selfsup.figures import LIGHT, Save, Theme, to_png
 from selfsup.figures.critical import critical_difference
-from selfsup.record.folder import replace_file
 from selfsup.report.export import NamedFigure, write_figures
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.page import templates

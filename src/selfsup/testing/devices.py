@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from selfsup.methods.base import Method
-from selfsup.testing.digits import BATCH, SIDE, batch_of_digits
+from selfsup.testing.digit_batches import BATCH, SIDE, batch_of_digits
 from selfsup.testing.methods import build
 from selfsup.training.device import Hardware
 from selfsup.training.loop import train

@@ -19,7 +19,7 @@ from selfsup.evaluation.base import Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.record.results import result_columns
 from selfsup.testing.backbones import tiny_backbone
-from selfsup.testing.digits import CLASSES, SIDE, batch_of_digits
+from selfsup.testing.digit_batches import CLASSES, SIDE, batch_of_digits
 from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import Hardware
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from selfsup.backbones import Backbone
 from selfsup.methods.base import Batch, Method, MethodSettings, Paper, Progress, Step
 from selfsup.testing.backbones import tiny_backbone, tiny_transformer
-from selfsup.testing.digits import BATCH, CLASSES, SIDE, batch_of_digits
+from selfsup.testing.digit_batches import BATCH, CLASSES, SIDE, batch_of_digits
 from selfsup.training.optimizers import build_optimizer, recipe_of
 from selfsup.training.plan import side_step_of
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from joblib import cpu_count
 
-from selfsup.data.machine import usable_cores
 from selfsup.errors import UserError
 
 #: Lightning Fabric's names of our precisions.
@@ -171,4 +171,4 @@ def _cpu_has_bf16() -> bool:
 def _describe(device: str) -> str:
     if device.startswith("cuda"):
         return f"{device}, {torch.cuda.get_device_name(torch.device(device))}"
-    return "the Apple GPU" if device == "mps" else f"the CPU, {usable_cores()} cores"
+    return "the Apple GPU" if device == "mps" else f"the CPU, {cpu_count()} cores"

@@ -7,7 +7,6 @@ import json
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +90,7 @@ class Followers:
 
     def start_job(self, job: Job) -> None:
         """Have the followers take part in the training of `job`, which must begin here too."""
-        line = json.dumps(asdict(job)).encode() + b"\n"
+        line = json.dumps(job.to_dict()).encode() + b"\n"
         if not self._processes:
             self._start()
         for process in self._processes:

@@ -23,8 +23,6 @@ class Served:
         Whether it knows Range.
     cut_after : list of int
         Each answer takes the first number off and closes the connection after so many bytes.
-    wrong_total : bool
-        Claims another whole length in Content-Range.
     status : int
         Answers with this alone if it is not 200.
     chunked : bool
@@ -37,7 +35,6 @@ class Served:
     etag: str | None = '"v1"'
     ranges: bool = True
     cut_after: list[int] = field(default_factory=list)
-    wrong_total: bool = False
     status: int = 200
     chunked: bool = False
     requests: list[tuple[str | None, str | None]] = field(default_factory=list)
@@ -65,8 +62,8 @@ def serve(served: Served) -> Iterator[Served]:
             body = served.content[start or 0 :]
             self.send_response(200 if start is None else 206)
             if start is not None:
-                total = len(served.content) + (7 if served.wrong_total else 0)
-                self.send_header("Content-Range", f"bytes {start}-{len(served.content) - 1}/{total}")
+                total = len(served.content)
+                self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
             if served.etag is not None:
                 self.send_header("ETag", served.etag)
             if not served.chunked:

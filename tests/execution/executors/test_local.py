@@ -6,12 +6,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
 
 import selfsup
+from selfsup.errors import UserError
+from selfsup.execution.executors import _worker
+from selfsup.execution.executors._process import WorkerProcess
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.watchers import Silent
 from selfsup.record.results import MEASURED_COLUMNS
@@ -110,6 +114,67 @@ def test_the_command_says_that_a_cell_failed_and_exits_with_1(tmp_path: Path) ->
     assert process.returncode == 1
     assert "1 cell failed" in errors
     assert "Traceback" not in errors
+
+
+def workers() -> set[int]:
+    return {child.pid for child in psutil.Process().children() if _worker.__name__ in child.cmdline()}
+
+
+class Counting(Silent):
+    """Notes which workers there are when something is said, and at every epoch."""
+
+    def __init__(self) -> None:
+        self.before: set[int] = set()
+        self.rounds: list[set[int]] = []
+
+    def say(self, line: str) -> None:
+        if not self.rounds:
+            self.before |= workers()
+
+    def begin(self, path: Path, tally: Any) -> None:
+        self.rounds.append(set())
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, EpochDone):
+            self.rounds[-1] |= workers()
+
+
+def test_a_worker_is_started_while_the_study_is_prepared_and_kept_for_every_round(tmp_path: Path) -> None:
+    counting = Counting()
+    options = {**GRID, "methods": "moco", "lrs": "0.01,0.03,0.1", "workers": 1}
+    selfsup.compare("digits", out=tmp_path / "s", watcher=counting, scheduler="halving", **options)
+    assert len(counting.before) == 1
+    assert len(counting.rounds) > 1
+    assert all(seen == counting.before for seen in counting.rounds)
+    assert not workers()
+
+
+def test_a_worker_whose_study_cannot_be_prepared_goes(tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        selfsup.compare(tmp_path / "there-is-none", out=tmp_path / "s", **GRID)
+    assert not workers()
+
+
+def test_an_idle_worker_that_dies_is_replaced_in_the_next_round(tmp_path: Path) -> None:
+    class Assassin(Counting):
+        def end(self) -> None:
+            for pid in workers():
+                psutil.Process(pid).kill()
+
+    watcher = Assassin()
+    options = {**GRID, "methods": "moco", "lrs": "0.01,0.03,0.1", "workers": 1}
+    study = selfsup.compare("digits", out=tmp_path / "s", watcher=watcher, scheduler="halving", **options)
+    assert set(study.results.status) == {"done", "pruned"}
+    first, *others = watcher.rounds
+    assert others
+    assert not any(first & later for later in others)
+
+
+def test_a_worker_of_no_study_yet_goes_with_its_parent() -> None:
+    worker = WorkerProcess()
+    assert worker.process.stdin is not None
+    worker.process.stdin.close()
+    assert worker.process.wait(60) == 1
 
 
 def _writes_to(process: psutil.Process, path: Path) -> bool:

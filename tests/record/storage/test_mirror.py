@@ -100,7 +100,7 @@ def test_what_could_not_be_pushed_stays_and_is_pushed_by_the_next_run(
     write(mirror.folder, "config.toml", "epochs = 3")
     write(mirror.folder, "cells/a/metrics.json", "new")
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(type(there), "pipe_file", broken)
+        patch.setattr(type(there), "put_file", broken)
         mirror.push()
     again = Mirror(ADDRESS)
     again.pull()
@@ -127,6 +127,46 @@ def test_a_cell_that_another_machine_made_anew_replaces_the_one_here_whole(
     write(mirror.folder, "cells/a/left over", "x")
     mirror.pull()
     assert content(mirror.folder) == {"cells/a/metrics.json": "done"}
+
+
+def test_a_cell_that_goes_on_elsewhere_keeps_the_files_that_did_not_change(
+    there: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = Mirror(ADDRESS)
+    write(mirror.folder, "cells/a/metrics.json", "pruned")
+    write(mirror.folder, "cells/a/config.json", "the same")
+    mirror.push()
+    other = elsewhere(monkeypatch, tmp_path)
+    other.pull()
+    write(other.folder, "cells/a/metrics.json", "done")
+    other.push()
+    mirror.pull()
+    assert content(mirror.folder) == {"cells/a/metrics.json": "done", "cells/a/config.json": "the same"}
+    assert mirror.push() == 0
+    assert stored(there) == content(mirror.folder)
+
+
+def test_what_was_sent_before_the_network_went_is_not_fetched_over_what_is_newer_here(
+    there: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = Mirror(ADDRESS)
+    write(mirror.folder, "cells/a/metrics.json", "failed")
+    write(mirror.folder, "config.toml", "x")
+    put_file = type(there).put_file
+
+    def without_configuration(self: object, here: str, *rest: object, **options: object) -> None:
+        if here.endswith("config.toml"):
+            raise ConnectionError("the network is gone")
+        put_file(self, here, *rest, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(type(there), "put_file", without_configuration)
+        mirror.push()
+    write(mirror.folder, "cells/a/metrics.json", "done")
+    again = Mirror(ADDRESS)
+    again.pull()
+    assert again.push() == 2
+    assert stored(there) == {"cells/a/metrics.json": "done", "config.toml": "x"}
 
 
 def test_a_working_folder_that_was_deleted_is_fetched_anew(there: fsspec.AbstractFileSystem) -> None:

@@ -1,8 +1,8 @@
-"""Downloads that go on where they broke off, checked, and quick to give up where there is no network.
+"""Downloads that go on where they broke off, and are quick to give up where there is no network.
 
 A download lies beside its target as ``NAME.part`` until it is complete, with ``NAME.part.json``
-saying which version of which address it is. A later attempt asks for the rest only if the server
-still has that version (RFC 9110, sections 13.1.5 and 14); in all other cases it starts afresh.
+saying which version of which address it is. A later attempt asks for the rest on the condition that the server
+still has that version (RFC 9110, section 13.1.5); in all other cases it starts afresh.
 """
 
 from __future__ import annotations
@@ -10,21 +10,19 @@ from __future__ import annotations
 import errno
 import http.client
 import json
-import os
 import queue
-import re
 import shutil
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from selfsup.data.cache import writing_to
+from selfsup.atomic import publish_file, writing_to
+from selfsup.data.cache import REMEDY
 from selfsup.errors import UserError
 
 CHUNK = 1 << 18
@@ -35,15 +33,6 @@ SECONDS_BETWEEN_LINES = 5.0
 
 class _BrokenOffError(Exception):
     """The connection ended before the body did."""
-
-
-@dataclass(frozen=True)
-class _Version:
-    """Which bytes a part is of: the address, the server's mark of the version, the whole length."""
-
-    url: str
-    mark: str | None
-    length: int | None
 
 
 def download(url: str, target: Path, *, say: Callable[[str], None], remedy: str) -> None:
@@ -68,8 +57,8 @@ def download(url: str, target: Path, *, say: Callable[[str], None], remedy: str)
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise UserError(f"'{url}' is not an http or https address; {remedy}.")
-    part = _part_of(target)
-    with writing_to(target.parent):
+    part = target.with_name(f"{target.name}.part")
+    with writing_to(target.parent, REMEDY):
         target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         had = _size(part)
@@ -82,9 +71,9 @@ def download(url: str, target: Path, *, say: Callable[[str], None], remedy: str)
             if _size(part) <= had:
                 raise UserError(f"'{url}' cannot be downloaded: {_reason(error)}; {remedy}.") from None
             say(f"The connection broke off at {_megabytes(_size(part))}; going on from there.")
-    with writing_to(target.parent):
-        os.replace(part, target)
-        _version_file(part).unlink(missing_ok=True)
+    with writing_to(target.parent, REMEDY):
+        publish_file(part, target)
+        _note_of(part).unlink(missing_ok=True)
 
 
 def open_url(url: str, headers: Mapping[str, str] | None = None) -> Any:
@@ -114,40 +103,35 @@ def open_url(url: str, headers: Mapping[str, str] | None = None) -> Any:
 
 def _fetch(url: str, part: Path, say: Callable[[str], None]) -> None:
     """One attempt: append what is missing, or start afresh."""
-    version, have = _what_we_have(url, part)
-    if have and have == version.length:
-        return
-    response, have = _ask_for_rest(version, have)
-    if not have:
-        version = _Version(url, _mark(response.headers), _length(response.headers))
+    response, have = _ask_for_rest(url, part)
+    length = response.headers.get("Content-Length", "")
+    whole = have + int(length) if length.isdigit() else None
     with response:
-        with writing_to(part.parent):
-            _refuse_full_disk(part.parent, (version.length or 0) - have)
+        with writing_to(part.parent, REMEDY):
+            _refuse_full_disk(part.parent, (whole or 0) - have)
             file = part.open("ab" if have else "wb")  # emptied first: no note may speak of older bytes
-            _version_file(part).write_text(json.dumps(asdict(version)), encoding="utf-8")
+            _note_of(part).write_text(json.dumps([url, _mark(response.headers)]), encoding="utf-8")
         with file:
-            _receive(response, file, part, have, version.length, say)
+            _receive(response, file, part, have, whole, say)
 
 
-def _ask_for_rest(version: _Version, have: int) -> tuple[Any, int]:
-    """An answer that goes on after `have` bytes, or one that begins at 0; and which of the two."""
-    if not have:
-        return open_url(version.url), 0
-    headers = {"Range": f"bytes={have}-"}
-    if version.mark:
-        headers["If-Range"] = version.mark
+def _ask_for_rest(url: str, part: Path) -> tuple[Any, int]:
+    """An answer that goes on after what there is, or one that begins at 0; and which of the two."""
+    have = _size(part)
     try:
-        response = open_url(version.url, headers)
+        noted, mark = json.loads(_note_of(part).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        noted, mark = None, None
+    if not have or noted != url or not mark:
+        return open_url(url), 0
+    try:
+        response = open_url(url, {"Range": f"bytes={have}-", "If-Range": mark})
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # 416: what the server has now is shorter than our part
+        if error.code != 416:  # nothing is missing, or what the server has now is shorter
             raise
-        return open_url(version.url), 0
-    if response.status == 200:  # it knows no ranges, or has another version by now
-        return response, 0
-    if _continues(response, version, have):
-        return response, have
-    response.close()
-    return open_url(version.url), 0
+        return open_url(url), 0
+    goes_on = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    return response, have if goes_on else 0
 
 
 def _receive(
@@ -158,35 +142,15 @@ def _receive(
     say(f"Downloading {name}: {_megabytes(have)}{whole}.")
     said = time.monotonic()
     while chunk := response.read(CHUNK):
-        with writing_to(part.parent):
+        with writing_to(part.parent, REMEDY):
             file.write(chunk)
+            file.flush()
         have += len(chunk)
         if time.monotonic() - said > SECONDS_BETWEEN_LINES:
             said = time.monotonic()
             say(f"Downloading {name}: {_megabytes(have)}{whole}.")
-    with writing_to(part.parent):
-        file.flush()
-        os.fsync(file.fileno())
     if length is not None and have != length:
         raise _BrokenOffError(f"the connection broke off after {have} of {length} bytes")
-
-
-def _what_we_have(url: str, part: Path) -> tuple[_Version, int]:
-    try:
-        version = _Version(**json.loads(_version_file(part).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return _Version(url, None, None), 0
-    if version.url != url or (version.length is not None and _size(part) > version.length):
-        return _Version(url, None, None), 0
-    return version, _size(part)
-
-
-def _continues(response: Any, version: _Version, have: int) -> bool:
-    """Whether a partial answer is exactly the rest of the version that we have the beginning of."""
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if match is None or int(match[1]) != have:
-        return False
-    return version.length is None or match[2] == str(version.length)
 
 
 def _mark(headers: Any) -> str | None:
@@ -198,23 +162,14 @@ def _mark(headers: Any) -> str | None:
     return str(date) if date else None
 
 
-def _length(headers: Any) -> int | None:
-    text = headers.get("Content-Length", "")
-    return int(text) if text.isdigit() else None
-
-
 def _refuse_full_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(errno.ENOSPC, f"{_megabytes(needed)} needed and {_megabytes(free)} free")
 
 
-def _part_of(target: Path) -> Path:
-    return target.with_name(target.name + ".part")
-
-
-def _version_file(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
+def _note_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
 
 
 def _size(path: Path) -> int:

@@ -18,7 +18,6 @@ from pathlib import Path
 from selfsup.config.grid import Job
 from selfsup.errors import Interrupted
 from selfsup.execution.context import StudyContext
-from selfsup.execution.executors._protocol import job_from_dict
 from selfsup.execution.executors._worker import log_to
 from selfsup.execution.job import follow_job
 from selfsup.record.folder import StudyFolder
@@ -50,7 +49,7 @@ def main(
 
 def _listen(jobs: queue.SimpleQueue[Job]) -> None:
     for line in sys.stdin.buffer:
-        jobs.put(job_from_dict(json.loads(line)))
+        jobs.put(Job.from_dict(json.loads(line)))
     os._exit(0)
 
 

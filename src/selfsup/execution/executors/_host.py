@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfsup.config.grid import Job
-from selfsup.execution.executors import _protocol
 from selfsup.execution.executors._outcome import recorded_statuses
 from selfsup.execution.executors._process import GRACE_SECONDS, WorkerProcess
 from selfsup.execution.executors._submission import Submission
@@ -92,16 +91,16 @@ class Host:
     def _start(self) -> WorkerProcess:
         wanted = self.assignment
         # Engines signal the process group of what they started; the worker is for this process to stop.
-        return WorkerProcess(
-            self.folder, wanted.device, wanted.precision, wanted.threads, store=self.store, own_session=True
-        )
+        worker = WorkerProcess(own_session=True)
+        worker.open_study(self.folder, wanted.device, wanted.precision, wanted.threads, self.store)
+        return worker
 
     def _run(self, worker: WorkerProcess) -> bool:
         """Pass on what the worker says; True if it did the job and can take another."""
         if not worker.wait_until_ready():
             self.journal.append("refused", message=f"On {platform.node()}: {worker.could_not_start()}")
             return False
-        worker.send({"job": _protocol.job_to_dict(self.assignment.job)})
+        worker.send({"job": self.assignment.job.to_dict()})
         for message in worker.messages():
             event = message.pop("event")
             self.journal.append(event, **message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,62 +10,57 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from selfsup.execution.executors import _protocol
 from selfsup.record.folder import StudyFolder
-
-if TYPE_CHECKING:
-    from selfsup.execution.executors._forkserver import ForkServer
 
 #: Seconds that a worker gets to save its checkpoint when it is told to stop.
 GRACE_SECONDS = 60.0
-_THREADS_OF = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+#: Where libraries read how many threads they are to use.
+THREADS_OF = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 class WorkerProcess:
     """Starts ``selfsup.execution.executors._worker`` and talks with it.
 
+    It takes seconds to import what it needs, and does so before it is told which study it is for.
+
     Parameters
     ----------
-    folder : StudyFolder
-    device, precision : str
-        As in :class:`selfsup.training.device.Hardware`.
-    threads : int
-    store : Path, optional
-        The decoded images, if not where the study was begun.
     own_session : bool
         Keep it out of the reach of signals that are meant for its parent.
-    fork_server : ForkServer, optional
-        Where to have it forked instead of starting it, if that can be done.
     """
 
-    def __init__(
-        self,
-        folder: StudyFolder,
-        device: str,
-        precision: str,
-        threads: int,
-        *,
-        store: Path | None = None,
-        own_session: bool = False,
-        fork_server: ForkServer | None = None,
-    ) -> None:
+    def __init__(self, *, own_session: bool = False) -> None:
         self.error: str | None = None
         self._ready = False
-        arguments = [str(folder.path), device, precision, str(threads), *([str(store)] if store else [])]
-        environment = dict.fromkeys(_THREADS_OF, str(threads))
         # What it prints before its first job, which has a log; gone with this object.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
-        forked = fork_server.start(arguments, environment, self._output) if fork_server else None
-        self.process = forked or subprocess.Popen(
-            [sys.executable, "-m", "selfsup.execution.executors._worker", *arguments],
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "selfsup.execution.executors._worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
-            env=os.environ | environment,
+            env=os.environ | dict.fromkeys(THREADS_OF, "1"),  # until it knows better
             start_new_session=own_session,
         )
+
+    def open_study(
+        self, folder: StudyFolder, device: str, precision: str, threads: int, store: Path | None = None
+    ) -> None:
+        """Tell it which study its jobs are of, once; then it says that it is ready.
+
+        Parameters
+        ----------
+        folder : StudyFolder
+        device, precision : str
+            As in :class:`selfsup.training.device.Hardware`.
+        threads : int
+        store : Path, optional
+            The decoded images, if not where the study was begun.
+        """
+        place = {"study": str(folder.path), "store": str(store) if store else None}
+        self.send({**place, "device": device, "precision": precision, "threads": threads})
 
     def wait_until_ready(self) -> bool:
         """Wait until it can take a job; False if it ended instead."""
@@ -76,7 +72,7 @@ class WorkerProcess:
         """What it says, until it has ended."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            message = _protocol.decode(line)
+            message = json.loads(line)
             if message["event"] == "error":  # it is about to end
                 self.error = message["message"]
             else:
@@ -86,7 +82,7 @@ class WorkerProcess:
     def send(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(_protocol.encode(message))
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
         except OSError:
             pass  # it died; its exit is on the way
@@ -108,8 +104,6 @@ class WorkerProcess:
             return self.error
         if code == -signal.SIGKILL:
             return "its process was killed (SIGKILL), most often for want of memory"
-        if code is None:
-            return "its process ended, and so did the one that could say how"
         if code < 0:
             return f"its process died of {signal.Signals(-code).name}"
         return f"its process ended with exit code {code}"

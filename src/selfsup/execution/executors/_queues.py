@@ -8,7 +8,6 @@ import signal
 import subprocess
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import psutil
 
@@ -18,24 +17,8 @@ from selfsup.errors import UserError
 JOBS_PER_COMMAND = 200
 
 
-class Queue(Protocol):
-    """A system of jobs, which it knows by their ids."""
-
-    def left(self, ids: Collection[str]) -> set[str]:
-        """Those that wait or run."""
-        ...
-
-    def interrupt(self, ids: Collection[str]) -> None:
-        """Drop those that wait, send SIGINT to those that run."""
-        ...
-
-    def kill(self, ids: Collection[str]) -> None:
-        """End them."""
-        ...
-
-
 class SlurmQueue:
-    """Slurm, through its own commands: ``squeue`` needs no accounting data base, unlike submitit's ``sacct``."""
+    """Slurm's jobs, through its own commands: ``squeue`` needs no accounting data base, as ``sacct`` does."""
 
     def left(self, ids: Collection[str]) -> set[str]:
         """Those that wait or run.
@@ -60,6 +43,7 @@ class SlurmQueue:
         return set(ids) & set(answer.stdout.split())
 
     def interrupt(self, ids: Collection[str]) -> None:
+        """Drop those that wait, send SIGINT to those that run."""
         _scancel(ids, "--state=PENDING")
         _scancel(ids, "--state=RUNNING", "--signal=INT")
 

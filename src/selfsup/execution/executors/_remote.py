@@ -87,7 +87,7 @@ class RemoteRun:
     """One run: hands jobs to the engine, and hears of them until all are recorded.
 
     If this process dies, what becomes of the jobs is the engine's affair. Those that go on are
-    taken up by the next run, which reads their journals from the beginning.
+    followed by the next run, which reads their journals from the beginning.
     """
 
     def __init__(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from selfsup.atomic import new_folder, writing_to
 from selfsup.data import Store, open_store
-from selfsup.data.cache import cache_root, locked, writing_to
+from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.store import find_store
 
 #: Bytes that travel at a time.
@@ -61,15 +61,10 @@ def store_on_this_node(path: Path, files: Callable[[], dict[str, int]], read: Ca
 
 
 def _copy(target: Path, files: dict[str, int], read: Callable[[str, int], bytes]) -> None:
-    aside = target.with_name(target.name + ".partial")
-    with writing_to(target):
-        for folder in (aside, target):
-            shutil.rmtree(folder, ignore_errors=True)
-        aside.mkdir(parents=True)
+    with writing_to(target, REMEDY), new_folder(target, remedy=REMEDY) as aside:
         for name, size in files.items():
             with open(aside / name, "wb") as file:
                 file.writelines(_pieces(name, size, read))
-        aside.rename(target)
 
 
 def _pieces(name: str, size: int, read: Callable[[str, int], bytes]) -> Iterator[bytes]:

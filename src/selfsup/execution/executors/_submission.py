@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from selfsup.record.folder import StudyFolder, replace_file, to_json
+from selfsup.atomic import replace_file
+from selfsup.record.folder import StudyFolder, to_json
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""The worker process: imports once, then runs one job after another.
+"""The worker process: imports, is told which study it is for, then runs one job after another.
 
-Reads jobs as lines on standard input and writes events as lines on what was its standard output;
-everything that anything prints goes to the running job's log. If the parent dies, standard input
-ends and the worker goes at once: what it had not published is done again from its checkpoint.
+Reads lines of JSON on standard input, the study first and then jobs, and writes events as lines on what
+was its standard output; everything that anything prints goes to the running job's log. If the parent dies, standard
+input ends and the worker goes at once: what it had not published is done again from its checkpoint.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import queue
@@ -14,14 +15,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from selfsup.config.grid import Job
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.context import StudyContext
-from selfsup.execution.executors import _protocol
+from selfsup.execution.executors._process import THREADS_OF
 from selfsup.execution.job import run_job
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
@@ -35,33 +37,33 @@ class _Parent:
         # Nothing but events may reach the parent, so the pipe moves out of the way of print().
         self._events: BinaryIO = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)
-        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         for line in sys.stdin.buffer:
-            message = _protocol.decode(line)
-            if "job" in message:
-                self.jobs.put(_protocol.job_from_dict(message["job"]))
-            else:
+            message = json.loads(line)
+            if "stop" in message:
                 self.stop()
+            else:
+                self.orders.put(message)
         os._exit(1)  # the parent is gone
 
     def stop(self, *_: object) -> None:
         """Save the running job and go; also what SIGTERM, sent to all processes at once, asks for."""
         self._stop.set()
-        self.jobs.put(None)
+        self.orders.put(None)
 
     def should_stop(self) -> bool:
         return self._stop.is_set()
 
     def send(self, event: str, **values: Any) -> None:
-        self._events.write(_protocol.encode({"event": event, **values}))
+        self._events.write(json.dumps({"event": event, **values}).encode() + b"\n")
         self._events.flush()
 
 
-def main(study: str, device: str, precision: str, threads: str, store: str | None = None) -> int:
+def main() -> int:
     """Serve until told to stop. Returns the exit code."""
     # A terminal's Ctrl-C, and what Slurm sends to every process of a job, is the parent's to handle.
     for number in (signal.SIGINT, getattr(signal, "SIGUSR2", signal.SIGINT)):
@@ -69,14 +71,24 @@ def main(study: str, device: str, precision: str, threads: str, store: str | Non
     parent = _Parent()
     signal.signal(signal.SIGTERM, parent.stop)
     keep_freed_memory()
-    make_deterministic(int(threads))
-    opened = StudyContext(StudyFolder(Path(study)), Hardware(device, precision), Path(store) if store else None)
+    order = parent.orders.get()
+    if order is None:
+        return 0
+    study = _open(**order)
     parent.send("ready")
-    while (job := parent.jobs.get()) is not None:
-        code = _serve(parent, opened, job)
+    while (order := parent.orders.get()) is not None:
+        code = _serve(parent, study, Job.from_dict(order["job"]))
         if code is not None:
             return code
     return 0
+
+
+def _open(study: str, device: str, precision: str, threads: int, store: str | None) -> StudyContext:
+    """The study, with as many threads for every library as its jobs are to use."""
+    os.environ.update(dict.fromkeys(THREADS_OF, str(threads)))  # for those that are loaded later
+    threadpool_limits(threads)
+    make_deterministic(threads)
+    return StudyContext(StudyFolder(Path(study)), Hardware(device, precision), Path(store) if store else None)
 
 
 def _serve(parent: _Parent, opened: StudyContext, job: Job) -> int | None:
@@ -113,13 +125,8 @@ def log_to(path: Path) -> None:
     os.close(handle)
 
 
-def serve(arguments: Sequence[str]) -> NoReturn:
-    """Be a worker, to the end of this process."""
-    code = main(*arguments)
+if __name__ == "__main__":
+    code = main()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # Python's own end would abort: a thread still waits for standard input
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1:])

@@ -28,7 +28,7 @@ class ExecutorOptions(BaseModel):
 
 @dataclass(frozen=True)
 class JobStarted:
-    """A worker took up a job."""
+    """A worker began a job."""
 
     job: Job
     worker: int

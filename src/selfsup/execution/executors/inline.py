@@ -29,10 +29,10 @@ class InlineExecutor(OnThisMachine):
             for job in jobs:
                 listener(JobStarted(job, 0))
 
-                def tell(log: EpochLog, epochs: int, job: Job = job) -> None:
+                def on_epoch(log: EpochLog, epochs: int, job: Job = job) -> None:
                     listener(EpochDone(job, 0, log.epoch, epochs, log.loss, log.images_per_second))
 
-                results = run_job(study, job, on_epoch=tell, should_stop=stop)
+                results = run_job(study, job, on_epoch=on_epoch, should_stop=stop)
                 listener(JobDone(job, 0, {r.cell: r.status for r in results}))
                 stop.raise_if_set()
 

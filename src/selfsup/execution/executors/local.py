@@ -8,12 +8,10 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from selfsup.errors import UserError
-from selfsup.execution.executors import _protocol
-from selfsup.execution.executors._forkserver import ForkServer
 from selfsup.execution.executors._outcome import ATTEMPTS, record_failure
 from selfsup.execution.executors._process import GRACE_SECONDS, WorkerProcess
 from selfsup.execution.executors._stop import StopFlag
@@ -35,90 +33,83 @@ if TYPE_CHECKING:
 class LocalExecutor(OnThisMachine):
     """Runs jobs in worker processes that are started once and kept."""
 
-    _fork_server: ForkServer | None = None
-
     @contextmanager
     def standing_by(self) -> Iterator[None]:
-        """Meanwhile imports are made, and workers forked that have them."""
-        if not ForkServer.fits():
+        """A worker makes its imports while the study is prepared; all stay until it has run."""
+        with closing(_Pool()) as self._pool:
             yield
-            return
-        with ForkServer() as self._fork_server:
-            yield
-        self._fork_server = None
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
-        _Pool(folder, jobs, resources, listener, self._fork_server).run()
+        self._pool.run(folder, jobs, resources, listener)
 
 
 executor = LocalExecutor
 
 
-class _Worker(WorkerProcess):
-    """One worker process and the job it has in hand."""
+class _Worker:
+    """One worker process of a study and the job it has in hand."""
 
-    def __init__(
-        self,
-        number: int,
-        folder: StudyFolder,
-        device: str,
-        resources: Resources,
-        fork_server: ForkServer | None,
-        inbox: queue.Queue[Any],
-    ) -> None:
-        super().__init__(folder, device, resources.hardware.precision, resources.threads, fork_server=fork_server)
-        self.number = number
+    def __init__(self, number: int, process: WorkerProcess, inbox: queue.Queue[Any]) -> None:
+        self.number, self.process = number, process
+        self.ready = False
         self.job: Job | None = None
         threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
 
     def _listen(self, inbox: queue.Queue[Any]) -> None:
-        for message in self.messages():
+        for message in self.process.messages():
             inbox.put((self, message))
         inbox.put((self, {"event": "exit"}))
 
 
 class _Pool:
-    """The loop that hands out jobs and hears of them."""
+    """Workers, and the loop that hands out jobs to them and hears of them."""
 
-    def __init__(
-        self,
-        folder: StudyFolder,
-        jobs: Sequence[Job],
-        resources: Resources,
-        listener: Listener,
-        fork_server: ForkServer | None,
-    ) -> None:
-        self.folder, self.resources, self.listener, self.fork_server = folder, resources, listener, fork_server
-        self.pending = deque(jobs)
-        self.attempts: Counter[str] = Counter()
+    def __init__(self) -> None:
+        self.early = [WorkerProcess()]
         self.inbox: queue.Queue[tuple[_Worker, dict[str, Any]]] = queue.Queue()
         self.workers: dict[int, _Worker] = {}
-        self.refusal: str | None = None
 
-    def run(self) -> None:
+    def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
+        """Run jobs; the workers stay for the next ones."""
+        self.folder, self.resources, self.listener = folder, resources, listener
+        self.pending = deque(jobs)
+        self.attempts: Counter[str] = Counter()
+        self.refusal: str | None = None
         with StopFlag() as stop:
             try:
-                for number in range(min(self.resources.workers, len(self.pending))):
+                for number in range(min(resources.workers, len(jobs))):
                     self._start(number)
                 while (self.pending or self._busy()) and not stop() and self.refusal is None:
                     self._handle_one()
             finally:
-                self._shut_down()
+                self._stop_jobs()
+            stop.raise_if_set()
             if self.refusal is not None:
                 raise UserError(self.refusal)
-            stop.raise_if_set()
+
+    def close(self) -> None:
+        """Send all workers away."""
+        for process in [*self.early, *(worker.process for worker in self.workers.values())]:
+            process.kill()
 
     def _busy(self) -> bool:
         return any(worker.job is not None for worker in self.workers.values())
 
     def _start(self, number: int) -> None:
+        """Have a worker of this number, and give it a job as soon as it can take one."""
         from selfsup.training.device import count_devices
 
+        if number in self.workers:
+            if self.workers[number].ready:
+                self._give_job(self.workers[number])
+            return
         device = self.resources.hardware.device
         each = self.folder.read_running_config().devices
         if device == "cuda" and (devices := count_devices("cuda")) > 1:
             device = f"cuda:{number * each % (devices - devices % each)}"
-        self.workers[number] = _Worker(number, self.folder, device, self.resources, self.fork_server, self.inbox)
+        process = self.early.pop() if self.early else WorkerProcess()
+        process.open_study(self.folder, device, self.resources.hardware.precision, self.resources.threads)
+        self.workers[number] = _Worker(number, process, self.inbox)
 
     def _handle_one(self) -> None:
         try:
@@ -134,9 +125,10 @@ class _Pool:
         worker.job = self.pending.popleft()
         self.attempts[worker.job.id] += 1
         self.listener(JobStarted(worker.job, worker.number))
-        worker.send({"job": _protocol.job_to_dict(worker.job)})
+        worker.process.send({"job": worker.job.to_dict()})
 
     def _on_ready(self, worker: _Worker, message: dict[str, Any]) -> None:
+        worker.ready = True
         self._give_job(worker)
 
     def _on_epoch(self, worker: _Worker, message: dict[str, Any]) -> None:
@@ -157,13 +149,14 @@ class _Pool:
         del self.workers[worker.number]
         if self.refusal is not None:
             return
-        if worker.job is None:
-            if worker.process.returncode is None and self.pending:  # the fork server is gone; without it, then
-                self._start(worker.number)
-            elif worker.process.returncode != 0:
-                self.refusal = worker.could_not_start()
-            return
-        job, reason = worker.job, worker.why_it_died()
+        if worker.job is not None:
+            self._on_death(worker, worker.job, worker.process.why_it_died())
+        elif not worker.ready and worker.process.process.returncode != 0:
+            self.refusal = worker.process.could_not_start()
+        elif self.pending:
+            self._start(worker.number)
+
+    def _on_death(self, worker: _Worker, job: Job, reason: str) -> None:
         if self.attempts[job.id] < ATTEMPTS:
             self.listener(JobRetried(job, worker.number, reason))
             self.pending.appendleft(job)
@@ -172,17 +165,18 @@ class _Pool:
         if self.pending:
             self._start(worker.number)
 
-    def _shut_down(self) -> None:
-        """Ask every worker to save and go; after the grace, or a second Ctrl-C, end them."""
-        for worker in self.workers.values():
+    def _stop_jobs(self) -> None:
+        """Ask workers that are not done to save and go; after the grace, or a second Ctrl-C, end them."""
+        busy = [worker.process for worker in self.workers.values() if worker.job is not None]
+        for worker in busy:
             worker.stop()
         deadline = time.monotonic() + GRACE_SECONDS
         try:
-            for worker in self.workers.values():
+            for worker in busy:
                 worker.process.wait(timeout=max(0.0, deadline - time.monotonic()))
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             pass
-        for worker in self.workers.values():
+        for worker in busy:
             worker.kill()
         self._drain()
 

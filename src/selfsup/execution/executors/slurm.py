@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from selfsup.errors import UserError
 from selfsup.execution.executors._host import Assignment, Host
-from selfsup.execution.executors._queues import ProcessQueue, Queue, SlurmQueue
+from selfsup.execution.executors._queues import ProcessQueue, SlurmQueue
 from selfsup.execution.executors._remote import JobEnd, RemoteRun
 from selfsup.execution.executors._submission import submissions
 from selfsup.execution.executors.base import ExecutorOptions, Listener, Resolve, Resources, Unprepared
@@ -260,7 +260,7 @@ def _left(folder: StudyFolder, handles: Collection[str]) -> set[str]:
     return left
 
 
-def _queues(folder: StudyFolder, handles: Collection[str]) -> list[tuple[Queue, list[str]]]:
+def _queues(folder: StudyFolder, handles: Collection[str]) -> list[tuple[SlurmQueue | ProcessQueue, list[str]]]:
     """The ids in each queue; a handle is ``slurm:<id>`` or ``local:<process>``."""
     ids: dict[str, list[str]] = {"slurm": [], "local": []}
     for handle in handles:

@@ -1,40 +1,33 @@
-"""A folder of this machine and a study at an address, kept alike.
+"""A folder of this machine in which a study at an address is worked on: fetched when it is opened, then only sent.
 
 Between two runs the address is the truth: what lies there replaces what is here, and what is gone
 there goes here, except for what a run wrote here and could not upload, which is uploaded by the
-next one. What each side had when they last were alike is noted beside the folder.
+next one. To tell the two apart, every file's state on both sides is noted beside the folder when it has been sent
+or fetched.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
-from selfsup.data.cache import cache_root, writing_to
+from selfsup.atomic import replace_file
+from selfsup.data.cache import cache_root
 from selfsup.errors import UserError
-from selfsup.record.folder import StudyFolder, replace_file
+from selfsup.record.folder import StudyFolder
 from selfsup.record.storage.address import explained, is_address, open_place, shown
 from selfsup.record.storage.lease import LOCK, Lease
 
-#: Files up to this size, in bytes, are sent together, up to as many bytes at once; larger ones are streamed.
-TOGETHER = 32_000_000
 #: Of a running job's files, those that another machine needs to go on.
 _CHECKPOINT = re.compile(r"running/[^/]+/checkpoint[^/]*\.pt")
-
-
-class _Alike(NamedTuple):
-    """A file when both sides were alike: its size and modification time here, and its signature there."""
-
-    size: int
-    modified: int
-    there: str
 
 
 class Mirror:
@@ -64,7 +57,7 @@ class Mirror:
         digest = hashlib.blake2b(shown(address).encode(), digest_size=6).hexdigest()
         self.folder = cache_root() / "studies" / f"{name}-{digest}"
         self._notes = self.folder.with_name(f".{self.folder.name}.json")
-        self._alike = self._read_notes()
+        self._noted = self._read_notes()
 
     def lease(self) -> Lease:
         """The right to write to the address, yet to be acquired."""
@@ -82,17 +75,27 @@ class Mirror:
         """
         with explained(self.address, "read"):
             there = self._listing()
-            wanted = [name for name, signature in there.items() if self._differs(name, signature)]
-            self._clear_cells(wanted)
-            for batch in _batches(wanted, [there[name].size for name in wanted]):
-                self._fetch(batch, there)
-            for name in set(self._alike) - set(there):
-                self._forget(name)
+            for name in there:  # a cell comes whole: where another one is there, nothing of the one here stays
+                if name.endswith("/metrics.json") and self._is_new(name, there[name]):
+                    shutil.rmtree((self.folder / name).parent, ignore_errors=True)
+            wanted = [name for name, signature in there.items() if self._is_new(name, signature)]
+            for name in wanted:
+                (self.folder / name).unlink(missing_ok=True)  # it may be one file with another cell's
+            if wanted:
+                self._fs.get([self._path(name) for name in wanted], [str(self.folder / name) for name in wanted])
+            for name in wanted:
+                self._noted[name] = (*_state(self.folder / name), there[name])
+            for name in set(self._noted) - set(there):
+                if not self._has_changed(name):
+                    (self.folder / name).unlink()
+                    with contextlib.suppress(OSError):  # a cell's folder goes with its last file
+                        (self.folder / name).parent.rmdir()
+                del self._noted[name]
         self._write_notes()
         return len(wanted)
 
-    def _listing(self) -> dict[str, _There]:
-        """Every file of the study at the address."""
+    def _listing(self) -> dict[str, str]:
+        """Every file of the study at the address, and what changes with its content."""
         self._fs.invalidate_cache()
         try:
             found = self._fs.find(self._root, detail=True)
@@ -107,38 +110,13 @@ class Mirror:
                     f"'{shown(self.address)}' holds '{path}', which is no name for a file of a study; remove it there."
                 )
             if name != LOCK and about.get("type", "file") == "file":
-                files[name] = _There(int(about.get("size") or 0), _signature(about))
+                files[name] = _signature(about)
         return files
 
-    def _differs(self, name: str, there: _There) -> bool:
-        """Whether a file is to be fetched: it is not here, or another one is there than was when they were alike."""
-        known = self._alike.get(name)
-        return known is None or known.there != there.signature or not (self.folder / name).exists()
-
-    def _clear_cells(self, wanted: Iterable[str]) -> None:
-        """Cells come whole: where another one is there, nothing of the one here stays."""
-        for name in wanted:
-            parts = PurePosixPath(name).parts
-            if len(parts) == 3 and parts[0] == "cells" and parts[2] == "metrics.json":
-                shutil.rmtree(self.folder / "cells" / parts[1], ignore_errors=True)
-
-    def _fetch(self, names: list[str], there: dict[str, _There]) -> None:
-        with writing_to(self.folder):
-            for name in names:
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        partial = [f"{self.folder / name}.partial" for name in names]
-        self._fs.get([f"{self._root}/{name}" for name in names], partial)
-        for name, path in zip(names, partial, strict=True):
-            os.replace(path, self.folder / name)
-            self._note(name, there[name].signature)
-
-    def _forget(self, name: str) -> None:
-        """Remove what is gone there, unless it has changed here since."""
-        if self._is_alike(name):
-            (self.folder / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # a cell's folder goes with its last file
-                (self.folder / name).parent.rmdir()
-        self._alike.pop(name, None)
+    def _is_new(self, name: str, signature: str) -> bool:
+        """Whether a file is not here, or another one is there than was."""
+        noted = self._noted.get(name)
+        return noted is None or noted[2] != signature or not (self.folder / name).exists()
 
     # -- to there --------------------------------------------------------------------------------
 
@@ -148,23 +126,22 @@ class Mirror:
         Of a cell, ``metrics.json`` goes last, and ``config.toml`` after all else: what can be seen there
         is whole.
         """
-        here = dict.fromkeys(only) if only is not None else dict.fromkeys(self._files())
-        changed = sorted((name for name in here if not self._is_alike(name)), key=lambda name: (_turn(name), name))
-        sizes = [_size(self.folder / name) for name in changed]
-        for batch in _batches(changed, sizes, kind=_turn):
-            self._send(batch)
-        gone = [] if only is not None else [name for name in self._alike if name not in here]
+        here = set(self._files() if only is None else only)
+        changed = sorted((name for name in here if self._has_changed(name)), key=_turn)
+        gone = set(self._noted) - here if only is None else set()
+        for _, names in itertools.groupby(changed, _turn):
+            # Some are replaced or removed meanwhile: noted is what they were before they were read.
+            states = {name: _state(self.folder / name) for name in names if (self.folder / name).exists()}
+            if states:
+                self._fs.put([str(self.folder / name) for name in states], [self._path(name) for name in states])
+                there = self._listing()
+                self._noted |= {name: (*state, there.get(name, "")) for name, state in states.items()}
+                self._write_notes()
         if gone:
-            present = self._listing()
-            if still_there := [f"{self._root}/{name}" for name in gone if name in present]:
+            if still_there := [self._path(name) for name in gone & set(self._listing())]:
                 self._fs.rm(still_there)
             for name in gone:
-                del self._alike[name]
-        if changed or gone:
-            there = self._listing()
-            for name in changed:
-                if name in there and name in self._alike:
-                    self._alike[name] = self._alike[name]._replace(there=there[name].signature)
+                del self._noted[name]
             self._write_notes()
         return len(changed)
 
@@ -181,58 +158,30 @@ class Mirror:
                 if name not in (".lock", LOCK) and not name.endswith(".partial"):
                     yield name
 
-    def _send(self, names: list[str]) -> None:
-        content = {}
-        for name in names:
-            path = self.folder / name
-            with contextlib.suppress(FileNotFoundError):  # it was replaced or removed meanwhile
-                alike = _stat(path, "")
-                if len(names) == 1 and alike.size > TOGETHER:
-                    self._fs.put_file(str(path), f"{self._root}/{name}")
-                else:
-                    content[f"{self._root}/{name}"] = path.read_bytes()
-                self._alike[name] = alike
-        if content:
-            try:
-                self._fs.pipe(content)
-            except BaseException:
-                for name in names:
-                    self._alike.pop(name, None)
-                raise
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
 
     # -- what both sides had ---------------------------------------------------------------------
 
-    def _is_alike(self, name: str) -> bool:
-        """Whether a file here is as it was when both sides were alike."""
-        known = self._alike.get(name)
+    def _has_changed(self, name: str) -> bool:
+        """Whether a file here is not what it was when it was sent or fetched."""
         try:
-            return known is not None and known[:2] == _stat(self.folder / name, "")[:2]
+            return name not in self._noted or self._noted[name][:2] != _state(self.folder / name)
         except FileNotFoundError:
-            return False
+            return True
 
-    def _note(self, name: str, signature: str) -> None:
-        self._alike[name] = _stat(self.folder / name, signature)
-
-    def _read_notes(self) -> dict[str, _Alike]:
+    def _read_notes(self) -> dict[str, tuple[int, int, str]]:
+        """Size and time here and signature there, by name; nothing where there is no folder to speak of."""
         if not self.folder.is_dir():
             return {}
         try:
-            notes = json.loads(self._notes.read_text(encoding="utf-8"))
-            return {name: _Alike(*alike) for name, alike in notes.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+            return {name: tuple(noted) for name, noted in json.loads(self._notes.read_bytes()).items()}
+        except (OSError, ValueError):
             return {}
 
     def _write_notes(self) -> None:
-        with writing_to(self._notes.parent):
-            self._notes.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._notes, json.dumps(self._alike).encode())
-
-
-class _There(NamedTuple):
-    """A file at the address."""
-
-    size: int
-    signature: str
+        self._notes.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self._notes, json.dumps(self._noted).encode())
 
 
 def local_folder(place: str | Path) -> Path:
@@ -273,26 +222,6 @@ def _turn(name: str) -> int:
     return 4 if name == "config.toml" else 3
 
 
-def _batches(names: list[str], sizes: list[int], kind: Any = lambda name: 0) -> Iterator[list[str]]:
-    """Names in order, some together: of one kind, and of a bounded size; a large file by itself."""
-    batch, bytes_in_it = list[str](), 0
-    for name, size in zip(names, sizes, strict=True):
-        if batch and (bytes_in_it + size > TOGETHER or kind(name) != kind(batch[-1]) or len(batch) == 200):
-            yield batch
-            batch, bytes_in_it = [], 0
-        batch.append(name)
-        bytes_in_it += size
-    if batch:
-        yield batch
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _stat(path: Path, signature: str) -> _Alike:
+def _state(path: Path) -> tuple[int, int]:
     found = path.stat()
-    return _Alike(found.st_size, found.st_mtime_ns, signature)
+    return found.st_size, found.st_mtime_ns

@@ -75,7 +75,7 @@ class Uploads(threading.Thread):
         self._mirror, self._lease = mirror, lease
         self._ending = threading.Event()
         self._trouble: str | None = None
-        self._told: str | None = None
+        self._said: str | None = None
         self._lost = False
         self._renewed = time.monotonic()
 
@@ -106,12 +106,12 @@ class Uploads(threading.Thread):
                 f"{self._mirror.folder}. Stop one of the two."
             )
         trouble = self._trouble
-        if trouble and not self._told:
+        if trouble and not self._said:
             say(
                 f"'{shown(self._mirror.address)}' cannot be written to ({trouble}); the study goes on in "
                 f"{self._mirror.folder} and is uploaded as soon as that works again."
             )
-        self._told = trouble
+        self._said = trouble
 
     def stop(self) -> None:
         """End the thread."""

@@ -11,7 +11,8 @@ import json
 import secrets
 from pathlib import Path
 
-from selfsup.record.folder import replace_file, to_json
+from selfsup.atomic import replace_file
+from selfsup.record.folder import to_json
 
 
 class Ledger:

@@ -1,0 +1,50 @@
+"""What a network must have for the methods that are to train it is asked before any image is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from selfsup.config.validation import validate
+from selfsup.errors import UserError
+from selfsup.execution.configuration import require_views
+from selfsup.methods import method_class
+
+
+def refusal(**values: Any) -> str:
+    with pytest.raises(UserError) as refused:
+        require_views(validate({"image_size": 32, "lrs": 0.1, **values}))
+    return str(refused.value)
+
+
+def test_a_method_that_needs_patches_is_refused_for_a_network_without_any() -> None:
+    assert refusal(methods="simclr,mae", backbone="test_resnet") == (
+        "mae needs the tokens of patches that a plain vision transformer has, and 'test_resnet' has none; choose such "
+        "a network, as in --backbone vit_tiny_patch16_224, or leave mae out of --methods."
+    )
+
+
+def test_every_method_is_accepted_for_a_vision_transformer() -> None:
+    require_views(
+        validate({"methods": "simclr,moco,byol,supervised,dino,mae", "backbone": "test_vit", "image_size": 32})
+    )
+
+
+def test_small_crops_are_refused_for_a_network_of_one_size() -> None:
+    """A mixer's layers have one weight for every patch of the image."""
+    said = refusal(methods="dino", backbone="mixer_s16_224", image_size=64)
+    assert said.startswith("dino has views of 24 px beside those of 64 px, and 'mixer_s16_224' takes one size only")
+    assert "or leave dino out of --methods" in said
+
+
+def test_a_method_that_several_devices_cannot_train_is_refused_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    cls = method_class("simclr")
+    monkeypatch.setattr(cls, "tags", type(cls.tags)(can_distribute=False))
+    assert "simclr cannot be trained on several devices; use --devices 1" in refusal(
+        methods="simclr", backbone="test_resnet", devices=2
+    )
+
+
+def test_views_begin_at_whole_patches() -> None:
+    require_views(validate({"methods": "simclr", "backbone": "test_vit", "image_size": 64, "grow_from": 0.6}))
