@@ -49,7 +49,7 @@ LEAST = [
     f"cell.py {CELL} --methods mae,dino,simclr --backbone vit_tiny_patch16_224",
     "fuse.py --device cpu --trainings 2 --images 24 --batch-size 12 --epochs 2",
     "measures.py --images 100 --width 16 --image-size 32",
-    "scaling.py --cells 2000,4000",
+    "scaling.py --cells 2000",
     "schedulers.py --methods simclr --lrs 0.01,0.03 --per-class 5 --epochs 4 --reduction-factor 2 --replicates 1",
     *(f"step.py --method {method} --batch-size 16 --steps 3" for method in ("simclr", "moco", "byol", "dino")),
     "step.py --method mae --backbone vit_tiny_patch16_224 --batch-size 16 --steps 3",
