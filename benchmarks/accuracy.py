@@ -96,7 +96,7 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     def embedded(backbone: Backbone, indices: np.ndarray) -> np.ndarray:
         return embed(backbone, store, indices, image_size=config.image_size, device="cpu")
 
-    class OnlineKnn(training.NoCallbacks):
+    class OnlineKnn(training.Callbacks):
         def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
             if not config.knn_every or epoch % config.knn_every:
                 return None

@@ -74,14 +74,14 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     from selfsup.backbones import build_backbone
     from selfsup.evaluation.embedding import embed
     from selfsup.methods import method_class, read_settings
-    from selfsup.training.callbacks import NoCallbacks
+    from selfsup.training.callbacks import Callbacks
     from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
     from selfsup.training.loop import train
     from selfsup.training.plan import TrainingPlan
     from selfsup.training.state import EpochLog
     from selfsup.views import load_policy
 
-    class Stopwatch(NoCallbacks):
+    class Stopwatch(Callbacks):
         def __init__(self) -> None:
             self.marks = [task.now()]
 

@@ -21,7 +21,7 @@ from selfsup.errors import Interrupted
 from selfsup.methods import Batch, Method, MethodSettings, Progress, Step, method_class, method_names
 from selfsup.testing.backbones import tiny_backbone
 from selfsup.testing.methods import build
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 from selfsup.training.diagnostics import effective_rank, embedding_std
 from selfsup.training.loop import train
@@ -100,7 +100,7 @@ def run(
     plan: TrainingPlan = PLAN,
     *,
     images: int | np.ndarray = 96,
-    callbacks: NoCallbacks | None = None,
+    callbacks: Callbacks | None = None,
     source: Digits | None = None,
     augmentation: str = "weak",
     precision: str = "fp32",
@@ -132,7 +132,7 @@ def assert_same_state(first: Method, second: Method) -> None:
 # -- interruption ------------------------------------------------------------------------------------
 
 
-class Interrupting(NoCallbacks):
+class Interrupting(Callbacks):
     """Stops after some number of steps; its checkpoint goes through a file's bytes."""
 
     def __init__(self, after: int | None = None, checkpoint: bytes | None = None) -> None:
@@ -386,7 +386,7 @@ def test_every_step_is_as_long_as_the_schedule_says(schedule: str, warmup_epochs
 # -- log ---------------------------------------------------------------------------------------------
 
 
-class Listening(NoCallbacks):
+class Listening(Callbacks):
     def __init__(self) -> None:
         self.lines: list[tuple[EpochLog, int]] = []
 
@@ -480,7 +480,7 @@ def test_real_methods_log_what_they_have(name: str) -> None:
     assert set(log.scalars) == ({"teacher_entropy"} if name == "dino" else set())
 
 
-class Judging(NoCallbacks):
+class Judging(Callbacks):
     """Judges the backbone in the second epoch of three, and notes its weights."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ from selfsup.execution.study_grid import GridOfStudy, lay_out, unfinished
 from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import make_deterministic
 from selfsup.training.loop import train
 from selfsup.training.plan import TrainingPlan
@@ -217,7 +217,7 @@ class _Noise:
         return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
 
 
-class _Clock(NoCallbacks):
+class _Clock(Callbacks):
     """Callbacks that note how long every epoch, here one step, took."""
 
     def __init__(self) -> None:

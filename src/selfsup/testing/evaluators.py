@@ -20,7 +20,7 @@ from selfsup.evaluation.evaluation_context import EvaluationContext, Part, Train
 from selfsup.record.results import result_columns
 from selfsup.testing.backbones import tiny_backbone
 from selfsup.testing.digit_batches import CLASSES, SIDE, batch_of_digits
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 
 #: Digits in the checks; of every four, two are to fit on, one to choose by and one to quote.
@@ -151,7 +151,7 @@ def evaluation_of_digits(*, labelled: bool = True, val: np.ndarray = VAL) -> Eva
         seed=0,
         subset=TRAIN,
         network=network,
-        callbacks=lambda name: NoCallbacks(),
+        callbacks=lambda name: Callbacks(),
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from selfsup.errors import Interrupted, UserError
 from selfsup.methods.base import Batch, Method, Progress, Step
 from selfsup.seeding import derive_seed
-from selfsup.training.callbacks import Callbacks, NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.diagnostics import effective_rank, step_signals
 from selfsup.training.distributed import Shards
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
@@ -72,7 +72,7 @@ def train(
     UserError
         If there are more processes than images in a batch.
     """
-    return Training(method, images, indices, labels, policy, plan, fabric, callbacks or NoCallbacks()).run()
+    return Training(method, images, indices, labels, policy, plan, fabric, callbacks or Callbacks()).run()
 
 
 class Request(NamedTuple):
