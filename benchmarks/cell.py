@@ -70,13 +70,13 @@ def same_settings(method: str) -> dict[str, float]:
 
 
 def by_selfsup(task: Task, pictures: Pictures) -> Score:
-    """store -> policy -> train() -> embed, as a worker of a study does it."""
+    """store -> policy -> Training -> embed, as a worker of a study does it."""
     from selfsup.backbones import build_backbone
     from selfsup.evaluation.embedding import embed
     from selfsup.methods import method_class, read_settings
     from selfsup.training.callbacks import Callbacks
     from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
-    from selfsup.training.loop import train
+    from selfsup.training.loop import Training
     from selfsup.training.plan import TrainingPlan
     from selfsup.training.state import EpochLog
     from selfsup.views import load_policy
@@ -98,7 +98,7 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=0.06, seed=task.seed, schedule="constant")
     fabric = Hardware("cpu", task.precision).fabric()
     stopwatch = Stopwatch()
-    train(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, stopwatch)
+    Training(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, stopwatch).run()
     train_x, test_x = (
         embed(method.backbone, store, indices, image_size=task.image_size, device="cpu")
         for indices in (pictures.train, pictures.test)

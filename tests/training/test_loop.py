@@ -24,7 +24,7 @@ from selfsup.testing.methods import build
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 from selfsup.training.diagnostics import effective_rank, embedding_std
-from selfsup.training.loop import train
+from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan, learning_rate
 from selfsup.training.state import EpochLog, Outcome
 from selfsup.views import View, ViewGroup, load_policy
@@ -108,7 +108,7 @@ def run(
     indices = np.arange(images) if isinstance(images, int) else images
     fabric = Hardware("cpu", precision).fabric()
     policy = load_policy(augmentation)
-    return train(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, callbacks)
+    return Training(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, callbacks).run()
 
 
 def built(name: str, **options: Any) -> Method:
@@ -320,7 +320,7 @@ def test_labels_belong_to_their_images() -> None:
 def test_without_labels_every_label_is_minus_one() -> None:
     method = watched()
     fabric = Hardware("cpu", "fp32").fabric()
-    train(method, Digits(), np.arange(40), None, load_policy("weak"), PLAN, fabric)
+    Training(method, Digits(), np.arange(40), None, load_policy("weak"), PLAN, fabric).run()
     assert set(torch.cat([labels for _, labels in method.seen]).tolist()) == {-1}
 
 
@@ -616,7 +616,7 @@ class Sizes:
 def test_the_loop_makes_views_of_the_sides_in_the_plan() -> None:
     plan, policy, indices = replace(PLAN, epochs=3, image_size=16, grow_from=0.5), Sizes(), np.arange(32)
     fabric = Hardware("cpu", "fp32").fabric()
-    train(watched(), Digits(), indices, None, policy, plan, fabric)  # type: ignore[arg-type]
+    Training(watched(), Digits(), indices, None, policy, plan, fabric).run()  # type: ignore[arg-type]
     per_epoch = len(policy.sides) // 3
     assert policy.sides == [side for side in plan.sides for _ in range(per_epoch)]
 

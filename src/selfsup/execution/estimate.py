@@ -33,7 +33,7 @@ from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import make_deterministic
-from selfsup.training.loop import train
+from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan
 from selfsup.training.state import EpochLog
 from selfsup.views import load_policy
@@ -194,9 +194,8 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
     count = _timed_images(config)
     indices = np.arange(count)
     plan = TrainingPlan(TIMED_STEPS + 1, count, config.side, lr=1e-4, seed=0)
-    train(
-        method, images, indices, indices % 10, load_policy(cell.augmentation), plan, resources.hardware.fabric(), clock
-    )
+    policy, fabric = load_policy(cell.augmentation), resources.hardware.fabric()
+    Training(method, images, indices, indices % 10, policy, plan, fabric, clock).run()
     return float(np.median(clock.seconds[1:])) * config.batch_size / count
 
 

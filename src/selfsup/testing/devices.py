@@ -17,7 +17,7 @@ from selfsup.methods.base import Method
 from selfsup.testing.digit_batches import BATCH, SIDE, batch_of_digits
 from selfsup.testing.methods import build
 from selfsup.training.device import Hardware
-from selfsup.training.loop import train
+from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan
 from selfsup.training.processes import joined_fabric
 from selfsup.views import load_policy
@@ -91,7 +91,7 @@ def _observe_training(cls: type[Method], fabric: Any) -> dict[str, Tensor]:
     labels = batch_of_digits(1, size=images)[1].numpy()
     hook = register_optimizer_step_pre_hook(see)
     try:
-        outcome = train(method, _Digits(), np.arange(images), labels, load_policy("weak"), plan, fabric)
+        outcome = Training(method, _Digits(), np.arange(images), labels, load_policy("weak"), plan, fabric).run()
     finally:
         hook.remove()
     (line,) = outcome.state.log
