@@ -17,11 +17,11 @@ from selfsup.execution.executors._process import GRACE_SECONDS, WorkerProcess
 from selfsup.execution.executors._stop import StopFlag
 from selfsup.execution.executors.base import (
     EpochDone,
+    Executor,
     JobDone,
     JobRetried,
     JobStarted,
     Listener,
-    OnThisMachine,
     Resources,
 )
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from selfsup.record.folder import StudyFolder
 
 
-class LocalExecutor(OnThisMachine):
+class LocalExecutor(Executor):
     """Runs jobs in worker processes that are started once and kept."""
 
     @contextmanager

@@ -17,7 +17,7 @@ from selfsup.execution.executors._host import Assignment, Host
 from selfsup.execution.executors._queues import ProcessQueue, SlurmQueue
 from selfsup.execution.executors._remote import JobEnd, RemoteRun
 from selfsup.execution.executors._submission import submissions
-from selfsup.execution.executors.base import ExecutorOptions, Listener, Resolve, Resources, Unprepared
+from selfsup.execution.executors.base import Executor, ExecutorOptions, Listener, Resolve, Resources
 
 if TYPE_CHECKING:
     from selfsup.config.grid import Job
@@ -91,14 +91,11 @@ def minutes_of(time: str) -> int:
     return total
 
 
-class SlurmExecutor(Unprepared):
+class SlurmExecutor(Executor):
     """Runs jobs as Slurm's."""
 
     Options = SlurmOptions
     here = False
-
-    def __init__(self, options: SlurmOptions) -> None:
-        self.options = options
 
     def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
         """What was asked for: this machine need not be like the nodes.
