@@ -12,7 +12,7 @@ import selfsup
 from selfsup.errors import Interrupted
 from selfsup.execution.executors.base import EpochDone, Event
 from selfsup.execution.schedulers import scheduler_names
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 
 GRID = {
@@ -84,7 +84,7 @@ def test_nothing_of_a_stopped_training_is_left_and_a_second_run_has_nothing_to_d
     assert (stopped.path / "results.csv").read_bytes() == before
 
 
-class InterruptedOften(Silent):
+class InterruptedOften(Watcher):
     """Asks to stop after every few epochs."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from selfsup.config.validation import validate
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution import job_callbacks
 from selfsup.execution.executors.base import EpochDone, Event
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.methods import Method, method_class, method_names, read_settings
 from selfsup.methods.base import Batch, Step
 from selfsup.methods.simclr import SimCLR
@@ -283,7 +283,7 @@ def assert_studies_alike(fused: selfsup.Study, alone: selfsup.Study) -> None:
         assert mine == theirs
 
 
-class CountsEpochs(Silent):
+class CountsEpochs(Watcher):
     """Counts the epochs that were told of, by job."""
 
     def __init__(self) -> None:
