@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from selfsup import registry
 from selfsup.config.validation import explain
 from selfsup.errors import UserError
-from selfsup.execution.executors._submission import executors_with_submissions
+from selfsup.execution.executors._submission import submissions
 from selfsup.execution.executors.base import Executor
 from selfsup.record.folder import StudyFolder
 
@@ -97,7 +97,7 @@ def _take_settings(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 def executor_at_work(folder: StudyFolder) -> str | None:
     """Name of the executor that an earlier run handed jobs to which are still at work."""
-    for name in executors_with_submissions(folder):
+    for name in sorted({ticket.executor for _, ticket in submissions(folder)}):
         if name in executor_names() and load_executor(name).has_jobs(folder):
             return name
     return None

@@ -130,10 +130,7 @@ class RemoteRun:
     def _reattach(self) -> None:
         """Follow the jobs that an earlier run handed out and that are at work; the others wait."""
         wanted = {job.id: job for job in self.jobs}
-        tickets = ((submission, submission.ticket()) for submission in submissions(self.folder))
-        held = [
-            (submission, ticket) for submission, ticket in tickets if ticket and ticket.executor == self.engine.name
-        ]
+        held = [found for found in submissions(self.folder) if found[1].executor == self.engine.name]
         ended = self.engine.ended([ticket.handle for _, ticket in held])
         for submission, ticket in held:
             if ticket.handle in ended:

@@ -122,8 +122,7 @@ class SlurmExecutor(Executor):
 
     def has_jobs(self, folder: StudyFolder) -> bool:
         """Whether Slurm has jobs of an earlier run."""
-        tickets = [submission.ticket() for submission in submissions(folder)]
-        handles = [ticket.handle for ticket in tickets if ticket is not None and ticket.executor == _SlurmEngine.name]
+        handles = [ticket.handle for _, ticket in submissions(folder) if ticket.executor == _SlurmEngine.name]
         return len(_left(folder, handles)) > 0
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
