@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import selfsup
+from selfsup import registry
 from selfsup.errors import Interrupted
 from selfsup.execution.executors.base import EpochDone, Event
-from selfsup.execution.schedulers import scheduler_names
 from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 
@@ -29,7 +29,7 @@ GRID = {
     "precision": "fp32",
     "threads": 1,
 }
-STOPPING = [name for name in scheduler_names() if name != "none"]
+STOPPING = [name for name in registry.names(registry.SCHEDULER) if name != "none"]
 
 
 def numbers(study: selfsup.Study) -> pd.DataFrame:

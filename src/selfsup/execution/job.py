@@ -21,7 +21,8 @@ from selfsup.execution.job_callbacks import (
     ShouldStop,
 )
 from selfsup.execution.publishing import publish_diverged, publish_pruned
-from selfsup.execution.schedulers import Scheduler, load_scheduler
+from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.schedulers.base import Scheduler
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.record.results import CellResult
 from selfsup.seeding import derive_seed
