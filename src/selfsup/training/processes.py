@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -122,15 +121,11 @@ class Followers:
         self._processes = []
         vars(self).pop("fabric", None)
 
-    @cached_property
-    def _port(self) -> int:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            return int(free.getsockname()[1])
-
     def _start(self) -> None:
         import torch
+        from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
+        self._port = find_free_network_port()
         threads = str(torch.get_num_threads())
         for rank in range(1, self._count):
             command = [sys.executable, "-m", self._module, str(self._study)]
