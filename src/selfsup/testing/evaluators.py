@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -185,12 +184,4 @@ def _parts(found: Evaluated) -> dict[str, Any]:
 def _same(one: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
     assert one.keys() == other.keys(), f"{what}: {sorted(one.keys() ^ other.keys())}"
     for name, value in one.items():
-        assert _equal_values(value, other[name]), f"{what}: {name}"
-
-
-def _equal_values(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
-    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
-        return math.isnan(other)
-    return bool(one == other)
+        np.testing.assert_equal(value, other[name], f"{what}: {name}")
