@@ -54,11 +54,9 @@ def check_method(cls: type[Method], *, lr: float | None = None, steps: int = 50,
     for transformer in [True] if cls.tags.needs_tokens else [False, True]:
         check_construction(cls, transformer=transformer, **settings)
         if cls.tags.trains:
-            check_loss(cls, transformer=transformer, **settings)
-            check_labels(cls, transformer=transformer, **settings)
-            check_parameters(cls, transformer=transformer, **settings)
+            for check in (check_loss, check_labels, check_parameters, check_state):
+                check(cls, transformer=transformer, **settings)
             check_learning(cls, lr=lr, steps=steps, transformer=transformer, **settings)
-            check_state(cls, transformer=transformer, **settings)
 
 
 def check_description(cls: type[Method]) -> None:
