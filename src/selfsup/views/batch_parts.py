@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,25 @@ def parts(images: Tensor, out_size: int) -> Iterator[slice]:
     step = max(1, budget // (pixels * images.shape[1] * 4))
     for start in range(0, len(images), step):
         yield slice(start, start + step)
+
+
+def in_parts(images: Tensor, params: Any, out_size: int, compute: Callable[[Tensor, Any, int], Tensor]) -> Tensor:
+    """Views of a batch, computed part by part.
+
+    Parameters
+    ----------
+    images : Tensor
+        Shape (n, channels, height, width).
+    params : PerImage
+    out_size : int
+        Side of the view in pixels.
+    compute : callable
+        Gets some of the images, their parameters and `out_size`; gives their views.
+    """
+    views = empty_views(images, out_size)
+    for part in parts(images, out_size):
+        views[part] = compute(images[part], params[part], out_size)
+    return views
 
 
 def empty_views(images: Tensor, out_size: int) -> Tensor:
