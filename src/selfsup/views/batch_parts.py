@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,17 +14,6 @@ from torch import Tensor
 # an accelerator the bound only keeps memory in check.
 CPU_BYTES = 1024**2
 DEVICE_BYTES = 256 * 1024**2
-
-
-def parts(images: Tensor, out_size: int) -> Iterator[slice]:
-    """Slices that cover the batch, in order."""
-    if images.device.type == "cpu":
-        budget, pixels = CPU_BYTES, out_size**2
-    else:
-        budget, pixels = DEVICE_BYTES, max(out_size**2, images.shape[2] * images.shape[3])
-    step = max(1, budget // (pixels * images.shape[1] * 4))
-    for start in range(0, len(images), step):
-        yield slice(start, start + step)
 
 
 def in_parts(images: Tensor, params: Any, out_size: int, compute: Callable[[Tensor, Any, int], Tensor]) -> Tensor:
@@ -40,16 +29,17 @@ def in_parts(images: Tensor, params: Any, out_size: int, compute: Callable[[Tens
     compute : callable
         Gets some of the images, their parameters and `out_size`; gives their views.
     """
-    views = empty_views(images, out_size)
-    for part in parts(images, out_size):
+    shape = (len(images), images.shape[1], out_size, out_size)
+    views = torch.empty(shape, device=images.device, memory_format=torch.channels_last)
+    if images.device.type == "cpu":
+        budget, pixels = CPU_BYTES, out_size**2
+    else:
+        budget, pixels = DEVICE_BYTES, max(out_size**2, images.shape[2] * images.shape[3])
+    step = max(1, budget // (pixels * images.shape[1] * 4))
+    for start in range(0, len(images), step):
+        part = slice(start, start + step)
         views[part] = compute(images[part], params[part], out_size)
     return views
-
-
-def empty_views(images: Tensor, out_size: int) -> Tensor:
-    """Memory for the views of a batch: float32, channels-last."""
-    shape = (len(images), images.shape[1], out_size, out_size)
-    return torch.empty(shape, device=images.device, memory_format=torch.channels_last)
 
 
 def change_some_(images: Tensor, chosen: Tensor, change: Callable[[Tensor], object]) -> None:
