@@ -15,7 +15,7 @@ from torch import Tensor
 from selfsup import data as datasets
 from selfsup.backbones import build_backbone
 from selfsup.config.continuation import narrow
-from selfsup.config.grid import Cell, Job
+from selfsup.config.grid import Cell, Job, unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data import AuditEntry
 from selfsup.data.sources.base import EmptyFileError
@@ -27,7 +27,7 @@ from selfsup.execution.preparation import require_same_names, split_study
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.execution.resources import resolve_resources
 from selfsup.execution.schedulers import load_scheduler
-from selfsup.execution.study_grid import GridOfStudy, lay_out, unfinished
+from selfsup.execution.study_grid import GridOfStudy, lay_out
 from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
