@@ -50,7 +50,7 @@ def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     together: _Together | None = None
     for one in running:
-        one.begin()
+        one.advance(None)
     while True:
         outcomes |= {one.number: one.outcome for one in running if one.outcome is not None}
         running = [one for one in running if one.outcome is None]
@@ -84,9 +84,6 @@ class _Running:
         self.training, self.number = training, number
         self.outcome: Outcome | None = None
         self._steps: Generator[Request, Step, Outcome] = training.steps()
-
-    def begin(self) -> None:
-        self.advance(None)
 
     def advance(self, step: Step | None) -> None:
         try:

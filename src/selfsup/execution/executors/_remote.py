@@ -172,9 +172,8 @@ class RemoteRun:
             handed.worker = next(number for number in itertools.count() if number not in taken)
         self.listener(JobStarted(handed.job, handed.worker))
 
-    def _on_epoch(self, handed: _Handed, epoch: int, epochs: int, loss: float | None, rate: float) -> None:
-        shown = float("nan") if loss is None else loss
-        self.listener(EpochDone(handed.job, handed.worker or 0, epoch, epochs, shown, rate))
+    def _on_epoch(self, handed: _Handed, epoch: int, epochs: int, loss: float, rate: float) -> None:
+        self.listener(EpochDone(handed.job, handed.worker or 0, epoch, epochs, loss, rate))
 
     def _on_done(self, handed: _Handed, statuses: dict[str, str]) -> None:
         self._close(handed, statuses)

@@ -133,8 +133,8 @@ class _Pool:
 
     def _on_epoch(self, worker: _Worker, message: dict[str, Any]) -> None:
         assert worker.job is not None
-        loss = float("nan") if message["loss"] is None else message["loss"]
-        self.listener(EpochDone(worker.job, worker.number, message["epoch"], message["epochs"], loss, message["rate"]))
+        done = (message[name] for name in ("epoch", "epochs", "loss", "rate"))
+        self.listener(EpochDone(worker.job, worker.number, *done))
 
     def _on_done(self, worker: _Worker, message: dict[str, Any]) -> None:
         assert worker.job is not None
