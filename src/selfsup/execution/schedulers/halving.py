@@ -53,9 +53,7 @@ class Halving(Scheduler):
         """Where all that went on collapsed or diverged, the trainings of the setting that came next."""
         if any(_begun_to_end(job, records) for jobs in settings.values() for job in jobs):
             return []
-        stopped = {
-            setting: left_to_do(jobs, records) for setting, jobs in settings.items() if left_to_do(jobs, records)
-        }
+        stopped = {setting: left for setting, jobs in settings.items() if (left := left_to_do(jobs, records))}
         for rung in sorted(self.rungs, reverse=True):
             scores = {setting: _score(settings[setting], rung, records) for setting in stopped}
             order = _ranked({setting: score for setting, score in scores.items() if score not in (None, -math.inf)})
