@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -131,7 +131,8 @@ def load_probe(study: Study, cell: str) -> LinearProbe:
             "`selfsup embed` gives its embeddings."
         )
     with np.load(path, allow_pickle=False) as arrays:
-        return LinearProbe(**{name: value if value.ndim else float(value) for name, value in arrays.items()})
+        values: dict[str, Any] = {name: value if value.ndim else float(value) for name, value in arrays.items()}
+    return LinearProbe(**values)
 
 
 def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
