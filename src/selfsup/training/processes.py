@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from selfsup.config.grid import Job
-from selfsup.training.device import FABRIC_PRECISION, Hardware, quieten_fabric
+from selfsup.training.device import Hardware
 
 #: Seconds that a process waits for the others before it gives up.
 PATIENCE = 600
@@ -34,12 +34,10 @@ def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
     port : int
         Where the process of rank 0 listens, on 127.0.0.1.
     """
-    from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    quieten_fabric()
     first = int(hardware.device.partition(":")[2] or 0)
-    devices: Any = count if hardware.kind == "cpu" else list(range(first, first + count))
+    devices = count if hardware.kind == "cpu" else list(range(first, first + count))
     no_sending: dict[str, Any] = {_sending_buffers(): False}  # every process computes the same buffers
     strategy = DDPStrategy(
         # What the processes agree on lies on the CPU, so that nobody waits for a GPU.
@@ -47,11 +45,7 @@ def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
         timeout=timedelta(seconds=PATIENCE),
         **no_sending,
     )
-    precision: Any = FABRIC_PRECISION[hardware.precision]
-    alone = [_environment(rank, port)]
-    fabric = Fabric(accelerator=hardware.kind, devices=devices, strategy=strategy, precision=precision, plugins=alone)
-    fabric.launch()
-    return fabric
+    return hardware.launch(devices, _environment(rank, port), strategy=strategy)
 
 
 def _sending_buffers() -> str:
