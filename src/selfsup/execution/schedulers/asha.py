@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from selfsup.config.grid import Cell, Job
+from selfsup.config.grid import Job
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.execution.schedulers.base import Record, Scheduler, group_of, left_to_do, rungs_of
@@ -47,7 +47,7 @@ class Asha(Scheduler):
     def goes_on(self, job: Job, epoch: int, score: float) -> bool:
         cell = job.cells[0]
         if cell.seed > 0:
-            return self.folder.metrics(_first_seed_of(job).id).get("status") != PRUNED
+            return self.folder.metrics(replace(cell, seed=0).id).get("status") != PRUNED
         return _Trial(self._study(group_of(job)), job.id).goes_on(epoch, score)
 
     def share(self, candidates: int) -> float:
@@ -99,10 +99,6 @@ class _Trial:
 
 def _stopped(job: Job, records: Mapping[str, Record]) -> bool:
     return all(records.get(cell.id, Record()).status == PRUNED for cell in job.cells)
-
-
-def _first_seed_of(job: Job) -> Cell:
-    return replace(job.cells[0], seed=0)
 
 
 def _optuna() -> Any:
