@@ -60,8 +60,7 @@ class Hardware:
             # It would announce the precision at every training; `reason` says it once.
             logging.getLogger(name).setLevel(logging.WARNING)
         precision: Any = FABRIC_PRECISION[self.precision]
-        plugins = [environment]
-        fabric = Fabric(accelerator=self.kind, devices=devices, precision=precision, plugins=plugins, **options)
+        fabric = Fabric(accelerator=self.kind, devices=devices, precision=precision, plugins=[environment], **options)
         fabric.launch()
         return fabric
 
