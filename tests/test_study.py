@@ -157,29 +157,18 @@ def test_a_larger_grid_runs_only_the_new_cells_and_a_changed_setting_is_refused(
     assert (out / "results.csv").read_bytes() == table
 
 
-def test_two_runs_of_one_study_give_the_same_numbers(tmp_path: Path) -> None:
-    grid = {**TINY, "methods": "moco,byol", "per_class": "10", "lrs": "0.03"}
-    first, second = (
-        selfsup.compare("digits", out=tmp_path / name, **grid).results.drop(
-            columns=["train_seconds", "images_per_second"]
-        )
-        for name in ("one", "two")
-    )
-    pd.testing.assert_frame_equal(first, second, check_exact=True)
-
-
 def test_label_efficiency_trains_once_for_all_numbers_of_labels(tmp_path: Path) -> None:
     study = selfsup.compare(
         "digits",
         out=tmp_path / "study",
         protocol="label-efficiency",
-        **{**TINY, "methods": "simclr,supervised", "per_class": "5,20,all"},
+        **{**TINY, "methods": "simclr,supervised", "per_class": "5,20"},
     )
     table = study.results
     ssl, supervised = table[table.method == "simclr"], table[table.method == "supervised"]
     assert ssl.final_loss.nunique() == 1
     assert ssl.train_seconds.nunique() == 1
-    assert supervised.final_loss.nunique() == 3
+    assert supervised.final_loss.nunique() == 2
     assert ssl.test_accuracy.is_monotonic_increasing
 
 
@@ -413,3 +402,26 @@ def test_a_run_that_finds_another_at_work_leaves_its_files_alone(tmp_path: Path)
         with pytest.raises(UserError, match="Another selfsup is at work"):
             selfsup.compare("digits", out=other.path, **{**TINY, "methods": "random"})
         assert (other.path / "split.npz").exists()
+
+
+def test_a_transformer_is_trained_by_masks_small_crops_and_contrast_alike(tmp_path: Path) -> None:
+    """The three kinds of methods in one study, at multiples of their own rates, read back as one table."""
+    study = selfsup.compare(
+        "digits",
+        out=tmp_path / "study",
+        methods="mae,dino,simclr",
+        per_class="5",
+        settings={"dino": {"hidden_dim": 64, "local_crops": 2}, "mae": {"decoder_dim": 32, "decoder_depth": 1}},
+        **{**TINY, "backbone": "test_vit", "image_size": 32, "lrs": "1x"},
+    )
+    results = study.results.set_index("method")
+    assert results.status.eq("done").all()
+    assert results.augmentation.to_dict() == {"mae": "crop", "dino": "weak", "simclr": "weak"}
+    assert results.lr.to_dict() == {"mae": 3.75e-5, "dino": 0.000125, "simclr": 0.000125}
+    log = pd.read_csv(study.path / "cells" / results.cell["dino"] / "training_log.csv")
+    assert log.columns[-1] == "teacher_entropy"
+    assert log.teacher_entropy.between(0, np.log(64)).all()
+    for cell in results.cell:
+        backbone = study.load_backbone(cell)
+        with np.load(study.path / "cells" / cell / "embeddings.npz") as stored:
+            assert stored["features"].shape[1] == backbone.num_features

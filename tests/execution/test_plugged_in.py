@@ -107,6 +107,16 @@ def test_a_study_grows_by_one_and_then_needs_it_no_more(files: dict[str, str], t
         compare("digits", **{**options, "methods": "renamed", "out": tmp_path / "other"})
 
 
+def test_a_study_at_an_address_brings_them_to_another_machine(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {**STUDY, "executor": "inline", "out": f"file://{tmp_path}/there"}
+    compare("digits", plugin=files["renamed"], **options)
+    registry.unplug()
+    monkeypatch.setenv("SELFSUP_CACHE", str(tmp_path / "another machine"))
+    assert len(compare("digits", **{**options, "seeds": 2}).results) == 2
+
+
 def test_an_executor_from_outside_is_told_its_options_as_methods_their_settings(
     files: dict[str, str], tmp_path: Path
 ) -> None:

@@ -56,6 +56,13 @@ def test_many_classes_fit_and_have_no_numbers(classes: int, written: int) -> Non
     assert all(upper.y0 >= lower.y1 - 1 for upper, lower in itertools.pairwise(boxes))
 
 
+@pytest.mark.parametrize(("names", "turned"), [(["cat", "dog", "ox"], 0), (["a cat", "dog", "ox"], 90)])
+def test_long_names_below_the_columns_stand_upright(names: list[str], turned: int) -> None:
+    axes = matrix(names=names)
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {turned}
+    assert axes.figure.axes[1].get_ylabel() == "share of the true class"
+
+
 def test_any_text_may_be_a_class_name_or_a_title() -> None:
     axes = matrix(np.eye(len(HOSTILE), dtype=int), HOSTILE, title="$\\bad{$")
     names, _ = ticks(axes)

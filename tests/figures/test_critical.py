@@ -38,6 +38,8 @@ def test_every_method_hangs_at_its_rank_the_better_half_on_the_left() -> None:
     assert all(places[name][0] > 4 for name in names[2:])
     strings = [points(line) for line in axes.lines if line.get_color() == LIGHT.line]
     assert [string[0] for string in strings] == [(mean, 0) for mean in AVERAGE]
+    assert [(1, 0), (4, 0)] in [points(line) for line in axes.lines]  # the line that they hang from
+    assert max(y for line in axes.lines if line.get_linewidth() == 4 for y in line.get_ydata()) < 0
     assert [string[-1][1] for string in strings] == [places[name][1] for name in names]
     heights = [places[name][1] for name in names]
     assert heights[0] > heights[1]

@@ -7,6 +7,8 @@ import itertools
 import numpy as np
 import pytest
 from drawn import drawn, points, ticks
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
@@ -41,6 +43,13 @@ def test_a_baseline_is_dashed_and_grey_and_methods_have_colours() -> None:
     assert len({moco.get_color(), byol.get_color(), frozen.get_color()}) == 3
 
 
+def test_eight_methods_have_colours_of_their_own_and_none_is_grey() -> None:
+    lines = curves(*(Curve(f"m{i}", (5, 100), (0.1 * i, 0.9), NAN, NAN) for i in range(8))).lines
+    found = {line.get_color() for line in lines}
+    assert len(found) == 8
+    assert min(np.ptp([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) for colour in found) > 50
+
+
 def test_the_band_lies_between_its_ends_and_is_named_in_the_title() -> None:
     axes = curves(MOCO, BYOL, band="95 % intervals")
     (band,) = axes.collections  # of the one that has an interval
@@ -59,6 +68,8 @@ def test_names_stand_at_the_ends_of_their_lines_and_do_not_overlap() -> None:
     boxes = sorted((Text.get_window_extent(text) for text in axes.texts), key=lambda box: box.y0)  # without its arrow
     assert all(above.y0 >= below.y1 for below, above in itertools.pairwise(boxes))
     assert boxes[0].y0 < axes.transData.transform((100, 0.6))[1] < boxes[0].y1
+    right = axes.get_window_extent().x1
+    assert all(right < box.x0 < box.x1 <= axes.figure.bbox.x1 for box in boxes)
 
 
 def test_ticks_that_would_touch_are_written_on_two_lines() -> None:
@@ -75,6 +86,13 @@ def test_nothing_to_draw_is_an_empty_picture() -> None:
     axes = curves()
     assert not axes.lines
     assert not axes.texts
+
+
+@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.001, 0.2))
+def test_values_moved_apart_keep_their_order_and_their_mean(values: list[float], gap: float) -> None:
+    places = spread(sorted(values), gap)
+    assert all(np.diff(places) >= gap - 1e-9)
+    assert np.sum(places) == pytest.approx(np.sum(values), abs=1e-9)
 
 
 def test_values_are_moved_apart_only_as_far_as_they_must_be() -> None:

@@ -115,6 +115,22 @@ def test_frames_the_chosen_learning_rate_and_no_other() -> None:
     assert frames(axes) == [(1, 1)]
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+def test_words_and_frames_stay_within_their_squares(columns: int) -> None:
+    square = Square(mean=0.9, sd=0.012, status="done", chosen=True)
+    given = [panel(*[(square,) * columns] * 2, method=method) for method in ("moco", "byol")]
+    axes = drawn(heatmaps, given).axes[0]
+    for patch in axes.patches:
+        x, y = round(patch.get_x() + 0.45), round(patch.get_y() + 0.45)
+        assert x - 0.5 < patch.get_x() < patch.get_x() + patch.get_width() < x + 0.5
+        assert y - 0.5 < patch.get_y() < patch.get_y() + patch.get_height() < y + 0.5
+    squares = [patch.get_window_extent() for patch in axes.patches if patch.get_facecolor()[3]]
+    for box, text in zip(squares, axes.texts, strict=True):
+        written = text.get_window_extent()
+        assert box.x0 <= written.x0 <= written.x1 <= box.x1
+        assert box.y0 <= written.y0 <= written.y1 <= box.y1
+
+
 def test_title_says_how_learning_rates_are_chosen() -> None:
     assert "chosen on validation accuracy" in drawn(heatmaps, [panel((DONE,))]).get_suptitle()
 

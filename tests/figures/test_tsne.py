@@ -21,6 +21,7 @@ def test_every_class_has_its_points_in_a_colour_of_its_own() -> None:
     first, second = figure.axes[0].collections
     assert np.asarray(first.get_offsets()).tolist() == [[1, 1], [3, 1]]
     assert np.asarray(second.get_offsets()).tolist() == [[0, 0], [2, 0]]
+    assert figure.axes[0].get_title(loc="left") == "t-SNE of the embeddings"
     assert legend(figure) == ["a", "b"]
     (found,) = figure.legends
     assert [line.get_color() for line in found.get_lines()] == [

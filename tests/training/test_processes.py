@@ -103,6 +103,6 @@ def test_all_devices_end_early_together(tmp_path: Path) -> None:
 
 
 def test_more_devices_than_images_in_a_batch_are_refused(tmp_path: Path) -> None:
-    few = {**TINY_STUDY, "per_class": "1", "batch_size": 3, "devices": 4, "methods": "moco"}
-    with pytest.raises(UserError, match="--devices 4 is more than a batch of 2 images can be divided among"):
+    few = {**TINY_STUDY, "per_class": "1", "batch_size": 2, "devices": 3, "methods": "moco"}
+    with pytest.raises(UserError, match="--devices 3 is more than a batch of 2 images can be divided among"):
         compare("digits", out=tmp_path / "study", executor="inline", **few)
