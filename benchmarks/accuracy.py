@@ -76,14 +76,14 @@ def ablations(reference: Recipe, recommended: Recipe) -> dict[str, Recipe]:
 
 
 def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
-    """store -> policy -> train() -> embed -> probe, as a worker of a study does it."""
+    """store -> policy -> Training -> embed -> probe, as a worker of a study does it."""
     from selfsup.backbones import Backbone, build_backbone
     from selfsup.evaluation.embedding import embed
     from selfsup.evaluation.evaluators.knn import knn_predict
     from selfsup.methods import method_class, read_settings
-    from selfsup.training.callbacks import NoCallbacks
+    from selfsup.training.callbacks import Callbacks
     from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
-    from selfsup.training.loop import train as train_in_place
+    from selfsup.training.loop import Training
     from selfsup.training.plan import TrainingPlan
     from selfsup.views import load_policy
 
@@ -98,7 +98,7 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     def embedded(backbone: Backbone, indices: np.ndarray) -> np.ndarray:
         return embed(backbone, store, indices, image_size=config.image_size, device="cpu")
 
-    class OnlineKnn(NoCallbacks):
+    class OnlineKnn(Callbacks):
         def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
             if not config.knn_every or epoch % config.knn_every:
                 return None
@@ -125,7 +125,7 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     method = method_class(chosen.method)(backbone, settings, num_images=len(pictures.train))
     fabric = Hardware("cpu", choose_hardware("cpu", "auto").precision).fabric()
     began = time.process_time()
-    outcome = train_in_place(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, OnlineKnn())
+    outcome = Training(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, OnlineKnn()).run()
     seconds = time.process_time() - began
     features = embedded(method.encoder, pictures.train)
     val_accuracy, accuracy = (

@@ -80,19 +80,19 @@ def same_settings(method: str) -> dict[str, Any]:
 
 
 def by_selfsup(task: Task, pictures: Pictures) -> Score:
-    """store -> policy -> train() -> embed, as a worker of a study does it."""
+    """store -> policy -> Training -> embed, as a worker of a study does it."""
     from selfsup.backbones import build_backbone
     from selfsup.evaluation.embedding import embed
     from selfsup.methods import method_class, read_settings
-    from selfsup.training.callbacks import NoCallbacks
+    from selfsup.training.callbacks import Callbacks
     from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
-    from selfsup.training.loop import train
+    from selfsup.training.loop import Training
     from selfsup.training.optimizers import recipe_of
     from selfsup.training.plan import TrainingPlan
     from selfsup.training.state import EpochLog
     from selfsup.views import load_policy
 
-    class Stopwatch(NoCallbacks):
+    class Stopwatch(Callbacks):
         def __init__(self) -> None:
             self.marks = [task.now()]
 
@@ -116,7 +116,7 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     policy = load_policy(cls.tags.augmentation or "simclr")
     fabric = Hardware("cpu", task.precision).fabric()
     stopwatch = Stopwatch()
-    train(method, store, pictures.train, labels, policy, plan, fabric, stopwatch)
+    Training(method, store, pictures.train, labels, policy, plan, fabric, stopwatch).run()
     train_x, test_x = (
         embed(method.encoder, store, indices, image_size=task.image_size, device="cpu")
         for indices in (pictures.train, pictures.test)

@@ -20,7 +20,7 @@ from torch import Tensor
 from history import note
 from selfsup.backbones import build_backbone
 from selfsup.methods import method_class, read_settings
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
 from selfsup.training.fused import train_together
 from selfsup.training.loop import Training
@@ -45,7 +45,7 @@ class Pictures:
         return self.pixels[indices], torch.full((len(indices), 2), self.side)
 
 
-class Stopwatch(NoCallbacks):
+class Stopwatch(Callbacks):
     """Notes when each epoch ended."""
 
     def __init__(self, device: str) -> None:

@@ -27,7 +27,7 @@ from torch.profiler import ProfilerActivity, profile
 from selfsup.backbones import build_backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import method_class, read_settings
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
 from selfsup.training.diagnostics import step_signals
 from selfsup.training.loop import Request, Training
@@ -145,7 +145,7 @@ def main() -> None:
     policy = load_policy(cls.tags.augmentation or "simclr")
     pictures, indices = Digits(digits(count, given.source_size)), np.arange(count)
     fabric = Hardware("cpu", given.precision).fabric()
-    steps = TimedSteps(Training(method, pictures, indices, indices % 10, policy, plan, fabric, NoCallbacks()))
+    steps = TimedSteps(Training(method, pictures, indices, indices % 10, policy, plan, fabric, Callbacks()))
     for number in range(given.steps):
         steps.run(number)
     total = sum(median(seconds[2:]) for seconds in steps.seconds.values())

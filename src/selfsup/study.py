@@ -234,11 +234,11 @@ def compare(
     >>> study.best().method, study.report()  # doctest: +SKIP
     """
     from selfsup.execution.request import default_out, requested_run
-    from selfsup.execution.watchers import Silent
+    from selfsup.execution.watchers import Watcher
 
     options = {**options, "executor": executor}
     values, where = requested_run(data, preset=preset, config=config, options=options, out=out)
-    watcher = watcher or Silent()
+    watcher = watcher or Watcher()
     place = default_out(values) if out is None else out
     mirror = Mirror(str(place)) if is_address(place) else None
     folder = StudyFolder(mirror.folder if mirror else Path(place))

@@ -207,10 +207,10 @@ def list_(kind: str, pattern: str, plugin: tuple[str, ...]) -> None:
 
 
 def _watcher(quiet: bool) -> Any:
-    from selfsup.execution.watchers import Lines, Live, Silent
+    from selfsup.execution.watchers import Lines, Live, Watcher
 
     if quiet:
-        return Silent()
+        return Watcher()
     return Live() if sys.stderr.isatty() else Lines()
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from selfsup._version import __version__
-from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell
 from selfsup.config.toml_files import lasting_values
 from selfsup.evaluation.base import Evaluated
@@ -126,10 +125,3 @@ def _npz(**arrays: Any) -> bytes:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     return content.getvalue()
-
-
-def weights_file(backbone: Backbone) -> bytes:
-    """A backbone's weights in the safetensors format."""
-    from safetensors.torch import save
-
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in backbone.network.state_dict().items()})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from selfsup.backbones import build_backbone, imagenet_backbone, load_weights
+from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, weights_file
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, audit_csv, count_problems, find_duplicates, small_classes
 from selfsup.data.build import prepare_store
@@ -65,8 +65,6 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
     UserError
         If they cannot be had, or do not fit the backbone.
     """
-    from safetensors.torch import save
-
     if config.weights == "none" or folder.initial_weights.exists():
         return
     if config.weights == "imagenet":
@@ -75,8 +73,7 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
     else:
         backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
         say(f"Weights from {config.weights}: {load_weights(backbone, Path(config.weights))}.")
-    state = {name: tensor.contiguous() for name, tensor in backbone.network.state_dict().items()}
-    folder.write(folder.initial_weights.name, save(state))
+    folder.write(folder.initial_weights.name, weights_file(backbone))
 
 
 def split_study(
