@@ -38,7 +38,7 @@ test-slurm: $(INSTALLED) ## Run studies on a Slurm of one node (needs root, and 
 
 test-track: $(INSTALLED) ## Install MLflow and W&B, which are large, and run the trackers' tests.
 	$(BIN)/python -m pip install --quiet --editable '.[dev,track]'
-	$(BIN)/python -m pytest tests/tracking
+	$(BIN)/python -m pytest tests/report/trackers
 
 lint: $(INSTALLED) ## Check format, style, types and the direction of imports.
 	$(BIN)/ruff format --check .

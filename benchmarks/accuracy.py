@@ -53,8 +53,8 @@ class Score:
     epochs: int
 
 
-def recipe(preset: str, method: str, lr: float, image_size: int) -> Recipe:
-    return Recipe(validate({**load_values(preset=preset), "image_size": image_size}), method, lr)
+def recipe(preset: str, method: str, lr: float, **changes: Any) -> Recipe:
+    return Recipe(validate(load_values(preset=preset) | changes), method, lr)
 
 
 def ablations(reference: Recipe, recommended: Recipe) -> dict[str, Recipe]:
@@ -76,13 +76,15 @@ def ablations(reference: Recipe, recommended: Recipe) -> dict[str, Recipe]:
 
 
 def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
-    """store -> policy -> train() -> embed -> probe, as a worker of a study does it."""
+    """store -> policy -> Training -> embed -> probe, as a worker of a study does it."""
     from selfsup.backbones import Backbone, build_backbone
     from selfsup.evaluation.embedding import embed
     from selfsup.evaluation.evaluators.knn import knn_predict
     from selfsup.methods import method_class, read_settings
-    from selfsup.training import loop as training
+    from selfsup.training.callbacks import Callbacks
     from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
+    from selfsup.training.loop import Training
+    from selfsup.training.plan import TrainingPlan
     from selfsup.views import load_policy
 
     config = chosen.config
@@ -96,7 +98,7 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     def embedded(backbone: Backbone, indices: np.ndarray) -> np.ndarray:
         return embed(backbone, store, indices, image_size=config.image_size, device="cpu")
 
-    class OnlineKnn(training.NoCallbacks):
+    class OnlineKnn(Callbacks):
         def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
             if not config.knn_every or epoch % config.knn_every:
                 return None
@@ -107,7 +109,7 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
                 (knn_predict(bank, labels[pictures.train], asked, num_classes=classes, **near) == labels[val]).mean()
             )
 
-    plan = training.TrainingPlan(
+    plan = TrainingPlan(
         epochs=config.epochs,
         batch_size=config.batch_size,
         image_size=config.image_size,
@@ -123,11 +125,11 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     method = method_class(chosen.method)(backbone, settings, num_images=len(pictures.train))
     fabric = Hardware("cpu", choose_hardware("cpu", "auto").precision).fabric()
     began = time.process_time()
-    outcome = training.train(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, OnlineKnn())
+    outcome = Training(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, OnlineKnn()).run()
     seconds = time.process_time() - began
-    features = embedded(method.backbone, pictures.train)
+    features = embedded(method.encoder, pictures.train)
     val_accuracy, accuracy = (
-        probe_accuracy(features, labels[pictures.train], embedded(method.backbone, part), labels[part])
+        probe_accuracy(features, labels[pictures.train], embedded(method.encoder, part), labels[part])
         for part in (val, test)
     )
     return Score(val_accuracy, accuracy, seconds, len(outcome.state.log))
@@ -169,6 +171,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--source-size", type=int, help="side of the source images (default: the view's)")
     parser.add_argument("--images", type=int, default=256, help="training images (default 256)")
     parser.add_argument("--test-images", type=int, default=1000, help="half to choose on, half to quote (default 1000)")
+    parser.add_argument("--epochs", type=int, help="of both presets, at least 5 (default: the presets' own)")
     parser.add_argument("--repeats", type=int, default=3, help="at least 2 (default 3)")
     parser.add_argument("--lrs", default="0.03,0.1", help="of `recommended`, to choose from (default 0.03,0.1)")
     parser.add_argument("--reference-lrs", default="1e-4,3e-4", help="of `full` (default 1e-4,3e-4)")
@@ -204,11 +207,11 @@ def main() -> None:
         )
         pictures.store()
         print(f"{given.data}, {given.images} images, {given.image_size} px, {given.method}, torch {torch.__version__}")
-        presets = []
+        presets, epochs = [], {"epochs": given.epochs} if given.epochs else {}
         for name, grid in grids.items():
             lrs = [float(lr) for lr in grid.split(",")]
             side = given.reference_size if name == "full" and given.reference_size else given.image_size
-            presets.append(choose(pictures, recipe(name, given.method, lrs[0], side), lrs))
+            presets.append(choose(pictures, recipe(name, given.method, lrs[0], image_size=side, **epochs), lrs))
             print(f"  {name}: learning rate {presets[-1].lr:g}", flush=True)
         recipes = ablations(*presets)
         wanted = given.only.split(",") if given.only else list(recipes)

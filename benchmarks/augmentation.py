@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 
 from history import note
 from selfsup.views import load_policy
-from selfsup.views.simclr_policy import BLUR_FROM
+from selfsup.views.crop_and_colour import BLUR_FROM
 
 CASES = [(28, 32, 512), (256, 64, 128), (256, 224, 32)]  # side of the image, of the view, batch
 JITTER = (0.8, 0.8, 0.8, 0.2)

@@ -1,17 +1,19 @@
 """One cell trained by selfsup and by lightly's documented loop, side by side: speed, accuracy, roofline.
 
-Both train a ResNet-18 from random weights on the same real images with plain SGD at learning rate
-0.06, in the same batches and epochs, and are judged by the same probe on images that neither has
+SimCLR, MoCo and BYOL on a ResNet-18: both train it from random weights on the same real images with plain SGD at
+learning rate 0.06, in the same batches and epochs, and are judged by the same probe on images that neither has
 seen. Every training has a process of its own, the contenders take turns, and a rate is the median
 over the epochs of one training; ratios are the medians of the ratios within each repeat. lightly
 runs with the number of loader workers that serves it best.
 
     python benchmarks/cell.py [--image-size 32] [--methods simclr,moco,byol] [--repeats 3]
     python benchmarks/cell.py --threads 1 --clock cpu        # on a machine that others use too
+    python benchmarks/cell.py --methods mae,dino --backbone vit_tiny_patch16_224 --image-size 64
 
 The bare line is the work of the encoder alone, both views in one batch: what a loop could reach if
 all else were free, with the library's own convolutions. A share above 1 is the doing of
-selfsup.backbones.tiny_convolution.
+selfsup.backbones.tiny_convolution. Other methods and networks have no peer: they are trained by their own recipe,
+and nothing is compared.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ from history import note
 from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
 
 Result = TypeVar("Result")
+#: Methods that lightly's loops in peers.py train.
+COMPARED = ("simclr", "moco", "byol")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Task:
 
     method: str
     seed: int
+    backbone: str
     image_size: int
     epochs: int
     batch_size: int
@@ -54,6 +59,11 @@ class Task:
     def now(self) -> Callable[[], float]:
         return {"wall": time.perf_counter, "cpu": time.process_time}[self.clock]
 
+    @property
+    def has_peer(self) -> bool:
+        """Whether lightly's loop of this method and network is at hand."""
+        return self.method in COMPARED and self.backbone == "resnet18"
+
 
 @dataclass(frozen=True)
 class Score:
@@ -63,25 +73,26 @@ class Score:
     accuracy: float = float("nan")
 
 
-def same_settings(method: str) -> dict[str, float]:
-    """Settings of selfsup's `method` that make it the same work as lightly's example: plain SGD, its temperature."""
-    contrastive = {"temperature": 0.5} if method in ("simclr", "moco") else {}
-    return {"optimizer_momentum": 0.0, "weight_decay": 0.0, **contrastive}
+def same_settings(method: str) -> dict[str, Any]:
+    """Settings of selfsup's `method` that make it lightly's example: plain SGD, its temperature, its queue."""
+    own = {"simclr": {"temperature": 0.5}, "moco": {"temperature": 0.5, "queue_size": 4096}}
+    return {"optimizer": "sgd", "optimizer_momentum": 0.0, "weight_decay": 0.0, **own.get(method, {})}
 
 
 def by_selfsup(task: Task, pictures: Pictures) -> Score:
-    """store -> policy -> train() -> embed, as a worker of a study does it."""
+    """store -> policy -> Training -> embed, as a worker of a study does it."""
     from selfsup.backbones import build_backbone
     from selfsup.evaluation.embedding import embed
     from selfsup.methods import method_class, read_settings
-    from selfsup.training.callbacks import NoCallbacks
+    from selfsup.training.callbacks import Callbacks
     from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
-    from selfsup.training.loop import train
+    from selfsup.training.loop import Training
+    from selfsup.training.optimizers import recipe_of
     from selfsup.training.plan import TrainingPlan
     from selfsup.training.state import EpochLog
     from selfsup.views import load_policy
 
-    class Stopwatch(NoCallbacks):
+    class Stopwatch(Callbacks):
         def __init__(self) -> None:
             self.marks = [task.now()]
 
@@ -93,17 +104,24 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     torch.manual_seed(task.seed)
     store = pictures.store()
     assert store.labels is not None
-    settings = read_settings(task.method, same_settings(task.method))
-    method = method_class(task.method)(build_backbone("resnet18", image_size=task.image_size), settings)
-    plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=0.06, seed=task.seed, schedule="constant")
+    cls, labels = method_class(task.method), store.labels[pictures.train]
+    method = cls(
+        build_backbone(task.backbone, image_size=task.image_size),
+        read_settings(task.method, same_settings(task.method) if task.has_peer else {}),
+        num_classes=len(store.classes),
+        num_images=len(labels),
+    )
+    lr = 0.06 if task.has_peer else recipe_of(method).lr_at(task.batch_size)
+    plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=lr, seed=task.seed, schedule="constant")
+    policy = load_policy(cls.tags.augmentation or "simclr")
     fabric = Hardware("cpu", task.precision).fabric()
     stopwatch = Stopwatch()
-    train(method, store, pictures.train, None, load_policy("simclr"), plan, fabric, stopwatch)
+    Training(method, store, pictures.train, labels, policy, plan, fabric, stopwatch).run()
     train_x, test_x = (
-        embed(method.backbone, store, indices, image_size=task.image_size, device="cpu")
+        embed(method.encoder, store, indices, image_size=task.image_size, device="cpu")
         for indices in (pictures.train, pictures.test)
     )
-    accuracy = probe_accuracy(train_x, store.labels[pictures.train], test_x, store.labels[pictures.test])
+    accuracy = probe_accuracy(train_x, labels, test_x, store.labels[pictures.test])
     rates = [len(pictures.train) / (end - start) for start, end in pairwise(stopwatch.marks)]
     return Score(statistics.median(rates), accuracy)
 
@@ -153,30 +171,40 @@ def apart(function: Callable[..., Result], *arguments: Any) -> Result:
 
 def compare(tasks: list[Task], pictures: Pictures, workers: list[int]) -> None:
     """Run all repeats of one method and print its lines."""
+    method = tasks[0].method
+    if not tasks[0].has_peer:
+        print_scores(method, "selfsup", [apart(by_selfsup, task, pictures) for task in tasks], pictures)
+        return
     ours, theirs, limits = [], [], []
     for task in tasks:
         ours.append(apart(by_selfsup, task, pictures))
         runs = [apart(by_lightly, task, pictures, number) for number in workers]
         theirs.append(max(runs, key=lambda score: score.rate))
         limits.append(apart(bare, task, pictures))
-    for name, scores in (("selfsup", ours), ("lightly", theirs)):
-        rate = statistics.median(score.rate for score in scores)
-        accuracy = mean_and_error([score.accuracy for score in scores], len(pictures.test))
-        print(f"  {tasks[0].method:<8}{name:<10}{rate:8.1f} images/s   accuracy {accuracy}")
+    print_scores(method, "selfsup", ours, pictures)
+    print_scores(method, "lightly", theirs, pictures)
     limit = statistics.median(score.rate for score in limits)
-    print(f"  {tasks[0].method:<8}{'bare':<10}{limit:8.1f} images/s")
+    print(f"  {method:<12}{'bare':<10}{limit:8.1f} images/s")
     ratio = statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
     share = statistics.median(a.rate / b.rate for a, b in zip(ours, limits, strict=True))
-    print(f"  {tasks[0].method:<8}selfsup / lightly {ratio:.2f}   selfsup / bare {share:.2f}", flush=True)
-    case = f"{tasks[0].method}, {tasks[0].image_size} px, {tasks[0].precision}, {tasks[0].clock} clock"
+    print(f"  {method:<12}selfsup / lightly {ratio:.2f}   selfsup / bare {share:.2f}", flush=True)
+    case = f"{method}, {tasks[0].image_size} px, {tasks[0].precision}, {tasks[0].clock} clock"
     note("cell", case, speed_against_lightly=ratio, share_of_bare=share)
+
+
+def print_scores(method: str, name: str, scores: list[Score], pictures: Pictures) -> None:
+    """The line of one contender."""
+    rate = statistics.median(score.rate for score in scores)
+    accuracy = mean_and_error([score.accuracy for score in scores], len(pictures.test))
+    print(f"  {method:<12}{name:<10}{rate:8.1f} images/s   accuracy {accuracy}", flush=True)
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default="digits", help="name or folder, as for `selfsup run` (default digits)")
     parser.add_argument("--data-root", help="folder that holds a named data set's files")
-    parser.add_argument("--methods", default="simclr,moco,byol")
+    parser.add_argument("--methods", default=",".join(COMPARED), help="any that train (default simclr,moco,byol)")
+    parser.add_argument("--backbone", default="resnet18", help="any of timm's networks (default resnet18)")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--source-size", type=int, help="side of the source images (default 8/7 of the view)")
     parser.add_argument("--images", type=int, default=1024, help="training images (default 1024)")
@@ -219,7 +247,7 @@ def main() -> None:
         )
         for method in given.methods.split(","):
             sizes = (given.image_size, given.epochs, given.batch_size, given.precision, given.threads, given.clock)
-            tasks = [Task(method, seed, *sizes) for seed in range(given.repeats)]
+            tasks = [Task(method, seed, given.backbone, *sizes) for seed in range(given.repeats)]
             compare(tasks, pictures, [int(number) for number in given.loader_workers.split(",")])
 
 

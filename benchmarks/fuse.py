@@ -20,10 +20,11 @@ from torch import Tensor
 from history import note
 from selfsup.backbones import build_backbone
 from selfsup.methods import method_class, read_settings
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
 from selfsup.training.fused import train_together
 from selfsup.training.loop import Training
+from selfsup.training.optimizers import recipe_of
 from selfsup.training.plan import TrainingPlan
 from selfsup.training.state import EpochLog
 from selfsup.views import load_policy
@@ -44,7 +45,7 @@ class Pictures:
         return self.pixels[indices], torch.full((len(indices), 2), self.side)
 
 
-class Stopwatch(NoCallbacks):
+class Stopwatch(Callbacks):
     """Notes when each epoch ended."""
 
     def __init__(self, device: str) -> None:
@@ -60,13 +61,14 @@ class Stopwatch(NoCallbacks):
 def training(number: int, hardware: Hardware, given: argparse.Namespace, watch: Stopwatch) -> Training:
     """One of the trainings, each with a learning rate of its own."""
     torch.manual_seed(0)
-    method = method_class(given.method)(
-        build_backbone(given.backbone, image_size=given.image_size), read_settings(given.method, {}), num_classes=10
-    )
-    plan = TrainingPlan(given.epochs, given.batch_size, given.image_size, lr=0.01 * (number + 1), seed=0)
-    indices = np.arange(given.images)
+    cls, indices = method_class(given.method), np.arange(given.images)
+    backbone = build_backbone(given.backbone, image_size=given.image_size)
+    method = cls(backbone, read_settings(given.method, {}), num_classes=10, num_images=given.images)
+    lr = recipe_of(method).lr_at(given.batch_size) / (number + 1)
+    plan = TrainingPlan(given.epochs, given.batch_size, given.image_size, lr=lr, seed=0)
+    policy = load_policy(cls.tags.augmentation or "simclr")
     pictures = Pictures(given.images, given.image_size)
-    return Training(method, pictures, indices, indices % 10, load_policy("simclr"), plan, hardware.fabric(), watch)
+    return Training(method, pictures, indices, indices % 10, policy, plan, hardware.fabric(), watch)
 
 
 def alone(trainings: int, hardware: Hardware, given: argparse.Namespace) -> float:

@@ -32,7 +32,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from selfsup.views.simclr_policy import BLUR_FROM
+from selfsup.views.crop_and_colour import BLUR_FROM
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from selfsup.data import Store, open_source, prepare_store
+from selfsup.data.build import prepare_store
+from selfsup.data.sources import open_source
+from selfsup.data.store import Store
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from history import note
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
-from selfsup.execution.schedulers import Record, Scheduler, load_scheduler, read_scores, rungs_of
+from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.schedulers.base import Record, Scheduler, read_scores, rungs_of
 from selfsup.record.folder import StudyFolder
 
 NAMES = ("halving", "asha")

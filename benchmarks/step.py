@@ -4,6 +4,7 @@ Parts are medians of CPU seconds of one thread, so that a busy machine disturbs 
 shares of what torch.profiler sees inside forward and backward.
 
     python benchmarks/step.py [--method simclr] [--image-size 32] [--source-size 28] [--batch-size 128]
+    python benchmarks/step.py --method mae --backbone vit_tiny_patch16_224 --image-size 64
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -24,17 +26,24 @@ from torch.profiler import ProfilerActivity, profile
 
 from selfsup.backbones import build_backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
-from selfsup.methods import Method, method_class, read_settings
-from selfsup.training.device import keep_freed_memory, make_deterministic
+from selfsup.methods import method_class, read_settings
+from selfsup.training.callbacks import Callbacks
+from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
 from selfsup.training.diagnostics import step_signals
-from selfsup.training.optimizers import build_optimizer
+from selfsup.training.loop import Request, Training
+from selfsup.training.optimizers import recipe_of
+from selfsup.training.plan import TrainingPlan
 from selfsup.views import load_policy
 
+#: Batches of the data set that a method's queue or prototypes are sized for.
+BATCHES = 64
 #: Kinds of operators by what their names begin with, after "aten::".
 KINDS = {
     "convolution": ("mkldnn_convolution", "convolution"),
     "matrix product": ("mm", "addmm", "bmm"),
+    "attention": ("_scaled_dot_product",),
     "batch normalisation": ("native_batch_norm",),
+    "layer normalisation": ("native_layer_norm",),
     "pooling": ("max_pool", "avg_pool", "mean"),
     "ReLU": ("clamp_min", "threshold"),
     "copy and cast": ("copy_", "fill_", "cat"),
@@ -49,15 +58,21 @@ def digits(count: int, side: int) -> Tensor:
     return torch.from_numpy(np.stack(resized))[..., None].expand(-1, -1, -1, 3).contiguous().permute(0, 3, 1, 2)
 
 
-class Step:
-    """The steps of selfsup.training.loop, with a clock between their parts."""
+@dataclass(frozen=True)
+class Digits:
+    """Pictures in memory, as the loop asks for them."""
 
-    def __init__(self, method: Method, pixels: Tensor, size: int, *, bf16: bool) -> None:
-        self.method, self.pixels, self.size, self.bf16 = method, pixels, size, bf16
-        self.sizes = torch.tensor([pixels.shape[2:]] * len(pixels))
-        self.labels = torch.arange(len(pixels)) % 10
-        self.policy = load_policy("simclr")
-        self.optimizer = build_optimizer(method, 0.06)
+    pixels: Tensor
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        return self.pixels[indices], torch.tensor([self.pixels.shape[2:]] * len(indices))
+
+
+class TimedSteps:
+    """The steps of selfsup.training.loop, with a clock between their parts; every epoch is one step."""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
     @contextmanager
@@ -67,31 +82,34 @@ class Step:
         self.seconds[name].append(time.process_time() - started)
 
     def run(self, number: int) -> None:
-        generator = torch.Generator().manual_seed(number)
+        training, request = self.training, self.request(number)
         with self.part("views"):
-            views = [self.policy(self.pixels, self.sizes, self.size, generator) for _ in range(self.method.views)]
-        with self.part("forward"), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            result = self.method.loss(views, self.labels)
+            batch = training.batch(request)
+        with self.part("forward"), training.fabric.autocast():
+            result = training.wrapped.loss(batch)
         with self.part("backward"):
-            result.loss.backward()
+            training.fabric.backward(result.loss)
         with self.part("optimizer"):
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            training.update(request)
         with self.part("signals of health"):
             step_signals(result)
         with self.part("momentum encoder"):
-            self.method.after_step(0.5)
+            training.method.after_step(batch.progress._replace(step=number + 1))
+
+    def request(self, number: int) -> Request:
+        return Request(number, number, np.arange(len(self.training.indices)))
 
 
-def operators(step: Step) -> Counter[str]:
+def operators(steps: TimedSteps) -> Counter[str]:
     """Share of each kind of operator in forward and backward."""
-    views = [step.policy(step.pixels, step.sizes, step.size, torch.Generator()) for _ in range(step.method.views)]
+    training = steps.training
+    batch = training.batch(steps.request(0))
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         for _ in range(3):
-            with torch.autocast("cpu", torch.bfloat16, enabled=step.bf16):
-                loss = step.method.loss(views, step.labels).loss
-            loss.backward()
-            step.optimizer.zero_grad()
+            with training.fabric.autocast():
+                loss = training.wrapped.loss(batch).loss
+            training.fabric.backward(loss)
+            training.optimizer.zero_grad()
     shares: Counter[str] = Counter()
     for event in seen.key_averages():
         name = event.key.removeprefix("aten::")
@@ -102,11 +120,12 @@ def operators(step: Step) -> Counter[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--method", default="simclr")
+    parser.add_argument("--method", default="simclr", help="any that trains (default simclr)")
+    parser.add_argument("--backbone", default="resnet18", help="any of timm's networks (default resnet18)")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--source-size", type=int, default=28)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=8, help="at least 3, the first two of which do not count")
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     parser.add_argument("--plain-convolutions", action="store_true", help="without selfsup.backbones.tiny_convolution")
     parser.add_argument("--plain-memory", action="store_true", help="without keeping freed memory")
@@ -115,23 +134,26 @@ def main() -> None:
         keep_freed_memory()
     make_deterministic(1)
     torch.manual_seed(0)
-    backbone = build_backbone("resnet18", image_size=given.image_size)
-    method = method_class(given.method)(backbone, read_settings(given.method, {}), num_classes=10)
+    backbone = build_backbone(given.backbone, image_size=given.image_size)
+    cls, count = method_class(given.method), given.batch_size
+    method = cls(backbone, read_settings(given.method, {}), num_classes=10, num_images=count * BATCHES)
     if given.plain_convolutions:
         for module in method.modules():
             if type(module) is TinyConv2d:
                 module.__class__ = nn.Conv2d
-    method.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    pixels = digits(given.batch_size, given.source_size)
-    step = Step(method, pixels, given.image_size, bf16=given.precision == "bf16")
+    plan = TrainingPlan(given.steps, count, given.image_size, lr=recipe_of(method).lr_at(count), seed=0)
+    policy = load_policy(cls.tags.augmentation or "simclr")
+    pictures, indices = Digits(digits(count, given.source_size)), np.arange(count)
+    fabric = Hardware("cpu", given.precision).fabric()
+    steps = TimedSteps(Training(method, pictures, indices, indices % 10, policy, plan, fabric, Callbacks()))
     for number in range(given.steps):
-        step.run(number)
-    total = sum(median(seconds[2:]) for seconds in step.seconds.values())
+        steps.run(number)
+    total = sum(median(seconds[2:]) for seconds in steps.seconds.values())
     print(f"{given.method}, {given.image_size} px, batch {given.batch_size}, {given.precision}: {1e3 * total:.0f} ms")
-    for name, seconds in step.seconds.items():
+    for name, seconds in steps.seconds.items():
         print(f"  {name:<26}{1e3 * median(seconds[2:]):8.1f} ms  {median(seconds[2:]) / total:6.1%}")
     print("of forward and backward")
-    for kind, share in operators(step).most_common():
+    for kind, share in operators(steps).most_common():
         print(f"  {kind:<26}{share:19.1%}")
 
 

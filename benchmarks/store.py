@@ -30,7 +30,8 @@ from sklearn.datasets import load_sample_images
 
 from cell import apart
 from history import note
-from selfsup.data import open_source, prepare_store
+from selfsup.data.build import prepare_store
+from selfsup.data.sources import open_source
 
 CLASSES = 10
 

@@ -18,7 +18,7 @@ from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import result_columns
-from selfsup.report import superfluous_weights
+from selfsup.report.selection import superfluous_weights
 
 TINY = {
     "backbone": "test_resnet",
@@ -122,7 +122,7 @@ def test_best_is_a_self_supervised_cell_with_the_highest_validation_accuracy(stu
 def test_the_kept_backbone_gives_the_recorded_embedding(study: selfsup.Study) -> None:
     import torch
 
-    from selfsup.data import open_store
+    from selfsup.data.store import open_store
     from selfsup.views.none_policy import policy
 
     backbone = study.load_backbone()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfsup.data import Store, open_source, prepare_store
+from selfsup.data.build import prepare_store
+from selfsup.data.sources import open_source
+from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.linear_probe import LinearProbe
@@ -52,29 +55,14 @@ def find_cell(place: str | Path) -> tuple[Study, CellResult]:
     UserError
         If there is no such study or cell.
     """
-    if is_address(place):
-        return _find_cell_at(str(place))
-    path = Path(place)
-    if (path / "config.toml").is_file():
-        study = Study(path)
-        return study, study.best()
-    for folder in (path.parent, path.parent.parent):
-        if (folder / "config.toml").is_file():
-            study = Study(folder)
-            return study, study.result(path.name)
-    raise UserError(f"'{place}' is neither a study nor a cell of one; give the folder that `selfsup run` made.")
-
-
-def _find_cell_at(address: str) -> tuple[Study, CellResult]:
-    """What an address names: a study, or a cell below one."""
-    above, _, last = address.rstrip("/").rpartition("/")
-    for study, cell in ((address, None), (above, last), (above.removesuffix("/cells"), last)):
+    above, last = os.path.split(str(place).rstrip("/"))
+    below = os.path.dirname(above) if os.path.basename(above) == "cells" else above
+    for study, cell in ((place, None), (above or ".", last), (below or ".", last)):
         if local_folder(study).joinpath("config.toml").is_file():
             found = Study(study)
             return found, found.best() if cell is None else found.result(cell)
-    raise UserError(
-        f"'{shown(address)}' is neither a study nor a cell of one; give the address that `selfsup run` had."
-    )
+    given = "address that `selfsup run` had" if is_address(place) else "folder that `selfsup run` made"
+    raise UserError(f"'{shown(str(place))}' is neither a study nor a cell of one; give the {given}.")
 
 
 def embed_images(
@@ -145,14 +133,8 @@ def load_probe(study: Study, cell: str) -> LinearProbe:
             "`selfsup embed` gives its embeddings."
         )
     with np.load(path, allow_pickle=False) as arrays:
-        return LinearProbe(
-            arrays["mean"],
-            arrays["scale"],
-            arrays["weight"],
-            arrays["bias"],
-            float(arrays["C"]),
-            float(arrays["val_accuracy"]),
-        )
+        values: dict[str, Any] = {name: value if value.ndim else float(value) for name, value in arrays.items()}
+    return LinearProbe(**values)
 
 
 def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:

@@ -8,12 +8,10 @@ its configuration by name and digest (``my_method.py@3f2a…``): what has change
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib.abc import SourceLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -65,31 +63,16 @@ class Plugin:
         """
         name = f"{PACKAGE}.{self.path.stem}"
         known = sys.modules.get(name)
-        if known is not None and known.__loader__.plugin.reference == self.reference:  # type: ignore[union-attr]
+        if known is not None and vars(known)["__reference__"] == self.reference:
             return known
-        spec = importlib.util.spec_from_loader(name, _Loader(self), origin=str(self.path))
-        assert spec is not None and spec.loader is not None
-        spec.has_location = True
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
+        module = sys.modules[name] = ModuleType(name)
+        vars(module).update(__file__=str(self.path), __reference__=self.reference)
+        try:  # what was read, whatever has become of the file since
+            exec(compile(self.content, self.path, "exec", dont_inherit=True), vars(module))
         except (Exception, SystemExit) as error:
             del sys.modules[name]
             raise UserError(f"--plugin {self.path} cannot be imported ({_describe(error, self.path)}).") from error
         return module
-
-
-@dataclass(frozen=True)
-class _Loader(SourceLoader):
-    """Runs what was read, whatever has become of the file since; leaves no bytecode beside it."""
-
-    plugin: Plugin
-
-    def get_filename(self, fullname: str) -> str:
-        return str(self.plugin.path)
-
-    def get_data(self, path: str) -> bytes:
-        return self.plugin.content
 
 
 _in_use: dict[str, Plugin] = {}

@@ -153,7 +153,8 @@ class Study:
         Path
             The file, in the study's folder.
         """
-        from selfsup.report import write_markdown, write_pdf, write_report
+        from selfsup.report.export import write_markdown, write_pdf
+        from selfsup.report.page import write_report
 
         registry.require([form], ["html", "md", "pdf"], kind="format")
         if form == "html":
@@ -233,11 +234,11 @@ def compare(
     >>> study.best().method, study.report()  # doctest: +SKIP
     """
     from selfsup.execution.request import default_out, requested_run
-    from selfsup.execution.watchers import Silent
+    from selfsup.execution.watchers import Watcher
 
     options = {**options, "executor": executor}
     values, where = requested_run(data, preset=preset, config=config, options=options, out=out)
-    watcher = watcher or Silent()
+    watcher = watcher or Watcher()
     place = default_out(values) if out is None else out
     mirror = Mirror(str(place)) if is_address(place) else None
     folder = StudyFolder(mirror.folder if mirror else Path(place))
@@ -258,7 +259,8 @@ def compare(
 def _reporting(path: Path) -> Reporting:
     """The report and the trackers, for the run of the study in `path`."""
     from selfsup.execution.run import Reporting
-    from selfsup.report import superfluous_weights, write_assets
+    from selfsup.report.assets import write_assets
+    from selfsup.report.selection import superfluous_weights
     from selfsup.report.trackers import following, load_trackers
 
     return Reporting(load_trackers, following, superfluous_weights, write_assets, lambda: Study(path).report())

@@ -28,8 +28,8 @@ from selfsup.backbones import (
     imagenet_backbone,
     list_backbones,
     load_weights,
-    pretrained_file,
 )
+from selfsup.backbones.weights import pretrained_file
 from selfsup.errors import UserError
 
 #: One small network of each of several families, with a size of images that it takes.

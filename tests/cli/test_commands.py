@@ -133,9 +133,9 @@ def test_an_output_folder_with_other_files_is_not_touched(tmp_path: Path) -> Non
 
 def test_lists_show_what_there_is() -> None:
     methods = call("list", "methods").output
-    for name in ("simclr", "moco", "byol", "supervised", "frozen", "random"):
+    for name in ("simclr", "moco", "byol", "dino", "mae", "supervised", "frozen", "random"):
         assert re.search(rf"^{name}\b", methods, re.MULTILINE)
-    assert methods.count("https://") == 6
+    assert methods.count("https://") == 8
     assert "plant-seedlings" in call("list", "datasets").output
     assert {"weak", "simclr", "none"} <= {line.split()[0] for line in call("list", "augmentations").output.splitlines()}
     assert "recommended" in call("list", "presets").output

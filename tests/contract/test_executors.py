@@ -60,7 +60,7 @@ def test_executor_and_options_can_stand_in_a_toml_file(tmp_path: Path) -> None:
     executor = take_executor(values)
     assert values == {"epochs": 5}
     assert executor_name(executor) == "slurm"
-    options = executor.options  # type: ignore[attr-defined]
+    options = executor.options
     assert (options.partition, options.time, options.sbatch) == ("gpu", "1-00:00:00", {"nice": "100"})
 
 

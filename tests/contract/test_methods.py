@@ -30,7 +30,7 @@ from selfsup.testing.devices import check_devices
 from selfsup.testing.digit_batches import BATCH, CLASSES, SIDE, batch_of_digits
 from selfsup.testing.methods import batch_for, build, check_method
 from selfsup.training.device import Hardware
-from selfsup.training.loop import train
+from selfsup.training.loop import Training
 from selfsup.training.optimizers import build_optimizer
 from selfsup.training.plan import TrainingPlan
 from selfsup.views import load_policy
@@ -94,7 +94,8 @@ def test_training_moves_the_momentum_encoder_towards_the_backbone(name: str) -> 
     before = {k: p.clone() for e in momentum_encoders(method).values() for k, p in e.named_parameters()}
     plan = TrainingPlan(epochs=1, batch_size=BATCH // 2, image_size=SIDE, lr=0.1, seed=0)
     fabric = Hardware("cpu", "fp32").fabric()
-    train(method, OneBatch(), np.arange(BATCH), np.zeros(BATCH, np.int64), load_policy("weak"), plan, fabric)
+    labels, policy = np.zeros(BATCH, np.int64), load_policy("weak")
+    Training(method, OneBatch(), np.arange(BATCH), labels, policy, plan, fabric).run()
     after = {k: p for e in momentum_encoders(method).values() for k, p in e.named_parameters()}
     weights = [k for k in before if before[k].ndim > 1]
     assert weights

@@ -11,25 +11,25 @@ from torch import Tensor
 
 from selfsup import registry
 from selfsup.testing.policies import check_policy, pieces_of_a_photograph
-from selfsup.views import PerImage, Policy, View, load_policy, policy_names
+from selfsup.views import PerImage, Policy, View, load_policy
 from selfsup.views.base import FIRST_VIEW
 from selfsup.views.resample import Crop, crop_to_view, resample
 from selfsup.views.sampling import crop_boxes, happens, uniform
 
 
-@pytest.mark.parametrize("name", policy_names())
+@pytest.mark.parametrize("name", registry.names(registry.POLICY))
 def test_policy_keeps_the_contract(name: str) -> None:
     check_policy(load_policy(name))
 
 
-@pytest.mark.parametrize("name", [name for name in policy_names() if name != "none"])
+@pytest.mark.parametrize("name", [name for name in registry.names(registry.POLICY) if name != "none"])
 def test_other_random_numbers_give_other_views(name: str) -> None:
     images, sizes = pieces_of_a_photograph()
     one, other = (load_policy(name)(images, sizes, 31, torch.Generator().manual_seed(seed)) for seed in (0, 1))
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", policy_names())
+@pytest.mark.parametrize("name", registry.names(registry.POLICY))
 def test_the_first_docstring_line_says_what_the_policy_does(name: str) -> None:
     first = registry.first_line(registry.POLICY, name)
     assert first.endswith(".")
@@ -37,7 +37,7 @@ def test_the_first_docstring_line_says_what_the_policy_does(name: str) -> None:
 
 
 def test_the_policies_of_the_presets_are_there() -> None:
-    assert {"none", "weak", "simclr", "byol"} <= set(policy_names())
+    assert {"none", "weak", "simclr", "byol"} <= set(registry.names(registry.POLICY))
 
 
 # -- the checks themselves ---------------------------------------------------------------------------

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import selfsup
+from selfsup import registry
 from selfsup.errors import Interrupted
 from selfsup.execution.executors.base import EpochDone, Event
-from selfsup.execution.schedulers import scheduler_names
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 
 GRID = {
@@ -29,7 +29,7 @@ GRID = {
     "precision": "fp32",
     "threads": 1,
 }
-STOPPING = [name for name in scheduler_names() if name != "none"]
+STOPPING = [name for name in registry.names(registry.SCHEDULER) if name != "none"]
 
 
 def numbers(study: selfsup.Study) -> pd.DataFrame:
@@ -84,7 +84,7 @@ def test_nothing_of_a_stopped_training_is_left_and_a_second_run_has_nothing_to_d
     assert (stopped.path / "results.csv").read_bytes() == before
 
 
-class InterruptedOften(Silent):
+class InterruptedOften(Watcher):
     """Asks to stop after every few epochs."""
 
     def __init__(self) -> None:

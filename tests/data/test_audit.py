@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfsup.data import AuditEntry, Split, find_duplicates, small_classes
-from selfsup.data.audit import printable
+from selfsup.data.audit import AuditEntry, find_duplicates, printable, small_classes
+from selfsup.data.split import Split
 
 NAMES = [f"{number}.png" for number in range(7)]
 

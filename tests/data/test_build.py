@@ -20,12 +20,15 @@ from filelock import FileLock
 from PIL import Image
 
 from pictures import labelled_folder, save_picture, smooth
-from selfsup.data import AuditEntry, Source, Store, open_source, open_store, prepare_store
 from selfsup.data import decoding_threads as reading
+from selfsup.data.audit import AuditEntry
+from selfsup.data.build import prepare_store
 from selfsup.data.decode import Decoded
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import DeepScale
-from selfsup.data.sources.base import Arrays, ArraySource
+from selfsup.data.sources import open_source
+from selfsup.data.sources.base import Arrays, ArraySource, Source
+from selfsup.data.store import Store, open_store
 from selfsup.errors import UserError
 
 
@@ -283,7 +286,8 @@ def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> No
 
 BUILD = """
 import sys
-from selfsup.data import open_source, prepare_store
+from selfsup.data.build import prepare_store
+from selfsup.data.sources import open_source
 from selfsup.errors import UserError
 {before}
 try:

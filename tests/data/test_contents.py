@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from pictures import labelled_folder, save_picture
-from selfsup.data import Contents, open_source, prepare_store
+from selfsup.data.build import prepare_store
+from selfsup.data.contents import Contents
+from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Arrays, ArraySource
 
 

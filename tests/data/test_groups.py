@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.data import read_groups
+from selfsup.data.groups import read_groups
 from selfsup.errors import UserError
 
 NAMES = ["sick/p01_1.png", "sick/p01_2.png", "well/p02_1.png", "well/x.png", "well/y.png"]

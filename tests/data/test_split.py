@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfsup.data import Split, draw_subset, split_images
+from selfsup.data.split import Split, draw_subset, split_images
 from selfsup.errors import UserError
 
 SIDES = ("train", "val", "test")

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from pictures import labelled_folder, save_picture, smooth
-from selfsup.data import Store, open_source, open_store, prepare_store
+from selfsup.data.build import prepare_store
+from selfsup.data.sources import open_source
+from selfsup.data.store import Store, open_store
 from selfsup.errors import UserError
 
 

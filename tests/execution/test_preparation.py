@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 import selfsup
-from selfsup import data as datasets
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
+from selfsup.data.store import open_store
 from selfsup.errors import UserError
 from selfsup.execution.configuration import require_sound, resolve_image_size
 from selfsup.execution.preparation import prepare_images
@@ -95,7 +95,7 @@ def test_a_second_start_on_the_same_images_decodes_nothing(tmp_path: Path) -> No
 def test_images_csv_has_a_row_for_every_image_in_the_order_of_the_store(tmp_path: Path) -> None:
     folder, _ = begin(save_images(tmp_path / "data"), tmp_path / "study")
     table = pd.read_csv(folder.path / "images.csv")
-    store = datasets.open_store(folder.read_json("dataset.json")["store"])
+    store = open_store(folder.read_json("dataset.json")["store"])
     assert list(table.path) == list(store.names)
     assert list(table["class"]) == [store.classes[label] for label in store.labels]
     assert table.digest.is_unique

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.data import AuditEntry
+from selfsup.data.audit import AuditEntry
 from selfsup.execution.words import counted, describe_set_aside, format_bytes, format_duration
 
 

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from selfsup.figures import to_png
+from selfsup.figures.canvas import to_png
 
 #: Names that markup, mathematics, a terminal or a font may stumble over.
 HOSTILE = ["<b>", "$x_{$", "_hidden", "a\nb\tc", "\udcff", "日本語", "{}@{x}", "\\frac", "x" * 300, ""]

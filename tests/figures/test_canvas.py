@@ -9,7 +9,9 @@ import pytest
 from matplotlib import _pylab_helpers, font_manager
 from PIL import Image
 
-from selfsup.figures import DARK, LIGHT, accuracy_colour, canvas, confusion_matrix, to_pdf, to_png
+from selfsup.figures import canvas
+from selfsup.figures.canvas import DARK, LIGHT, accuracy_colour, to_pdf, to_png
+from selfsup.figures.confusion import confusion_matrix
 
 
 def test_only_installed_fonts_are_asked_for(monkeypatch):
@@ -23,7 +25,7 @@ def test_every_text_of_a_picture_may_fall_back(monkeypatch):
     monkeypatch.setattr(canvas, "_families", lambda: ["DejaVu Sans Mono"])
     figure = canvas.new_figure(1, 1, canvas.LIGHT)
     axes = figure.subplots()
-    canvas.name_ticks(axes, x=["日本"])
+    canvas.name_ticks(axes, ["日本"], ["日本"])
     title = axes.set_title("種")
     canvas.to_png(figure)
     assert title.get_fontfamily() == axes.get_xticklabels()[0].get_fontfamily() == ["sans-serif", "DejaVu Sans Mono"]

@@ -9,7 +9,8 @@ import pytest
 from drawn import HOSTILE, drawn, ticks
 from matplotlib.axes import Axes
 
-from selfsup.figures import LIGHT, confusion_matrix
+from selfsup.figures.canvas import LIGHT
+from selfsup.figures.confusion import confusion_matrix
 
 NAMES = ["cat", "dog", "ox"]
 COUNTS = [[3, 1, 0], [0, 0, 0], [2, 2, 4]]

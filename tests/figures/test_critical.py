@@ -6,7 +6,7 @@ import pytest
 from drawn import drawn, points, words
 from matplotlib.axes import Axes
 
-from selfsup.figures import LIGHT
+from selfsup.figures.canvas import LIGHT
 from selfsup.figures.critical import critical_difference
 
 METHODS, AVERAGE = ["moco", "byol", "simclr", "$x_{$"], [1.25, 1.75, 3.0, 4.0]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
-from selfsup.figures import LIGHT, Curve, accuracy_curves
-from selfsup.figures.curves import spread
+from selfsup.figures.canvas import LIGHT
+from selfsup.figures.curves import Curve, accuracy_curves, spread
 
 NAN = (np.nan, np.nan)
 TICKS = {5.0: "5", 100.0: "100"}

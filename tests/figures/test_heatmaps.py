@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from selfsup.figures import LIGHT, Panel, Square, accuracy_colour, heatmaps
+from selfsup.figures.canvas import LIGHT, accuracy_colour
+from selfsup.figures.heatmaps import Panel, Square, heatmaps
 
 DONE = Square(mean=0.5, status="done")
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from page_reader import PageReader
-from selfsup.figures import Map, bokeh_script, map_fragment, sheet_for, tsne_page
+from selfsup.figures.interactive import Map, bokeh_script, map_fragment, tsne_page
+from selfsup.figures.thumbnails import sheet_for
 
 HOSTILE = ("<b>bold</b>", "</script><script>alert(1)</script>", "@{file} {} $x", "\"'><img src=x onerror=x>")
 

@@ -8,7 +8,8 @@ from drawn import drawn, points, words
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from selfsup.figures import DARK, LIGHT, loss_curve
+from selfsup.figures.canvas import DARK, LIGHT
+from selfsup.figures.loss import loss_curve
 
 
 def panels(theme=LIGHT, **columns) -> dict[str, Axes]:

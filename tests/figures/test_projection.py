@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from selfsup.figures import map_rows, principal_components, project
+from selfsup.figures.projection import map_rows, principal_components, project
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsup.figures import sheet_for, thumbnail_sheet
+from selfsup.figures.thumbnails import sheet_for, thumbnail_sheet
 
 
 def plain(colour: tuple[int, int, int], height: int = 20, width: int = 20) -> np.ndarray:

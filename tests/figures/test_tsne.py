@@ -7,7 +7,8 @@ import pytest
 from drawn import HOSTILE, colours, drawn
 from matplotlib.figure import Figure
 
-from selfsup.figures import LIGHT, tsne_picture
+from selfsup.figures.canvas import LIGHT
+from selfsup.figures.tsne import tsne_picture
 
 POINTS = np.array([[0.0, 0], [1, 1], [2, 0], [3, 1]])
 

@@ -24,7 +24,7 @@ from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.methods import method_class
 from selfsup.record.folder import StudyFolder, to_json
-from selfsup.record.results import FINAL, STATUSES, CellResult, per_class_of, result_columns
+from selfsup.record.results import FINAL, STATUSES, CellResult, result_columns
 
 CELL = Cell("moco", "weak", 0.06, 20, 0)
 FILES = {"loss.png": b"\x89PNG", "training_log.csv": b"epoch,loss\n1,0.5\n", "backbone.safetensors": b"weights"}
@@ -591,9 +591,3 @@ def test_a_message_with_bytes_of_no_text_can_be_written_to_the_table(folder: Stu
     folder.write_results()
     for table in (pd.read_csv(folder.path / "results.csv"), pd.read_parquet(folder.path / "results.parquet")):
         assert table.message[0] == r"FileNotFoundError: leaf-\udcff.png"
-
-
-@pytest.mark.parametrize(("text", "size"), [("all", "all"), ("5", 5), ("200", 200)])
-def test_a_size_is_read_back_from_a_tables_text(text: str, size: int | str) -> None:
-    assert per_class_of(text) == size
-    assert str(size) == text

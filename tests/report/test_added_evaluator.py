@@ -18,7 +18,7 @@ from selfsup.evaluation.agreement import agreements
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import CellResult
 from selfsup.registry import Origin
-from selfsup.report import write_report
+from selfsup.report.page import write_report
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILE = '''

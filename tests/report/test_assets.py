@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 from study_folder import FakeStore
 
-from selfsup.report import write_assets
-from selfsup.report.assets import read_thumbnails
+from selfsup.report.assets import read_thumbnails, write_assets
 
 
 def make_store(n: int = 6) -> FakeStore:

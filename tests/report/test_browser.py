@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from study_folder import FolderWriter
 
-from selfsup.figures import Map, sheet_for, tsne_page
-from selfsup.report import write_assets, write_report
-from selfsup.report.page import render, shown_columns
+from selfsup.figures.interactive import Map, tsne_page
+from selfsup.figures.thumbnails import sheet_for
+from selfsup.report.assets import write_assets
+from selfsup.report.page import render, shown_columns, write_report
 from selfsup.report.recorded import read_study
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

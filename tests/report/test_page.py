@@ -10,7 +10,9 @@ from study_folder import FolderWriter
 
 from page_reader import PageReader
 from selfsup.errors import UserError
-from selfsup.report import answer, write_assets, write_report
+from selfsup.report.assets import write_assets
+from selfsup.report.page import write_report
+from selfsup.report.verdict import answer
 
 HOSTILE = (
     "<b>bold</b>",
@@ -231,7 +233,7 @@ def test_without_a_store_the_report_does_without_thumbnails_and_says_so(make_stu
 
 def test_the_store_gives_the_thumbnails_that_the_study_lacks(make_study, monkeypatch):
     writer = make_study(sizes=("20",))
-    monkeypatch.setattr("selfsup.data.open_store", lambda path: writer.store)
+    monkeypatch.setattr("selfsup.data.store.open_store", lambda path: writer.store)
     page = read(write_report(writer.path))
     assert "No thumbnails" not in page.visible
     assert "Mistakes it was surest of" in page.visible

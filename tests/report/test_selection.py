@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfsup.report import choose
-from selfsup.report.selection import CHOICE_COLUMNS, criterion, optimism, size_order
+from selfsup.report.selection import CHOICE_COLUMNS, choose, criterion, optimism, size_order
 
 
 def cell(method="moco", augmentation="weak", lr=0.1, per_class="5", seed=0, val=0.5, test=0.5, status="done", **more):

@@ -11,7 +11,8 @@ from PIL import Image
 from page_reader import PageReader
 from selfsup.cli.commands import main
 from selfsup.errors import UserError
-from selfsup.report import answer, export_comparison, write_comparison
+from selfsup.report.side_by_side import export_comparison, write_comparison
+from selfsup.report.verdict import answer
 
 
 @pytest.fixture

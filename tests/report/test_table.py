@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from selfsup.report import answer, answer_table, headline
+from selfsup.report.table import answer_table, headline
+from selfsup.report.verdict import answer
 
 
 def test_a_row_for_every_method_and_size(make_study):

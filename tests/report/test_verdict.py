@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from selfsup.errors import UserError
-from selfsup.report import answer
 from selfsup.report.pairwise import verdict_of
 from selfsup.report.recorded import read_study
 from selfsup.report.statistics import Interval, PairedTest
+from selfsup.report.verdict import answer
 
 
 def test_the_best_self_supervised_method_is_recommended(make_study):
@@ -25,7 +26,7 @@ def test_the_best_self_supervised_method_is_recommended(make_study):
     [(0.1, 0.001, "better"), (-0.1, 0.001, "worse"), (0.1, 0.06, "no difference shown")],
 )
 def test_a_difference_is_claimed_only_if_tested(difference, p, word):
-    assert verdict_of(PairedTest(difference, Interval(-1, 1, 1, 10), p, 5, 1), p) == word
+    assert verdict_of(PairedTest(difference, Interval(-1, 1, 1, 10), p), p) == word
 
 
 def copy_outcome(writer, cell: str, onto: str) -> None:
@@ -94,8 +95,9 @@ def test_the_comparison_uses_the_predictions_of_the_chosen_cells(make_study):
             return arrays["labels"] == arrays["predicted"]
 
     best, other = right(found.best.cells[0]), right("frozen-nall-s0")
-    assert comparison.test.wins == int((best & ~other).sum())
-    assert comparison.test.losses == int((~best & other).sum())
+    wins, losses = int((best & ~other).sum()), int((~best & other).sum())
+    assert comparison.test.difference == pytest.approx((wins - losses) / len(best))
+    assert comparison.test.p_value == pytest.approx(binomtest(wins, wins + losses).pvalue)
     assert comparison.verdict == "better"
 
 

@@ -7,7 +7,7 @@ import re
 import pandas as pd
 
 from page_reader import PageReader
-from selfsup.report import write_report
+from selfsup.report.page import write_report
 from selfsup.report.recorded import read_study
 from selfsup.report.without_labels import opinions, trust
 

@@ -24,11 +24,11 @@ from selfsup.config.validation import validate
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution import job_callbacks
 from selfsup.execution.executors.base import EpochDone, Event
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.methods import Method, method_class, method_names, read_settings
 from selfsup.methods.base import Batch, Step
 from selfsup.methods.simclr import SimCLR
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 from selfsup.training.fused import CannotFuseError, train_together
 from selfsup.training.loop import Training
@@ -69,7 +69,7 @@ class Doubled:
         return self._policy.apply(*arguments).double()
 
 
-class Keeps(NoCallbacks):
+class Keeps(Callbacks):
     """Keeps the checkpoint of every step in memory, and asks to stop after some steps."""
 
     def __init__(self, state: dict[str, Any] | None = None, stop_after: int | None = None) -> None:
@@ -98,7 +98,7 @@ def method_of(name: str = "simclr", **settings: Any) -> Method:
     return cls(backbone, read, num_classes=CLASSES, num_images=COUNT).double()
 
 
-def training_of(method: Method, lr: float, callbacks: NoCallbacks | None = None, **changes: Any) -> Training:
+def training_of(method: Method, lr: float, callbacks: Callbacks | None = None, **changes: Any) -> Training:
     """Two epochs of two steps each."""
     indices = np.arange(COUNT)
     policy = changes.pop("policy", None) or Doubled(load_policy("simclr"))
@@ -106,7 +106,7 @@ def training_of(method: Method, lr: float, callbacks: NoCallbacks | None = None,
     known = {"epochs": 2, "batch_size": 16, "image_size": 32, "seed": 0, **changes}
     plan = TrainingPlan(lr=lr, **known)
     labels = indices % CLASSES
-    return Training(method, Pictures(), indices, labels, policy, plan, hardware.fabric(), callbacks or NoCallbacks())
+    return Training(method, Pictures(), indices, labels, policy, plan, hardware.fabric(), callbacks or Callbacks())
 
 
 def assert_alike(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -283,7 +283,7 @@ def assert_studies_alike(fused: selfsup.Study, alone: selfsup.Study) -> None:
         assert mine == theirs
 
 
-class CountsEpochs(Silent):
+class CountsEpochs(Watcher):
     """Counts the epochs that were told of, by job."""
 
     def __init__(self) -> None:

@@ -21,10 +21,10 @@ from selfsup.errors import Interrupted
 from selfsup.methods import Batch, Method, MethodSettings, Progress, Step, method_class, method_names
 from selfsup.testing.backbones import tiny_backbone
 from selfsup.testing.methods import build
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 from selfsup.training.diagnostics import effective_rank, embedding_std
-from selfsup.training.loop import train
+from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan, learning_rate
 from selfsup.training.state import EpochLog, Outcome
 from selfsup.views import View, ViewGroup, load_policy
@@ -100,7 +100,7 @@ def run(
     plan: TrainingPlan = PLAN,
     *,
     images: int | np.ndarray = 96,
-    callbacks: NoCallbacks | None = None,
+    callbacks: Callbacks | None = None,
     source: Digits | None = None,
     augmentation: str = "weak",
     precision: str = "fp32",
@@ -108,7 +108,7 @@ def run(
     indices = np.arange(images) if isinstance(images, int) else images
     fabric = Hardware("cpu", precision).fabric()
     policy = load_policy(augmentation)
-    return train(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, callbacks)
+    return Training(method, source or Digits(), indices, DATA.target[indices], policy, plan, fabric, callbacks).run()
 
 
 def built(name: str, **options: Any) -> Method:
@@ -132,7 +132,7 @@ def assert_same_state(first: Method, second: Method) -> None:
 # -- interruption ------------------------------------------------------------------------------------
 
 
-class Interrupting(NoCallbacks):
+class Interrupting(Callbacks):
     """Stops after some number of steps; its checkpoint goes through a file's bytes."""
 
     def __init__(self, after: int | None = None, checkpoint: bytes | None = None) -> None:
@@ -320,7 +320,7 @@ def test_labels_belong_to_their_images() -> None:
 def test_without_labels_every_label_is_minus_one() -> None:
     method = watched()
     fabric = Hardware("cpu", "fp32").fabric()
-    train(method, Digits(), np.arange(40), None, load_policy("weak"), PLAN, fabric)
+    Training(method, Digits(), np.arange(40), None, load_policy("weak"), PLAN, fabric).run()
     assert set(torch.cat([labels for _, labels in method.seen]).tolist()) == {-1}
 
 
@@ -386,7 +386,7 @@ def test_every_step_is_as_long_as_the_schedule_says(schedule: str, warmup_epochs
 # -- log ---------------------------------------------------------------------------------------------
 
 
-class Listening(NoCallbacks):
+class Listening(Callbacks):
     def __init__(self) -> None:
         self.lines: list[tuple[EpochLog, int]] = []
 
@@ -480,7 +480,7 @@ def test_real_methods_log_what_they_have(name: str) -> None:
     assert set(log.scalars) == ({"teacher_entropy"} if name == "dino" else set())
 
 
-class Judging(NoCallbacks):
+class Judging(Callbacks):
     """Judges the backbone in the second epoch of three, and notes its weights."""
 
     def __init__(self) -> None:
@@ -616,7 +616,7 @@ class Sizes:
 def test_the_loop_makes_views_of_the_sides_in_the_plan() -> None:
     plan, policy, indices = replace(PLAN, epochs=3, image_size=16, grow_from=0.5), Sizes(), np.arange(32)
     fabric = Hardware("cpu", "fp32").fabric()
-    train(watched(), Digits(), indices, None, policy, plan, fabric)  # type: ignore[arg-type]
+    Training(watched(), Digits(), indices, None, policy, plan, fabric).run()  # type: ignore[arg-type]
     per_epoch = len(policy.sides) // 3
     assert policy.sides == [side for side in plan.sides for _ in range(per_epoch)]
 

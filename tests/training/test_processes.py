@@ -16,7 +16,7 @@ from torch import Tensor
 
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.study import Study, compare
 from selfsup.testing.executors import TINY_STUDY
@@ -29,7 +29,7 @@ def followers() -> list[psutil.Process]:
     return [child for child in family if any("_follower" in word for word in child.cmdline())]
 
 
-class AtEpoch(Silent):
+class AtEpoch(Watcher):
     """Does something once, when the first epoch has ended; keeps what it hears."""
 
     def __init__(self, action: Any) -> None:

@@ -71,6 +71,13 @@ def load_weights(backbone: Backbone, path: Path) -> WeightReport:
     return report
 
 
+def weights_file(backbone: Backbone) -> bytes:
+    """A backbone's weights in the safetensors format, as :func:`load_weights` reads them."""
+    from safetensors.torch import save
+
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in backbone.network.state_dict().items()})
+
+
 def require_weights_file(path: Path) -> None:
     """Refuse a path to weights at which there is no file.
 

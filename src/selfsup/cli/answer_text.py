@@ -16,7 +16,9 @@ from selfsup.config.grid import format_lr
 from selfsup.evaluation.evaluators import measures
 from selfsup.execution.words import counted
 from selfsup.record.storage import shown
-from selfsup.report import Answer, answer, answer_table, headline
+from selfsup.report.findings import Answer
+from selfsup.report.table import answer_table, headline
+from selfsup.report.verdict import answer
 from selfsup.study import Study
 
 

@@ -207,15 +207,15 @@ def list_(kind: str, pattern: str, plugin: tuple[str, ...]) -> None:
 
 
 def _watcher(quiet: bool) -> Any:
-    from selfsup.execution.watchers import Lines, Live, Silent
+    from selfsup.execution.watchers import Lines, Live, Watcher
 
     if quiet:
-        return Silent()
+        return Watcher()
     return Live() if sys.stderr.isatty() else Lines()
 
 
 def _compare_studies(studies: tuple[str, ...], form: str, figures: str | None, output: str | None) -> None:
-    from selfsup.report import export_comparison, write_comparison
+    from selfsup.report.side_by_side import export_comparison, write_comparison
     from selfsup.study import load_study
 
     if form != "html":

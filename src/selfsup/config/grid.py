@@ -195,6 +195,11 @@ def group_jobs(cells: Iterable[Cell], *, protocol: Protocol, tags: Mapping[str, 
     return [Job(tuple(group), shared) for (_, shared), group in members.items()]
 
 
+def unfinished(jobs: Iterable[Job], finished: Set[str]) -> list[Job]:
+    """The jobs that are left to do, without the cells whose ids are in `finished`."""
+    return [left for job in jobs if (left := job.without(finished)) is not None]
+
+
 def fuse_jobs(jobs: Iterable[Job], among: Iterable[Job], most: int) -> list[Job]:
     """Jobs that differ only in learning rate joined, at most so many trainings each, in order of first appearance.
 

@@ -81,7 +81,7 @@ def _split_rates(value: Any) -> Any:
 
 
 Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
-_Lr = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Lr = Annotated[float, Field(gt=0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
 Lrs = Annotated[tuple[_Lr, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
 Rates = Annotated[tuple[float | str, ...], BeforeValidator(_split_rates), AfterValidator(no_repeats)]
@@ -94,7 +94,7 @@ class StudyConfig(BaseModel):
     The defaults are the values of the preset ``recommended``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     data: str = _field(
         "digits",
@@ -167,7 +167,6 @@ class StudyConfig(BaseModel):
         "in audit.csv.",
         "identity",
         gt=0,
-        allow_inf_nan=False,
     )
     schedule: Literal["cosine", "constant"] = _field("cosine", "Learning-rate schedule.", "identity")
     warmup_epochs: float = _field(
@@ -175,7 +174,6 @@ class StudyConfig(BaseModel):
         "Epochs of linear warm-up of the learning rate, at most a tenth of all.",
         "identity",
         ge=0,
-        allow_inf_nan=False,
     )
     patience: int = _field(
         0,
@@ -198,9 +196,7 @@ class StudyConfig(BaseModel):
         "logistic", "Linear probe: penalised logistic regression, or the papers' 100 epochs of SGD.", "identity"
     )
     knn_neighbours: int = _field(20, "Nearest neighbours that vote on a class.", "identity", ge=1)
-    knn_temperature: float = _field(
-        0.07, "Temperature of the neighbours' votes.", "identity", gt=0, allow_inf_nan=False
-    )
+    knn_temperature: float = _field(0.07, "Temperature of the neighbours' votes.", "identity", gt=0)
     knn_every: int = _field(
         0,
         "Epochs between nearest-neighbour scores of validation images in the training log; 0: none.",

@@ -33,9 +33,6 @@ def locked(path: Path) -> Iterator[None]:
     """
     with writing_to(path.parent, REMEDY):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        lock.acquire()
-    try:
+        held = FileLock(path).acquire()
+    with held:
         yield
-    finally:
-        lock.release()

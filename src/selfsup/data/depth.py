@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from selfsup.data.sources.base import Source
 
+Seen = TypeVar("Seen")
 SAMPLE = 64
 LEVELS = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16, 24, 32))
 #: One measured image in this many may be a stray; and one of any sample of at least `FEW`.
@@ -158,23 +160,17 @@ class DeepScale:
 
     def _measure(self) -> list[Extent]:
         """Extents of at most `SAMPLE` deep images, evenly spaced; without those that cannot be read."""
-        deep = [index for index in range(len(self._source.names)) if self._mode_is_deep(index)]
+        deep = [index for index in range(len(self._source.names)) if self._look(index, is_deep)]
         chosen = np.unique(np.linspace(0, len(deep) - 1, min(SAMPLE, len(deep))).round().astype(int))
-        extents = (self._extent(deep[place]) for place in chosen)
+        extents = (self._look(deep[place], lambda image: extent_of(image, deep_values(image))) for place in chosen)
         return [extent for extent in extents if extent is not None]
 
-    def _mode_is_deep(self, index: int) -> bool:
+    def _look(self, index: int, seen: Callable[[Image.Image], Seen]) -> Seen | None:
+        """What is `seen` of an image; None where it cannot be read."""
         try:
             with self._source.open(index) as image:
-                return is_deep(image)
+                return seen(image)
         except Exception:  # will be set aside, with the reason, when its turn comes
-            return False
-
-    def _extent(self, index: int) -> Extent | None:
-        try:
-            with self._source.open(index) as image:
-                return extent_of(image, deep_values(image))
-        except Exception:
             return None
 
 

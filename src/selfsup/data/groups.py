@@ -44,19 +44,14 @@ def _from_expression(spec: str, names: Sequence[str]) -> list[str]:
         raise UserError(
             f"--group '{spec}' is not a regular expression: {error}; mend it, or give a CSV file."
         ) from None
-    found = [_matched(expression.search(name)) for name in names]
+    named = min(expression.groups, 1)  # its first group, or the whole match
+    found = [match[named] if (match := expression.search(name)) else None for name in names]
     if names and not any(found):
         raise UserError(
             f"--group '{spec}' matches none of the {len(names)} images (such as '{names[0]}'); "
             "mend the regular expression."
         )
     return [f"group {text}" if text else f"alone {name}" for text, name in zip(found, names, strict=True)]
-
-
-def _matched(match: re.Match[str] | None) -> str | None:
-    if match is None:
-        return None
-    return match[1] if match.re.groups else match[0]
 
 
 def _from_table(path: Path, names: Sequence[str]) -> list[str]:

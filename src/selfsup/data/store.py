@@ -39,7 +39,7 @@ PIXELS, INDEX, META = "pixels.bin", "index.npz", "meta.json"
 class Store:
     """Decoded images of one data set, in the order of the source; see the module for its files.
 
-    Made by :func:`open_store` and :func:`selfsup.data.prepare_store`. Pickling one keeps its path
+    Made by :func:`open_store` and :func:`selfsup.data.build.prepare_store`. Pickling one keeps its path
     alone.
 
     Attributes
@@ -61,7 +61,7 @@ class Store:
     digests : ndarray of bytes, shape (N,)
         Hash of each image's size and pixels.
     audit : tuple of AuditEntry
-        What decoding noticed, and from :func:`selfsup.data.prepare_store` also the files that
+        What decoding noticed, and from :func:`selfsup.data.build.prepare_store` also the files that
         the source did not use.
     depth : Depth
         What became of images of more than 8 bits.

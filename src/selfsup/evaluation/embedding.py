@@ -17,6 +17,8 @@ from selfsup.views.none_policy import policy as plain_view
 
 #: Most images that a measure without labels looks at.
 MEASURED_IMAGES = 1_000
+#: Images that are embedded at once.
+BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Embedded:
         return self.features[np.searchsorted(self.indices, indices)]
 
 
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """The rows at length 1; a row of zeros stays one."""
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
 def sample_rows(features: np.ndarray, seed: int) -> np.ndarray:
     """At most `MEASURED_IMAGES` rows, the same of every embedding of as many images."""
     if len(features) <= MEASURED_IMAGES:
@@ -46,9 +53,7 @@ def sample_rows(features: np.ndarray, seed: int) -> np.ndarray:
     return features[np.sort(rows)]
 
 
-def embed(
-    backbone: Backbone, images: Images, indices: np.ndarray, *, image_size: int, device: str, batch_size: int = 128
-) -> np.ndarray:
+def embed(backbone: Backbone, images: Images, indices: np.ndarray, *, image_size: int, device: str) -> np.ndarray:
     """Embeddings of the images at `indices`.
 
     The short side is resized to `image_size` and the centre is cropped. Always in float32, so that
@@ -58,7 +63,7 @@ def embed(
     -------
     ndarray of float32, shape (len(indices), num_features)
     """
-    plain = batches(images, indices, plain_view, image_size=image_size, device=device, batch_size=batch_size)
+    plain = batches(images, indices, plain_view, image_size=image_size, device=device)
     return _run(backbone, plain, len(indices), device)
 
 
@@ -92,12 +97,11 @@ def batches(
     *,
     image_size: int,
     device: str,
-    batch_size: int = 128,
     stream: int = 0,
 ) -> Iterator[Tensor]:
     """Views of the images at `indices`, the same at every call with the same number of the stream."""
-    for start in range(0, len(indices), batch_size):
-        pixels, sizes = images.batch(indices[start : start + batch_size])
+    for start in range(0, len(indices), BATCH):
+        pixels, sizes = images.batch(indices[start : start + BATCH])
         generator = torch.Generator().manual_seed(derive_seed(0, "evaluation", stream, start))
         yield policy(pixels.to(device), sizes, image_size, generator)
 

@@ -10,15 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from selfsup import figures
 from selfsup._version import __version__
-from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell
 from selfsup.config.toml_files import lasting_values
 from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.evaluation_context import Part
 from selfsup.evaluation.scores import per_class_csv
 from selfsup.execution.context import StudyContext
+from selfsup.figures.canvas import cluster_names
+from selfsup.figures.confusion import confusion_matrix
+from selfsup.figures.interactive import Map, tsne_page
+from selfsup.figures.loss import loss_curve
+from selfsup.figures.projection import project
+from selfsup.figures.thumbnails import sheet_for
+from selfsup.figures.tsne import tsne_picture
 from selfsup.methods import read_settings
 from selfsup.record.folder import to_json
 from selfsup.training.state import Outcome
@@ -41,7 +46,7 @@ def training_files(study: StudyContext, cell: Cell, outcome: Outcome) -> dict[st
         rows = [line.row() for line in log]
         files["training_log.csv"] = _csv(rows)
         columns = {name: [row[name] for row in rows] for name in rows[0]}
-        files["loss.png"] = figures.loss_curve(columns, title=cell.id)
+        files["loss.png"] = loss_curve(columns, title=cell.id)
     return files
 
 
@@ -67,7 +72,7 @@ def cell_files(study: StudyContext, cell: Cell, outcome: Outcome, test: Part, ev
         confusion, classes = np.array(evaluated.extras["confusion"]), study.store.classes
         title = f"{cell.id}, test accuracy {evaluated.values['test_accuracy']:.3f}"
         files["classification_report.csv"] = per_class_csv(confusion, classes).encode()
-        files["confusion_matrix.png"] = figures.confusion_matrix(confusion, classes, title=title)
+        files["confusion_matrix.png"] = confusion_matrix(confusion, classes, title=title)
     return files
 
 
@@ -75,7 +80,7 @@ def _project(study: StudyContext, test: Part) -> np.ndarray:
     """Places on the t-SNE map, float32 (n, 2); NaN for images that are not on it."""
     projection = np.full((len(test.indices), 2), np.nan, np.float32)
     rows = np.searchsorted(test.indices, study.mapped)
-    points, order = figures.project(test.x[rows], study.config.split_seed, max_points=len(rows))
+    points, order = project(test.x[rows], study.config.split_seed, max_points=len(rows))
     projection[rows[order]] = points
     return projection
 
@@ -90,9 +95,9 @@ def _maps(
     confidence: np.ndarray | None = None,
 ) -> dict[str, bytes]:
     """The map as a picture and as a page, its points coloured by their groups: classes, or clusters."""
-    names = study.store.classes or figures.cluster_names(groups)
+    names = study.store.classes or cluster_names(groups)
     rows = np.flatnonzero(np.isfinite(projection[:, 0]))
-    data = figures.Map(
+    data = Map(
         points=projection[rows],
         groups=groups[rows],
         names=tuple(names),
@@ -100,11 +105,11 @@ def _maps(
         predicted=None if predicted is None else predicted[rows],
         confidence=None if confidence is None else confidence[rows],
         slots=np.searchsorted(study.mapped, indices[rows]),
-        sheet=figures.sheet_for(len(study.mapped)),
+        sheet=sheet_for(len(study.mapped)),
     )
     return {
-        "tsne.png": figures.tsne_picture(projection, groups, names, title=cell.id),
-        "tsne.html": figures.tsne_page(data, title=cell.id).encode(),
+        "tsne.png": tsne_picture(projection, groups, names, title=cell.id),
+        "tsne.html": tsne_page(data, title=cell.id).encode(),
     }
 
 
@@ -120,10 +125,3 @@ def _npz(**arrays: Any) -> bytes:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     return content.getvalue()
-
-
-def weights_file(backbone: Backbone) -> bytes:
-    """A backbone's weights in the safetensors format."""
-    from safetensors.torch import save
-
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in backbone.network.state_dict().items()})

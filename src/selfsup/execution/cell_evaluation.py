@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from selfsup.atomic import replace_file
-from selfsup.backbones import Backbone
+from selfsup.backbones import Backbone, weights_file
 from selfsup.config.grid import Cell, Job
 from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.evaluation.evaluators import evaluate
-from selfsup.execution.artifacts import weights_file
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.job_callbacks import CheckpointCallbacks, ShouldStop, embed_plain
 from selfsup.execution.publishing import Found, publish

@@ -10,8 +10,8 @@ from selfsup.backbones import Backbone, build_backbone, require_weights_file, ta
 from selfsup.config.continuation import differences, extend
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
-from selfsup.data import Store
 from selfsup.data.groups import read_groups
+from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder

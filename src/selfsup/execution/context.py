@@ -11,8 +11,8 @@ import numpy as np
 
 from selfsup.config.grid import Cell
 from selfsup.config.schema import StudyConfig
-from selfsup.data import Store, open_store
 from selfsup.data.split import Split, draw_subset
+from selfsup.data.store import Store, open_store
 from selfsup.record.folder import StudyFolder
 from selfsup.seeding import derive_seed
 from selfsup.training.device import Hardware

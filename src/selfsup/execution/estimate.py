@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup import data as datasets
 from selfsup.backbones import build_backbone
 from selfsup.config.continuation import narrow
-from selfsup.config.grid import Cell, Job
+from selfsup.config.grid import Cell, Job, unfinished
 from selfsup.config.schema import StudyConfig
-from selfsup.data import AuditEntry
-from selfsup.data.sources.base import EmptyFileError
+from selfsup.data.audit import AuditEntry
+from selfsup.data.sources import open_source
+from selfsup.data.sources.base import EmptyFileError, Source
 from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
@@ -27,15 +27,13 @@ from selfsup.execution.preparation import require_same_names, split_study
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.execution.resources import resolve_resources
 from selfsup.execution.schedulers import load_scheduler
-from selfsup.execution.study_grid import GridOfStudy, lay_out, unfinished
+from selfsup.execution.study_grid import GridOfStudy, lay_out
 from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
-from selfsup.training.callbacks import NoCallbacks
 from selfsup.training.device import make_deterministic
-from selfsup.training.loop import train
+from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan
-from selfsup.training.state import EpochLog
 from selfsup.views import load_policy
 
 #: Steps that are timed per method and augmentation, after one to warm up.
@@ -104,7 +102,7 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     if folder is not None:
         folder.require_free()
     config = resolve_configuration(folder, values)
-    source = datasets.open_source(
+    source = open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled
     )
     if folder is not None:
@@ -148,7 +146,7 @@ class _Glance:
     audit: tuple[AuditEntry, ...]
 
 
-def _glance(source: datasets.Source, config: StudyConfig) -> _Glance:
+def _glance(source: Source, config: StudyConfig) -> _Glance:
     """Open images that lie evenly in the source, without decoding them."""
     sides, short_sides, audit = [], [], []
     chosen = np.unique(np.linspace(0, len(source.names) - 1, OPENED_IMAGES).astype(int)).tolist()
@@ -190,14 +188,13 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
     method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
-    clock = _Clock()
     count = _timed_images(config)
     indices = np.arange(count)
     plan = TrainingPlan(TIMED_STEPS + 1, count, config.side, lr=1e-4, seed=0)
-    train(
-        method, images, indices, indices % 10, load_policy(cell.augmentation), plan, resources.hardware.fabric(), clock
-    )
-    return float(np.median(clock.seconds[1:])) * config.batch_size / count
+    policy, fabric = load_policy(cell.augmentation), resources.hardware.fabric()
+    outcome = Training(method, images, indices, indices % 10, policy, plan, fabric).run()
+    seconds = [line.seconds for line in outcome.state.log[1:]]  # of an epoch, which is one step
+    return float(np.median(seconds)) * config.batch_size / count
 
 
 def _timed_images(config: StudyConfig) -> int:
@@ -215,16 +212,6 @@ class _Noise:
         shape = (len(indices), self.side, self.side, 3)
         pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
         return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
-
-
-class _Clock(NoCallbacks):
-    """Callbacks that note how long every epoch, here one step, took."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
-        self.seconds.append(log.seconds)
 
 
 def _job_seconds(

@@ -10,18 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfsup.backbones import Backbone, build_backbone, load_weights
+from selfsup.backbones import build_backbone, load_weights
 from selfsup.config.grid import Cell, Job
 from selfsup.execution.cell_evaluation import evaluate_cells
 from selfsup.execution.context import StudyContext
-from selfsup.execution.job_callbacks import (
-    FollowerCallbacks,
-    JobCallbacks,
-    OnEpoch,
-    ShouldStop,
-)
+from selfsup.execution.job_callbacks import FollowerCallbacks, JobCallbacks, OnEpoch, ShouldStop
 from selfsup.execution.publishing import publish_diverged, publish_pruned
-from selfsup.execution.schedulers import Scheduler, load_scheduler
+from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.schedulers.base import Scheduler
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.record.results import CellResult
 from selfsup.seeding import derive_seed
@@ -151,19 +147,11 @@ def build_method(study: StudyContext, cell: Cell, train_images: np.ndarray) -> M
     config = study.config
     cls = method_class(cell.method)
     torch.manual_seed(derive_seed(cell.seed, "weights"))
-    backbone = initial_backbone(study, keeps_weights=cls.tags.keeps_weights)
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    if cls.tags.keeps_weights and study.folder.initial_weights.exists():
+        load_weights(backbone, study.folder.initial_weights)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     return cls(backbone, settings, num_classes=len(study.store.classes), num_images=len(train_images))
-
-
-def initial_backbone(study: StudyContext, *, keeps_weights: bool = True) -> Backbone:
-    """A backbone as it is before training; random weights come from torch's global random state."""
-    config = study.config
-    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    weights = study.folder.initial_weights
-    if keeps_weights and weights.exists():
-        load_weights(backbone, weights)
-    return backbone
 
 
 def _training_images(study: StudyContext, job: Job) -> np.ndarray:

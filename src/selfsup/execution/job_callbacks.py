@@ -18,8 +18,8 @@ from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed, sampl
 from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.execution.context import StudyContext, limit
-from selfsup.execution.schedulers import Scheduler, read_scores
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.execution.schedulers.base import Scheduler, read_scores
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.diagnostics import COLLAPSED_BELOW, effective_rank, embedding_std
 from selfsup.training.state import EpochLog
 
@@ -27,7 +27,7 @@ OnEpoch = Callable[[EpochLog, int], None]
 ShouldStop = Callable[[], bool]
 
 
-class FollowerCallbacks(NoCallbacks):
+class FollowerCallbacks(Callbacks):
     """Goes on from a checkpoint in a file, which another process writes."""
 
     def __init__(self, path: Path) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from selfsup import data as datasets
-from selfsup.backbones import build_backbone, imagenet_backbone, load_weights
+from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, weights_file
 from selfsup.config.schema import StudyConfig
-from selfsup.data import AuditEntry, Contents, Store, audit_csv, count_problems, find_duplicates, small_classes
+from selfsup.data.audit import AuditEntry, audit_csv, count_problems, find_duplicates, small_classes
+from selfsup.data.build import prepare_store
+from selfsup.data.contents import Contents
 from selfsup.data.groups import read_groups
+from selfsup.data.sources import open_source
 from selfsup.data.split import Split, split_images
+from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
 
@@ -36,10 +39,10 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     UserError
         If there are no images, or they are not those with which the study was begun.
     """
-    source = datasets.open_source(
+    source = open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
     )
-    store = datasets.prepare_store(
+    store = prepare_store(
         source, store_size=config.resolved_store_size, full_scale=config.full_scale, progress=on_decoded
     )
     contents = Contents.of(store)
@@ -62,8 +65,6 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
     UserError
         If they cannot be had, or do not fit the backbone.
     """
-    from safetensors.torch import save
-
     if config.weights == "none" or folder.initial_weights.exists():
         return
     if config.weights == "imagenet":
@@ -72,8 +73,7 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
     else:
         backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
         say(f"Weights from {config.weights}: {load_weights(backbone, Path(config.weights))}.")
-    state = {name: tensor.contiguous() for name, tensor in backbone.network.state_dict().items()}
-    folder.write(folder.initial_weights.name, save(state))
+    folder.write(folder.initial_weights.name, weights_file(backbone))
 
 
 def split_study(

@@ -21,7 +21,8 @@ from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarte
 from selfsup.execution.preparation import AUDIT, prepare_images, prepare_weights
 from selfsup.execution.progress import Tally
 from selfsup.execution.resources import resolve_resources
-from selfsup.execution.schedulers import Scheduler, load_scheduler, read_records
+from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.schedulers.base import Scheduler, read_records
 from selfsup.execution.study_grid import lay_out
 from selfsup.execution.watchers import Watcher
 from selfsup.execution.words import counted, describe_set_aside

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from selfsup.execution.executors import executor_at_work
-from selfsup.execution.executors._submission import Submission, submissions
+from selfsup.execution.executors._submission import Submission, Ticket, submissions
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import STATUSES
 
@@ -99,15 +99,12 @@ def study_status(folder: StudyFolder) -> StudyStatus:
     watched = folder.is_locked()
     at_work = watched or executor_at_work(folder) is not None
     found = submissions(folder) if at_work else []
-    submitted = tuple(job for submission in found if (job := _read(submission)) is not None)
+    submitted = tuple(_read(submission, ticket) for submission, ticket in found)
     planned = folder.read_json("run.json").get("planned", sum(finished.values()))
     return StudyStatus(planned, finished, submitted, watched)
 
 
-def _read(submission: Submission) -> SubmittedJob | None:
-    ticket = submission.ticket()
-    if ticket is None:  # it ended just now
-        return None
+def _read(submission: Submission, ticket: Ticket) -> SubmittedJob:
     state, node, epoch, epochs = "waiting", None, 0, 0
     for event in submission.news():
         match event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,11 +60,6 @@ def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[str, float]:
         settings = read_settings(name, config.settings.get(name, {}))
         rates[name] = settings.over(method_class(name).recipe_for(backbone)).lr_at(config.batch_size)
     return rates
-
-
-def unfinished(jobs: Iterable[Job], finished: Set[str]) -> list[Job]:
-    """The jobs that are left to do, without the cells whose ids are in `finished`."""
-    return [job for job in (job.without(finished) for job in jobs) if job is not None]
 
 
 def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried
 from selfsup.execution.progress import Tally
@@ -17,45 +17,26 @@ from selfsup.record.results import PRUNED
 LINE_EVERY = 10.0
 
 
-class Watcher(Protocol):
-    """Shown what a study does."""
+class Watcher:
+    """Shown what a study does; as it is here, it shows nobody anything."""
 
     def say(self, line: str) -> None:
         """A sentence for people."""
-        ...
 
     def decoded(self, done: int, total: int) -> None:
         """`done` of `total` images are decoded."""
-        ...
 
     def begin(self, study: Path, tally: Tally) -> None:
         """Jobs are about to run; `tally` counts them."""
-        ...
 
     def on_event(self, event: Event) -> None:
         """Something happened."""
-        ...
 
     def end(self) -> None:
         """No more will happen."""
-        ...
 
 
-class Silent:
-    """A watcher that shows nothing."""
-
-    def say(self, line: str) -> None: ...
-
-    def decoded(self, done: int, total: int) -> None: ...
-
-    def begin(self, study: Path, tally: Tally) -> None: ...
-
-    def on_event(self, event: Event) -> None: ...
-
-    def end(self) -> None: ...
-
-
-class Lines:
+class Lines(Watcher):
     """Plain lines, for logs and pipes.
 
     Parameters
@@ -99,8 +80,6 @@ class Lines:
                 f"{event.images_per_second:.0f} images/s"
             )
 
-    def end(self) -> None: ...
-
     def _due(self) -> bool:
         now = time.monotonic()
         if now - self._last < LINE_EVERY:
@@ -109,7 +88,7 @@ class Lines:
         return True
 
 
-class Live:
+class Live(Watcher):
     """One live view on a terminal: cells done, time left, what each worker does."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from selfsup.data import AuditEntry
+    from selfsup.data.audit import AuditEntry
 
 #: Problems of files that a study does without, one entry per file.
 SET_ASIDE = ("unreadable", "empty", "no class")

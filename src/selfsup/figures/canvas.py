@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from numpy.typing import NDArray
@@ -99,15 +99,13 @@ def new_figure(width: float, height: float, theme: Theme) -> Figure:
     return figure
 
 
-def style_axes(axes: Axes, theme: Theme, *, grid: str | None = "y") -> None:
-    """Give `axes` the theme's colours, no frame, and quiet grid lines along `grid`."""
+def style_axes(axes: Axes, theme: Theme) -> None:
+    """Give `axes` the theme's colours, no frame, and quiet horizontal grid lines."""
     axes.set_facecolor(theme.paper)
     axes.tick_params(colors=theme.muted, labelsize=8, length=0, which="both")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    if grid:
-        axes.grid(axis=grid, color=theme.line, linewidth=0.7, which="major")  # type: ignore[arg-type]
-        axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    axes.grid(axis="y", color=theme.line, linewidth=0.7, which="major")
+    axes.set_axisbelow(True)
 
 
 def label(theme: Theme, size: float = 9, **more: Any) -> dict[str, Any]:
@@ -115,12 +113,21 @@ def label(theme: Theme, size: float = 9, **more: Any) -> dict[str, Any]:
     return {"color": theme.ink, "fontsize": size, "parse_math": False, **more}
 
 
-def name_ticks(axes: Axes, *, x: Sequence[str] | None = None, y: Sequence[str] | None = None, **text: Any) -> None:
-    """Put names at the positions 0, 1, 2, … of an axis of `axes`."""
-    if x is not None:
-        axes.set_xticks(range(len(x)), x, parse_math=False, **text)
-    if y is not None:
-        axes.set_yticks(range(len(y)), y, parse_math=False, **text)
+def name_ticks(axes: Axes, x: Sequence[str], y: Sequence[str], **text: Any) -> None:
+    """Put names at the positions 0, 1, 2, … of both axes, without tick marks."""
+    axes.set_xticks(range(len(x)), x, parse_math=False, **text)
+    axes.set_yticks(range(len(y)), y, parse_math=False, **text)
+    axes.tick_params(length=0)
+
+
+def add_colour_bar(
+    figure: Figure, axes: list[Axes], scale: ScalarMappable, name: str, theme: Theme, **place: Any
+) -> None:
+    """Put the scale of colours beside `axes`, without a frame."""
+    bar = figure.colorbar(scale, ax=axes, **place)
+    bar.set_label(name, **label(theme, 8))
+    bar.ax.tick_params(colors=theme.muted, labelsize=7.5, length=0)
+    bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def shorten(name: str, length: int = 24) -> str:
@@ -130,11 +137,6 @@ def shorten(name: str, length: int = 24) -> str:
         return flat
     head = (length - 1) // 2
     return flat[: length - 1 - head] + "…" + flat[len(flat) - head :]
-
-
-def sequential(theme: Theme) -> LinearSegmentedColormap:
-    """A colour map from the paper (0) to the accent (1)."""
-    return LinearSegmentedColormap.from_list("paper-accent", [theme.paper, theme.accent])
 
 
 def accuracy_colour(value: float) -> tuple[str, str]:

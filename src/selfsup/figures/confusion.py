@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import ArrayLike
 
-from selfsup.figures.canvas import LIGHT, Save, Theme, label, name_ticks, new_figure, sequential, shorten, to_png
+from selfsup.figures.canvas import LIGHT, Save, Theme, add_colour_bar, label, name_ticks, new_figure, shorten, to_png
 
 MOST_CLASSES_WITH_COUNTS = 20
 
@@ -43,24 +44,21 @@ def confusion_matrix(
     side = min(3.0 + 0.3 * n, 13.0)
     figure = new_figure(side + 0.9, side, theme)
     axes = figure.subplots()
-    image = axes.imshow(share, cmap=sequential(theme), vmin=0, vmax=1)
+    scale = LinearSegmentedColormap.from_list("paper-accent", [theme.paper, theme.accent])
+    image = axes.imshow(share, cmap=scale, vmin=0, vmax=1)
     text_size = float(np.interp(n, [10, 40, 100], [8.5, 7, 5]))
     short = [shorten(name, 20) for name in classes]
-    name_ticks(axes, x=short, y=short, color=theme.ink, fontsize=text_size)
-    axes.tick_params(axis="x", rotation=90 if max(map(len, short), default=0) > 3 else 0, length=0)
-    axes.tick_params(axis="y", length=0)
+    name_ticks(axes, short, short, color=theme.ink, fontsize=text_size)
+    axes.tick_params(axis="x", rotation=90 if max(map(len, short), default=0) > 3 else 0)
     axes.set_xlabel("predicted class", **label(theme))
     axes.set_ylabel("true class", **label(theme))
-    for spine in axes.spines.values():
-        spine.set_color(theme.line)
+    axes.spines[:].set_color(theme.line)
     if n <= MOST_CLASSES_WITH_COUNTS:
         for row, column in np.argwhere(matrix > 0):
             colour = theme.paper if share[row, column] > 0.5 else theme.ink
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=8)
-    bar = figure.colorbar(image, ax=axes, shrink=min(0.6, 3.5 / side), aspect=24)
-    bar.set_label("share of the true class", **label(theme, 8))
-    bar.ax.tick_params(colors=theme.muted, labelsize=7.5, length=0)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    place = {"shrink": min(0.6, 3.5 / side), "aspect": 24}
+    add_colour_bar(figure, [axes], image, "share of the true class", theme, **place)
     if title:
         axes.set_title(shorten(title, 60), **label(theme, 10), loc="left")
     return save(figure)

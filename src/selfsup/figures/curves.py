@@ -166,15 +166,12 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
     clusters: list[list[float]] = []
     for value in values:
         clusters.append([value])
-        while len(clusters) > 1 and _top(clusters[-2], gap) + gap > _bottom(clusters[-1], gap):
+        while len(clusters) > 1 and _apart(clusters[-2], gap)[-1] + gap > _apart(clusters[-1], gap)[0]:
             last = clusters.pop()
             clusters[-1] += last
-    return [_bottom(cluster, gap) + gap * step for cluster in clusters for step in range(len(cluster))]
+    return [place for cluster in clusters for place in _apart(cluster, gap)]
 
 
-def _bottom(cluster: Sequence[float], gap: float) -> float:
-    return float(np.mean(cluster)) - gap * (len(cluster) - 1) / 2
-
-
-def _top(cluster: Sequence[float], gap: float) -> float:
-    return float(np.mean(cluster)) + gap * (len(cluster) - 1) / 2
+def _apart(cluster: Sequence[float], gap: float) -> list[float]:
+    """As many places, `gap` apart, about the mean of the cluster."""
+    return [float(np.mean(cluster)) + gap * (step - (len(cluster) - 1) / 2) for step in range(len(cluster))]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 
 from selfsup.figures.canvas import (
@@ -16,6 +16,7 @@ from selfsup.figures.canvas import (
     Save,
     Theme,
     accuracy_colour,
+    add_colour_bar,
     label,
     name_ticks,
     new_figure,
@@ -76,7 +77,7 @@ class Panel:
     squares: tuple[tuple[Square, ...], ...]
 
 
-def heatmaps(panels: Sequence[Panel], *, title: str = TITLE, theme: Theme = LIGHT, save: Save = to_png) -> bytes:
+def heatmaps(panels: Sequence[Panel], *, theme: Theme = LIGHT, save: Save = to_png) -> bytes:
     """Draw the panels as PNG, methods in rows and augmentations in columns, on one 0–1 scale.
 
     A frame marks the learning rate chosen on validation; cells that diverged, collapsed or failed
@@ -99,8 +100,10 @@ def heatmaps(panels: Sequence[Panel], *, title: str = TITLE, theme: Theme = LIGH
         axes.set_xlabel("images per class", **label(theme, 8))
     for axes in grid[:, 0]:
         axes.set_ylabel("learning rate", **label(theme, 8))
-    _shared_scale(figure, grid.ravel().tolist(), theme)
-    figure.suptitle(title, **label(theme, 9.5), x=0.01, ha="left")
+    scale = ScalarMappable(Normalize(0, 1), "viridis")
+    place = {"shrink": min(1.0, 3.0 / figure.get_figheight()), "aspect": 28, "pad": 0.02}
+    add_colour_bar(figure, grid.ravel().tolist(), scale, "test accuracy", theme, **place)
+    figure.suptitle(TITLE, **label(theme, 9.5), x=0.01, ha="left")
     return save(figure)
 
 
@@ -113,10 +116,8 @@ def _draw_panel(axes: Axes, panel: Panel, theme: Theme) -> None:
             _draw_square(axes, x, y, square, theme)
     for artist in (*axes.texts, *axes.patches):
         artist.set_in_layout(False)  # they lie within the axes, and measuring thousands of them takes long
-    name_ticks(axes, x=panel.sizes, y=panel.lrs, color=theme.ink, fontsize=8)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    name_ticks(axes, panel.sizes, panel.lrs, color=theme.ink, fontsize=8)
+    axes.spines[:].set_visible(False)
     axes.set_title(
         f"{shorten(panel.method)} · {shorten(panel.augmentation)}",
         **label(theme, 9.5, weight="bold"),
@@ -142,11 +143,3 @@ def _draw_square(axes: Axes, x: int, y: int, square: Square, theme: Theme) -> No
         frame: dict[str, Any] = {"facecolor": "none", "joinstyle": "miter"}
         axes.add_patch(Rectangle((x - 0.42, y - 0.39), 0.84, 0.78, edgecolor=theme.paper, linewidth=1.2, **frame))
         axes.add_patch(Rectangle((x - 0.45, y - 0.44), 0.90, 0.88, edgecolor=theme.ink, linewidth=1.8, **frame))
-
-
-def _shared_scale(figure: Figure, axes: list[Axes], theme: Theme) -> None:
-    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), "viridis")
-    bar = figure.colorbar(scale, ax=axes, shrink=min(1.0, 3.0 / figure.get_figheight()), aspect=28, pad=0.02)
-    bar.set_label("test accuracy", **label(theme, 8))
-    bar.ax.tick_params(colors=theme.muted, labelsize=7.5, length=0)
-    bar.outline.set_visible(False)  # type: ignore[operator]

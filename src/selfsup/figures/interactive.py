@@ -23,10 +23,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from selfsup.figures.canvas import series_style
+from selfsup.figures.projection import Components
 from selfsup.figures.thumbnails import Sheet
 
 #: Side of a thumbnail beside the pointer, and of one among neighbours, in CSS pixels.
 SHOWN_SIDE, NEIGHBOUR_SIDE = 96, 64
+
+
 NO_GROUP = "#8a929b"
 
 
@@ -54,11 +57,8 @@ class Map:
         Geometry of the thumbnails; None where there are none.
     neighbours : array of int64, shape [N, K], optional
         The points nearest to each in the embedding, nearest first.
-    components : array of float32, shape [N, 2], optional
-        Where each point lies along the first two principal components, the other layout that the
-        page can switch to.
-    explained : float
-        Share of the variance that those two components hold, 0 to 1.
+    components : Components, optional
+        The other layout that the page can switch to.
     """
 
     points: NDArray[np.float32]
@@ -70,8 +70,7 @@ class Map:
     slots: NDArray[np.int64] | None = None
     sheet: Sheet | None = None
     neighbours: NDArray[np.int64] | None = None
-    components: NDArray[np.float32] | None = None
-    explained: float = 0.0
+    components: Components | None = None
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -96,9 +95,8 @@ def map_fragment(data: Map, thumbnails: bytes | None = None) -> Markup:
         template.render(
             item=json_item(_plot(data), ID("map-plot")),
             legend=_legend(data),
-            has_wrong=bool(data.wrong.any()),
             wrong=int(data.wrong.sum()),
-            explained=None if data.components is None else round(100 * data.explained),
+            explained=None if data.components is None else round(100 * data.components.explained),
             neighbours=None if data.neighbours is None else data.neighbours.tolist(),
             sheet=data.sheet if data.slots is not None else None,
             side=NEIGHBOUR_SIDE,
@@ -129,8 +127,7 @@ def tsne_page(data: Map, *, title: str, assets: str = "../../assets") -> str:
 @cache
 def bokeh_script() -> bytes:
     """BokehJS, as installed with the bokeh package."""
-    (script,) = Resources(mode="inline", components=["bokeh"]).js_raw[:1]
-    return script.encode()
+    return Resources(mode="inline", components=["bokeh"]).js_raw[0].encode()
 
 
 @cache
@@ -201,7 +198,7 @@ def _columns(data: Map) -> dict[str, Any]:
         "group_name": [_name(data.names, g) for g in data.groups],
     }
     if data.components is not None:
-        columns |= {f"component_{axis}": data.components[:, i].astype(np.float32) for i, axis in enumerate("xy")}
+        columns |= {f"component_{axis}": data.components.points[:, i] for i, axis in enumerate("xy")}
     if data.predicted is not None:
         columns["predicted"] = [_name(data.names, p) for p in data.predicted]
     if data.confidence is not None:

@@ -38,10 +38,9 @@ class Sheet:
         return math.ceil(self.count / self.columns)
 
 
-def sheet_for(count: int, side: int | None = None) -> Sheet:
+def sheet_for(count: int) -> Sheet:
     """The sheet of `count` thumbnails; the more there are, the smaller they get."""
-    if side is None:
-        side = 64 if count <= 2500 else 48 if count <= 10_000 else 32
+    side = 64 if count <= 2500 else 48 if count <= 10_000 else 32
     return Sheet(count, max(1, math.ceil(math.sqrt(count))), side)
 
 

@@ -72,8 +72,7 @@ def tsne_picture(
         handles.append(Line2D([], [], linestyle="", marker=shape.matplotlib, color=colour, markersize=5.5, label=name))
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_color(theme.line)
+    axes.spines[:].set_color(theme.line)
     if handles:
         _legend_beside(figure, handles, columns, theme)
     axes.set_title(shorten(title or "t-SNE of the embeddings", 60), **label(theme, 10), loc="left")

@@ -127,19 +127,16 @@ class StudyFolder:
         """Hold the study for this process alone; the lock goes with the process, however it ends."""
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.path / ".lock", timeout=0)
         try:
-            lock.acquire()
+            held = FileLock(self.path / ".lock", timeout=0).acquire()
         except Timeout:
             raise UserError(
                 f"Another selfsup is at work on '{self.path}'; wait for it, stop it, or choose another --out."
             ) from None
         except OSError as error:
             raise UserError(f"--out {self.path} cannot be written ({error.strerror}); choose another folder.") from None
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
 
     def is_locked(self) -> bool:
         """Whether a process holds the study."""
@@ -178,10 +175,9 @@ class StudyFolder:
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the study; empty where there is none."""
         try:
-            content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        return content
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self.write(name, to_json(content))
@@ -199,11 +195,20 @@ class StudyFolder:
 
     def statuses(self) -> dict[str, str]:
         """Status of every recorded cell by its id."""
-        return {cell_id: row["status"] for cell_id, row in self._metrics().items()}
+        return {cell_id: row["status"] for cell_id, row in self.recorded().items()}
 
     def recorded(self) -> dict[str, dict[str, Any]]:
-        """All that is recorded of every cell, by its id."""
-        return self._metrics()
+        """All that is recorded of every cell, by its id; a cell that is as it was is not read again."""
+        found = {}
+        for path in self.cells.glob("*/metrics.json"):
+            state = path.stat()
+            key = (state.st_ino, state.st_mtime_ns)
+            known = self._read.get(path.parent.name)
+            if known is None or known[0] != key:
+                known = key, json.loads(path.read_text(encoding="utf-8"))
+            found[path.parent.name] = known
+        self._read = found
+        return {cell_id: row for cell_id, (_, row) in found.items()}
 
     def metrics(self, cell_id: str) -> dict[str, Any]:
         """All that is recorded of one cell; empty where it is not recorded."""
@@ -277,7 +282,7 @@ class StudyFolder:
         """The table of all recorded cells, in the order of the grid."""
         import pandas as pd
 
-        rows = sorted(self._metrics().values(), key=self._position())
+        rows = sorted(self.recorded().values(), key=self._position())
         columns = result_columns()
         table = pd.DataFrame([[row.get(c.name) for c in columns] for row in rows], columns=[c.name for c in columns])
         numeric = {c.name: {int: "Int64", float: "float64"}[c.type] for c in columns if c.type is not str}
@@ -294,38 +299,18 @@ class StudyFolder:
         self.write("results.parquet", parquet.getvalue())
         return table
 
-    def _metrics(self) -> dict[str, dict[str, Any]]:
-        """Content of every cell's ``metrics.json``; a cell that is as it was is not read again."""
-        found = {}
-        for path in self.cells.glob("*/metrics.json"):
-            state = path.stat()
-            key = (state.st_ino, state.st_mtime_ns)
-            known = self._read.get(path.parent.name)
-            if known is None or known[0] != key:
-                known = key, json.loads(path.read_text(encoding="utf-8"))
-            found[path.parent.name] = known
-        self._read = found
-        return {cell_id: row for cell_id, (_, row) in found.items()}
-
     def _position(self) -> Any:
         """Sort key: place on each axis, seeds outermost as in :func:`selfsup.config.grid.expand`."""
         config = self.read_config()
-        methods, augmentations = list(config.methods), list(config.augmentations)
-        sizes = [str(n) for n in config.per_class]
-
-        def place(value: Any, axis: list[Any]) -> int:
-            return axis.index(value) if value in axis else len(axis)
+        axes = {
+            "method": list(config.methods),
+            "augmentation": list(config.augmentations),
+            "per_class": [str(n) for n in config.per_class],
+        }
 
         def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-            lr = row["lr"] if row["lr"] is not None else -1.0
-            return (
-                row["seed"],
-                place(row["method"], methods),
-                place(row["augmentation"], augmentations),
-                lr,
-                place(row["per_class"], sizes),
-                row["cell"],
-            )
+            at = {name: axis.index(row[name]) if row[name] in axis else len(axis) for name, axis in axes.items()}
+            return row["seed"], at["method"], at["augmentation"], row["lr"] or 0.0, at["per_class"], row["cell"]
 
         return key
 

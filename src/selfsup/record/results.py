@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from selfsup import registry
-from selfsup.config.grid import Cell, PerClass
+from selfsup.config.grid import Cell
 from selfsup.errors import UserError
 from selfsup.evaluation.base import Column
 from selfsup.evaluation.evaluators import load_evaluators
@@ -107,8 +107,3 @@ def _plain(value: Any) -> Any:
         return None
     # A message may quote a file's name that is not valid Unicode, which no table can hold.
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-def per_class_of(text: str) -> PerClass:
-    """The number of images per class that a table's text stands for."""
-    return "all" if text == "all" else int(text)

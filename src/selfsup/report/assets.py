@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfsup.atomic import replace_file
+from selfsup.data.store import Store
 from selfsup.figures.interactive import bokeh_script
 from selfsup.figures.thumbnails import Sheet, sheet_for, thumbnail_sheet
-
-
-class ImageStore(Protocol):
-    """What is needed of a store."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """File name of each image."""
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """The image at `index`, uint8, shape [H, W, 3]."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class Thumbnails:
         return np.array([place.get(int(index), -1) for index in indices], np.int64)
 
 
-def write_assets(study_dir: Path, store: ImageStore, indices: Iterable[int]) -> None:
+def write_assets(study_dir: Path, store: Store, indices: Iterable[int]) -> None:
     """Write ``assets/bokeh.min.js``, ``thumbnails.webp`` and ``thumbnails.json``.
 
     Each file is replaced in one step. Thumbnails that are already there are kept.
@@ -63,7 +52,7 @@ def write_assets(study_dir: Path, store: ImageStore, indices: Iterable[int]) -> 
     ----------
     study_dir : Path
         The study's folder.
-    store : ImageStore
+    store : Store
         Where the images are.
     indices : iterable of int
         The images to show, in the order of the sheet.
@@ -81,7 +70,7 @@ def write_assets(study_dir: Path, store: ImageStore, indices: Iterable[int]) -> 
     # The list goes away first: between the two writes there is no sheet, rather than a wrong one.
     (folder / "thumbnails.json").unlink(missing_ok=True)
     replace_file(folder / "thumbnails.webp", thumbnail_sheet((store.image(i) for i in wanted), sheet))
-    names = [str(store.names[i]) for i in wanted]
+    names = [store.names[i] for i in wanted]
     about = {"side": sheet.side, "columns": sheet.columns, "indices": wanted, "names": names}
     replace_file(folder / "thumbnails.json", json.dumps(about).encode())
 

@@ -11,9 +11,12 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfsup.figures import Map, cluster_names, map_fragment, principal_components, tsne_picture
+from selfsup.figures.canvas import cluster_names
+from selfsup.figures.interactive import Map, map_fragment
+from selfsup.figures.projection import principal_components
+from selfsup.figures.tsne import tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
-from selfsup.report.pictures import ReportPicture, confusion_counts, confusion_picture, data_address
+from selfsup.report.pictures import ReportPicture, confusion_counts, confusion_figure, data_address, in_both_themes
 from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
 
 MOST_SHOWN = 18
@@ -110,7 +113,7 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
         components=placed.components is not None,
         thumbnails=thumbnails is not None,
         counts=tuple(map(tuple, counts.tolist())) if counts is not None and pointed else (),
-        confusion=None if counts is None or pointed else confusion_picture(counts, names),
+        confusion=None if counts is None or pointed else in_both_themes(confusion_figure(cell, counts, names)),
         names=names,
         confused=() if counts is None else most_confused(counts, names, shown.mistaken),
         mistakes=_mistakes(shown) if study.labelled else (),
@@ -172,9 +175,7 @@ class _Shown:
 def _map(study: RecordedStudy, cell: str, shown: _Shown) -> Map:
     embeddings, thumbnails = shown.embeddings, shown.thumbnails
     rows = np.flatnonzero(np.isfinite(embeddings.projection).all(axis=1))
-    features = study.features(cell)
-    features = None if features is None else features[rows]
-    components = None if features is None else principal_components(features)
+    features = None if (every := study.features(cell)) is None else every[rows]
     return Map(
         points=embeddings.projection[rows],
         groups=(embeddings.labels if study.labelled else embeddings.predicted)[rows],
@@ -185,8 +186,7 @@ def _map(study: RecordedStudy, cell: str, shown: _Shown) -> Map:
         slots=thumbnails.slots(embeddings.indices[rows]) if thumbnails else None,
         sheet=thumbnails.sheet if thumbnails else None,
         neighbours=None if features is None else _neighbours(features),
-        components=None if components is None else components.points,
-        explained=0.0 if components is None else components.explained,
+        components=None if features is None else principal_components(features),
     )
 
 
@@ -221,7 +221,7 @@ def _thumbnails(study: RecordedStudy, embeddings: StoredEmbeddings) -> Thumbnail
     known = read_thumbnails(study.path)
     if known is not None:
         return known
-    from selfsup.data import open_store
+    from selfsup.data.store import open_store
 
     placed = np.isfinite(embeddings.projection).all(axis=1)
     try:

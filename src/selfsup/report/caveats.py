@@ -77,7 +77,7 @@ def _stopped_early(study: RecordedStudy) -> list[str]:
     pruned = study.results[study.results["status"] == "pruned"]
     if pruned.empty:
         return []
-    epochs, scheduler = study.setting("epochs"), study.setting("scheduler")
+    epochs, scheduler = study.settings.get("epochs"), study.settings.get("scheduler")
     saved = f", which spared {1 - pruned['epochs'].mean() / epochs:.0%} of their epochs" if epochs else ""
     who = f"--scheduler {scheduler}" if scheduler not in (None, "none") else "a scheduler"
     which = "1 cell" if len(pruned) == 1 else f"{len(pruned)} cells"

@@ -4,51 +4,35 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-from selfsup.atomic import replace_file
-from selfsup.errors import UserError
-from selfsup.figures import (
-    LIGHT,
-    Save,
-    accuracy_curves,
-    cluster_names,
-    confusion_matrix,
-    heatmaps,
-    loss_curve,
-    to_pdf,
-    to_png,
-)
-from selfsup.figures import tsne_picture as draw_map
-from selfsup.figures.canvas import any_letters, new_figure
+from selfsup.atomic import replace_file, writing_to
+from selfsup.figures.canvas import LIGHT, any_letters, cluster_names, new_figure, to_pdf, to_png
+from selfsup.figures.heatmaps import heatmaps
+from selfsup.figures.tsne import tsne_picture
 from selfsup.report import wording
-from selfsup.report.findings import Answer, Choice, Comparison
-from selfsup.report.pictures import confusion_counts
-from selfsup.report.recorded import RecordedStudy, StoredEmbeddings, read_study
-from selfsup.report.series import accuracy_chart, chosen_trainings, heatmap_panels
+from selfsup.report.findings import Answer, Comparison
+from selfsup.report.pictures import (
+    NamedFigure,
+    confusion_counts,
+    confusion_figure,
+    curves_figure,
+    training_figures,
+)
+from selfsup.report.recorded import RecordedStudy, read_study
+from selfsup.report.series import heatmap_panels
 from selfsup.report.table import headline
 from selfsup.report.verdict import answer_study
 
 #: An upright A4 page, in inches.
 PAGE = (8.27, 11.69)
 LINES_PER_PAGE, CHARACTERS_PER_LINE = 78, 108
-
-
-@dataclass(frozen=True)
-class NamedFigure:
-    """A figure and the name of its file; `draw` hands it to whoever saves it."""
-
-    name: str
-    caption: str
-    draw: Callable[[Save], bytes]
 
 
 def export_figures(study_dir: Path, folder: Path) -> list[Path]:
@@ -65,12 +49,13 @@ def export_figures(study_dir: Path, folder: Path) -> list[Path]:
 
 def write_figures(figures: Iterable[NamedFigure], folder: Path) -> list[Path]:
     """Write figures into `folder`, each as PNG and as PDF; returns the paths."""
-    _make(folder)
+    with writing_to(folder, "choose another folder"):
+        folder.mkdir(parents=True, exist_ok=True)
     written = []
     for figure in figures:
         for suffix, save in ((".png", to_png), (".pdf", to_pdf)):
             path = folder / f"{figure.name}{suffix}"
-            replace_file(path, figure.draw(save))
+            replace_file(path, figure.draw(save=save))
             written.append(path)
     return written
 
@@ -80,14 +65,15 @@ def write_markdown(study_dir: Path) -> Path:
     study = read_study(study_dir)
     found = answer_study(study)
     folder = study.path / "report-figures"
-    _make(folder)
+    with writing_to(folder, "choose another folder"):
+        folder.mkdir(parents=True, exist_ok=True)
     lines = [f"# {_plain(study.dataset['name'])}", "", f"**{_plain(headline(found))}**", ""]
     for title, rows in _tables(found):
         lines += [f"## {title}", "", *_markdown_table(rows), ""]
     if found.caveats:
         lines += ["## What was not shown", "", *(f"* {_plain(sentence)}" for sentence in found.caveats), ""]
     for figure in figures_of(study, found):
-        replace_file(folder / f"{figure.name}.png", figure.draw(to_png))
+        replace_file(folder / f"{figure.name}.png", figure.draw(save=to_png))
         lines += [
             f"## {_plain(figure.caption)}",
             "",
@@ -114,7 +100,7 @@ def write_pdf(study_dir: Path) -> Path:
         for page in _text_pages(study, found):
             add(page)
         for drawn in figures_of(study, found):
-            drawn.draw(add)
+            drawn.draw(save=add)
     path = study.path / "report.pdf"
     replace_file(path, content.getvalue())
     return path
@@ -123,49 +109,21 @@ def write_pdf(study_dir: Path) -> Path:
 def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
     """The figures of a report, as far as the study has what they need."""
     if study.labelled and found.choices:
-        yield from _overviews(study, found)
-    for choice, log in chosen_trainings(study, found):
-        name, caption = f"training-{choice.method}", f"Training of {choice.method}"
-        yield NamedFigure(name, caption, partial(_draw_training, choice, log))
+        if (curves := curves_figure(study, found)) is not None:
+            yield curves
+        if panels := heatmap_panels(study.results):
+            yield NamedFigure("heatmaps", f"Learning rate against {study.unit} per class", partial(heatmaps, panels))
+    yield from training_figures(study, found)
     embeddings = study.embeddings(found.best.cells[0]) if found.best else None
-    if found.best is not None and embeddings is not None:
-        yield from _closely(study, found.best.cells[0], embeddings)
-
-
-def _closely(study: RecordedStudy, cell: str, embeddings: StoredEmbeddings) -> Iterator[NamedFigure]:
+    if found.best is None or embeddings is None:
+        return
+    cell = found.best.cells[0]
     groups = embeddings.labels if study.labelled else embeddings.predicted
     names = study.classes if study.labelled else cluster_names(embeddings.predicted)
     if study.labelled:
-        counts = confusion_counts(embeddings, len(names))
-        yield NamedFigure(
-            "confusion", f"Confusions of {cell}", lambda save: confusion_matrix(counts, names, title=cell, save=save)
-        )
-    yield NamedFigure(
-        "map",
-        f"Map of the embeddings of {cell}",
-        lambda save: draw_map(embeddings.projection, groups, names, title=cell, save=save),
-    )
-
-
-def _draw_training(choice: Choice, log: Mapping[str, np.ndarray], save: Save) -> bytes:
-    return loss_curve(log, title=f"{choice.method}: {wording.setting(choice)}", save=save)
-
-
-def _overviews(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
-    chart = accuracy_chart(study, found)
-    if chart is not None:
-        yield NamedFigure(
-            "curves",
-            f"Accuracy and {study.unit} per class",
-            lambda save: accuracy_curves(chart.curves, chart.ticks, unit=chart.unit, band=chart.band, save=save),
-        )
-    panels = heatmap_panels(study.results)
-    if panels:
-        yield NamedFigure(
-            "heatmaps",
-            f"Learning rate against {study.unit} per class",
-            lambda save: heatmaps(panels, save=save),
-        )
+        yield confusion_figure(cell, confusion_counts(embeddings, len(names)), names)
+    draw = partial(tsne_picture, embeddings.projection, groups, names, title=cell)
+    yield NamedFigure("map", f"Map of the embeddings of {cell}", draw)
 
 
 # -- words and tables ---------------------------------------------------------------------------
@@ -250,10 +208,3 @@ def _text_pages(study: RecordedStudy, found: Answer) -> Iterator[Figure]:
             parse_math=False,
         )
         yield page
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder '{folder}' cannot be made ({error.strerror}); choose another.") from None

@@ -6,7 +6,6 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
@@ -14,14 +13,16 @@ from selfsup._version import __version__
 from selfsup.atomic import replace_file
 from selfsup.evaluation.base import Column
 from selfsup.evaluation.evaluators import load_evaluators, measures
-from selfsup.figures import accuracy_colour, bokeh_script
-from selfsup.figures.heatmaps import UNFINISHED
+from selfsup.figures.canvas import accuracy_colour
+from selfsup.figures.heatmaps import UNFINISHED, heatmaps
+from selfsup.figures.interactive import bokeh_script
 from selfsup.record.results import CELL, TRAINING
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
-from selfsup.report.pictures import curves_picture, heatmap_picture, training_pictures
+from selfsup.report.caveats import listed
+from selfsup.report.pictures import curves_figure, data_address, for_both_screens, in_both_themes, training_figures
 from selfsup.report.recorded import RecordedStudy, read_study
-from selfsup.report.series import accuracy_chart, baseline_panel, heatmap_panels
+from selfsup.report.series import baseline_panel, heatmap_panels
 from selfsup.report.verdict import answer_study
 
 MOST_AUDIT_ROWS = 200
@@ -60,7 +61,7 @@ def render(study: RecordedStudy, *, command: str | None = None, planned: int | N
     """The text of the report."""
     answer = answer_study(study)
     best = look_at(study, answer.best.cells[0]) if answer.best else None
-    chart = accuracy_chart(study, answer)
+    curves = curves_figure(study, answer)
     panels = heatmap_panels(study.results) if study.labelled else []
     return templates().get_template("report.html.j2").render(
         study=study,
@@ -69,14 +70,14 @@ def render(study: RecordedStudy, *, command: str | None = None, planned: int | N
         sizes=wording.size_names(answer.sizes, study.mean_per_class),
         panels=panels,
         baselines=baseline_panel(study.results) if study.labelled else None,
-        heatmap_picture=heatmap_picture(panels) if panels else "",
-        curves=curves_picture(chart) if chart else None,
-        trainings=training_pictures(study, answer),
+        heatmap_picture=data_address(heatmaps(panels), "image/png") if panels else "",
+        curves=for_both_screens(curves) if curves else None,
+        trainings=[in_both_themes(figure) for figure in training_figures(study, answer)],
         trusted=without_labels.trust(study),
         opinions=[] if study.labelled else without_labels.opinions(study.results),
         measure_names={measure.name: measure.title for measure in measures()},
-        columns=_filled(study.results),
-        counts=_counts(study.results),
+        columns=[c for c in shown_columns() if study.results[c.name].replace("", None).notna().any()],
+        counts=study.results["status"].value_counts().to_dict(),
         planned=planned,
         troubles=study.results[~study.results["status"].isin(["done", "pruned"])].to_dict("records"),
         pruned=study.results[study.results["status"] == "pruned"].to_dict("records"),
@@ -95,33 +96,16 @@ def shown_columns() -> list[Column]:
     return [column for column in (*CELL, *evaluated, *TRAINING) if column.heading]
 
 
-def _filled(results: pd.DataFrame) -> list[Column]:
-    """Those in which any cell has a value."""
-    return [column for column in shown_columns() if results[column.name].replace("", None).notna().any()]
-
-
-def _counts(results: pd.DataFrame) -> dict[str, int]:
-    return {str(status): int(count) for status, count in results["status"].value_counts().items()}
-
-
 @cache
 def templates() -> Environment:
     """The pages, every text in them escaped."""
     environment = Environment(
         loader=PackageLoader("selfsup.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {
-        "accuracy": wording.accuracy,
-        "accuracy_colour": accuracy_colour,
-        "duration": wording.duration,
-        "interval": wording.interval,
-        "listed": wording.listed,
-        "p_value": wording.p_value,
-        "signed": wording.signed,
-        "signed_interval": wording.signed_interval,
-        "size": wording.size,
-        "value": wording.value,
-        "lr": wording.learning_rate,
-    }
+    filters = (
+        accuracy_colour, listed, wording.accuracy, wording.duration, wording.interval, wording.learning_rate,
+        wording.p_value, wording.signed, wording.signed_interval, wording.size, wording.value,
+    )  # fmt: skip
+    environment.filters |= {written.__name__: written for written in filters}
     environment.globals |= {"unfinished": UNFINISHED, "setting": wording.setting}
     return environment

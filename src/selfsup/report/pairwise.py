@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
 
 import numpy as np
@@ -26,7 +26,7 @@ class Outcomes:
 
     def __init__(self, study: RecordedStudy) -> None:
         self._study = study
-        self._read: dict[str, StoredEmbeddings | None] = {}
+        self._embeddings = cache(study.embeddings)
 
     def interval(self, cells: Iterable[str]) -> Interval | None:
         """Interval of the mean accuracy of cells that differ in their seed; None where nothing is known of them."""
@@ -55,11 +55,6 @@ class Outcomes:
     def _seeds(self) -> dict[str, int]:
         results = self._study.results
         return dict(zip(results["cell"], results["seed"].astype(int), strict=True))
-
-    def _embeddings(self, cell: str) -> StoredEmbeddings | None:
-        if cell not in self._read:
-            self._read[cell] = self._study.embeddings(cell)
-        return self._read[cell]
 
     def _groups(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
         return None if self._study.groups is None else self._study.groups[indices]

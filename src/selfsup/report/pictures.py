@@ -1,4 +1,4 @@
-"""Pictures for the page, each drawn for light and dark, as data addresses."""
+"""The figures of a report, and the pictures of the page: each drawn for light and dark, as data addresses."""
 
 from __future__ import annotations
 
@@ -7,19 +7,42 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from selfsup.config.grid import format_lr
-from selfsup.figures import DARK, LIGHT, Theme, accuracy_curves, confusion_matrix, heatmaps, loss_curve
-from selfsup.figures.canvas import DPI
-from selfsup.figures.heatmaps import Panel
-from selfsup.report.findings import Answer, Choice
+from selfsup.figures.canvas import DARK, DPI, LIGHT
+from selfsup.figures.confusion import confusion_matrix
+from selfsup.figures.curves import accuracy_curves
+from selfsup.figures.loss import loss_curve
+from selfsup.report.findings import Answer
 from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
-from selfsup.report.series import Chart, chosen_trainings
+from selfsup.report.series import accuracy_series, chosen_trainings, size_places
+from selfsup.report.wording import learning_rate
 
 NARROW_SCREEN = 3.9
+
+
+@dataclass(frozen=True)
+class NamedFigure:
+    """A figure of the report, for a page or for a file.
+
+    Attributes
+    ----------
+    name : str
+        Of its files.
+    caption : str
+    draw : callable
+        Draws it; takes `theme`, `save` and, where the figure has a narrow form, `width`.
+    alt : str
+        What it shows, in words.
+    """
+
+    name: str
+    caption: str
+    draw: Callable[..., bytes]
+    alt: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,52 +74,59 @@ def data_address(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def in_both_themes(draw: Callable[[Theme], bytes], alt: str) -> ReportPicture:
-    """The picture that `draw` makes of a theme, in light and dark."""
-    light, dark = draw(LIGHT), draw(DARK)
+def in_both_themes(figure: NamedFigure, **more: Any) -> ReportPicture:
+    """The figure in light and dark; `more` is for its `draw`."""
+    light, dark = (figure.draw(theme=theme, **more) for theme in (LIGHT, DARK))
     width, height = Image.open(io.BytesIO(light)).size
     # Drawn at 160 dots per inch, seen at 96, as CSS counts.
     scale = 96 / DPI
     png = "image/png"
     return ReportPicture(
-        alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale)
+        figure.alt, data_address(light, png), data_address(dark, png), round(width * scale), round(height * scale)
     )
 
 
-def for_both_screens(draw: Callable[..., bytes], alt: str) -> ReportPicture:
-    """The picture that `draw` makes of a theme, in its own width and in that of a narrow screen."""
-    wide = in_both_themes(lambda theme: draw(theme=theme), alt)
-    narrow = in_both_themes(lambda theme: draw(theme=theme, width=NARROW_SCREEN), alt)
-    return replace(wide, narrow={"light": narrow.light, "dark": narrow.dark})
+def for_both_screens(figure: NamedFigure) -> ReportPicture:
+    """The figure in its own width and in that of a narrow screen."""
+    narrow = in_both_themes(figure, width=NARROW_SCREEN)
+    return replace(in_both_themes(figure), narrow={"light": narrow.light, "dark": narrow.dark})
 
 
-def curves_picture(chart: Chart) -> ReportPicture:
-    """Accuracy against images (or labels) per class, for wide and narrow screens."""
-    names = ", ".join(curve.name for curve in chart.curves)
-    alt = f"Line chart: test accuracy against {chart.unit} for {names}; the numbers are in the table of accuracies."
-    return for_both_screens(partial(accuracy_curves, chart.curves, chart.ticks, unit=chart.unit, band=chart.band), alt)
+def curves_figure(study: RecordedStudy, answer: Answer) -> NamedFigure | None:
+    """Accuracy against images (or labels) per class; None where no method has more than one number of images."""
+    places = size_places(study)
+    curves = accuracy_series(answer, places)
+    if not any(len(curve.sizes) > 1 for curve in curves):
+        return None
+    used = {size for curve in curves for size in curve.sizes}
+    ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
+    unit = "labels per class" if study.unit == "labels" else "training images per class"
+    band = "95 % interval" if any(choice.interval for choice in answer.choices) else ""
+    names = ", ".join(curve.name for curve in curves)
+    return NamedFigure(
+        "curves",
+        f"Accuracy and {study.unit} per class",
+        partial(accuracy_curves, curves, ticks, unit=unit, band=band),
+        f"Line chart: test accuracy against {unit} for {names}; the numbers are in the table of accuracies.",
+    )
 
 
-def heatmap_picture(panels: list[Panel]) -> str:
-    """All heatmaps as one picture for a paper: light only."""
-    return data_address(heatmaps(panels), "image/png")
-
-
-def training_pictures(study: RecordedStudy, answer: Answer) -> list[ReportPicture]:
+def training_figures(study: RecordedStudy, answer: Answer) -> list[NamedFigure]:
     """The training curve of each method's chosen cell at its largest number of images."""
-    return [_training_picture(choice, log) for choice, log in chosen_trainings(study, answer)]
-
-
-def _training_picture(choice: Choice, log: Mapping[str, np.ndarray]) -> ReportPicture:
-    return in_both_themes(
-        lambda theme: loss_curve(log, title=_title(choice), theme=theme),
-        f"Line chart: loss, embedding spread and rank, similarities and schedules by epoch of {choice.cells[0]}; "
-        f"final loss {log['loss'][-1]:.3g}.",
-    )
-
-
-def _title(choice: Choice) -> str:
-    return f"{choice.method}: {choice.augmentation} augmentation, lr {format_lr(choice.lr or 0)}"
+    return [
+        NamedFigure(
+            f"training-{choice.method}",
+            f"Training of {choice.method}",
+            partial(
+                loss_curve,
+                log,
+                title=f"{choice.method}: {choice.augmentation} augmentation, lr {learning_rate(choice.lr)}",
+            ),
+            f"Line chart: loss, embedding spread and rank, similarities and schedules by epoch of {choice.cells[0]}; "
+            f"final loss {log['loss'][-1]:.3g}.",
+        )
+        for choice, log in chosen_trainings(study, answer)
+    ]
 
 
 def confusion_counts(embeddings: StoredEmbeddings, classes: int) -> np.ndarray:
@@ -106,8 +136,12 @@ def confusion_counts(embeddings: StoredEmbeddings, classes: int) -> np.ndarray:
     return counts
 
 
-def confusion_picture(counts: np.ndarray, classes: tuple[str, ...]) -> ReportPicture:
+def confusion_figure(cell: str, counts: np.ndarray, classes: tuple[str, ...]) -> NamedFigure:
     """The confusion matrix of a cell."""
     right, total = int(np.trace(counts)), int(counts.sum())
-    alt = f"Confusion matrix of {len(classes)} classes: {right} of {total} test images on the diagonal."
-    return in_both_themes(lambda theme: confusion_matrix(counts, classes, theme=theme), alt)
+    return NamedFigure(
+        "confusion",
+        f"Confusions of {cell}",
+        partial(confusion_matrix, counts, classes, title=cell),
+        f"Confusion matrix of {len(classes)} classes: {right} of {total} test images on the diagonal.",
+    )

@@ -107,14 +107,15 @@ class RecordedStudy:
     @property
     def unit(self) -> str:
         """What the numbers per class count: images, or labels where training saw all images."""
-        return "labels" if self.setting("protocol") == "label-efficiency" else "images"
+        return "labels" if self.settings.get("protocol") == "label-efficiency" else "images"
 
-    def setting(self, name: str) -> Any:
-        """A value of the study's configuration; None where it cannot be read."""
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The study's configuration as it is written; empty where it cannot be read."""
         try:
-            return tomllib.loads(self.config).get(name)
+            return tomllib.loads(self.config)
         except tomllib.TOMLDecodeError:
-            return None
+            return {}
 
     @property
     def mean_per_class(self) -> float:
@@ -133,12 +134,11 @@ class RecordedStudy:
     def embeddings(self, cell: str) -> StoredEmbeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
         arrays = _read_arrays(self.cell(cell) / "embeddings.npz", EMBEDDINGS)
-        return None if arrays is None else StoredEmbeddings(**arrays)
+        return StoredEmbeddings(**arrays) if arrays else None
 
     def features(self, cell: str) -> NDArray[np.float32] | None:
         """Embeddings of a cell's evaluated images, shape [N, width]; None where the file is missing or damaged."""
-        arrays = _read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32})
-        return None if arrays is None else arrays["features"]
+        return _read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32}).get("features")
 
     def training_log(self, cell: str) -> pd.DataFrame | None:
         """Training log of a cell; None where it has none."""
@@ -158,7 +158,6 @@ def read_study(path: Path) -> RecordedStudy:
         If `path` is not a study.
     """
     path = Path(path)
-    groups = _read_arrays(path / "split.npz", {"groups": np.int64})
     dataset = _read_json(path / "dataset.json")
     if not dataset:
         raise UserError(f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote.")
@@ -168,15 +167,15 @@ def read_study(path: Path) -> RecordedStudy:
         dataset=dataset,
         audit=_read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
         config=_read_text(path / "config.toml"),
-        groups=None if groups is None else groups["groups"],
+        groups=_read_arrays(path / "split.npz", {"groups": np.int64}).get("groups"),
     )
 
 
 def tidy(results: pd.DataFrame) -> pd.DataFrame:
     """`results` with every column present: numbers as float64, absent text as ``""``."""
-    columns = result_columns()
-    table = results.reindex(columns=[column.name for column in columns])
-    for name, kind in ((column.name, column.type) for column in columns):
+    types = {column.name: column.type for column in result_columns()}
+    table = results.reindex(columns=list(types))
+    for name, kind in types.items():
         if kind is str:
             table[name] = table[name].astype(object).where(table[name].notna(), "").astype(str)
         else:
@@ -194,19 +193,18 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content
 
 
-def _read_arrays(path: Path, types: Mapping[str, type[np.generic]]) -> dict[str, NDArray[Any]] | None:
-    """The arrays of these names in these types; None where the file, or one of them, is missing or damaged."""
+def _read_arrays(path: Path, types: Mapping[str, type[np.generic]]) -> dict[str, NDArray[Any]]:
+    """The arrays of these names in these types; empty where the file, or one of them, is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name].astype(kind) for name, kind in types.items()}
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return None
+        return {}
 
 
 def _read_text(path: Path) -> str:

@@ -81,7 +81,10 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
         ["seeds", "rounded", "lr", "augmentation"], ascending=[False, False, True, True], kind="stable"
     )
     chosen = ranked.groupby(settings[: 3 if per_augmentation else 2], sort=False).head(1)
-    return _in_order(chosen, list(dict.fromkeys(table["method"])))[CHOICE_COLUMNS]
+    methods, sizes = list(dict.fromkeys(table["method"])), size_order(chosen["per_class"])
+    placed = chosen.assign(row=chosen["method"].map(methods.index), column=chosen["per_class"].map(sizes.index))
+    in_order = placed.sort_values(["row", "column", "augmentation"], kind="stable", ignore_index=True)
+    return in_order[CHOICE_COLUMNS]
 
 
 def superfluous_weights(results: pd.DataFrame) -> list[str]:
@@ -113,16 +116,3 @@ def optimism(results: pd.DataFrame) -> Optimism | None:
             quoted = done.loc[done["cell"].isin(choice["cells"]), "test_accuracy"].mean()
             gains.append(max(0.0, float(means.max() - quoted)))
     return Optimism(len(gains), float(np.mean(gains)), max(gains)) if gains else None
-
-
-def _in_order(chosen: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    sizes = size_order(chosen["per_class"])
-    return chosen.sort_values(
-        ["method", "per_class", "augmentation"],
-        key=lambda column: (
-            column.map({"method": methods, "per_class": sizes}[str(column.name)].index)
-            if column.name != "augmentation"
-            else column
-        ),
-        kind="stable",
-    ).reset_index(drop=True)

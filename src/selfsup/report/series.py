@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
@@ -79,31 +77,6 @@ def _curve(method: str, points: list[Choice], places: dict[str, float]) -> Curve
         low=tuple(c.interval.low if c.interval else np.nan for c in points),
         high=tuple(c.interval.high if c.interval else np.nan for c in points),
         baseline=not points[0].self_supervised,
-    )
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Accuracy against images (or labels) per class, as :func:`selfsup.figures.accuracy_curves` draws it."""
-
-    curves: list[Curve]
-    ticks: dict[float, str]
-    unit: str
-    band: str
-
-
-def accuracy_chart(study: RecordedStudy, answer: Answer) -> Chart | None:
-    """The chart of a study's accuracies; None where no method has more than one number of images."""
-    places = size_places(study)
-    curves = accuracy_series(answer, places)
-    if not any(len(curve.sizes) > 1 for curve in curves):
-        return None
-    used = {size for curve in curves for size in curve.sizes}
-    return Chart(
-        curves=curves,
-        ticks={place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used},
-        unit="labels per class" if study.unit == "labels" else "training images per class",
-        band="95 % interval" if any(choice.interval for choice in answer.choices) else "",
     )
 
 

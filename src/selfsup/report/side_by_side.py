@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,12 +12,11 @@ from selfsup._version import __version__
 from selfsup.atomic import replace_file
 from selfsup.config.schema import StudyConfig, role_of
 from selfsup.errors import UserError
-from selfsup.figures import LIGHT, Save, Theme, to_png
 from selfsup.figures.critical import critical_difference
-from selfsup.report.export import NamedFigure, write_figures
+from selfsup.report.export import write_figures
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.page import templates
-from selfsup.report.pictures import ReportPicture, for_both_screens
+from selfsup.report.pictures import NamedFigure, for_both_screens
 from selfsup.report.ranks import LEAST_DATASETS, Ranks, rank_methods
 from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.selection import size_order
@@ -60,14 +58,6 @@ class Side:
         }
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A setting that is not the same everywhere, with its value in each study."""
-
-    name: str
-    values: tuple[str, ...]
-
-
 def write_comparison(study_dirs: Sequence[Path], path: Path) -> Path:
     """Write one page with several studies side by side; returns its path.
 
@@ -94,7 +84,7 @@ def export_comparison(study_dirs: Sequence[Path], folder: Path) -> list[Path]:
             f"--figures has nothing to draw: methods are ranked from {LEAST_DATASETS} different data sets on, and at "
             "least 2 methods must be in all studies; name more studies, or one to have its own figures."
         )
-    return write_figures([NamedFigure("critical-difference", "", lambda save: _draw(ranks, save=save))], folder)
+    return write_figures([_diagram(ranks)], folder)
 
 
 def render(study_dirs: Sequence[Path]) -> str:
@@ -108,7 +98,7 @@ def render(study_dirs: Sequence[Path]) -> str:
         sizes=size_order(size for side in sides for size in side.answer.sizes),
         differences=differences([side.study for side in sides]),
         ranks=ranks,
-        diagram=_diagram(ranks) if ranks else None,
+        diagram=for_both_screens(_diagram(ranks)) if ranks else None,
         least_datasets=LEAST_DATASETS,
         version=__version__,
         written=f"{datetime.now():%Y-%m-%d %H:%M}",
@@ -129,21 +119,17 @@ def rank_sides(sides: Sequence[Side]) -> Ranks | None:
     return rank_methods([[found[method] for method in common] for found in accuracies], common)
 
 
-def differences(studies: Sequence[RecordedStudy]) -> list[Difference]:
-    """Settings that differ between studies, in the order of the configuration."""
+def differences(studies: Sequence[RecordedStudy]) -> dict[str, tuple[str, ...]]:
+    """Settings that differ between studies, in the order of the configuration, with the value in each study."""
     tables = [_settings(study) for study in studies]
     names = dict.fromkeys(name for table in tables for name in table)
-    rows = [Difference(name, tuple(table.get(name, "–") for table in tables)) for name in names]
-    return [row for row in rows if len(set(row.values)) > 1]
+    rows = {name: tuple(table.get(name, "–") for table in tables) for name in names}
+    return {name: values for name, values in rows.items() if len(set(values)) > 1}
 
 
 def _settings(study: RecordedStudy) -> dict[str, str]:
-    try:
-        values = tomllib.loads(study.config)
-    except tomllib.TOMLDecodeError:
-        return {}
-    flat = {name: value for name, value in values.items() if name != "settings"}
-    for method, settings in values.get("settings", {}).items():
+    flat = {name: value for name, value in study.settings.items() if name != "settings"}
+    for method, settings in study.settings.get("settings", {}).items():
         flat |= {f"{method}.{name}": value for name, value in settings.items()}
     return {
         name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -167,14 +153,9 @@ def _sides(study_dirs: Sequence[Path]) -> list[Side]:
     return sides
 
 
-def _diagram(ranks: Ranks) -> ReportPicture:
+def _diagram(ranks: Ranks) -> NamedFigure:
     alt = "Critical-difference diagram: " + ", ".join(
         f"{method} {rank:.2f}" for method, rank in zip(ranks.methods, ranks.average, strict=True)
     )
-    return for_both_screens(partial(_draw, ranks), alt)
-
-
-def _draw(ranks: Ranks, *, theme: Theme = LIGHT, width: float = 6.4, save: Save = to_png) -> bytes:
-    return critical_difference(
-        ranks.methods, ranks.average, ranks.groups, ranks.critical_difference, width=width, theme=theme, save=save
-    )
+    draw = partial(critical_difference, ranks.methods, ranks.average, ranks.groups, ranks.critical_difference)
+    return NamedFigure("critical-difference", "Critical-difference diagram", draw, alt)

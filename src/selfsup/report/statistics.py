@@ -57,15 +57,11 @@ class PairedTest:
         95 % interval of the difference.
     p_value : float
         Two-sided, of no difference.
-    wins, losses : int
-        Images on which the first is right in more seeds than the second, and in fewer.
     """
 
     difference: float
     interval: Interval
     p_value: float
-    wins: int
-    losses: int
 
 
 @dataclass(frozen=True)
@@ -157,10 +153,8 @@ def paired_test(
     found = _mean_of(first.astype(float) - second.astype(float), groups)
     half = found.half_width()
     interval = Interval(max(-1.0, found.mean - half), min(1.0, found.mean + half), found.seeds, found.units)
-    per_image = first.sum(axis=0, dtype=int) - second.sum(axis=0, dtype=int)
-    wins, losses = int((per_image > 0).sum()), int((per_image < 0).sum())
     exact = found.seeds == 1 and not found.grouped
-    return PairedTest(found.mean, interval, _mcnemar(wins, losses) if exact else found.p_value(), wins, losses)
+    return PairedTest(found.mean, interval, _mcnemar(first[0], second[0]) if exact else found.p_value())
 
 
 def _mean_of(table: NDArray[np.float64], groups: NDArray[np.int64] | None) -> _Mean:
@@ -194,8 +188,9 @@ def _by_unit(deviations: NDArray[np.float64], groups: NDArray[np.int64] | None) 
     return np.asarray(sums * (count / deviations.shape[1]))
 
 
-def _mcnemar(wins: int, losses: int) -> float:
-    return float(stats.binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
+def _mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    uneven = int((first != second).sum())
+    return float(stats.binomtest(int((first & ~second).sum()), uneven).pvalue) if uneven else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

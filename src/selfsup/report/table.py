@@ -6,7 +6,7 @@ import pandas as pd
 
 from selfsup.config.grid import format_lr
 from selfsup.report.caveats import listed
-from selfsup.report.findings import Answer, Choice, Comparison
+from selfsup.report.findings import Answer, Comparison
 
 COLUMNS = (
     "method", "per_class", "augmentation", "lr", "seeds", "val_accuracy", "effective_rank", "test_accuracy",
@@ -25,22 +25,16 @@ def answer_table(found: Answer) -> pd.DataFrame:
         over the seeds where there are several); effective_rank where there are no labels;
         train_seconds (mean of one training).
     """
-    return pd.DataFrame([_row(found, choice) for choice in found.choices], columns=COLUMNS).astype({"lr": "float64"})
-
-
-def _row(found: Answer, choice: Choice) -> dict[str, object]:
-    return {
-        "method": choice.method,
-        "per_class": choice.per_class,
-        "augmentation": choice.augmentation,
-        "lr": choice.lr,
-        "seeds": choice.seeds,
-        found.criterion: choice.score,
-        "test_accuracy": choice.test_accuracy,
-        "test_low": choice.interval.low if choice.interval else None,
-        "test_high": choice.interval.high if choice.interval else None,
-        "train_seconds": choice.train_seconds,
-    }
+    rows = [
+        {
+            **vars(choice),
+            found.criterion: choice.score,
+            "test_low": choice.interval.low if choice.interval else None,
+            "test_high": choice.interval.high if choice.interval else None,
+        }
+        for choice in found.choices
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"lr": "float64"})
 
 
 def headline(found: Answer) -> str:

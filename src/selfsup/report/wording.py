@@ -7,14 +7,8 @@ from collections.abc import Sequence
 
 from selfsup.config.grid import format_lr
 from selfsup.evaluation.agreement import Correlation
-from selfsup.report.caveats import listed
 from selfsup.report.findings import Choice
 from selfsup.report.statistics import Interval
-
-__all__ = [
-    "accuracy", "duration", "interval", "learning_rate", "listed", "p_value", "setting", "signed", "signed_interval",
-    "size", "size_names", "value",
-]  # fmt: skip
 
 NOTHING = "–"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -17,7 +17,7 @@ from selfsup.methods.base import Method
 from selfsup.testing.digit_batches import BATCH, SIDE, batch_of_digits
 from selfsup.testing.methods import build
 from selfsup.training.device import Hardware
-from selfsup.training.loop import train
+from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan
 from selfsup.training.processes import joined_fabric
 from selfsup.views import load_policy
@@ -55,9 +55,7 @@ def in_processes(task: Callable[..., Any], count: int, *arguments: Any) -> list[
 
     `task` and `arguments` must be what :mod:`pickle` can name, and the value what it can hold.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_network_port()
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         started = [pool.submit(_joined, task, rank, count, port, arguments) for rank in range(count)]
         return [future.result(timeout=120) for future in started]
@@ -91,7 +89,7 @@ def _observe_training(cls: type[Method], fabric: Any) -> dict[str, Tensor]:
     labels = batch_of_digits(1, size=images)[1].numpy()
     hook = register_optimizer_step_pre_hook(see)
     try:
-        outcome = train(method, _Digits(), np.arange(images), labels, load_policy("weak"), plan, fabric)
+        outcome = Training(method, _Digits(), np.arange(images), labels, load_policy("weak"), plan, fabric).run()
     finally:
         hook.remove()
     (line,) = outcome.state.log

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selfsup.execution.executors.base import Event
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 
 #: A study of two jobs, one that trains and one that does not.
@@ -57,7 +57,7 @@ def check_executor(name: str, folder: Path, **options: Any) -> None:
         assert seen == ["JobStarted", *epochs, "JobDone"], f"{job}: heard {seen}"
 
 
-class _Events(Silent):
+class _Events(Watcher):
     """Keeps what was heard of every job: kinds of events, and numbers of epochs."""
 
     def __init__(self) -> None:

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from selfsup.backbones import Backbone
 from selfsup.training.state import EpochLog
 
 
-class Callbacks(Protocol):
-    """What the loop tells, and asks of, whoever runs it."""
-
-    def load_checkpoint(self) -> dict[str, Any] | None: ...
-
-    def save_checkpoint(self, state: dict[str, Any]) -> None: ...
-
-    def checkpoint_due(self) -> bool: ...
-
-    def should_stop(self) -> bool: ...
-
-    def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
-        """Accuracy of the backbone at the end of an epoch, where somebody wants it; changes nothing."""
-        ...
-
-    def on_epoch_end(self, log: EpochLog, epochs: int) -> None: ...
-
-    def should_pause(self, epoch: int, backbone: Backbone) -> bool:
-        """Whether the training is to pause after so many epochs; changes nothing."""
-        ...
-
-
-class NoCallbacks:
-    """Callbacks that do nothing: a training that is watched by nobody and kept nowhere."""
+class Callbacks:
+    """What the loop tells, and asks of, whoever runs it; as they are here, nobody watches and nothing is kept."""
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         return None
@@ -45,9 +23,11 @@ class NoCallbacks:
         return False
 
     def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
+        """Accuracy of the backbone at the end of an epoch, where somebody wants it; changes nothing."""
         return None
 
     def on_epoch_end(self, log: EpochLog, epochs: int) -> None: ...
 
     def should_pause(self, epoch: int, backbone: Backbone) -> bool:
+        """Whether the training is to pause after so many epochs; changes nothing."""
         return False

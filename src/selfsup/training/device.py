@@ -46,16 +46,21 @@ class Hardware:
 
     def fabric(self) -> Any:
         """A Lightning Fabric on this hardware, launched."""
-        from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-        quieten_fabric()
         index = self.device.partition(":")[2]
-        devices: Any = [int(index)] if index else 1
-        precision: Any = FABRIC_PRECISION[self.precision]
         # Inside an allocation of Slurm's, Fabric would take its number of tasks for the number of processes of a cell.
-        alone = [LightningEnvironment()]
-        fabric = Fabric(accelerator=self.kind, devices=devices, precision=precision, plugins=alone)  # type: ignore[arg-type]
+        return self.launch([int(index)] if index else 1, LightningEnvironment())
+
+    def launch(self, devices: Any, environment: Any, **options: Any) -> Any:
+        """A Lightning Fabric on these devices, launched; `environment` says which processes it joins."""
+        from lightning_fabric import Fabric
+
+        for name in ("lightning.fabric", "lightning_fabric"):
+            # It would announce the precision at every training; `reason` says it once.
+            logging.getLogger(name).setLevel(logging.WARNING)
+        precision: Any = FABRIC_PRECISION[self.precision]
+        fabric = Fabric(accelerator=self.kind, devices=devices, precision=precision, plugins=[environment], **options)
         fabric.launch()
         return fabric
 
@@ -101,12 +106,6 @@ def require_devices(hardware: Hardware, count: int) -> None:
             f"--devices {count} is more than this machine has from {hardware.device} on ({there}); use --devices "
             f"{there}."
         )
-
-
-def quieten_fabric() -> None:
-    """It would announce the precision at every training; `Hardware.reason` says it once."""
-    for name in ("lightning.fabric", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def make_deterministic(threads: int) -> None:

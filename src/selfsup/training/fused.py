@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -50,7 +50,7 @@ def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
     together: _Together | None = None
     for one in running:
-        one.begin()
+        one.advance(None)
     while True:
         outcomes |= {one.number: one.outcome for one in running if one.outcome is not None}
         running = [one for one in running if one.outcome is None]
@@ -85,9 +85,6 @@ class _Running:
         self.outcome: Outcome | None = None
         self._steps: Generator[Request, Step, Outcome] = training.steps()
 
-    def begin(self) -> None:
-        self.advance(None)
-
     def advance(self, step: Step | None) -> None:
         try:
             self.request = self._steps.send(step)  # type: ignore[arg-type]
@@ -110,9 +107,12 @@ class _Together:
         self._network = _Loss(self.trainings[0].method)
         if len(group) > 1:
             networks = [_Loss(training.method) for training in self.trainings]
-            own = [dict(network.named_parameters()) for network in networks]
-            self._parameters = {name: _stack([parameters[name] for parameters in own]) for name in own[0]}
-            self._buffers = _stack_buffers(networks)
+            self._parameters, self._buffers = stack_module_state(networks)  # type: ignore[arg-type]
+            for number, network in enumerate(networks):
+                for name, parameter in network.named_parameters():
+                    parameter.data = self._parameters[name].data[number]
+                for name, buffer in network.named_buffers():
+                    buffer.data = self._buffers[name][number]
 
     def take(self, request: Request) -> list[Step]:
         """One step of every training."""
@@ -183,23 +183,3 @@ class _Loss(nn.Module):
 
     def forward(self, batch: Batch) -> Any:
         return self.method.loss(batch)
-
-
-def _stack(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The parameters as one leaf, of which they become views."""
-    stacked = torch.stack([parameter.detach() for parameter in parameters])
-    for parameter, place in zip(parameters, stacked, strict=True):
-        parameter.data = place
-    return stacked.requires_grad_(parameters[0].requires_grad)
-
-
-def _stack_buffers(networks: Sequence[nn.Module]) -> dict[str, Tensor]:
-    """The networks' buffers, stacked; they become views of the stacked ones."""
-    stacked = {}
-    owners = [dict(network.named_modules()) for network in networks]
-    for name, _ in networks[0].named_buffers():
-        place, _, own = name.rpartition(".")
-        stacked[name] = torch.stack([modules[place]._buffers[own] for modules in owners])  # type: ignore[misc]
-        for modules, buffer in zip(owners, stacked[name], strict=True):
-            modules[place]._buffers[own] = buffer
-    return stacked

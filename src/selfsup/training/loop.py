@@ -15,7 +15,7 @@ from torch import Tensor
 from selfsup.errors import Interrupted, UserError
 from selfsup.methods.base import Batch, Method, Progress, Step
 from selfsup.seeding import derive_seed
-from selfsup.training.callbacks import Callbacks, NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.diagnostics import effective_rank, step_signals
 from selfsup.training.distributed import Shards
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
@@ -32,17 +32,16 @@ class Images(Protocol):
         ...
 
 
-def train(
-    method: Method,
-    images: Images,
-    indices: np.ndarray,
-    labels: np.ndarray | None,
-    policy: Policy,
-    plan: TrainingPlan,
-    fabric: Any,
-    callbacks: Callbacks | None = None,
-) -> Outcome:
-    """Train `method` in place.
+class Request(NamedTuple):
+    """A step that a training wants: its epoch and number, from 0, and the rows of its batch among the images."""
+
+    epoch: int
+    step: int
+    rows: np.ndarray
+
+
+class Training:
+    """The training of a method, in place: its state and its loop.
 
     Parameters
     ----------
@@ -57,36 +56,14 @@ def train(
         Makes the views of the groups that name no policy of their own.
     plan : TrainingPlan
     fabric : lightning_fabric.Fabric
-        Device and precision. If it joins several processes, each must call this alike; they train one model, with
+        Device and precision. If it joins several processes, each must train alike; they train one model, with
         the loss and gradients of one process, and heed the callbacks of the first alone when they stop.
     callbacks : Callbacks, optional
 
-    Returns
-    -------
-    Outcome
-
     Raises
     ------
-    Interrupted
-        If `callbacks` asked to stop; the checkpoint is saved.
     UserError
         If there are more processes than images in a batch.
-    """
-    return Training(method, images, indices, labels, policy, plan, fabric, callbacks or NoCallbacks()).run()
-
-
-class Request(NamedTuple):
-    """A step that a training wants: its epoch and number, from 0, and the rows of its batch among the images."""
-
-    epoch: int
-    step: int
-    rows: np.ndarray
-
-
-class Training:
-    """The state of one training and its loop.
-
-    Parameters are those of :func:`train`.
 
     Attributes
     ----------
@@ -103,12 +80,12 @@ class Training:
         policy: Policy,
         plan: TrainingPlan,
         fabric: Any,
-        callbacks: Callbacks,
+        callbacks: Callbacks | None = None,
     ) -> None:
         self.images, self.indices = images, indices
         self.plan = replace(plan, side_step=side_step_of(method.backbone.patch_size))
         self.labels = np.full(len(indices), -1) if labels is None else labels
-        self.fabric, self.callbacks = fabric, callbacks
+        self.fabric, self.callbacks = fabric, callbacks or Callbacks()
         self.shards = Shards(fabric)
         self.steps_per_epoch = plan.steps_per_epoch(len(indices))
         self.total_steps = plan.epochs * self.steps_per_epoch
@@ -130,7 +107,13 @@ class Training:
         self.sharing = 1
 
     def run(self) -> Outcome:
-        """Train to the end."""
+        """Train to the end.
+
+        Raises
+        ------
+        Interrupted
+            If the callbacks asked to stop; the checkpoint is saved.
+        """
         steps = self.steps()
         try:
             request = next(steps)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from selfsup.config.grid import Job
-from selfsup.training.device import FABRIC_PRECISION, Hardware, quieten_fabric
+from selfsup.training.device import Hardware
 
 #: Seconds that a process waits for the others before it gives up.
 PATIENCE = 600
@@ -35,12 +34,10 @@ def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
     port : int
         Where the process of rank 0 listens, on 127.0.0.1.
     """
-    from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-    quieten_fabric()
     first = int(hardware.device.partition(":")[2] or 0)
-    devices: Any = count if hardware.kind == "cpu" else list(range(first, first + count))
+    devices = count if hardware.kind == "cpu" else list(range(first, first + count))
     no_sending: dict[str, Any] = {_sending_buffers(): False}  # every process computes the same buffers
     strategy = DDPStrategy(
         # What the processes agree on lies on the CPU, so that nobody waits for a GPU.
@@ -48,11 +45,7 @@ def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
         timeout=timedelta(seconds=PATIENCE),
         **no_sending,
     )
-    precision: Any = FABRIC_PRECISION[hardware.precision]
-    alone = [_environment(rank, port)]
-    fabric = Fabric(accelerator=hardware.kind, devices=devices, strategy=strategy, precision=precision, plugins=alone)
-    fabric.launch()
-    return fabric
+    return hardware.launch(devices, _environment(rank, port), strategy=strategy)
 
 
 def _sending_buffers() -> str:
@@ -122,15 +115,11 @@ class Followers:
         self._processes = []
         vars(self).pop("fabric", None)
 
-    @cached_property
-    def _port(self) -> int:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            return int(free.getsockname()[1])
-
     def _start(self) -> None:
         import torch
+        from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
+        self._port = find_free_network_port()
         threads = str(torch.get_num_threads())
         for rank in range(1, self._count):
             command = [sys.executable, "-m", self._module, str(self._study)]

@@ -10,12 +10,7 @@ from selfsup import registry
 from selfsup.views.base import PerImage, Policy, View
 from selfsup.views.view_groups import Mask, RandomMask, ViewGroup
 
-__all__ = ["Mask", "PerImage", "Policy", "RandomMask", "View", "ViewGroup", "load_policy", "policy_names"]
-
-
-def policy_names() -> list[str]:
-    """Names of all policies, sorted."""
-    return registry.names(registry.POLICY)
+__all__ = ["Mask", "PerImage", "Policy", "RandomMask", "View", "ViewGroup", "load_policy"]
 
 
 def load_policy(name: str) -> Policy:

@@ -69,7 +69,6 @@ class Policy(Protocol):
         PerImage
             On the CPU.
         """
-        ...
 
     def apply(self, images: Tensor, sizes: Tensor, params: Any, out_size: int) -> Tensor:
         """Views of `images` with given parameters.
@@ -92,7 +91,6 @@ class Policy(Protocol):
             Shape (n, 3, out_size, out_size), float32 in [0, 1], channels-last memory, on the
             device of `images`.
         """
-        ...
 
     def __call__(
         self, images: Tensor, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW

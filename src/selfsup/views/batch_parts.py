@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,21 +16,30 @@ CPU_BYTES = 1024**2
 DEVICE_BYTES = 256 * 1024**2
 
 
-def parts(images: Tensor, out_size: int) -> Iterator[slice]:
-    """Slices that cover the batch, in order."""
+def in_parts(images: Tensor, params: Any, out_size: int, compute: Callable[[Tensor, Any, int], Tensor]) -> Tensor:
+    """Views of a batch, computed part by part.
+
+    Parameters
+    ----------
+    images : Tensor
+        Shape (n, channels, height, width).
+    params : PerImage
+    out_size : int
+        Side of the view in pixels.
+    compute : callable
+        Gets some of the images, their parameters and `out_size`; gives their views.
+    """
+    shape = (len(images), images.shape[1], out_size, out_size)
+    views = torch.empty(shape, device=images.device, memory_format=torch.channels_last)
     if images.device.type == "cpu":
         budget, pixels = CPU_BYTES, out_size**2
     else:
         budget, pixels = DEVICE_BYTES, max(out_size**2, images.shape[2] * images.shape[3])
     step = max(1, budget // (pixels * images.shape[1] * 4))
     for start in range(0, len(images), step):
-        yield slice(start, start + step)
-
-
-def empty_views(images: Tensor, out_size: int) -> Tensor:
-    """Memory for the views of a batch: float32, channels-last."""
-    shape = (len(images), images.shape[1], out_size, out_size)
-    return torch.empty(shape, device=images.device, memory_format=torch.channels_last)
+        part = slice(start, start + step)
+        views[part] = compute(images[part], params[part], out_size)
+    return views
 
 
 def change_some_(images: Tensor, chosen: Tensor, change: Callable[[Tensor], object]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from selfsup.views.base import FIRST_VIEW, PerImage, Policy, View
-from selfsup.views.batch_parts import change_some_, empty_views, parts
+from selfsup.views.batch_parts import change_some_, in_parts
 from selfsup.views.blur import blur_
 from selfsup.views.colour import Jitter, draw_jitter, grey_, jitter_
 from selfsup.views.resample import Crop, crop_to_view, resample
@@ -63,16 +63,17 @@ class CropAndColour(Policy):
         return CropAndColourParameters(crop, jitter, grey, sigma, solarised)
 
     def apply(self, images: Tensor, sizes: Tensor, params: CropAndColourParameters, out_size: int) -> Tensor:
-        views = empty_views(images, out_size)
-        for part in parts(images, out_size):
-            view = resample(images[part], params.crop[part], out_size)
-            jitter_(view, params.jitter[part])
-            grey_(view, params.grey[part])
-            if out_size >= BLUR_FROM:
-                blur_(view, params.sigma[part], radius=out_size // 10 // 2)
-            solarise_(view, params.solarised[part])
-            views[part] = view
-        return views
+        return in_parts(images, params, out_size, _compute)
+
+
+def _compute(images: Tensor, params: CropAndColourParameters, out_size: int) -> Tensor:
+    views = resample(images, params.crop, out_size)
+    jitter_(views, params.jitter)
+    grey_(views, params.grey)
+    if out_size >= BLUR_FROM:
+        blur_(views, params.sigma, radius=out_size // 10 // 2)
+    solarise_(views, params.solarised)
+    return views
 
 
 def solarise_(images: Tensor, chosen: Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from selfsup.views.base import FIRST_VIEW, Policy, View
-from selfsup.views.batch_parts import empty_views, parts
+from selfsup.views.batch_parts import in_parts
 from selfsup.views.resample import Crop, crop_to_view, resample
 from selfsup.views.sampling import crop_boxes, happens
 
@@ -19,10 +19,7 @@ class CropPolicy(Policy):
         return crop_to_view(box, happens(len(sizes), 0.5, generator), out_size)
 
     def apply(self, images: Tensor, sizes: Tensor, params: Crop, out_size: int) -> Tensor:
-        views = empty_views(images, out_size)
-        for part in parts(images, out_size):
-            views[part] = resample(images[part], params[part], out_size)
-        return views
+        return in_parts(images, params, out_size, resample)
 
 
 policy = CropPolicy()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from selfsup.views.base import FIRST_VIEW, Policy, View
-from selfsup.views.batch_parts import empty_views, parts
+from selfsup.views.batch_parts import in_parts
 from selfsup.views.resample import Crop, resample
 
 
@@ -22,10 +22,7 @@ class CentrePolicy(Policy):
         return Crop(box, resized, offset, flip=torch.zeros(len(sizes), dtype=torch.bool))
 
     def apply(self, images: Tensor, sizes: Tensor, params: Crop, out_size: int) -> Tensor:
-        views = empty_views(images, out_size)
-        for part in parts(images, out_size):
-            views[part] = resample(images[part], params[part], out_size)
-        return views
+        return in_parts(images, params, out_size, resample)
 
 
 policy = CentrePolicy()

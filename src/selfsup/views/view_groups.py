@@ -24,7 +24,6 @@ class Mask(Protocol):
             Bool of shape (count, patches), row by row of the image; true where a patch is hidden. Every
             row hides the same number.
         """
-        ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from selfsup.views.base import FIRST_VIEW, PerImage, Policy, View
-from selfsup.views.batch_parts import empty_views, parts
+from selfsup.views.batch_parts import in_parts
 from selfsup.views.resample import Crop, crop_to_view, resample
 from selfsup.views.rotate import rotate
 from selfsup.views.sampling import crop_boxes, happens, uniform
@@ -34,10 +34,7 @@ class WeakPolicy(Policy):
         )
 
     def apply(self, images: Tensor, sizes: Tensor, params: WeakParameters, out_size: int) -> Tensor:
-        views = empty_views(images, out_size)
-        for part in parts(images, out_size):
-            views[part] = rotate(resample(images[part], params.crop[part], out_size), params.degrees[part])
-        return views
+        return in_parts(images, params, out_size, lambda some, p, side: rotate(resample(some, p.crop, side), p.degrees))
 
 
 policy = WeakPolicy()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pictures import labelled_folder, save_picture, smooth
-from selfsup.data import AuditEntry
+from selfsup.data.audit import AuditEntry
 from selfsup.data.sources._image_folder import FolderSource
 from selfsup.errors import UserError
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from pictures import labelled_folder, save_picture
 from selfsup import registry
-from selfsup.data import open_source
+from selfsup.data.sources import open_source
 from selfsup.errors import UserError
 
 

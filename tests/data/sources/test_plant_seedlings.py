@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from range_server import Served, serve
 
-from selfsup.data import open_source, prepare_store
-from selfsup.data.sources import plant_seedlings
+from selfsup.data.build import prepare_store
+from selfsup.data.sources import open_source, plant_seedlings
 from selfsup.errors import UserError
 
 SPECIES = ("Black-grass", "Charlock", "Scentless Mayweed")

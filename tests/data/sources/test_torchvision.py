@@ -14,10 +14,10 @@ import torchvision
 from range_server import Served, serve
 
 from published_copies import FAKES, TEST, TRAIN, Fake, md5
-from selfsup.data import open_source, split_images
-from selfsup.data.sources import cifar10, cifar100, fashion_mnist, stl10
+from selfsup.data.sources import cifar10, cifar100, fashion_mnist, open_source, stl10
 from selfsup.data.sources._torchvision import Archive
 from selfsup.data.sources.base import Source
+from selfsup.data.split import split_images
 from selfsup.errors import UserError
 
 

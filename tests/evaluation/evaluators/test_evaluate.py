@@ -27,7 +27,7 @@ from selfsup.evaluation.evaluators.structure import alpha_req
 from selfsup.evaluation.evaluators.view_measures import alignment, lidar, uniformity
 from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.testing.backbones import tiny_backbone
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 from selfsup.training.diagnostics import effective_rank, embedding_std
 
@@ -61,7 +61,7 @@ def context(
         seed=seed,
         subset=train,
         network=network,
-        callbacks=lambda name: NoCallbacks(),
+        callbacks=lambda name: Callbacks(),
     )
 
 

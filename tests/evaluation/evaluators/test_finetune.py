@@ -15,7 +15,7 @@ from selfsup.errors import Interrupted
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.evaluation.evaluators.finetune import fine_tune
 from selfsup.testing.backbones import tiny_backbone
-from selfsup.training.callbacks import NoCallbacks
+from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 
 DATA = load_digits()
@@ -36,7 +36,7 @@ class Digits:
         return self.pixels[indices], torch.full((len(indices), 2), 8)
 
 
-def context(labels: np.ndarray = LABELS, *, subset=TRAIN, val=VAL, callbacks=lambda name: NoCallbacks(), **settings):  # type: ignore[no-untyped-def]
+def context(labels: np.ndarray = LABELS, *, subset=TRAIN, val=VAL, callbacks=lambda name: Callbacks(), **settings):  # type: ignore[no-untyped-def]
     """A tiny network as it is at first, and the parts of the digits that fine-tuning sees of."""
     torch.manual_seed(3)
     config = validate({**SETTINGS, **settings})
@@ -99,7 +99,7 @@ def test_rates_that_diverge_are_passed_over() -> None:
     assert tune(finetune_lrs=(1e30,)) == {}
 
 
-class Stopping(NoCallbacks):
+class Stopping(Callbacks):
     """Stops after some steps, and keeps the checkpoint."""
 
     def __init__(self, after: int | None = None, state: dict | None = None) -> None:

@@ -17,7 +17,7 @@ from selfsup.errors import UserError
 from selfsup.execution.executors import _worker
 from selfsup.execution.executors._process import WorkerProcess
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.executors import check_executor
 
@@ -36,7 +36,7 @@ GRID = {
 VICTIM = "moco-weak-lr0.03-n5-s0"
 
 
-class Killer(Silent):
+class Killer(Watcher):
     """Kills the worker of one cell after its first epoch, a number of times."""
 
     def __init__(self, times: int) -> None:
@@ -120,7 +120,7 @@ def workers() -> set[int]:
     return {child.pid for child in psutil.Process().children() if _worker.__name__ in child.cmdline()}
 
 
-class Counting(Silent):
+class Counting(Watcher):
     """Notes which workers there are when something is said, and at every epoch."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ from selfsup.errors import UserError
 from selfsup.execution.executors import load_executor
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.resources import resolve_resources
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.executors import TINY_STUDY, check_executor
 
@@ -60,7 +60,7 @@ def test_it_keeps_what_every_executor_promises(cluster: Any, tmp_path: Path) -> 
     check_executor("ray", tmp_path, ray_address=cluster.address)
 
 
-class NodeKiller(Silent):
+class NodeKiller(Watcher):
     """Kills the only node once a cell has trained a few epochs, and gives the cluster another."""
 
     def __init__(self, cluster: Any) -> None:
@@ -162,7 +162,7 @@ def test_a_worker_killed_twice_fails_its_cell_alone(cluster: Any, tmp_path: Path
     assert "SIGKILL" in study.result(VICTIM).message
 
 
-class _WorkerKiller(Silent):
+class _WorkerKiller(Watcher):
     """Kills the worker of one cell whenever it has trained an epoch."""
 
     def on_event(self, event: Event) -> None:

@@ -23,7 +23,7 @@ from selfsup.execution.executors.base import EpochDone, Event, JobRetried, JobSt
 from selfsup.execution.executors.slurm import minutes_of
 from selfsup.execution.resources import resolve_resources
 from selfsup.execution.status import study_status
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.executors import TINY_STUDY, check_executor
 
@@ -67,7 +67,7 @@ def test_it_keeps_what_every_executor_promises(tmp_path: Path) -> None:
     check_executor("slurm", tmp_path, slurm_cluster="local")
 
 
-class Preempting(Silent):
+class Preempting(Watcher):
     """Sends one cell's job the signal that Slurm sends before it takes a node away."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ def test_jobs_outlive_the_run_and_the_same_command_follows_them_again(inline: pd
 
     handles = set()
 
-    class Follow(Silent):
+    class Follow(Watcher):
         def on_event(self, event: Event) -> None:
             handles.update(job.handle for job in study_status(selfsup.load_study(out).folder).submitted)
 
@@ -140,7 +140,7 @@ def test_ctrl_c_saves_the_running_cell_and_another_executor_goes_on(inline: pd.D
 
 @pytest.mark.slow
 def test_a_job_that_vanishes_twice_fails_its_cell_alone(tmp_path: Path) -> None:
-    class Vanish(Silent):
+    class Vanish(Watcher):
         def on_event(self, event: Event) -> None:
             if isinstance(event, EpochDone) and event.job.id == VICTIM:
                 _kill_jobs_with(VICTIM)

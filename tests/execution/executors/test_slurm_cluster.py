@@ -17,7 +17,7 @@ from slurm_node import slurm, slurm_on_this_machine, why_not
 import selfsup
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.status import study_status
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.executors import TINY_STUDY
 
@@ -59,7 +59,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-class Disturbing(Silent):
+class Disturbing(Watcher):
     """Disturbs one cell once it trains, and spares the test the two minutes for which Slurm holds a requeued job."""
 
     def __init__(self, disturb: Callable[[str], object]) -> None:

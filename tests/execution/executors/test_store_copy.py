@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.data import Store, open_source, prepare_store
+from selfsup.data.build import prepare_store
+from selfsup.data.sources import open_source
+from selfsup.data.store import Store
 from selfsup.execution.executors import _store_copy
 from selfsup.execution.executors._store_copy import StoreReader, store_on_this_node
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from selfsup.execution.executors._submission import Submission, Ticket, executors_with_submissions, submissions
+from selfsup.execution.executors._submission import Submission, Ticket, submissions
 from selfsup.execution.status import study_status
 from selfsup.record.folder import StudyFolder
 
@@ -50,9 +50,8 @@ def test_tickets_tell_later_runs_who_has_which_job(tmp_path: Path) -> None:
     submission = begin(tmp_path)
     assert submission.ticket() is None
     submission.write_ticket(Ticket("slurm", "slurm:12_3", attempts=1))
-    (found,) = submissions(StudyFolder(tmp_path))
-    assert (found.job_id, found.ticket()) == ("byol-weak-lr0.1-nall-s0", Ticket("slurm", "slurm:12_3", attempts=1))
-    assert executors_with_submissions(StudyFolder(tmp_path)) == ["slurm"]
+    ((found, ticket),) = submissions(StudyFolder(tmp_path))
+    assert (found.job_id, ticket) == ("byol-weak-lr0.1-nall-s0", Ticket("slurm", "slurm:12_3", attempts=1))
     submission.end()
     assert submissions(StudyFolder(tmp_path)) == []
 

@@ -10,7 +10,8 @@ import pytest
 from selfsup.config.grid import Cell, Job
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
-from selfsup.execution.schedulers import Scheduler, load_scheduler, read_records
+from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.schedulers.base import Scheduler, read_records
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import CellResult
 

@@ -10,7 +10,8 @@ import pytest
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
-from selfsup.execution.schedulers import Record, Scheduler, load_scheduler
+from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.schedulers.base import Record, Scheduler
 from selfsup.record.folder import StudyFolder
 
 CONFIG = validate({"scheduler": "halving", "epochs": 9})  # rungs at 1 and 3

@@ -6,7 +6,7 @@ import pytest
 
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
-from selfsup.execution.schedulers import Rungs, rungs_of
+from selfsup.execution.schedulers.base import Rungs, rungs_of
 
 
 def test_rungs_grow_by_the_factor_and_end_before_the_last_epoch() -> None:

@@ -15,7 +15,7 @@ from tests.record.storage.conftest import Server
 import selfsup
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.executors.base import EpochDone, Event, JobDone
-from selfsup.execution.watchers import Silent
+from selfsup.execution.watchers import Watcher
 from selfsup.inference import find_cell
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.record.storage import lease, uploads
@@ -42,7 +42,7 @@ def numbers(study: selfsup.Study) -> pd.DataFrame:
     return study.results.drop(columns=list(MEASURED_COLUMNS))
 
 
-class Told(Silent):
+class Told(Watcher):
     """Remembers what was said, and does something at an event."""
 
     def __init__(self, at: type[Event] | None = None, act: Callable[[], None] = lambda: None) -> None:
@@ -96,7 +96,7 @@ def test_a_study_interrupted_here_goes_on_there_from_its_checkpoint(
     machine("elsewhere")
     epochs = []
 
-    class Counts(Silent):
+    class Counts(Watcher):
         def on_event(self, event: Event) -> None:
             if isinstance(event, EpochDone):
                 epochs.append(event.epoch)

@@ -173,10 +173,7 @@ def _note_of(part: Path) -> Path:
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+    return path.stat().st_size if path.exists() else 0
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,16 +81,17 @@ def _root(published: Published, options: SourceOptions) -> Path:
         top = Path(published.files[0]).parts[0]
         given = options.data_root
         root = given.parent if given.name == top else given
-        if _missing(published, root) and not _archives_in(published, root):
+        archives = [archive.file for archive in published.archives]
+        if not (_all_there(root, published.files) or _all_there(root, archives)):
             raise UserError(
                 f"The files of {published.name} are not in '{printable(str(given))}'; give the folder "
                 f"that holds {_expected(published)} with --data-root."
             )
     else:
         root = options.cache_dir / "downloads" / published.name
-    if _missing(published, root):
+    if not _all_there(root, published.files):
         with locked(root / "lock"):
-            if _missing(published, root):
+            if not _all_there(root, published.files):
                 _fetch(published, root, options)
     return root
 
@@ -115,22 +116,18 @@ def _fetch(published: Published, root: Path, options: SourceOptions) -> None:
 
 def _load(published: Published, root: Path) -> Arrays:
     try:
-        return _read(published, root)
+        train, test = (published.open_part(_datasets(), root, part, False) for part in (False, True))
+        pixels, labels = zip(*map(published.pixels_and_labels, (train, test)), strict=True)
+        return Arrays(
+            images=np.concatenate(pixels),
+            labels=[train.classes[index] for part in labels for index in part],
+            official_test=np.repeat([False, True], [len(part) for part in labels]),
+        )
     except Exception as error:
         raise UserError(
             f"The files of {published.name} in '{printable(str(root))}' cannot be read: {error}; "
             "remove them to have them downloaded again, or give a sound copy with --data-root."
         ) from error
-
-
-def _read(published: Published, root: Path) -> Arrays:
-    train, test = (published.open_part(_datasets(), root, part, False) for part in (False, True))
-    pixels, labels = zip(*map(published.pixels_and_labels, (train, test)), strict=True)
-    return Arrays(
-        images=np.concatenate(pixels),
-        labels=[train.classes[index] for part in labels for index in part],
-        official_test=np.repeat([False, True], [len(part) for part in labels]),
-    )
 
 
 def _md5(path: Path) -> str:
@@ -148,12 +145,8 @@ def _datasets() -> Any:
     return importlib.import_module("torchvision.datasets")
 
 
-def _missing(published: Published, root: Path) -> bool:
-    return not all((root / file).is_file() for file in published.files)
-
-
-def _archives_in(published: Published, root: Path) -> bool:
-    return all((root / archive.file).is_file() for archive in published.archives)
+def _all_there(root: Path, files: Iterable[str]) -> bool:
+    return all((root / file).is_file() for file in files)
 
 
 def _expected(published: Published) -> str:

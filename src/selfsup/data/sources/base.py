@@ -68,27 +68,22 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """Name of the data set."""
-        ...
 
     @property
     def names(self) -> Sequence[str]:
         """One per image, unique: its path relative to the root with ``/``, or such as ``digits/0001``."""
-        ...
 
     @property
     def labels(self) -> Sequence[str] | None:
         """Class name of each image; None where there are no labels."""
-        ...
 
     @property
     def official_test(self) -> np.ndarray | None:
         """Bool per image: the data set's own published test images; None where it has none."""
-        ...
 
     @property
     def ignored(self) -> Sequence[AuditEntry]:
         """Files seen and not used, with the reason."""
-        ...
 
     def fingerprint(self) -> str:
         """Text that changes whenever the content may have changed; cheap to compute.
@@ -96,11 +91,9 @@ class Source(Protocol):
         It tells whether decoded images can be used again. What a study is of is told by
         :class:`selfsup.data.contents.Contents`.
         """
-        ...
 
     def open(self, index: int) -> Image.Image:
         """Open one image, not necessarily decoded; whatever this raises sets the image aside."""
-        ...
 
 
 def digest_of(*parts: str) -> str:

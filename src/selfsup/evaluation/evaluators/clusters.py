@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
+from selfsup.evaluation.embedding import unit_rows
 from selfsup.evaluation.evaluation_context import EvaluationContext
 
 #: Numbers of clusters that are tried.
@@ -56,7 +57,7 @@ def find_clusters(features: np.ndarray, *, candidates: tuple[int, ...] = CANDIDA
 def _find(features: np.ndarray, candidates: tuple[int, ...], seed: int) -> Clusters:
     from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-    x = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    x = unit_rows(features)
     # The silhouette looks at all pairs; a sample that misses a small cluster altogether has none.
     sample = np.random.default_rng(seed).permutation(len(x))[:SILHOUETTE_IMAGES]
     scored: list[tuple[float, int, np.ndarray]] = []

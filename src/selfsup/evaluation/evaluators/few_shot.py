@@ -100,12 +100,8 @@ def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
     shots = few_shot(cell.train.x, cell.train.y, cell.test.x, cell.test.y, device=cell.device, seed=cell.seed)
-    columns = {
-        name: value
-        for shot in shots
-        if shot.k == COLUMN_SHOTS
-        for name, value in (("few_shot_accuracy", shot.mean), ("few_shot_sd", shot.sd))
-    }
+    of_column = [shot for shot in shots if shot.k == COLUMN_SHOTS]
+    columns = {"few_shot_accuracy": of_column[0].mean, "few_shot_sd": of_column[0].sd} if of_column else {}
     return Evaluated(columns, extras={"few_shot": [asdict(shot) for shot in shots]})
 
 

@@ -16,7 +16,7 @@ from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.seeding import derive_seed
-from selfsup.training.loop import train
+from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan
 from selfsup.views import load_policy
 
@@ -44,7 +44,8 @@ def fine_tune(cell: EvaluationContext) -> Evaluated:
     for lr in lrs if len(cell.val.indices) else lrs[:1]:
         method = _with_classifier(network.backbone, len(cell.classes), cell.seed)
         callbacks = cell.callbacks(f"finetune{format_lr(lr)}")
-        outcome = train(method, images, cell.subset, labels, policy, replace(plan, lr=lr), network.fabric, callbacks)
+        tuned = replace(plan, lr=lr)
+        outcome = Training(method, images, cell.subset, labels, policy, tuned, network.fabric, callbacks).run()
         if outcome.status != "done":
             continue
         val, test = (_accuracy(method, network, part) for part in (cell.val, cell.test))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
+from selfsup.evaluation.embedding import unit_rows
 from selfsup.evaluation.evaluation_context import EvaluationContext
 
 #: Neighbours and temperature; k is the smaller of this and the number of training images.
@@ -36,10 +37,10 @@ def knn_predict(
     ndarray of int64, shape (len(test_x),)
     """
     k = min(k, len(train_x))
-    bank = _unit(train_x)
+    bank = unit_rows(train_x)
     predicted = np.empty(len(test_x), np.int64)
     for start in range(0, len(test_x), chunk):
-        similarity = _unit(test_x[start : start + chunk]) @ bank.T
+        similarity = unit_rows(test_x[start : start + chunk]) @ bank.T
         nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
         weights = np.exp(np.take_along_axis(similarity, nearest, axis=1) / temperature)
         votes = np.zeros((len(similarity), num_classes))
@@ -47,10 +48,6 @@ def knn_predict(
         np.add.at(votes, (rows, train_y[nearest].ravel()), weights.ravel())
         predicted[start : start + chunk] = votes.argmax(axis=1)
     return predicted
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:

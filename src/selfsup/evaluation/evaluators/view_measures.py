@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
+from selfsup.evaluation.embedding import unit_rows
 from selfsup.evaluation.evaluation_context import EvaluationContext
 from selfsup.evaluation.evaluators.structure import squared_singular_values
 from selfsup.training.diagnostics import entropy_rank
@@ -47,7 +48,8 @@ def lidar(views: np.ndarray, *, delta: float = 1e-4) -> float:
 
 def alignment(first: np.ndarray, second: np.ndarray) -> float:
     """Mean squared distance of the unit embeddings of two views (Wang & Isola 2020, section 4.1); 0 is best."""
-    return float(((_unit(first) - _unit(second)) ** 2).sum(axis=1).mean())
+    apart = unit_rows(first.astype(np.float64)) - unit_rows(second.astype(np.float64))
+    return float((apart**2).sum(axis=1).mean())
 
 
 def uniformity(features: np.ndarray, *, t: float = 2.0) -> float:
@@ -59,15 +61,10 @@ def uniformity(features: np.ndarray, *, t: float = 2.0) -> float:
     t : float
         The potential is exp(-t * squared distance).
     """
-    x = _unit(features)
+    x = unit_rows(features.astype(np.float64))
     rows, columns = np.triu_indices(len(x), k=1)
     squared = np.maximum(2 - 2 * (x @ x.T)[rows, columns], 0)
     return float(np.log(np.exp(-t * squared).mean()))
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:

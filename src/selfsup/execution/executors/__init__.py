@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 from selfsup import registry
 from selfsup.config.validation import explain
 from selfsup.errors import UserError
-from selfsup.execution.executors._submission import executors_with_submissions
-from selfsup.execution.executors.base import Executor, ExecutorOptions
+from selfsup.execution.executors._submission import submissions
+from selfsup.execution.executors.base import Executor
 from selfsup.record.folder import StudyFolder
 
 DEFAULT = "local"
@@ -60,7 +60,7 @@ def executor_options() -> list[ExecutorOption]:
     fields: dict[str, FieldInfo] = {}
     owners: dict[str, list[str]] = {}
     for executor in registry.ours(registry.EXECUTOR):
-        for name, field in _options(executor).model_fields.items():
+        for name, field in _class(executor).Options.model_fields.items():
             fields.setdefault(name, field)
             owners.setdefault(name, []).append(executor)
     return [ExecutorOption(name, field, tuple(owners[name])) for name, field in fields.items()]
@@ -81,7 +81,7 @@ def take_executor(values: dict[str, Any]) -> Executor:
         if option.name in values:
             given[option.name] = values.pop(option.name)
             if name not in option.executors:
-                flag, others = "--" + option.name.replace("_", "-"), _either(option.executors)
+                flag, others = "--" + option.name.replace("_", "-"), " or --executor ".join(option.executors)
                 raise UserError(f"{flag} is an option of --executor {others}, and this is --executor {name}.")
     return load_executor(name, **given)
 
@@ -97,20 +97,11 @@ def _take_settings(values: dict[str, Any], name: str) -> dict[str, Any]:
 
 def executor_at_work(folder: StudyFolder) -> str | None:
     """Name of the executor that an earlier run handed jobs to which are still at work."""
-    for name in executors_with_submissions(folder):
+    for name in sorted({ticket.executor for _, ticket in submissions(folder)}):
         if name in executor_names() and load_executor(name).has_jobs(folder):
             return name
     return None
 
 
-def _either(names: Iterable[str]) -> str:
-    return " or --executor ".join(names)
-
-
 def _class(name: str) -> Any:
     return registry.load(registry.EXECUTOR, name)
-
-
-def _options(name: str) -> type[ExecutorOptions]:
-    options: type[ExecutorOptions] = _class(name).Options
-    return options

@@ -130,10 +130,7 @@ class RemoteRun:
     def _reattach(self) -> None:
         """Follow the jobs that an earlier run handed out and that are at work; the others wait."""
         wanted = {job.id: job for job in self.jobs}
-        tickets = ((submission, submission.ticket()) for submission in submissions(self.folder))
-        held = [
-            (submission, ticket) for submission, ticket in tickets if ticket and ticket.executor == self.engine.name
-        ]
+        held = [found for found in submissions(self.folder) if found[1].executor == self.engine.name]
         ended = self.engine.ended([ticket.handle for _, ticket in held])
         for submission, ticket in held:
             if ticket.handle in ended:
@@ -175,12 +172,8 @@ class RemoteRun:
             handed.worker = next(number for number in itertools.count() if number not in taken)
         self.listener(JobStarted(handed.job, handed.worker))
 
-    def _on_epoch(self, handed: _Handed, epoch: int, epochs: int, loss: float | None, rate: float) -> None:
-        shown = float("nan") if loss is None else loss
-        self.listener(EpochDone(handed.job, handed.worker or 0, epoch, epochs, shown, rate))
-
-    def _on_done(self, handed: _Handed, statuses: dict[str, str]) -> None:
-        self._close(handed, statuses)
+    def _on_epoch(self, handed: _Handed, epoch: int, epochs: int, loss: float, rate: float) -> None:
+        self.listener(EpochDone(handed.job, handed.worker or 0, epoch, epochs, loss, rate))
 
     def _on_paused(self, handed: _Handed, reason: str) -> None:
         """It waits again, for the engine to move it; or it was stopped by this run."""
@@ -204,7 +197,7 @@ class RemoteRun:
             if handed.end is None:
                 handed.end = end  # its last words may still be on their way: believe it the second time
             elif statuses := recorded_statuses(self.folder, handed.job):
-                self._close(handed, statuses)
+                self._on_done(handed, statuses)
             elif end.refusal is not None:
                 self.refusal = end.refusal
             else:
@@ -218,9 +211,9 @@ class RemoteRun:
             self._forget(handed)
             self.waiting.appendleft((handed.job, ticket))
         else:
-            self._close(handed, record_failure(self.folder, handed.job, end.reason))
+            self._on_done(handed, record_failure(self.folder, handed.job, end.reason))
 
-    def _close(self, handed: _Handed, statuses: dict[str, str]) -> None:
+    def _on_done(self, handed: _Handed, statuses: dict[str, str]) -> None:
         self._forget(handed)
         self.listener(JobDone(handed.job, handed.worker or 0, statuses))
 
@@ -251,6 +244,6 @@ class RemoteRun:
         """Count a job that was done while the study was being stopped."""
         events: dict[str, Any] = {event["event"]: event for event in handed.submission.news()}
         if "done" in events:
-            self._close(handed, events["done"]["statuses"])
+            self._on_done(handed, events["done"]["statuses"])
         else:
             self._forget(handed)

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from selfsup.atomic import new_folder, writing_to
-from selfsup.data import Store, open_store
 from selfsup.data.cache import REMEDY, cache_root, locked
-from selfsup.data.store import find_store
+from selfsup.data.store import Store, find_store, open_store
 
 #: Bytes that travel at a time.
 PIECE = 16 * 2**20

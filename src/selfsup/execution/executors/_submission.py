@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from selfsup.atomic import replace_file
@@ -106,16 +105,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event, dict) and "event" in event else None
 
 
-def submissions(folder: StudyFolder) -> list[Submission]:
-    """All jobs of a study that have a ticket."""
-    return [Submission(folder, _job_id(path)) for path in sorted(folder.submitted.glob("*.json"))]
-
-
-def executors_with_submissions(folder: StudyFolder) -> list[str]:
-    """Names of the executors that have been handed jobs."""
-    tickets = (submission.ticket() for submission in submissions(folder))
-    return sorted({ticket.executor for ticket in tickets if ticket is not None})
-
-
-def _job_id(path: Path) -> str:
-    return path.name.removesuffix(".json")
+def submissions(folder: StudyFolder) -> list[tuple[Submission, Ticket]]:
+    """All jobs of a study that have a ticket, with it."""
+    found = (Submission(folder, path.stem) for path in sorted(folder.submitted.glob("*.json")))
+    return [(submission, ticket) for submission in found if (ticket := submission.ticket()) is not None]

@@ -8,7 +8,6 @@ input ends and the worker goes at once: what it had not published is done again 
 from __future__ import annotations
 
 import json
-import math
 import os
 import queue
 import signal
@@ -95,8 +94,7 @@ def _serve(parent: _Parent, opened: StudyContext, job: Job) -> int | None:
     """Run one job; an exit code where the worker cannot go on."""
 
     def on_epoch(log: EpochLog, epochs: int) -> None:
-        loss = log.loss if math.isfinite(log.loss) else None
-        parent.send("epoch", epoch=log.epoch, epochs=epochs, loss=loss, rate=log.images_per_second)
+        parent.send("epoch", epoch=log.epoch, epochs=epochs, loss=log.loss, rate=log.images_per_second)
 
     log_to(opened.folder.log(job.id))
     try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -83,29 +84,33 @@ class Resolve(Protocol):
     def __call__(self, config: StudyConfig, jobs: int) -> Resources: ...
 
 
-class Executor(Protocol):
+class Executor(ABC):
     """Runs jobs; every cell is recorded in the folder when `run` returns.
 
     A module of this package is an executor if it holds one as ``executor``, a class that is made
-    with its options.
+    with its options. What is not abstract here is so for one that runs its jobs on this machine.
     """
 
-    Options: ClassVar[type[ExecutorOptions]]
+    Options: ClassVar[type[ExecutorOptions]] = ExecutorOptions
     #: Whether the jobs run on this machine, which then must have the device.
-    here: ClassVar[bool]
+    here: ClassVar[bool] = True
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
 
     def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
         """Device, precision, workers and threads where the jobs will run; `this_machine` resolves them for this one."""
-        ...
+        return this_machine(config, jobs)
 
     def standing_by(self) -> AbstractContextManager[None]:
         """Entered while a study is prepared and run: the executor may make ready what it will need."""
-        ...
+        return nullcontext()
 
     def has_jobs(self, folder: StudyFolder) -> bool:
         """Whether jobs that an earlier run handed out are still at work, with nobody watching them."""
-        ...
+        return False
 
+    @abstractmethod
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
         """Run `jobs`, in any order, in as many processes as `resources` allows.
 
@@ -118,30 +123,3 @@ class Executor(Protocol):
         UserError
             If going on is pointless, for example because the disk is full.
         """
-        ...
-
-
-class Unprepared:
-    """The part of an executor that makes nothing ready before it runs."""
-
-    def standing_by(self) -> AbstractContextManager[None]:
-        """Nothing happens meanwhile."""
-        return nullcontext()
-
-
-class OnThisMachine(Unprepared):
-    """The part of an executor that concerns the machine, for those that run jobs on this one."""
-
-    Options: ClassVar[type[ExecutorOptions]] = ExecutorOptions
-    here: ClassVar[bool] = True
-
-    def __init__(self, options: ExecutorOptions) -> None:
-        self.options = options
-
-    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
-        """What this machine has."""
-        return this_machine(config, jobs)
-
-    def has_jobs(self, folder: StudyFolder) -> bool:
-        """False: workers go when their parent goes."""
-        return False

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from selfsup.execution.executors._stop import StopFlag
-from selfsup.execution.executors.base import EpochDone, JobDone, JobStarted, Listener, OnThisMachine, Resources
+from selfsup.execution.executors.base import EpochDone, Executor, JobDone, JobStarted, Listener, Resources
 
 if TYPE_CHECKING:
     from selfsup.config.grid import Job
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from selfsup.training.state import EpochLog
 
 
-class InlineExecutor(OnThisMachine):
+class InlineExecutor(Executor):
     """Runs jobs in the calling process."""
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:

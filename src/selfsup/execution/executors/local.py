@@ -17,11 +17,11 @@ from selfsup.execution.executors._process import GRACE_SECONDS, WorkerProcess
 from selfsup.execution.executors._stop import StopFlag
 from selfsup.execution.executors.base import (
     EpochDone,
+    Executor,
     JobDone,
     JobRetried,
     JobStarted,
     Listener,
-    OnThisMachine,
     Resources,
 )
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from selfsup.record.folder import StudyFolder
 
 
-class LocalExecutor(OnThisMachine):
+class LocalExecutor(Executor):
     """Runs jobs in worker processes that are started once and kept."""
 
     @contextmanager
@@ -133,8 +133,8 @@ class _Pool:
 
     def _on_epoch(self, worker: _Worker, message: dict[str, Any]) -> None:
         assert worker.job is not None
-        loss = float("nan") if message["loss"] is None else message["loss"]
-        self.listener(EpochDone(worker.job, worker.number, message["epoch"], message["epochs"], loss, message["rate"]))
+        done = (message[name] for name in ("epoch", "epochs", "loss", "rate"))
+        self.listener(EpochDone(worker.job, worker.number, *done))
 
     def _on_done(self, worker: _Worker, message: dict[str, Any]) -> None:
         assert worker.job is not None

@@ -18,7 +18,7 @@ from pydantic import Field
 from selfsup.errors import UserError
 from selfsup.execution.executors._host import Assignment, Host
 from selfsup.execution.executors._remote import JobEnd, RemoteRun
-from selfsup.execution.executors.base import Event, ExecutorOptions, Listener, Resolve, Resources, Unprepared
+from selfsup.execution.executors.base import Event, Executor, ExecutorOptions, Listener, Resolve, Resources
 from selfsup.record.folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -46,14 +46,11 @@ class RayOptions(ExecutorOptions):
     )
 
 
-class RayExecutor(Unprepared):
-    """Runs jobs as Ray tasks."""
+class RayExecutor(Executor):
+    """Runs jobs as Ray tasks, which Ray ends when the run is gone."""
 
     Options = RayOptions
     here = False
-
-    def __init__(self, options: RayOptions) -> None:
-        self.options = options
 
     def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
         """What the first node with enough free CPUs and GPUs has.
@@ -77,10 +74,6 @@ class RayExecutor(Unprepared):
         threads = config.threads or max(1, int(share["num_cpus"]) // config.devices)
         most = room if config.workers == "auto" else min(room, int(config.workers))
         return Resources(hardware, min(most, jobs), threads)
-
-    def has_jobs(self, folder: StudyFolder) -> bool:
-        """False: Ray ends the tasks of a run that is gone."""
-        return False
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
         config = folder.read_running_config()

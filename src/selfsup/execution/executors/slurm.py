@@ -17,7 +17,7 @@ from selfsup.execution.executors._host import Assignment, Host
 from selfsup.execution.executors._queues import ProcessQueue, SlurmQueue
 from selfsup.execution.executors._remote import JobEnd, RemoteRun
 from selfsup.execution.executors._submission import submissions
-from selfsup.execution.executors.base import ExecutorOptions, Listener, Resolve, Resources, Unprepared
+from selfsup.execution.executors.base import Executor, ExecutorOptions, Listener, Resolve, Resources
 
 if TYPE_CHECKING:
     from selfsup.config.grid import Job
@@ -91,14 +91,11 @@ def minutes_of(time: str) -> int:
     return total
 
 
-class SlurmExecutor(Unprepared):
+class SlurmExecutor(Executor):
     """Runs jobs as Slurm's."""
 
     Options = SlurmOptions
     here = False
-
-    def __init__(self, options: SlurmOptions) -> None:
-        self.options = options
 
     def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
         """What was asked for: this machine need not be like the nodes.
@@ -125,8 +122,7 @@ class SlurmExecutor(Unprepared):
 
     def has_jobs(self, folder: StudyFolder) -> bool:
         """Whether Slurm has jobs of an earlier run."""
-        tickets = [submission.ticket() for submission in submissions(folder)]
-        handles = [ticket.handle for ticket in tickets if ticket is not None and ticket.executor == _SlurmEngine.name]
+        handles = [ticket.handle for _, ticket in submissions(folder) if ticket.executor == _SlurmEngine.name]
         return len(_left(folder, handles)) > 0
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from selfsup.config.grid import Cell, Job
+from selfsup.config.grid import Job
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.execution.schedulers.base import Record, group_of, rungs_of, without_finished
+from selfsup.execution.schedulers.base import Record, Scheduler, group_of, left_to_do, rungs_of
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import PRUNED
 
@@ -24,7 +24,7 @@ from selfsup.record.results import PRUNED
 JOURNAL = "asha.log"
 
 
-class Asha:
+class Asha(Scheduler):
     """Compares settings by their first seed; the others are stopped where that one was.
 
     So the seeds of a setting stay together as far as the order of their trainings allows: a seed that
@@ -39,8 +39,7 @@ class Asha:
         self._settings = len(config.augmentations) * len(config.lrs)
 
     def next_round(self, jobs: Sequence[Job], records: Mapping[str, Record]) -> list[Job]:
-        left = (without_finished(job, records) for job in jobs)
-        return [job for job in left if job is not None and not _stopped(job, records)]
+        return [job for job in left_to_do(jobs, records) if not _stopped(job, records)]
 
     def compares_at(self, job: Job, epoch: int) -> bool:
         return self._settings > 1 and epoch in self.rungs
@@ -48,7 +47,7 @@ class Asha:
     def goes_on(self, job: Job, epoch: int, score: float) -> bool:
         cell = job.cells[0]
         if cell.seed > 0:
-            return self.folder.metrics(_first_seed_of(job).id).get("status") != PRUNED
+            return self.folder.metrics(replace(cell, seed=0).id).get("status") != PRUNED
         return _Trial(self._study(group_of(job)), job.id).goes_on(epoch, score)
 
     def share(self, candidates: int) -> float:
@@ -100,10 +99,6 @@ class _Trial:
 
 def _stopped(job: Job, records: Mapping[str, Record]) -> bool:
     return all(records.get(cell.id, Record()).status == PRUNED for cell in job.cells)
-
-
-def _first_seed_of(job: Job) -> Cell:
-    return replace(job.cells[0], seed=0)
 
 
 def _optuna() -> Any:

@@ -10,11 +10,11 @@ training of full length, and so ends as if nobody had asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-from selfsup.config.grid import Job
+from selfsup.config.grid import Job, unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import FINAL
@@ -106,8 +106,8 @@ def read_scores(metrics: Mapping[str, Any]) -> dict[int, float]:
     return {int(epoch): score for epoch, score in metrics.get("rung_scores", {}).items()}
 
 
-class Scheduler(Protocol):
-    """Decides between trainings.
+class Scheduler:
+    """Decides between trainings; as it is here, every one goes on to its last epoch.
 
     A module of this package is a scheduler if it holds one as ``scheduler``, a class that is made
     with the study's configuration and folder. The command asks :meth:`next_round` until there is
@@ -115,23 +115,25 @@ class Scheduler(Protocol):
     """
 
     #: Whether a training that it stops may go on in a later round, so that its checkpoint is kept until the last.
-    resumes: ClassVar[bool]
+    resumes: ClassVar[bool] = True
+
+    def __init__(self, config: StudyConfig, folder: StudyFolder) -> None: ...
 
     def next_round(self, jobs: Sequence[Job], records: Mapping[str, Record]) -> list[Job]:
         """Those of the grid's jobs that are to run now, each without its finished cells; none if all is done."""
-        ...
+        return left_to_do(jobs, records)
 
     def compares_at(self, job: Job, epoch: int) -> bool:
         """Whether the training is to be scored after so many epochs."""
-        ...
+        return False
 
     def goes_on(self, job: Job, epoch: int, score: float) -> bool:
         """Whether a training with this score, higher is better, goes on now."""
-        ...
+        return True
 
     def share(self, candidates: int) -> float:
         """Expected epochs of a group of candidates, as a share of those that all of them would take."""
-        ...
+        return 1.0
 
 
 def group_of(job: Job) -> str:
@@ -145,6 +147,6 @@ def setting_of(job: Job) -> Setting:
     return job.cells[0].augmentation, job.cells[0].lr
 
 
-def without_finished(job: Job, records: Mapping[str, Record]) -> Job | None:
-    """The job with the cells that are left to do; None if there are none."""
-    return job.without({cell.id for cell in job.cells if records.get(cell.id, Record()).over})
+def left_to_do(jobs: Iterable[Job], records: Mapping[str, Record]) -> list[Job]:
+    """The jobs without the cells that are over; those of which nothing is left are not among them."""
+    return unfinished(jobs, {cell for cell, record in records.items() if record.over})

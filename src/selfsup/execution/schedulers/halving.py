@@ -8,26 +8,23 @@ same however many workers there are, and however often it is interrupted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
 from selfsup.config.grid import Job
 from selfsup.config.schema import StudyConfig
-from selfsup.execution.schedulers.base import Record, Setting, group_of, rungs_of, setting_of, without_finished
+from selfsup.execution.schedulers.base import Record, Scheduler, Setting, group_of, left_to_do, rungs_of, setting_of
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import PRUNED
 
 
-class Halving:
+class Halving(Scheduler):
     """Compares settings by their mean over the seeds, so that the seeds of a setting stay together.
 
     Every decision follows from what is recorded: nothing else is remembered between two rounds.
     """
-
-    resumes: ClassVar[bool] = True
 
     def __init__(self, config: StudyConfig, folder: StudyFolder) -> None:
         self.rungs = rungs_of(config)
@@ -47,16 +44,16 @@ class Halving:
                 break
             behind = [job for setting in alive for job in settings[setting] if _epochs(job, records) < rung]
             if behind:
-                return [replace(left, until=rung) for left in _left(behind, records)]
+                return [replace(left, until=rung) for left in left_to_do(behind, records)]
             alive = self._best({setting: _score(settings[setting], rung, records) for setting in alive})
         going = (job for s in settings for job in settings[s] if s in alive or _begun_to_end(job, records))
-        return _left(going, records) or self._second_choice(settings, records)
+        return left_to_do(going, records) or self._second_choice(settings, records)
 
     def _second_choice(self, settings: Mapping[Setting, list[Job]], records: Mapping[str, Record]) -> list[Job]:
         """Where all that went on collapsed or diverged, the trainings of the setting that came next."""
         if any(_begun_to_end(job, records) for jobs in settings.values() for job in jobs):
             return []
-        stopped = {setting: _left(jobs, records) for setting, jobs in settings.items() if _left(jobs, records)}
+        stopped = {setting: left for setting, jobs in settings.items() if (left := left_to_do(jobs, records))}
         for rung in sorted(self.rungs, reverse=True):
             scores = {setting: _score(settings[setting], rung, records) for setting in stopped}
             order = _ranked({setting: score for setting, score in scores.items() if score not in (None, -math.inf)})
@@ -91,10 +88,6 @@ def _ranked(scores: Mapping[Setting, float]) -> list[Setting]:
 def _begun_to_end(job: Job, records: Mapping[str, Record]) -> bool:
     """Whether cells were added to a shared training after it had finished: it is finished again for them."""
     return any(records.get(cell.id, Record()).status == "done" for cell in job.cells)
-
-
-def _left(jobs: Iterable[Job], records: Mapping[str, Record]) -> list[Job]:
-    return [left for job in jobs if (left := without_finished(job, records)) is not None]
 
 
 def _epochs(job: Job, records: Mapping[str, Record]) -> float:

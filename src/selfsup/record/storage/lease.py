@@ -86,12 +86,11 @@ class Lease:
     def _read(self) -> dict[str, Any] | None:
         self._fs.invalidate_cache()
         try:
-            content: dict[str, Any] = json.loads(self._fs.cat_file(self._path))
+            return json.loads(self._fs.cat_file(self._path))
         except FileNotFoundError:
             return None
         except ValueError:  # it is being written
             return {"renewed": time.time()}
-        return content
 
     def _content(self) -> bytes:
         about = {"owner": self._owner, "host": platform.node(), "folder": self._folder, "pid": os.getpid()}

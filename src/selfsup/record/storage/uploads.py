@@ -33,20 +33,16 @@ def kept_in_step(mirror: Mirror, say: Say) -> Iterator[Uploads]:
     lease = mirror.lease()
     lease.acquire()
     try:
-        fetched = mirror.pull()
-        if fetched:
+        if fetched := mirror.pull():
             say(f"Fetched {fetched} files of '{shown(mirror.address)}' to {mirror.folder}.")
         uploads = Uploads(mirror, lease)
         uploads.start()
         try:
             yield uploads
-        except BaseException as error:
-            uploads.stop()
-            left = uploads.finish()
-            if left:
+        except BaseException:
+            if left := uploads.finish():
                 say(f"{left}; the same command uploads it.")
-            raise error
-        uploads.stop()
+            raise
         if left := uploads.finish():
             raise UserError(f"{left}; the same command uploads it.")
     finally:
@@ -113,13 +109,10 @@ class Uploads(threading.Thread):
             )
         self._said = trouble
 
-    def stop(self) -> None:
-        """End the thread."""
+    def finish(self) -> str | None:
+        """End the thread and upload what is left; where that fails, or another run has the address, half a sentence."""
         self._ending.set()
         self.join()
-
-    def finish(self) -> str | None:
-        """Upload what is left; where that fails, or the address is another run's, a sentence without its end."""
         where = f"'{shown(self._mirror.address)}'"
         for wait in (0.0, *LAST_WAITS):
             time.sleep(wait)

@@ -85,7 +85,6 @@ class Tracker(Protocol):
 
     def store(self, home: Path) -> str:
         """Where the runs go: ``"local"`` for `home`, or a server's address without passwords."""
-        ...
 
     def log(self, cell: FinishedCell, home: Path) -> None:
         """Log `cell` as one run, in place of what an attempt that was cut short has left of it.
@@ -93,11 +92,9 @@ class Tracker(Protocol):
         `home` is a folder of the study that is this tracker's own. Called in a thread of the
         tracker's own, one cell at a time. Whatever it raises is told to the user; the study goes on.
         """
-        ...
 
     def hint(self, home: Path) -> str:
         """How to see what was logged, as the end of a sentence; holds no password."""
-        ...
 
 
 def read_cell(folder: StudyFolder, cell_id: str, *, key: str, weights: bool) -> FinishedCell:

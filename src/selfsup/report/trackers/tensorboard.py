@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import textwrap
 from pathlib import Path
 
 from selfsup.report.trackers.base import FinishedCell
@@ -33,7 +34,9 @@ class TensorBoardTracker:
             logger.experiment.add_image(path.stem, pixels, cell.last_epoch, dataformats="HWC")
         for path in cell.files:
             if path.name == "classification_report.csv":
-                logger.experiment.add_text(path.stem, _as_code(path), cell.last_epoch)
+                # As a block of code in Markdown, in which TensorBoard shows texts.
+                code = textwrap.indent(path.read_text(encoding="utf-8"), "    ")
+                logger.experiment.add_text(path.stem, code, cell.last_epoch)
         logger.finalize("success")
 
     def hint(self, home: Path) -> str:
@@ -41,8 +44,3 @@ class TensorBoardTracker:
 
 
 tracker = TensorBoardTracker()
-
-
-def _as_code(path: Path) -> str:
-    """The file as a block of code in Markdown, in which TensorBoard shows texts."""
-    return "".join(f"    {line}\n" for line in path.read_text(encoding="utf-8").splitlines())
