@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from selfsup.backbones import Backbone, build_backbone
+from selfsup.testing.backbones import tiny_transformer
 
 VIT, CNN = "test_vit", "test_resnet"
 
@@ -81,6 +82,15 @@ def test_levels_of_a_transformer_are_means_over_its_patches() -> None:
     backbone = build(VIT)
     last = backbone.tokens(images()).patches.mean(dim=1)
     torch.testing.assert_close(backbone.levels(images())[-1], last)
+
+
+def test_a_shallow_network_has_as_many_levels_as_blocks() -> None:
+    assert len(tiny_transformer().levels(images()[:, :, :16, :16])) == 2
+
+
+def test_patches_of_a_convolutional_networks_output_are_not_those_of_an_image() -> None:
+    """Eight of the output's pixels to a patch are 64 or more of the image's."""
+    assert build("vit_tiny_r_s16_p8_224").patch_size is None
 
 
 @pytest.mark.parametrize("name", [VIT, CNN])

@@ -171,6 +171,19 @@ def test_a_multiple_is_of_the_methods_own_rate_to_three_digits() -> None:
     ]
 
 
+def test_multiples_that_come_to_one_rate_are_one_cell() -> None:
+    cells = expand(
+        methods=["simclr"],
+        augmentations=["weak"],
+        lrs=["1x", "1.0001x"],
+        per_class=[5],
+        seeds=1,
+        tags=TAGS,
+        rates={"simclr": 0.03},
+    )
+    assert [cell.lr for cell in cells] == [0.03]
+
+
 def test_a_method_with_views_of_its_own_is_not_crossed_with_augmentations() -> None:
     cells = expand(
         methods=["mae", "simclr"],

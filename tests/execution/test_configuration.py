@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
-from selfsup.execution.configuration import require_views
+from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.methods import method_class
+from selfsup.record.folder import StudyFolder
 
 
 def refusal(**values: Any) -> str:
@@ -48,3 +50,23 @@ def test_a_method_that_several_devices_cannot_train_is_refused_for_them(monkeypa
 
 def test_views_begin_at_whole_patches() -> None:
     require_views(validate({"methods": "simclr", "backbone": "test_vit", "image_size": 64, "grow_from": 0.6}))
+
+
+def test_a_method_that_is_new_to_a_study_is_refused_for_its_network(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.running.mkdir()
+    begun = {"methods": "simclr", "backbone": "test_resnet", "image_size": 32}
+    folder.write_config(validate(begun))
+    assert resolve_configuration(folder, {**begun, "methods": "byol"}).methods == ("simclr", "byol")
+    with pytest.raises(UserError, match="mae needs the tokens of patches"):
+        resolve_configuration(folder, {**begun, "methods": "mae"})
+
+
+def test_masks_are_refused_for_views_of_a_single_patch() -> None:
+    """Of one patch none is hidden, and a loss over no patch is not a number."""
+    asked = {"methods": "mae", "backbone": "test_vit", "image_size": 64}
+    require_views(validate({**asked, "grow_from": 0.5}))
+    assert refusal(**asked, grow_from=0.25) == (
+        "mae hides some patches of a view, of which 'test_vit' has 1 in 16 px; choose larger views, or leave mae out "
+        "of --methods."
+    )

@@ -140,6 +140,18 @@ def test_a_choice_at_the_end_of_the_learning_rates_is_said(make_study):
     assert any(f"the {edge} tried" in sentence for sentence in found.caveats)
 
 
+def test_the_end_of_the_learning_rates_is_that_of_the_methods_own(make_study):
+    """Multiples come to other rates for every method; those of another are not beyond."""
+    writer = make_study(methods=("moco", "supervised"), lrs=(0.06, 0.1), augmentations=("weak",))
+    table = pd.read_csv(writer.path / "results.csv")
+    others = table["method"] == "supervised"
+    table.loc[others, "lr"] = table.loc[others, "lr"].map({0.06: 0.001, 0.1: 1.0})
+    table.to_csv(writer.path / "results.csv", index=False)
+    found = answer(writer.path)
+    assert found.best.method == "moco"
+    assert any("tried; a" in sentence for sentence in found.caveats)
+
+
 def test_one_seed_is_said(make_study):
     assert any(s.startswith("One seed") for s in answer(make_study(sizes=("20",)).path).caveats)
     assert not any(s.startswith("One seed") for s in answer(make_study("s", sizes=("20",), seeds=2).path).caveats)

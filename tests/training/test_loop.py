@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from sklearn.datasets import load_digits
 from tests.small_heads import SMALL_HEADS
 from torch import Tensor, nn
@@ -207,6 +209,19 @@ def test_a_training_in_bf16_survives_a_stop() -> None:
     method, outcome = interrupted_and_resumed(lambda piece: build(cls, seed=piece), PLAN, 4, precision="bf16")
     assert numbers(outcome) == numbers(expected)
     assert_same_state(method, whole)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "lars"])
+def test_gradients_are_clipped_under_fp16_as_without(optimizer: str) -> None:
+    """By their own norm, not by that of what the scaler of fp16 makes of them."""
+    weights = []
+    for precision in (Precision(), MixedPrecision("16-mixed", "cpu")):
+        method = watched(MethodSettings(optimizer=optimizer, clip=0.25))
+        fabric = Fabric(accelerator="cpu", devices=1, plugins=[precision])
+        Training(method, Digits(), np.arange(96), DATA.target[:96], load_policy("weak"), PLAN, fabric).run()
+        weights.append(method.weight.item())
+    assert weights[0] < 0
+    assert weights[1] == pytest.approx(weights[0], rel=1e-5)
 
 
 class Careful(Interrupting):

@@ -112,12 +112,17 @@ class Backbone(nn.Module):
         look = getattr(self.network, "forward_intermediates", None)
         if look is None:
             return [self(images)]
-        maps = look(self.normalise(images), indices=LEVELS, norm=True, intermediates_only=True)
-        return [level.mean(dim=(2, 3)) for level in maps]
+        maps = look(self.normalise(images), norm=True, intermediates_only=True)  # all: it may have fewer than LEVELS
+        return [level.mean(dim=(2, 3)) for level in maps[-LEVELS:]]
 
 
 def _patch_size(network: nn.Module) -> int | None:
-    """Side of the patches of a plain vision transformer, whose tokens can be left out one by one."""
+    """Side of the patches of a plain vision transformer, whose tokens can be left out one by one.
+
+    Not of one on top of a convolutional network, whose patches are those of that network's output.
+    """
+    from timm.layers.patch_embed import PatchEmbed
     from timm.models.vision_transformer import VisionTransformer
 
-    return int(network.patch_embed.patch_size[0]) if isinstance(network, VisionTransformer) else None  # type: ignore[union-attr,index]
+    plain = isinstance(network, VisionTransformer) and isinstance(network.patch_embed, PatchEmbed)
+    return int(network.patch_embed.patch_size[0]) if plain else None  # type: ignore[union-attr,index]

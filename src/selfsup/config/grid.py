@@ -175,7 +175,7 @@ def expand(
         for method in methods:
             trains, own = tags[method].trains, tags[method].augmentation
             for augmentation in ([own] if own else augmentations) if trains else [None]:
-                for lr in [_rate(lr, rates.get(method, 0.0)) for lr in lrs] if trains else [None]:
+                for lr in dict.fromkeys(_rate(lr, rates.get(method, 0.0)) for lr in lrs) if trains else [None]:
                     cells += [Cell(method, augmentation, lr, n, seed) for n in per_class]
     return cells
 

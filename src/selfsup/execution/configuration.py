@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from selfsup.backbones import Backbone, build_backbone, require_weights_file, takes_side
 from selfsup.config.continuation import differences, extend
 from selfsup.config.schema import StudyConfig
@@ -43,7 +45,9 @@ def resolve_configuration(
             f"'{folder.path}' was begun with other settings, and mixing them would make its results "
             f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
         )
-    return extend(stored, requested)
+    extended = extend(stored, requested)
+    require_views(extended.with_side_for([]))  # which methods that are new to the study may not be able to use
+    return extended
 
 
 def require_sound(config: StudyConfig, *, here: bool = True) -> None:
@@ -103,10 +107,17 @@ def _require_network(name: str, config: StudyConfig, backbone: Backbone, side: i
         return
     method = cls(backbone, read_settings(name, config.settings.get(name, {})), num_classes=2)
     for group in method.view_groups():
-        if group.side < 1 and not takes_side(backbone, group.pixels(side, step)):
+        pixels = group.pixels(side, step)
+        if group.side < 1 and not takes_side(backbone, pixels):
             raise UserError(
-                f"{name} has views of {group.pixels(side, step)} px beside those of {side} px, and '{config.backbone}' "
+                f"{name} has views of {pixels} px beside those of {side} px, and '{config.backbone}' "
                 f"takes one size only; choose another network, or leave {name} out of --methods."
+            )
+        hidden = None if group.mask is None else group.mask.draw(1, pixels, torch.Generator())
+        if hidden is not None and bool(hidden.all() == hidden.any()):
+            raise UserError(
+                f"{name} hides some patches of a view, of which '{config.backbone}' has {hidden.shape[1]} in {pixels} "
+                f"px; choose larger views, or leave {name} out of --methods."
             )
 
 

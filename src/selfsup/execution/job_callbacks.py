@@ -1,4 +1,4 @@
-"""What a running cell keeps and tells: checkpoints in its study's folder, progress, an online kNN."""
+"""What a running cell keeps and reports: checkpoints in its study's folder, progress, an online kNN."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FollowerCallbacks(Callbacks):
 
 
 class CheckpointCallbacks(FollowerCallbacks):
-    """Checkpoints in a file; heeds a request to stop."""
+    """Checkpoints in a file; stops on request."""
 
     def __init__(self, path: Path, interval: float, should_stop: ShouldStop) -> None:
         super().__init__(path)
@@ -64,7 +64,7 @@ class CheckpointCallbacks(FollowerCallbacks):
 
 
 class JobCallbacks(CheckpointCallbacks):
-    """A job's training: its progress is told, and its embedding watched, where the study asks for it.
+    """A job's training: its progress is reported, and its embedding watched, where the study asks for it.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ from selfsup.views import ViewGroup
 
 
 class Supervised(base.Method):
-    """Cross entropy on one view; judged, like every method, by a linear probe on its embedding."""
+    """Cross entropy on one view; evaluated, like every method, by a linear probe on its embedding."""
 
     paper = base.Paper(
         "He, Zhang, Ren, Sun",

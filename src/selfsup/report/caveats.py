@@ -89,7 +89,7 @@ def _stopped_early(study: RecordedStudy) -> list[str]:
 
 def _at_the_edge(results: pd.DataFrame, best: Choice) -> list[str]:
     """A choice at the end of the learning rates says that the best one may lie beyond."""
-    tried = sorted(results["lr"].dropna().unique())
+    tried = sorted(results.loc[results["method"] == best.method, "lr"].dropna().unique())  # multiples differ by method
     if best.lr is None or len(tried) < 2 or best.lr not in (tried[0], tried[-1]):
         return []
     word, beyond = ("smallest", "smaller") if best.lr == tried[0] else ("largest", "larger")

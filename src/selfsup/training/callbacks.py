@@ -9,7 +9,7 @@ from selfsup.training.state import EpochLog
 
 
 class Callbacks:
-    """What the loop tells, and asks of, whoever runs it; as they are here, nobody watches and nothing is kept."""
+    """What the loop reports to, and asks of, whoever runs it; as they are here, nobody watches and nothing is kept."""
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         return None

@@ -65,9 +65,9 @@ class Shards:
         """The first process's `value`, in all processes."""
         if self.count == 1:
             return value
-        told = torch.tensor([torch.nan if value is None else value], dtype=torch.float64)  # no GPU to wait for
-        dist.broadcast(told, src=0)
-        found = float(told.item())
+        sent = torch.tensor([torch.nan if value is None else value], dtype=torch.float64)  # no GPU to wait for
+        dist.broadcast(sent, src=0)
+        found = float(sent.item())
         return None if found != found else found
 
     @contextmanager

@@ -31,7 +31,7 @@ class CannotFuseError(Exception):
 def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     """Run trainings of one method on the same images, views and seed in step with each other.
 
-    Each ends as it would alone, up to rounding: when it diverges, should_pause or has levelled off, the
+    Each ends as it would alone, up to rounding: when it diverges, pauses or has levelled off, the
     others go on. One that was interrupted earlier than the others catches up with them first.
 
     Returns

@@ -57,7 +57,7 @@ class Training:
     plan : TrainingPlan
     fabric : lightning_fabric.Fabric
         Device and precision. If it joins several processes, each must train alike; they train one model, with
-        the loss and gradients of one process, and heed the callbacks of the first alone when they stop.
+        the loss and gradients of one process, and stop when the callbacks of the first say so.
     callbacks : Callbacks, optional
 
     Raises
@@ -100,7 +100,8 @@ class Training:
         self.view_groups = [
             (group, load_policy(group.policy) if group.policy else policy) for group in method.view_groups()
         ]
-        optimizer = build_optimizer(self.method, plan.lr)
+        scaler = getattr(fabric.strategy.precision, "scaler", None)
+        optimizer = build_optimizer(self.method, plan.lr, fused=scaler is None)
         self.wrapped, self.optimizer = fabric.setup(self.method, optimizer)
         self.wrapped.mark_forward_method("loss")
         self.state = TrainingState()

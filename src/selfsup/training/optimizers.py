@@ -20,8 +20,12 @@ def recipe_of(method: Method) -> Recipe:
     return found
 
 
-def build_optimizer(method: Method, lr: float) -> torch.optim.Optimizer:
-    """The optimizer of the method's recipe, over its groups of parameters, beginning at the rate `lr`."""
+def build_optimizer(method: Method, lr: float, *, fused: bool = True) -> torch.optim.Optimizer:
+    """The optimizer of the method's recipe, over its groups of parameters, beginning at the rate `lr`.
+
+    `fused`: Adam's whole step as one kernel. Not with a scaler of gradients (fp16), whose scale it takes out
+    itself, so that the gradients could not be clipped before.
+    """
     recipe = recipe_of(method)
     groups: list[dict[str, Any]] = [
         {
@@ -35,9 +39,9 @@ def build_optimizer(method: Method, lr: float) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum)
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=lr, betas=recipe.betas, fused=True)
+        return torch.optim.Adam(groups, lr=lr, betas=recipe.betas, fused=fused)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=recipe.betas, fused=True)
+        return torch.optim.AdamW(groups, lr=lr, betas=recipe.betas, fused=fused)
     return _lars(groups, lr, recipe)
 
 

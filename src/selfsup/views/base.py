@@ -62,7 +62,7 @@ class Policy(Protocol):
         generator : torch.Generator
             On the CPU; advanced by the draw.
         view : View
-            Which view of the images this is. A policy that crops at random heeds its scale.
+            Which view of the images this is. A policy that crops at random keeps to its scale.
 
         Returns
         -------

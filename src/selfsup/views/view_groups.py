@@ -33,7 +33,7 @@ class RandomMask:
     Attributes
     ----------
     ratio : float
-        Share of the patches that is hidden, in (0, 1); at least one is hidden, and one stays.
+        Share of the patches that is hidden, in (0, 1); of several, at least one is hidden, and one stays.
     patch : int
         Side of a patch in pixels.
     """

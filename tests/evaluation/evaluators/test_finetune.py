@@ -57,6 +57,15 @@ def test_it_learns_and_leaves_the_backbone_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in cell.network.backbone.state_dict().items())
 
 
+def test_a_teacher_is_fine_tuned_like_any_other_network() -> None:
+    """A momentum encoder takes no gradient; its copy does."""
+    cell = context()
+    expected = fine_tune(cell).values
+    cell.network.backbone.requires_grad_(False)
+    assert fine_tune(cell).values == expected
+    assert not any(parameter.requires_grad for parameter in cell.network.backbone.parameters())
+
+
 def test_more_labels_are_better() -> None:
     few, many = (tune(subset=subset, finetune_epochs=25)["finetune_accuracy"] for subset in (TRAIN[:20], TRAIN))
     assert many > few

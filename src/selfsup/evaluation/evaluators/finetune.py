@@ -57,7 +57,9 @@ def fine_tune(cell: EvaluationContext) -> Evaluated:
 def _with_classifier(backbone: Backbone, num_classes: int, seed: int) -> Method:
     torch.manual_seed(derive_seed(seed, "fine-tuning"))
     settings = read_settings("supervised", SETTINGS)
-    return method_class("supervised")(copy.deepcopy(backbone), settings, num_classes=num_classes)
+    # All of it, though it be a teacher, which took no gradient while it followed its student.
+    tuned = copy.deepcopy(backbone).requires_grad_(True)
+    return method_class("supervised")(tuned, settings, num_classes=num_classes)
 
 
 @torch.no_grad()
