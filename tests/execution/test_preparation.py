@@ -111,9 +111,9 @@ def test_the_size_of_views_is_resolved_by_the_images_and_stays(tmp_path: Path) -
 
 
 def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'vit_tiny_patch16_224' takes views of one size only.*add --grow-from 1\."):
-        require_sound(validate({"backbone": "vit_tiny_patch16_224", "image_size": 64, "grow_from": 0.5}))
-    require_sound(validate({"backbone": "vit_tiny_patch16_224", "image_size": 64, "grow_from": 1}))
+    with pytest.raises(UserError, match=r"'mixer_s16_224' takes views of one size only.*add --grow-from 1\."):
+        require_sound(validate({"backbone": "mixer_s16_224", "image_size": 64, "grow_from": 0.5}))
+    require_sound(validate({"backbone": "mixer_s16_224", "image_size": 64, "grow_from": 1}))
     data = save_images(tmp_path / "data")
     folder = StudyFolder(tmp_path / "study")
     folder.create()

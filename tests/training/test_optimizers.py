@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from selfsup.backbones import Backbone
+from selfsup.backbones import Backbone, build_backbone
 from selfsup.methods import Method, MethodSettings, ParameterGroup, Recipe
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
 
@@ -106,3 +106,19 @@ def test_a_group_may_keep_its_learning_rate() -> None:
 def test_a_recipes_rate_is_quoted_at_256_and_scales_as_it_says(scaling: Any, rate: float) -> None:
     assert Recipe(lr=0.5, scaling=scaling).lr_at(256) == 0.5
     assert Recipe(lr=0.5, scaling=scaling).lr_at(128) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "embeddings"),
+    [
+        ("deit_tiny_distilled_patch16_224", 32, ("pos_embed", "cls_token", "dist_token")),
+        ("vit_base_patch16_siglip_224", 32, ("pos_embed", "attn_pool.latent")),
+        ("swin_tiny_patch4_window7_224", 224, ("layers.0.blocks.0.attn.relative_position_bias_table",)),
+    ],
+)
+def test_embeddings_of_positions_and_special_tokens_take_no_decay(name: str, side: int, embeddings: Any) -> None:
+    backbone = build_backbone(name, image_size=side)
+    groups = Method(backbone, MethodSettings()).parameter_groups()
+    decaying = {id(parameter) for group in groups if group.decays for parameter in group.parameters}
+    assert not any(id(backbone.network.get_parameter(embedding)) in decaying for embedding in embeddings)
+    assert id(next(p for p in backbone.parameters() if p.ndim == 4)) in decaying

@@ -14,8 +14,16 @@ from selfsup.config.grid import Tags
 from selfsup.methods.parts.recipe import OptimizerName, Recipe
 from selfsup.views import ViewGroup
 
-#: Parameters of more than one axis that are no weights: embeddings of positions and of special tokens.
-UNDECAYED = ("pos_embed", "cls_token", "reg_token", "mask_token")
+#: Parameters of more than one axis that are no weights, by the ends of their names: positions and special tokens.
+UNDECAYED = (
+    "pos_embed",
+    "relative_position_bias_table",
+    "cls_token",
+    "reg_token",
+    "dist_token",
+    "mask_token",
+    "attn_pool.latent",
+)
 
 
 @dataclass(frozen=True)
