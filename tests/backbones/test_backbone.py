@@ -100,3 +100,19 @@ def test_images_may_have_other_channels_than_three(name: str, channels: int) -> 
     assert backbone.in_channels == channels
     assert backbone.mean.shape == (1, channels, 1, 1)
     assert backbone(images(channels=channels)).shape == (3, backbone.num_features)
+
+
+@pytest.mark.parametrize(
+    ("name", "transformer"),
+    [
+        ("test_vit", True),
+        ("test_resnet", False),
+        ("cait_xxs24_224", True),
+        ("resnest14d", False),
+        ("test_convnext", True),
+    ],
+)
+def test_recipes_for_transformers_are_for_all_networks_that_norm_layers_and_not_batches(
+    name: str, transformer: bool
+) -> None:
+    assert build(name).is_transformer == transformer

@@ -262,6 +262,14 @@ class Talkative(Mean):
         return Step(loss, embedding, None, {"norm": embedding.norm(dim=1)})
 
 
+class Usurping(Mean):
+    """Reports under the name of a column that the log has."""
+
+    def loss(self, batch: Batch) -> Step:
+        loss, embedding, *_ = super().loss(batch)
+        return Step(loss, embedding, None, {"loss": loss.detach() * 2})
+
+
 class WithoutLabels(Mean):
     """Cannot be built without knowing the number of classes, which it has no use for."""
 
@@ -284,6 +292,7 @@ BROKEN = [
     (Lenient, "does not have"),
     (Greedy, "no weight decay"),
     (Negligent, "must hold all parameters"),
+    (Usurping, "columns of the names"),
     (Talkative, "the scalar 'norm'"),
     (Idle, "has no loss"),
 ]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from selfsup.config.validation import validate
+from selfsup.errors import UserError
 from selfsup.execution.study_grid import GridOfStudy, lay_out
 
 
@@ -34,3 +37,14 @@ def test_it_is_said_which_methods_make_views_of_their_own() -> None:
     assert {cell.augmentation for cell in made.cells if cell.method == "mae"} == {"crop"}
     assert "--augmentations does not apply to mae (views by 'crop')." in made.notices
     assert grid(methods="simclr", lrs="1x", backbone="test_vit").notices == ()
+
+
+def test_multiples_are_refused_where_the_optimizer_is_another_than_the_recipes() -> None:
+    with pytest.raises(UserError) as refused:
+        grid(methods="simclr", lrs="1x", backbone="test_resnet", settings={"simclr": {"optimizer": "lars"}})
+    assert str(refused.value) == (
+        "--lrs 1x are multiples of the rate that simclr has with sgd, and --set simclr.optimizer=lars needs another; "
+        "give --lrs as numbers."
+    )
+    adam = grid(methods="mae", lrs="1x", backbone="test_vit", settings={"mae": {"optimizer": "adam"}})
+    assert {cell.lr for cell in adam.cells} == {7.5e-5}

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 from lightly.models.utils import patchify
+from timm.models.vision_transformer import VisionTransformer
 
+from selfsup.backbones import Backbone, build_backbone
+from selfsup.errors import UserError
 from selfsup.methods import Method, method_class
 from selfsup.methods.mae import patches_of, reconstruction, sine_cosine
 from selfsup.testing.digit_batches import BATCH
@@ -110,3 +113,19 @@ def test_it_is_refused_for_a_network_without_patches() -> None:
 def test_its_views_are_crops_alone_whatever_the_study_asks_for() -> None:
     assert MAE.tags.augmentation == "crop"
     assert MAE.tags.needs_tokens
+
+
+def test_a_network_that_pools_by_weights_of_its_own_is_refused() -> None:
+    with pytest.raises(UserError, match="pools without weights"):
+        MAE(build_backbone("vit_base_patch16_siglip_224", image_size=32), MAE.Settings())
+
+
+def test_a_norm_behind_the_pooling_is_left_out_of_the_training() -> None:
+    network = VisionTransformer(
+        img_size=16, patch_size=4, embed_dim=24, depth=1, num_heads=2, num_classes=0, global_pool="avg", fc_norm=True
+    )
+    method = MAE(Backbone(network, 24, (0.5,) * 3, (0.25,) * 3), MAE.Settings(decoder_dim=16, decoder_depth=1))
+    method.loss(batch_for(method)).loss.backward()
+    taking = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    assert all(parameter.grad is not None for parameter in taking)
+    assert not any(parameter.requires_grad for parameter in network.fc_norm.parameters())

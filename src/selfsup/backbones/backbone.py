@@ -44,7 +44,7 @@ class Backbone(nn.Module):
     patch_size : int or None
         Side of a patch in pixels; None where the network has no tokens of patches, as a ResNet.
     is_transformer : bool
-        Whether the network attends; recipes differ by it.
+        Whether it is of the transformers' kind, with layer norms and no batch norm; recipes differ by it.
     """
 
     mean: Tensor
@@ -56,7 +56,8 @@ class Backbone(nn.Module):
         self.num_features = num_features
         self.in_channels = len(mean)
         self.patch_size = _patch_size(network)
-        self.is_transformer = any("attention" in type(module).__name__.lower() for module in network.modules())
+        norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm | nn.BatchNorm2d)]
+        self.is_transformer = bool(norms) and all(isinstance(norm, nn.LayerNorm) for norm in norms)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 

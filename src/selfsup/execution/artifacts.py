@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -37,6 +38,7 @@ def training_files(study: StudyContext, cell: Cell, outcome: Outcome) -> dict[st
     about = {
         "cell": asdict(cell),
         "settings": settings.model_dump(mode="json"),
+        "recipe": asdict(outcome.recipe) if outcome.recipe else None,
         "study": lasting_values(study.config),
         "versions": {"selfsup": __version__, "torch": torch.__version__},
     }
@@ -45,7 +47,7 @@ def training_files(study: StudyContext, cell: Cell, outcome: Outcome) -> dict[st
     if log:
         rows = [line.row() for line in log]
         files["training_log.csv"] = _csv(rows)
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        columns = {name: [row.get(name, math.nan) for row in rows] for name in rows[0]}
         files["loss.png"] = loss_curve(columns, title=cell.id)
     return files
 
@@ -115,7 +117,8 @@ def _maps(
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    # A method may report what the first epoch had not.
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue().encode()

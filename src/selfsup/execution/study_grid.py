@@ -53,12 +53,24 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
 
 
 def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[str, float]:
-    """The learning rate of each method's recipe for the study's network and batch size."""
+    """The learning rate of each method's recipe for the study's network and batch size.
+
+    Raises
+    ------
+    UserError
+        If a method is to have another optimizer, for whose rates its recipe says nothing.
+    """
     backbone = build_backbone(config.backbone, image_size=config.with_side_for([]).side, stem=config.stem)
     rates = {}
     for name in methods:
-        settings = read_settings(name, config.settings.get(name, {}))
-        rates[name] = settings.over(method_class(name).recipe_for(backbone)).lr_at(config.batch_size)
+        recipe = method_class(name).recipe_for(backbone)
+        chosen = read_settings(name, config.settings.get(name, {})).optimizer or recipe.optimizer
+        if method_class(name).tags.trains and chosen.rstrip("w") != recipe.optimizer.rstrip("w"):
+            raise UserError(
+                f"--lrs {','.join(map(str, config.lrs))} are multiples of the rate that {name} has with "
+                f"{recipe.optimizer}, and --set {name}.optimizer={chosen} needs another; give --lrs as numbers."
+            )
+        rates[name] = recipe.lr_at(config.batch_size)
     return rates
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
 from selfsup.config.grid import Tags
+from selfsup.errors import UserError
 from selfsup.methods import base
 from selfsup.methods.parts.losses import in_float32
 from selfsup.methods.parts.recipe import Recipe
@@ -44,6 +45,13 @@ class MAE(base.Method):
     def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:
         super().__init__(backbone, settings)
         assert backbone.patch_size is not None, "MAE needs the tokens of a transformer"
+        network: Any = backbone.network
+        if network.attn_pool is not None:
+            raise UserError(
+                "mae trains the tokens of a network and not the layer by which this one pools them, whose weights "
+                "would stay as they began; choose a --backbone that pools without weights."
+            )
+        network.fc_norm.requires_grad_(False)  # it stands behind the pooling, where no gradient comes from
         self.decoder = Decoder(
             backbone.num_features,
             settings.decoder_dim,

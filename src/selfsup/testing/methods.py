@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from selfsup.testing.backbones import tiny_backbone, tiny_transformer
 from selfsup.testing.digit_batches import BATCH, CLASSES, SIDE, batch_of_digits
 from selfsup.training.optimizers import build_optimizer, recipe_of
 from selfsup.training.plan import side_step_of
+from selfsup.training.state import EpochLog
 
 #: Learning rates with which a single batch is learnt in a few steps, by optimizer.
 RATES = {"sgd": 0.1, "lars": 0.1, "adam": 0.003, "adamw": 0.003}
@@ -108,6 +110,8 @@ def check_loss(cls: type[Method], **options: Any) -> None:
         first, second = step.pair
         assert first.shape == second.shape, f"the pair has shapes {tuple(first.shape)} and {tuple(second.shape)}"
         assert len(first) == BATCH, "the pair must have a row for every image"
+    taken = {field.name for field in fields(EpochLog)} & set(step.scalars)
+    assert not taken, f"the training log has columns of the names {sorted(taken)} already"
     for name, value in step.scalars.items():
         assert value.shape == (), f"the scalar '{name}' has shape {tuple(value.shape)}, not ()"
         assert torch.isfinite(value), f"the scalar '{name}' is {value.item()}"

@@ -132,15 +132,15 @@ class Training:
         for epoch in range(len(self.state.log), self._last_epoch()):
             if self.shards.agree(self.callbacks.should_pause(epoch, self.method.encoder)):
                 self.callbacks.save_checkpoint(self._checkpoint())
-                return Outcome("paused", self.state)
+                return Outcome("paused", self.state, self.recipe)
             yield from self._epoch_steps(epoch)
             if self.shards.agree(not math.isfinite(self.state.log[-1].loss)):
-                return Outcome("diverged", self.state)
+                return Outcome("diverged", self.state, self.recipe)
             if epoch + 1 == self._last_epoch():
                 break
         if self.callbacks.checkpoint_due():
             self.callbacks.save_checkpoint(self._checkpoint())
-        return Outcome("done", self.state)
+        return Outcome("done", self.state, self.recipe)
 
     def _epoch_steps(self, epoch: int) -> Generator[Request, Step, None]:
         state = self.state

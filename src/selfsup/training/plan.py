@@ -109,8 +109,8 @@ def first_side(image_size: int, grow_from: float, step: int = SIDE_STEP) -> int:
 
 
 def side_step_of(patch_size: int | None) -> int:
-    """What sides of views must be multiples of: of 8, and of a patch where the network has any."""
-    return math.lcm(SIDE_STEP, patch_size or 1)
+    """What sides of views must be multiples of: a patch where the network has any, else 8 pixels."""
+    return patch_size or SIDE_STEP
 
 
 def learning_rate(plan: TrainingPlan, step: int, steps_per_epoch: int, total_steps: int) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from selfsup.methods.parts.recipe import Recipe
+
 
 @dataclass
 class EpochLog:
@@ -45,7 +47,8 @@ class EpochLog:
     def row(self) -> dict[str, Any]:
         """Every value by its column; the method's own come last."""
         row = asdict(self)
-        return row | row.pop("scalars")
+        scalars: dict[str, float] = row.pop("scalars")
+        return {**row, **{name: value for name, value in scalars.items() if name not in row}}
 
 
 @dataclass
@@ -85,7 +88,11 @@ class TrainingState:
 
 
 class Outcome(NamedTuple):
-    """How a training ended: ``"done"``, ``"diverged"``, or ``"paused"`` with a checkpoint to go on from; its log."""
+    """How a training ended: ``"done"``, ``"diverged"``, or ``"paused"`` with a checkpoint to go on from; its log.
+
+    `recipe` is what it was optimised by; None where there was no training.
+    """
 
     status: str
     state: TrainingState
+    recipe: Recipe | None = None
