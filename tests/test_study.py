@@ -18,7 +18,6 @@ from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import result_columns
-from selfsup.report.selection import superfluous_weights
 
 TINY = {
     "backbone": "test_resnet",
@@ -246,18 +245,6 @@ def test_what_does_not_fit_is_said_in_one_sentence(tmp_path: Path, data: str, op
         selfsup.compare(data, out=tmp_path / "study", **{**TINY, "methods": "simclr,moco", **options})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_only_weights_of_chosen_settings_are_kept() -> None:
-    rows = [("a", 0.1, 0.8, "w"), ("b", 0.01, 0.9, "w"), ("c", 0.001, 0.9, "w"), ("d", 0.001, 0.7, "s")]
-    table = pd.DataFrame(
-        [
-            {"cell": c, "lr": lr, "val_accuracy": v, "method": "m", "augmentation": a, "per_class": "5", "seed": 0}
-            for c, lr, v, a in rows
-        ]
-    ).assign(status="done")
-    assert superfluous_weights(table) == ["a", "b", "d"]  # of equals, the smaller learning rate stays
-    assert superfluous_weights(table.assign(status="diverged")) == []
 
 
 def test_embed_and_predict_new_images(study: selfsup.Study, tmp_path: Path) -> None:

@@ -205,3 +205,44 @@ def test_a_job_sent_to_another_process_is_the_same_there(grid: dict, protocol: s
     jobs = group_jobs(expand(**grid, tags=TAGS), protocol=protocol, tags=TAGS)
     for job in fuse_jobs([replace(job, until=until) for job in jobs], jobs, most=2):
         assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
+
+
+def jobs_of(*lrs: float) -> list[Job]:
+    return [Job((Cell("simclr", "weak", lr, 5, 0),)) for lr in lrs]
+
+
+def test_sets_of_learning_rates_do_not_change_when_some_are_finished() -> None:
+    grid = jobs_of(0.1, 0.2, 0.3, 0.4, 0.5)
+    whole = fuse_jobs(grid, grid, 2)
+    assert [[cell.lr for cell in job.cells] for job in whole] == [[0.1, 0.2], [0.3, 0.4], [0.5]]
+    assert [job.id for job in whole] == [
+        "simclr-weak-n5-s0-fused0",
+        "simclr-weak-n5-s0-fused1",
+        "simclr-weak-lr0.5-n5-s0",
+    ]
+    assert [job for fused in whole for job in fused.trainings] == grid
+    rest = fuse_jobs(grid[2:], grid, 2)
+    assert [job.id for job in rest] == [job.id for job in whole[1:]]
+    assert fuse_jobs(grid, grid, 1) == grid
+
+
+def test_only_what_differs_in_learning_rate_alone_is_fused() -> None:
+    grid = [
+        Job((Cell(method, "weak", lr, size, seed),))
+        for method in ("simclr", "byol")
+        for size in (5, 20)
+        for seed in (0, 1)
+        for lr in (0.1, 0.2)
+    ] + [Job((Cell("random", None, None, 5, 0),)), Job((Cell("frozen", None, None, 5, 0),))]
+    fused = fuse_jobs(grid, grid, 8)
+    assert len(fused) == 8 + 2
+    assert all(len({cell.lr for cell in job.cells}) == 2 for job in fused[:8])
+    assert len({job.id for job in fused}) == len(fused)
+
+
+def test_shared_trainings_are_fused_whichever_of_their_cells_are_left() -> None:
+    grid = [Job(tuple(Cell("simclr", "weak", lr, size, 0) for size in (5, 20)), shared=True) for lr in (0.1, 0.2)]
+    left = [grid[0].without({grid[0].cells[0].id}), grid[1]]
+    assert [[(cell.lr, cell.per_class) for cell in job.cells] for job in fuse_jobs(left, grid, 2)] == [
+        [(0.1, 20), (0.2, 5), (0.2, 20)]
+    ]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfsup.report.selection import CHOICE_COLUMNS, choose, criterion, optimism, size_order
+from selfsup.report.selection import CHOICE_COLUMNS, choose, criterion, optimism, size_order, superfluous_weights
 
 
 def cell(method="moco", augmentation="weak", lr=0.1, per_class="5", seed=0, val=0.5, test=0.5, status="done", **more):
@@ -124,3 +124,15 @@ def test_missing_values_of_any_kind_are_understood():
     results = table(cell(), cell(method="frozen", augmentation=None, lr=None)).astype({"seed": "Int64"})
     results["clusters"] = pd.array([pd.NA, pd.NA], dtype="Int64")
     assert len(choose(results)) == 2
+
+
+def test_only_weights_of_chosen_settings_are_kept() -> None:
+    rows = [("a", 0.1, 0.8, "w"), ("b", 0.01, 0.9, "w"), ("c", 0.001, 0.9, "w"), ("d", 0.001, 0.7, "s")]
+    table = pd.DataFrame(
+        [
+            {"cell": c, "lr": lr, "val_accuracy": v, "method": "m", "augmentation": a, "per_class": "5", "seed": 0}
+            for c, lr, v, a in rows
+        ]
+    ).assign(status="done")
+    assert superfluous_weights(table) == ["a", "b", "d"]  # of equals, the smaller learning rate stays
+    assert superfluous_weights(table.assign(status="diverged")) == []

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import selfsup
 from selfsup.backbones import build_backbone
-from selfsup.config.grid import Cell, Job, fuse_jobs
+from selfsup.config.grid import Job
 from selfsup.config.validation import validate
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution import job_callbacks
@@ -351,36 +351,3 @@ def test_a_study_whose_method_cannot_be_fused_trains_each_alone(
 def test_what_does_not_go_together_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"--fuse 2 does not go with --(devices 2|precision fp16)"):
         validate({"fuse": 2, **values})
-
-
-def jobs_of(lrs: tuple[float, ...], **changes: Any) -> list[Job]:
-    return [Job((Cell("simclr", "weak", lr, 5, 0),), **changes) for lr in lrs]
-
-
-def test_sets_of_learning_rates_do_not_change_when_some_are_finished() -> None:
-    grid = jobs_of((0.1, 0.2, 0.3, 0.4, 0.5))
-    whole = fuse_jobs(grid, grid, 2)
-    assert [[cell.lr for cell in job.cells] for job in whole] == [[0.1, 0.2], [0.3, 0.4], [0.5]]
-    assert [job.id for job in whole] == [
-        "simclr-weak-n5-s0-fused0",
-        "simclr-weak-n5-s0-fused1",
-        "simclr-weak-lr0.5-n5-s0",
-    ]
-    assert [job for fused in whole for job in fused.trainings] == grid
-    rest = fuse_jobs(grid[2:], grid, 2)
-    assert [job.id for job in rest] == [job.id for job in whole[1:]]
-    assert fuse_jobs(grid, grid, 1) == grid
-
-
-def test_only_what_differs_in_learning_rate_alone_is_fused() -> None:
-    grid = [
-        Job((Cell(method, "weak", lr, size, seed),))
-        for method in ("simclr", "byol")
-        for size in (5, 20)
-        for seed in (0, 1)
-        for lr in (0.1, 0.2)
-    ] + [Job((Cell("random", None, None, 5, 0),)), Job((Cell("frozen", None, None, 5, 0),))]
-    fused = fuse_jobs(grid, grid, 8)
-    assert len(fused) == 8 + 2
-    assert all(len({cell.lr for cell in job.cells}) == 2 for job in fused[:8])
-    assert pd.Series([job.id for job in fused]).is_unique
