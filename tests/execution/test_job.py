@@ -22,6 +22,7 @@ from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.job import run_job
 from selfsup.inference import load_probe
+from selfsup.methods import ParameterGroup, method_class
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.training.device import Hardware
@@ -121,8 +122,13 @@ def run_simclr(out: Path, **options: object) -> pd.Series:
     return pd.Series(row)
 
 
-def test_a_collapse_is_named_with_its_epoch_and_the_usual_causes(tmp_path: Path) -> None:
-    """A weight decay that takes all weights to zero in the first step."""
+def test_a_collapse_is_named_with_its_epoch_and_the_usual_causes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A weight decay that takes all weights to zero in the first step, those of the norms too."""
+    monkeypatch.setattr(
+        method_class("simclr"), "parameter_groups", lambda self: [ParameterGroup(list(self.parameters()))]
+    )
     row = run_simclr(
         tmp_path / "study",
         lrs="0.1",
