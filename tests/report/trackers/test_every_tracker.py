@@ -41,7 +41,7 @@ def test_it_logs_every_cell_once_and_changes_nothing_that_is_recorded(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_listed_with_a_line_about_it(name: str) -> None:
-    from selfsup.cli.listing import trackers
+    from selfsup.cli.listing import lines
 
-    (line,) = [line for line in trackers("*") if line.startswith(f"{name} ")]
+    (line,) = [line for line in lines("trackers", "*") if line.startswith(f"{name} ")]
     assert line.endswith(".")
