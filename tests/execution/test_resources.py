@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from selfsup.config.schema import StudyConfig
+from selfsup.config.validation import validate
 from selfsup.execution import resources
-from selfsup.execution.resources import available_memory, resolve_resources
+from selfsup.execution.resources import available_memory, resolve_resources, views_per_image
 
 
 def test_several_devices_of_a_cell_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,3 +57,11 @@ def test_workers_and_threads_are_for_the_cores_that_the_process_may_use() -> Non
         "print(found.workers, found.threads)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1 1\n"
+
+
+def test_small_crops_count_by_their_area() -> None:
+    """DINO at 64 px with patches of 16: 2 large views and 6 of 32 px, each a fourth."""
+    config = validate({"methods": "random,simclr,dino", "backbone": "test_vit", "image_size": 64})
+    assert views_per_image(config) == 2 + 6 / 4
+    assert views_per_image(config.model_copy(update={"methods": ("simclr", "supervised")})) == 2
+    assert views_per_image(config.model_copy(update={"methods": ("frozen",)})) == 1

@@ -7,9 +7,12 @@ from pathlib import Path
 import psutil
 from joblib import cpu_count
 
+from selfsup.backbones import build_backbone
 from selfsup.config.schema import StudyConfig
 from selfsup.execution.executors.base import Resources
+from selfsup.methods import method_class, read_settings
 from selfsup.training.device import Hardware, choose_hardware, count_devices, require_devices
+from selfsup.training.plan import side_step_of
 
 #: Main memory of one worker before it trains anything, and of the activations that one view of
 #: 224 x 224 pixels leaves for the backward pass of a ResNet-18 in float32; both in bytes, measured.
@@ -31,12 +34,27 @@ def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
 def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
     if hardware.kind != "cpu":
         return max(1, count_devices(hardware.kind) // config.devices)
-    views = 2 * config.batch_size
+    views = views_per_image(config) * config.batch_size
     activations = views * (config.side / 224) ** 2 * ACTIVATION_BYTES
     per_worker = WORKER_BYTES + activations * (0.5 if hardware.precision == "bf16" else 1.0)
     # Each process of a cell has its own memory, and all views.
     processes = min(cores, int(0.8 * available_memory() / per_worker))
     return max(1, processes // config.devices)
+
+
+def views_per_image(config: StudyConfig) -> float:
+    """Views of full size that an image comes to in a step of the method that asks for most; small crops by area."""
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    step = side_step_of(backbone.patch_size)
+    most = 1.0
+    for name in config.methods:
+        cls = method_class(name)
+        if cls.tags.trains:
+            groups = cls(backbone, read_settings(name, config.settings.get(name, {})), num_classes=2).view_groups()
+            most = max(
+                most, sum(group.count * (group.pixels(config.side, step) / config.side) ** 2 for group in groups)
+            )
+    return most
 
 
 def available_memory() -> int:
