@@ -163,6 +163,13 @@ def test_one_cell_makes_a_report(report):
     assert "the trainings of the one cell" in page.visible
 
 
+def test_one_method_at_the_largest_size_and_several_below_make_a_report(report):
+    """As after Ctrl-C, or where a study was extended by one method: there is nothing to compare but below."""
+    grid = {"methods": ("simclr", "moco"), "augmentations": ("weak",), "lrs": (0.01,), "sizes": ("5", "20")}
+    page = report(**grid, status_of={"moco-weak-lr0.01-n20-s0": "failed"})
+    assert "all 1 of these comparisons together" in page.visible
+
+
 def test_no_cell_makes_a_report(make_study):
     writer = make_study(methods=())
     visible = read(write_report(writer.path, planned=10)).visible
