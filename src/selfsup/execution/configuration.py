@@ -15,7 +15,7 @@ from selfsup.config.validation import validate
 from selfsup.data.groups import read_groups
 from selfsup.data.store import Store
 from selfsup.errors import UserError
-from selfsup.methods import method_class, read_settings
+from selfsup.methods import method_class, read_settings, view_groups_of
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import choose_hardware
 from selfsup.training.plan import first_side, side_step_of
@@ -95,18 +95,15 @@ def require_views(config: StudyConfig) -> None:
 
 def _require_network(name: str, config: StudyConfig, backbone: Backbone, side: int, step: int) -> None:
     """Refuse a method that cannot train this network, or not on so many devices."""
-    cls = method_class(name)
-    if cls.tags.needs_tokens and backbone.patch_size is None:
+    tags = method_class(name).tags
+    if tags.needs_tokens and backbone.patch_size is None:
         raise UserError(
             f"{name} needs the tokens of patches that a plain vision transformer has, and '{config.backbone}' has "
             f"none; choose such a network, as in --backbone vit_tiny_patch16_224, or leave {name} out of --methods."
         )
-    if config.devices > 1 and not cls.tags.can_distribute:
+    if config.devices > 1 and not tags.can_distribute:
         raise UserError(f"{name} cannot be trained on several devices; use --devices 1, or leave it out of --methods.")
-    if not cls.tags.trains:
-        return
-    method = cls(backbone, read_settings(name, config.settings.get(name, {})), num_classes=2)
-    for group in method.view_groups():
+    for group in view_groups_of(name, config.settings.get(name, {}), backbone):
         pixels = group.pixels(side, step)
         if group.side < 1 and not takes_side(backbone, pixels):
             raise UserError(

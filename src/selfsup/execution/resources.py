@@ -10,7 +10,7 @@ from joblib import cpu_count
 from selfsup.backbones import build_backbone
 from selfsup.config.schema import StudyConfig
 from selfsup.execution.executors.base import Resources
-from selfsup.methods import method_class, read_settings
+from selfsup.methods import view_groups_of
 from selfsup.training.device import Hardware, choose_hardware, count_devices, require_devices
 from selfsup.training.plan import side_step_of
 
@@ -48,12 +48,8 @@ def views_per_image(config: StudyConfig) -> float:
     step = side_step_of(backbone.patch_size)
     most = 1.0
     for name in config.methods:
-        cls = method_class(name)
-        if cls.tags.trains:
-            groups = cls(backbone, read_settings(name, config.settings.get(name, {})), num_classes=2).view_groups()
-            most = max(
-                most, sum(group.count * (group.pixels(config.side, step) / config.side) ** 2 for group in groups)
-            )
+        groups = view_groups_of(name, config.settings.get(name, {}), backbone)
+        most = max(most, sum(group.count * (group.pixels(config.side, step) / config.side) ** 2 for group in groups))
     return most
 
 

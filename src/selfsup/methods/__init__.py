@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from selfsup import registry
+from selfsup.backbones import Backbone
 from selfsup.config.validation import validation_errors
 from selfsup.errors import UserError
 from selfsup.methods.base import Batch, Method, MethodSettings, Paper, ParameterGroup, Progress, Step
 from selfsup.methods.parts.recipe import Recipe
+from selfsup.views import ViewGroup
 
 __all__ = [
     "Batch",
@@ -25,6 +27,7 @@ __all__ = [
     "method_class",
     "method_names",
     "read_settings",
+    "view_groups_of",
 ]
 
 
@@ -60,3 +63,15 @@ def read_settings(name: str, options: Mapping[str, Any]) -> MethodSettings:
     except ValidationError as error:
         place, value, remedy = validation_errors(error, settings.model_fields)[0]
         raise UserError(f"{name}.{place[0]} = {value!r} does not fit: {remedy}.") from None
+
+
+def view_groups_of(name: str, options: Mapping[str, Any], backbone: Backbone) -> Sequence[ViewGroup]:
+    """Groups of views by which the method `name` would train `backbone`; none if it does not train.
+
+    Raises
+    ------
+    UserError
+        If the method cannot train this network.
+    """
+    cls = method_class(name)
+    return cls(backbone, read_settings(name, options), num_classes=2).view_groups() if cls.tags.trains else ()
