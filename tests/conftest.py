@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import hypothesis
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 hypothesis.settings.register_profile("selfsup", deadline=None)
 hypothesis.settings.load_profile("selfsup")
 torch.set_num_threads(1)
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here is to look for weights that are not on this machine
 
 
 @pytest.fixture(autouse=True)

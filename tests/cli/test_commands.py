@@ -147,7 +147,7 @@ def test_plan_shows_cells_time_and_disk_and_runs_nothing(tmp_path: Path, monkeyp
     options = "--methods simclr,random --augmentations weak --lrs 0.01,0.1 --per-class 5,all --epochs 3"
     result = call("plan", "digits", *options.split(), "--backbone", "test_resnet", "--image-size", "16", "--json")
     plan = json.loads(result.stdout)
-    assert plan["cells"][0] == "simclr-weak-lr0.01-n5-s0"
+    assert plan["cells"][0] == "simclr-resnet18-weak-lr0.01-n5-s0"
     assert len(plan["cells"]) == 6
     assert plan["seconds"] > 0
     assert plan["bytes"] > 0
@@ -160,8 +160,8 @@ def test_a_plan_for_a_study_says_what_is_finished_and_what_is_left(study: selfsu
     assert done.exit_code == 0, done.output
     assert "4 cells of 90 images in views of 16 px: all finished, nothing left to do;" in done.stdout
     more = call("plan", study.config.data, *grid, "--lrs=0.03,0.1")
-    assert "simclr-weak-lr0.03-n5-s0  finished\n" in more.stdout
-    assert "simclr-weak-lr0.1-n5-s0\n" in more.stdout
+    assert "simclr-resnet18-weak-lr0.03-n5-s0  finished\n" in more.stdout
+    assert "simclr-resnet18-weak-lr0.1-n5-s0\n" in more.stdout
     assert "6 cells of 90 images in views of 16 px: 4 finished, 2 left;" in more.stdout
     assert re.search(r"left; about \d+ s with \d workers? of \d", more.stdout)
     values = json.loads(call("plan", study.config.data, *grid, "--json").stdout)
@@ -233,7 +233,9 @@ def test_embed_writes_names_and_features(study: selfsup.Study, tmp_path: Path) -
 
 def test_predict_writes_path_class_and_probability(study: selfsup.Study, tmp_path: Path) -> None:
     folder = save_digits(tmp_path / "new", range(3), 4)
-    result = call("predict", study.path / "random-nall-s0", folder, "-o", tmp_path / "labels.csv", "--device", "cpu")
+    result = call(
+        "predict", study.path / "random-resnet18-nall-s0", folder, "-o", tmp_path / "labels.csv", "--device", "cpu"
+    )
     assert result.exit_code == 0, result.output
     table = pd.read_csv(tmp_path / "labels.csv")
     assert list(table.columns) == ["path", "class", "probability"]

@@ -14,7 +14,7 @@ from selfsup.execution.progress import SECONDS_PER_CELL
 LABELS = np.repeat(np.arange(4), 50)
 SPLIT = Split(np.arange(0, 200, 2), np.arange(1, 200, 4), np.arange(3, 200, 4))
 STEPS = {("moco", "simclr"): 0.5, ("supervised", "weak"): 0.1}
-JOB = Job(tuple(Cell("moco", "simclr", 0.1, n, 0) for n in (5, 20)), shared=True)
+JOB = Job(tuple(Cell("moco", "resnet18", "simclr", 0.1, n, 0) for n in (5, 20)), shared=True)
 
 
 def seconds(job: Job, **values: object) -> float:
@@ -35,6 +35,6 @@ def test_small_views_are_counted_by_their_area() -> None:
 def test_fine_tuning_is_counted_for_every_cell_and_learning_rate() -> None:
     tuned = seconds(JOB, evaluate="finetune", finetune_epochs=7, finetune_lrs="0.1,0.01,0.001")
     assert tuned - seconds(JOB) == pytest.approx(7 * 3 * (4 * 5 + 4 * 20) / 50 * 0.1)
-    baseline = Job((Cell("frozen", None, None, 5, 0),), shared=True)
+    baseline = Job((Cell("frozen", "resnet18", None, None, 5, 0),), shared=True)
     tuned = seconds(baseline, evaluate="finetune", finetune_epochs=7, finetune_lrs="0.1")
     assert tuned == pytest.approx(SECONDS_PER_CELL + 7 * 4 * 5 / 50 * 0.1)

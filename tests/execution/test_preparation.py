@@ -62,7 +62,7 @@ def test_a_whole_study_goes_on_with_its_images_moved(tmp_path: Path) -> None:
     moved = shutil.copytree(data, tmp_path / "elsewhere", copy_function=shutil.copyfile)
     shutil.rmtree(data)
     study = selfsup.compare(moved, out=tmp_path / "study", per_class="1,2", **grid)
-    assert list(study.results.cell) == ["random-n1-s0", "random-n2-s0"]
+    assert list(study.results.cell) == ["random-resnet18-n1-s0", "random-resnet18-n2-s0"]
     assert study.results.iloc[0].equals(begun.results.iloc[0])
     assert study.config.data == str(moved)
     with pytest.raises(UserError, match=r"The images of 'digits' are not those .* 1797 added .* 10 missing"):

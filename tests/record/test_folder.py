@@ -26,7 +26,7 @@ from selfsup.methods import method_class
 from selfsup.record.folder import StudyFolder, to_json
 from selfsup.record.results import FINAL, STATUSES, CellResult, result_columns
 
-CELL = Cell("moco", "weak", 0.06, 20, 0)
+CELL = Cell("moco", "resnet18", "weak", 0.06, 20, 0)
 FILES = {"loss.png": b"\x89PNG", "training_log.csv": b"epoch,loss\n1,0.5\n", "backbone.safetensors": b"weights"}
 CONFIG = validate({"methods": "moco,byol,frozen", "lrs": "0.1,0.01", "per_class": "all,20,5", "seeds": 2})
 
@@ -527,7 +527,7 @@ def test_rows_come_in_the_order_of_the_grid_with_learning_rates_rising(folder: S
 
 
 def test_cells_of_an_earlier_and_larger_grid_stay_in_the_table(folder: StudyFolder) -> None:
-    stranger = Cell("simclr", "weak", 0.5, 7, 0)
+    stranger = Cell("simclr", "resnet18", "weak", 0.5, 7, 0)
     folder.write_cell(row(stranger), {})
     folder.write_cell(row(), {})
     assert list(folder.results().cell) == [CELL.id, stranger.id]

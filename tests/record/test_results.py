@@ -22,7 +22,7 @@ HEADER = (
     "final_loss,train_seconds,images_per_second,train_images,embedding_std,effective_rank,alpha_req,lidar,alignment,"
     "uniformity,clusters,cluster_stability,silhouette,probe_strength,rung_score,message"
 )
-CELL = Cell("moco", "weak", 0.06, 20, 3)
+CELL = Cell("moco", "resnet18", "weak", 0.06, 20, 3)
 
 
 def test_the_columns_that_there_were_keep_their_names_and_places() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import re
 import urllib.error
 import urllib.request
@@ -23,6 +24,8 @@ _WRAPPERS = re.compile(
 )
 #: Heads of classifiers and of self-supervised methods, which a feature extractor does not have.
 _HEAD = re.compile(r"^(fc|head|classifier|projector|projection_head|predictor|prediction_head)\b")
+#: Names of the file of weights in a repository of the hub.
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def require_weights_file(path: Path) -> None:
         If there is none.
     """
     if not path.is_file():
-        raise UserError(f"There is no weights file '{path}'; --weights takes none, imagenet, or a file.")
+        raise UserError(f"There is no weights file '{path}'; name a file that is there, or none, auto or imagenet.")
 
 
 def require_model(name: str) -> None:
@@ -128,7 +131,7 @@ def pretrained_file(name: str) -> Path:
     published = timm.get_pretrained_cfg(name)
     if published is None or not published.hf_hub_id:
         raise UserError(f"timm publishes no weights for '{name}'; use --weights none, or pass a file to --weights.")
-    for file in ("model.safetensors", "pytorch_model.bin"):
+    for file in WEIGHT_FILES:
         cached = try_to_load_from_cache(published.hf_hub_id, file)
         if isinstance(cached, str):
             return Path(cached)
@@ -146,6 +149,47 @@ def pretrained_file(name: str) -> Path:
         ) from error
 
 
+def is_obtainable(name: str) -> bool:
+    """Whether timm publishes weights for a network that are on this machine, or can be downloaded."""
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    published = timm.get_pretrained_cfg(name)
+    if published is None or not published.hf_hub_id:
+        return False
+    if any(isinstance(try_to_load_from_cache(published.hf_hub_id, file), str) for file in WEIGHT_FILES):
+        return True
+    try:
+        if not HF_HUB_OFFLINE:
+            _require_reachable()
+    except OSError:
+        return False
+    return not HF_HUB_OFFLINE
+
+
+def weights_at(path: Path, name: str) -> Path:
+    """The file of a network's weights: `path`, or if that is a folder, the one in it that has the network's name.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if not path.is_dir():
+        require_weights_file(path)
+        return path
+    names = dict.fromkeys((name, name.partition(".")[0], "model", "pytorch_model"))
+    for file in (path / f"{name}{suffix}" for name in names for suffix in (".safetensors", ".bin", ".pth", ".pt")):
+        if file.is_file():
+            return file
+    raise UserError(
+        f"The folder '{path}' has no weights of '{name}' (such as {name}.safetensors or model.safetensors); "
+        f"name the file itself."
+    )
+
+
+@functools.cache  # only of a success: a failure is not kept
 def _require_reachable() -> None:
     """Ask the hub for anything, once, for at most five seconds."""
     from huggingface_hub.constants import ENDPOINT

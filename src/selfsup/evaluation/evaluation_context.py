@@ -56,12 +56,12 @@ class TrainedNetwork:
         count = views_wanted(len(self.viewed), self.backbone.num_features)
         return embed_views(
             self.backbone, self.images, self.viewed, load_policy("simclr"), count,
-            image_size=self.config.side, device=self.device,
+            image_size=self.backbone.image_size, device=self.device,
         )  # fmt: skip
 
     def batches(self, indices: np.ndarray) -> Iterator[Tensor]:
         """The images at `indices` as the network is shown them, for what a pooled embedding does not hold."""
-        return batches(self.images, indices, plain_view, image_size=self.config.side, device=self.device)
+        return batches(self.images, indices, plain_view, image_size=self.backbone.image_size, device=self.device)
 
 
 @dataclass(frozen=True)

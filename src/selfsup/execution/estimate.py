@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.backbones import build_backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, unfinished
 from selfsup.config.schema import StudyConfig
@@ -23,8 +22,9 @@ from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
+from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.preparation import require_same_names, split_study
-from selfsup.execution.progress import SECONDS_PER_CELL
+from selfsup.execution.progress import SECONDS_PER_CELL, Kind, kind_of
 from selfsup.execution.resources import resolve_resources
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
@@ -40,8 +40,8 @@ from selfsup.views import load_policy
 TIMED_STEPS = 3
 #: Most images of the source that are opened to learn how large they are, and whether they can be.
 OPENED_IMAGES = 1000
-#: Method and augmentation whose steps are those of fine-tuning.
-FINE_TUNING = ("supervised", AUGMENTATION)
+#: Method whose steps are those of fine-tuning.
+FINE_TUNING = "supervised"
 #: Seconds for a worker's start; measured on two cores and rounded up.
 SECONDS_PER_START = 10.0
 
@@ -107,8 +107,11 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     )
     if folder is not None:
         require_same_names(source.names, folder, config)
+    notices: list[str] = []
+    config = resolve_networks(config, notices.append)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
     grid = lay_out(narrow(config, values), labelled=labels is not None)
+    grid = replace(grid, notices=(*notices, *grid.notices))
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
     split, _ = split_study(config, source.names, labels, source.official_test)
@@ -167,18 +170,17 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
     return _Glance(len(chosen), side, short_side, tuple(audit))
 
 
-def _time_steps(
-    config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int
-) -> dict[tuple[str, str], float]:
-    """Estimated seconds per step of a full batch for every trained method and augmentation of the grid."""
+def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int) -> dict[Kind, float]:
+    """Estimated seconds per step of a full batch for every kind of training in the grid."""
     make_deterministic(resources.threads)
-    kinds = {(job.cells[0].method, job.cells[0].augmentation): job.cells[0] for job in jobs}
+    cells = {kind_of(job): job.cells[0] for job in jobs}
     if "finetune" in config.evaluate:
-        kinds[FINE_TUNING] = Cell(*FINE_TUNING, lr=1e-4, per_class="all", seed=0)
+        tuned = (replace(cell, method=FINE_TUNING, augmentation=AUGMENTATION) for cell in cells.values())
+        cells |= {(cell.method, cell.backbone, cell.augmentation): cell for cell in tuned}
     return {
-        (method, augmentation): _seconds_per_step(config, cell, resources, side)
-        for (method, augmentation), cell in kinds.items()
-        if augmentation is not None
+        kind: _seconds_per_step(config, cell, resources, side)
+        for kind, cell in cells.items()
+        if cell.augmentation is not None
     }
 
 
@@ -186,7 +188,7 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
     assert cell.augmentation is not None
     images = _Noise(side)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
-    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    backbone = network_of(config, cell.method, cell.backbone)
     method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
     count = _timed_images(config)
     indices = np.arange(count)
@@ -219,7 +221,7 @@ def _job_seconds(
     job: Job,
     labels: np.ndarray | None,
     split: Split,
-    steps: Mapping[tuple[str, str], float],
+    steps: Mapping[Kind, float],
     share: float = 1.0,
 ) -> float:
     """Seconds of a job, of whose epochs a scheduler is expected to run this share."""
@@ -228,25 +230,30 @@ def _job_seconds(
     if "finetune" in config.evaluate and labels is not None:
         tuned = sum(len(draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed)) for c in job.cells)
         passes = config.finetune_epochs * len(config.finetune_lrs)
-        evaluating += passes * tuned / config.batch_size * steps[FINE_TUNING]
+        evaluating += passes * tuned / config.batch_size * steps[FINE_TUNING, cell.backbone, AUGMENTATION]
     if cell.augmentation is None:
         return evaluating
     chosen = "all" if job.shared else cell.per_class
     images = len(draw_subset(labels, split.train, per_class=chosen, seed=cell.seed))
     sides = TrainingPlan(config.epochs, config.batch_size, config.side, lr=0, seed=0, grow_from=config.grow_from).sides
     full_steps = sum((side / config.side) ** 2 for side in sides) * images / config.batch_size
-    return share * full_steps * steps[cell.method, cell.augmentation] + evaluating
+    return share * full_steps * steps[kind_of(job)] + evaluating
 
 
 def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
     """Embeddings, pictures and kept weights."""
-    network = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
     evaluated = len(split.test) or min(len(split.train), config.map_points)
-    per_cell = evaluated * (2.0 * network.num_features + 400) + 300e3
-    kept = {
-        "all": len(grid.cells),
-        "none": 0,
-        "best": len({replace(cell, lr=None, augmentation=None) for cell in grid.cells}),
-    }
-    return len(grid.cells) * per_cell + kept[config.keep] * weights
+    total = 0.0
+    for (method, label), cells in _by_network(grid).items():
+        network = network_of(config, method, label)
+        weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
+        kept = {"all": len(cells), "none": 0, "best": len({replace(c, lr=None, augmentation=None) for c in cells})}
+        total += len(cells) * (evaluated * (2.0 * network.num_features + 400) + 300e3) + kept[config.keep] * weights
+    return total
+
+
+def _by_network(grid: GridOfStudy) -> dict[tuple[str, str], list[Cell]]:
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in grid.cells:
+        found.setdefault((cell.method, cell.backbone), []).append(cell)
+    return found

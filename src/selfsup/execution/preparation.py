@@ -1,16 +1,14 @@
-"""Makes a study ready to run: its images, their split and audit, and the initial weights."""
+"""Makes the images of a study ready: decoded, split, and what was noticed in them written down."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, weights_file
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, audit_csv, count_problems, find_duplicates, small_classes
 from selfsup.data.build import prepare_store
@@ -55,25 +53,6 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     folder.write(IMAGES, contents.to_csv())
     folder.write_json("dataset.json", _describe(store, split, audit))
     return store
-
-
-def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
-    """Put the initial weights into the study, so that every worker and every later run has the same.
-
-    Raises
-    ------
-    UserError
-        If they cannot be had, or do not fit the backbone.
-    """
-    if config.weights == "none" or folder.initial_weights.exists():
-        return
-    if config.weights == "imagenet":
-        say(f"Loading the ImageNet weights of {config.backbone}.")
-        backbone = imagenet_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    else:
-        backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-        say(f"Weights from {config.weights}: {load_weights(backbone, Path(config.weights))}.")
-    folder.write(folder.initial_weights.name, weights_file(backbone))
 
 
 def split_study(

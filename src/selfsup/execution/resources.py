@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import psutil
@@ -44,10 +45,11 @@ def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
 
 def views_per_image(config: StudyConfig) -> float:
     """Views of full size that an image comes to in a step of the method that asks for most; small crops by area."""
-    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    step = side_step_of(backbone.patch_size)
     most = 1.0
-    for name in config.methods:
+    networks = dict.fromkeys(source.name for source in config.networks)
+    built = [build_backbone(name, image_size=config.side, stem=config.stem) for name in networks]
+    for name, backbone in product(config.methods, built):
+        step = side_step_of(backbone.patch_size)
         groups = view_groups_of(name, config.settings.get(name, {}), backbone)
         most = max(most, sum(group.count * (group.pixels(config.side, step) / config.side) ** 2 for group in groups))
     return most

@@ -1,0 +1,122 @@
+"""The weights that a study's networks start from, and its references: found, and kept in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from selfsup.backbones import (
+    Backbone,
+    build_backbone,
+    is_obtainable,
+    load_weights,
+    published_backbone,
+    require_model,
+    weights_at,
+    weights_file,
+)
+from selfsup.config.field_types import no_repeats
+from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
+from selfsup.config.schema import StudyConfig
+from selfsup.errors import UserError
+from selfsup.methods import method_class
+from selfsup.record.folder import StudyFolder
+
+Say = Callable[[str], None]
+
+
+def resolve_networks(config: StudyConfig, say: Say) -> StudyConfig:
+    """The configuration with the weights of ``auto`` resolved, and without references that cannot be had.
+
+    Raises
+    ------
+    UserError
+        If a file that is named is not there, or timm has no such network.
+    """
+    backbones = []
+    for source in config.networks:
+        require_model(source.name)
+        if source.weights == AUTO:
+            source = replace(source, weights=PUBLISHED if is_obtainable(source.name) else NONE)
+            if source.weights == NONE:
+                say(
+                    f"{source.name} starts from nothing: its published weights are not on this machine and cannot be "
+                    f"downloaded (--backbones {source.name}@FILE takes them from a file)."
+                )
+        elif source.file is not None:
+            weights_at(source.file, source.name)
+        backbones.append(str(source))
+    return config.model_copy(
+        update={"backbones": no_repeats(tuple(backbones)), "references": _obtainable_references(config, say)}
+    )
+
+
+def _obtainable_references(config: StudyConfig, say: Say) -> tuple[str, ...]:
+    missing = []
+    for source in config.reference_networks:
+        require_model(source.name)
+        if source.file is not None:
+            weights_at(source.file, source.name)
+        elif not is_obtainable(source.name):
+            missing.append(str(source))
+    if missing:
+        names = [NetworkSource.parse(text).name for text in missing]
+        say(
+            f"Left out, for their weights are not on this machine and cannot be downloaded: {', '.join(names)}. To "
+            f"compare with trained networks, which often win, give --references {names[0]}@FILE, or run once online."
+        )
+    return tuple(text for text in config.references if text not in missing)
+
+
+def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
+    """Put the weights of all networks into the study, so that every worker and every later run has the same.
+
+    Raises
+    ------
+    UserError
+        If they cannot be had, or do not fit their network.
+    """
+    wanted: list[tuple[NetworkSource, int | None]]
+    wanted = [(source, config.side) for source in config.networks if source.weights != NONE]
+    wanted += [(source, None) for source in config.reference_networks]
+    for source, side in wanted:
+        kept = folder.initial_weights(source.label)
+        if kept.exists():
+            continue
+        stem = config.stem if side else "standard"
+        if source.file is None:
+            say(f"Loading the published weights of {source.name}.")
+            backbone = published_backbone(source.name, image_size=side, stem=stem)
+        else:
+            backbone = build_backbone(source.name, image_size=side, stem=stem)
+            file = weights_at(source.file, source.name)
+            say(f"Weights from {file}: {load_weights(backbone, file)}.")
+        kept.parent.mkdir(exist_ok=True)
+        folder.write(f"{kept.parent.name}/{kept.name}", weights_file(backbone))
+
+
+def network_of(config: StudyConfig, method: str, label: str) -> Backbone:
+    """The network of a method's cells, without its weights.
+
+    Parameters
+    ----------
+    config : StudyConfig
+    method, label : str
+        As in the results, in the columns method and backbone.
+
+    Raises
+    ------
+    UserError
+        If the study has no such network.
+    """
+    if method_class(method).tags.of_references:
+        return build_backbone(_find(label, config.reference_networks).name)
+    source = _find(label, config.networks)
+    return build_backbone(source.name, image_size=config.side, stem=config.stem)
+
+
+def _find(label: str, sources: tuple[NetworkSource, ...]) -> NetworkSource:
+    for source in sources:
+        if label in (source.label, replace(source, weights=NONE).label):
+            return source
+    raise UserError(f"The study has no network '{label}'; its config.toml lists them as backbones and references.")
