@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from selfsup.backbones import (
     Backbone,
     build_backbone,
-    imagenet_backbone,
     list_backbones,
     load_weights,
+    published_backbone,
 )
 from selfsup.backbones.weights import pretrained_file
 from selfsup.errors import UserError
@@ -380,8 +380,8 @@ def test_published_weights_come_from_the_hub_once_and_then_from_the_cache(
     hub: Hub, donor: nn.Module, tmp_path: Path
 ) -> None:
     code = """
-from selfsup.backbones import imagenet_backbone
-print(float(imagenet_backbone("resnet18", image_size=32).network.conv1.weight.double().sum()))
+from selfsup.backbones import published_backbone
+print(float(published_backbone("resnet18", image_size=32).network.conv1.weight.double().sum()))
 """
     env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     env |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
@@ -439,7 +439,7 @@ def test_without_a_network_the_refusal_says_what_to_do_and_nothing_is_tried_agai
         port = nobody.server_port
     hub_at(f"http://127.0.0.1:{port}")
     with pytest.raises(UserError, match=REFUSAL) as refusal:
-        imagenet_backbone("resnet18", image_size=32)
+        published_backbone("resnet18", image_size=32)
     assert downloads == []
     assert "\n" not in str(refusal.value)
 
@@ -458,7 +458,7 @@ def test_a_hub_that_never_answers_is_given_up_after_seconds(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hub_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(UserError, match=REFUSAL):
-            imagenet_backbone("resnet18", image_size=32)
+            published_backbone("resnet18", image_size=32)
     assert len(limits) == 1
     assert limits[0] <= 5
     assert downloads == []
@@ -468,7 +468,7 @@ def test_a_hub_that_lacks_the_file_is_the_same_refusal(hub: Hub, hub_at: Callabl
     hub_at(hub.address)
     hub.weights = None
     with pytest.raises(UserError, match=REFUSAL):
-        imagenet_backbone("resnet18", image_size=32)
+        published_backbone("resnet18", image_size=32)
     assert len(hub.requests) >= 2  # it was there, and was asked for the file
 
 
@@ -476,7 +476,7 @@ def test_the_stem_is_replaced_after_the_published_weights_were_loaded(
     hub: Hub, hub_at: Callable[[str], None], donor: nn.Module
 ) -> None:
     hub_at(hub.address)
-    network = imagenet_backbone("resnet18", image_size=32, stem="small").network
+    network = published_backbone("resnet18", image_size=32, stem="small").network
     assert network.conv1.weight.shape == (64, 3, 3, 3)
     assert torch.equal(network.layer1[0].conv1.weight, donor.layer1[0].conv1.weight)
 

@@ -58,7 +58,8 @@ def test_it_is_held_against_the_accuracies_in_its_own_direction() -> None:
     accuracy = [0.2, 0.5, 0.9, 0.7]
     results = pd.DataFrame({
         "method": "moco", "backbone": "net", "augmentation": "weak", "lr": [0.1, 0.2, 0.3, 0.4], "per_class": "all",
-        "seed": 0, "status": "done", "val_accuracy": accuracy, "test_accuracy": accuracy, "magnitude": 1 - np.array(accuracy),
+        "seed": 0, "status": "done", "val_accuracy": accuracy, "test_accuracy": accuracy,
+        "magnitude": 1 - np.array(accuracy),
     })  # fmt: skip
     (found,) = agreements(results)
     assert (found.measure, found.correlation.rho, found.regret) == ("magnitude", 1, 0)
