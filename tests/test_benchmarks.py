@@ -48,6 +48,7 @@ LEAST = [
     f"cell.py {CELL} --methods supervised,dino",
     f"cell.py {CELL} --methods mae,dino,simclr --backbone vit_tiny_patch16_224",
     "fuse.py --device cpu --trainings 2 --images 24 --batch-size 12 --epochs 2",
+    "gpu.py --device cpu --tiny --json gpu.json",
     "measures.py --images 100 --width 16 --image-size 32",
     "scaling.py --cells 2000",
     "schedulers.py --methods simclr --lrs 0.01,0.03 --per-class 5 --epochs 4 --reduction-factor 2 --replicates 1",
