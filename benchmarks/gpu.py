@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -97,21 +98,24 @@ def main() -> None:
     started = time.monotonic()
     end_after(60 * given.minutes)
     print("missing:", ", ".join(missing_packages()) or "nothing", flush=True)
-    try:
-        import selfsup  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("selfsup") is None:
         sys.path.insert(0, str(ROOT / "src"))
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     import gpu_sections
+    from selfsup.errors import UserError
 
     findings = Findings(given.json)
     gpu_sections.set_up(given)
-    gpu_sections.describe(given, findings)
+    try:
+        gpu_sections.describe(given, findings)
+    except UserError as error:
+        sys.exit(str(error))
     for name in given.sections.split(",") if given.sections else gpu_sections.SECTIONS:
         begun = time.monotonic()
-        print(f"{name}: {gpu_sections.SECTIONS[name].__doc__}", flush=True)
         try:
-            gpu_sections.SECTIONS[name](given, findings)
+            section = gpu_sections.SECTIONS[name]
+            print(f"{name}: {section.__doc__}", flush=True)
+            section(given, findings)
         except Exception:
             # On the standard output, where it stands under its section.
             traceback.print_exc(file=sys.stdout)

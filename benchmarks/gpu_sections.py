@@ -26,7 +26,7 @@ from gpu_rates import FAST, NETWORKS, PLAIN, busy_seconds, network, rate, second
 from selfsup.backbones import build_backbone
 from selfsup.evaluation.embedding import BATCH, embed
 from selfsup.training.batches import Loading
-from selfsup.training.device import Hardware
+from selfsup.training.device import Hardware, choose_hardware
 from selfsup.training.diagnostics import effective_rank
 from selfsup.views import View
 from selfsup.views.base import to_device
@@ -40,7 +40,14 @@ LOADINGS = {"plain": PLAIN, "resident": Loading(resident=True), "ahead": Loading
 
 
 def describe(given: argparse.Namespace, findings: Findings) -> None:
-    """Where this runs."""
+    """Where this runs.
+
+    Raises
+    ------
+    UserError
+        If the device is not here.
+    """
+    choose_hardware(given.device, "bf16")
     name = torch.cuda.get_device_name() if given.device.startswith("cuda") else "CPU"
     print(f"{name}, torch {torch.__version__}, {os.cpu_count()} cores, batch {given.batch_size}, bf16", flush=True)
     findings.values["device"] = {"name": name, "torch": torch.__version__, "cores": os.cpu_count()}
@@ -60,7 +67,7 @@ def tests(given: argparse.Namespace, findings: Findings) -> None:
         timeout=150,
     )
     print(run.stdout[-6000:], run.stderr[-1000:], flush=True)
-    findings.note("tests", "pytest -m gpu", last_line=run.stdout.strip().splitlines()[-1], code=run.returncode)
+    findings.note("tests", "pytest -m gpu", last_line=(run.stdout.splitlines() or [""])[-1], code=run.returncode)
 
 
 def rates(given: argparse.Namespace, findings: Findings) -> None:
