@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 from selfsup._version import __version__
 from selfsup.cli import listing
 from selfsup.cli.options import given_values, study_options
+from selfsup.csv_files import QUOTING
 from selfsup.errors import Interrupted, UserError
 from selfsup.plugins import plug_in_files
 
@@ -101,7 +103,7 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
     arguments = given_values(given)
     data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
     values, _ = requested_run(data, preset=preset, config=config, options=arguments, out=out, anew=True)
-    made = plan_study(values, out=out)
+    made = plan_study(values, out=out, say=partial(click.echo, err=True))
     show_plan(made, as_json)
 
 
@@ -187,7 +189,7 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
     target = None if output is None else _writable(output)
     found, cell = find_cell(study)
     table = predict_images(found, cell, images, device=device, say=_complain)
-    text = table.to_csv(index=False)
+    text = table.to_csv(index=False, quoting=QUOTING)
     if target is None:
         click.echo(text, nl=False)
     else:
