@@ -219,7 +219,9 @@ def minimise(objective: Objective, start: Tensor, inverse_hessian: _InverseHessi
     return solution
 
 
-def _inverse_hessian_times(vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: _InverseHessian) -> Tensor:
+def _inverse_hessian_times(
+    vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: _InverseHessian
+) -> Tensor:
     """The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4)."""
     # A step lost in rounding has no curvature to tell; its pair counts for nothing.
     inverse = [_reciprocal(_dot(step, change)) for step, change in history]
