@@ -93,7 +93,7 @@ def test_an_embedding_of_which_a_few_directions_hold_nearly_all_is_solved_for_ev
 
 @pytest.mark.parametrize("classes", [75, 300])
 def test_many_classes_of_few_images_need_few_steps(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Embeddings of few directions, as untrained networks have; with one curvature for all, 300 classes took 256 steps."""
+    """Embeddings of few directions, as untrained networks have. One curvature for all took 256 steps (of 300)."""
     rng = np.random.default_rng(0)
     y = torch.from_numpy(np.tile(np.arange(classes), 3))
     hidden = rng.normal(size=(classes, 24))[y] + 0.3 * rng.normal(size=(len(y), 24))
