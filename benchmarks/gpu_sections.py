@@ -73,10 +73,10 @@ def tests(given: argparse.Namespace, findings: Findings) -> None:
 
 
 def rates(given: argparse.Namespace, findings: Findings) -> None:
-    """Images per second of our loop against the bare pass of the same networks and crops; the device's share."""
-    findings.note(
-        "rates", "columns", plain="as it is", both="images kept there, batches ahead", graphs="and CUDA graphs"
-    )
+    """Images per second of our loop against the bare pass of the same networks and crops; the device's share.
+
+    `plain`: as it is; `both`: images kept on the device, and batches made ahead; `graphs`: CUDA graphs as well.
+    """
     for size in given.sizes:
         for method in NETWORKS:
             bare = BarePass(training(given, method, size))
