@@ -207,8 +207,15 @@ def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
     (folder / "digit 1" / "broken.png").write_bytes(b"no picture")
     (folder / "digit 1" / "notes.txt").touch()
     shown = call("plan", folder, "--methods=random", "--backbone=test_resnet")
-    line = "2 files set aside (1 empty, 1 unreadable); not taken for images: *.txt: found without decoding\n"
-    assert line in shown.stdout, shown.output
+    lines = (
+        "Files and folders that cannot be read, set aside: 1 (digit 1/broken.png: ",
+        "Files of no bytes, set aside: 1 (digit 0/empty.png: the file holds no bytes).\n",
+        "Files not taken for images: 1 (*.txt: 1 file, such as 'digit 1/notes.txt').\n",
+        "Classes with fewer training images than asked for: 2 (digit 0/: 8 training images where 20 ",
+        "No image was decoded for these observations.\n",
+    )
+    for line in lines:
+        assert shown.stdout.count(line) == 1, shown.output
 
 
 def test_a_stopped_plan_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +313,9 @@ def test_a_run_says_which_files_were_set_aside_and_how_many_workers_it_has(tmp_p
     result = call("run", folder, *grid, "--workers=500", "--out", tmp_path / "study")
     assert result.exit_code == 0, result.output
     audit = tmp_path / "study" / "audit.csv"
-    assert f"2 files set aside (1 empty, 1 unreadable): {audit}\n" in result.stderr
+    assert "Files of no bytes, set aside: 1 (digit 0/empty.png: the file holds no bytes).\n" in result.stderr
+    assert "cannot be read, set aside: 1 (digit 1/broken.png: not an image in a known format).\n" in result.stderr
+    assert f"All of this is listed in {audit}.\n" in result.stderr
     assert set(pd.read_csv(audit).problem) >= {"empty", "unreadable"}
     assert "1 worker with 1 thread; more than that (--workers 500) would have nothing to do." in result.stderr
     assert "\n1 cell; study in" in result.stderr

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 
-from selfsup.data.audit import AuditEntry, find_duplicates, printable, small_classes
+from selfsup.data.audit import HEADINGS, AuditEntry, Problem, find_duplicates, printable, small_classes, summarize
 from selfsup.data.split import Split
 
 NAMES = [f"{number}.png" for number in range(7)]
@@ -40,7 +42,7 @@ def test_small_classes_say_what_was_asked_for_and_what_there_is() -> None:
     ]
     assert {entry.detail for entry in entries if entry.path == "lone/"} >= {"no image in val", "no image in test"}
     assert {entry.detail for entry in entries if entry.path == "pair/"} >= {"no image in val"}
-    assert {entry.problem for entry in entries} == {"small class"}
+    assert {entry.problem for entry in entries} == {"small class", "class missing on a side"}
 
 
 def test_classes_that_suffice_are_not_mentioned() -> None:
@@ -51,3 +53,28 @@ def test_classes_that_suffice_are_not_mentioned() -> None:
 def test_text_that_is_no_unicode_becomes_printable() -> None:
     assert printable("caf\udce9") == "caf\\udce9"
     assert printable("naïve 雑草") == "naïve 雑草"
+
+
+def test_every_kind_of_problem_is_one_line_however_often_it_occurs() -> None:
+    entries = [
+        *(
+            AuditEntry(f"pea/{number}.png", "duplicate", f"same pixels as 'bean/{number}.png'")
+            for number in range(1200)
+        ),
+        AuditEntry("a.png", "empty", "the file holds no bytes"),
+        AuditEntry("*", "brightness scale", "0 to 4095 becomes 0 to 255"),
+        AuditEntry("*.heic", "ignored", "28 files, such as 'pea/a.heic'", 28),
+        AuditEntry("*.txt", "ignored", "2 files, such as 'pea/a.txt'", 2),
+    ]
+    assert summarize(entries) == [
+        "Files of no bytes, set aside: 1 (a.png: the file holds no bytes).",
+        "Files not taken for images: 30 (*.heic: 28 files, such as 'pea/a.heic'; *.txt: 2 files, such as 'pea/a.txt').",
+        "Images with the pixels of an earlier one: 1,200 (pea/0.png: same pixels as 'bean/0.png'; pea/1.png: same "
+        "pixels as 'bean/1.png'; …).",
+        "Brightness: 0 to 4095 becomes 0 to 255.",
+    ]
+    assert summarize([]) == []
+
+
+def test_every_problem_has_its_heading() -> None:
+    assert set(HEADINGS) == set(get_args(Problem))

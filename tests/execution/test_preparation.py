@@ -128,7 +128,7 @@ def test_the_full_scale_is_written_down(tmp_path: Path, given: str | None, writt
     audit = pd.read_csv(folder.path / "audit.csv")
     (detail,) = audit[audit.problem == "brightness scale"].detail
     assert f"0 to {written} becomes 0 to 255" in detail
-    assert any("brightness scale" in line for line in folder.read_json("dataset.json")["warnings"])
+    assert f"Brightness: {detail}." in folder.read_json("dataset.json")["warnings"]
 
 
 def test_groups_are_written_down_for_the_statistics(tmp_path):

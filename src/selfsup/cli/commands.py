@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
     arguments = given_values(given)
     data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
     values, _ = requested_run(data, preset=preset, config=config, options=arguments, out=out, anew=True)
-    made = plan_study(values, out=out)
+    made = plan_study(values, out=out, say=partial(click.echo, err=True))
     show_plan(made, as_json)
 
 

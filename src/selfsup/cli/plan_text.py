@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from selfsup.data.audit import summarize
 from selfsup.execution.estimate import Plan
-from selfsup.execution.words import counted, describe_set_aside, format_bytes, format_duration
+from selfsup.execution.words import counted, format_bytes, format_duration
 
 
 def show_plan(made: Plan, as_json: bool) -> None:
@@ -18,7 +19,7 @@ def show_plan(made: Plan, as_json: bool) -> None:
         return
     for cell in made.grid.cells:
         click.echo(f"{cell.id}{'  finished' * (cell.id in made.finished)}")
-    for line in (*made.grid.notices, made.resources.hardware.reason, _files_set_aside(made), _summary(made)):
+    for line in (*made.grid.notices, made.resources.hardware.reason, *_observations(made), _summary(made)):
         if line:
             click.echo(line)
 
@@ -41,11 +42,11 @@ def _plan_values(made: Plan) -> dict[str, Any]:
     }
 
 
-def _files_set_aside(made: Plan) -> str:
-    whole = made.opened == made.images
-    return describe_set_aside(
-        made.audit, f"found without decoding{'' if whole else f', in {made.opened} of {made.images} images'}"
-    )
+def _observations(made: Plan) -> list[str]:
+    """What was noticed in the images, and how closely they were looked at."""
+    lines = summarize(made.audit)
+    some = "" if made.opened == made.images else f", and only {made.opened:,} of {made.images:,} were opened"
+    return [*lines, f"No image was decoded for these observations{some}."] if lines else []
 
 
 def _summary(made: Plan) -> str:

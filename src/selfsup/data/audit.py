@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,18 +14,37 @@ from selfsup.config.grid import PerClass
 from selfsup.data.split import Split
 
 Problem = Literal[
-    "unreadable",  # a file or folder that cannot be read; set aside
-    "empty",  # a file of no bytes; set aside
-    "ignored",  # files that are not taken for images
-    "no class",  # an image beside the class folders; set aside
-    "empty class",  # a class folder without any image
-    "small class",  # a class that cannot give what the study asks of it
-    "duplicate",  # an image with the same pixels as an earlier one
-    "duplicate across split",  # the same, on another side of the split
-    "brightness scale",  # how images of more than 8 bits became 8-bit ones
-    "sixteen-bit colour",  # colours of which the upper 8 bits are kept
-    "looks like a split",  # class folders named train, test, …
+    "unreadable",
+    "empty",
+    "no class",
+    "ignored",
+    "empty class",
+    "looks like a split",
+    "small class",
+    "class missing on a side",
+    "duplicate across split",
+    "duplicate",
+    "brightness scale",
+    "sixteen-bit colour",
 ]
+
+#: What the terminal calls all that has one problem, in the order of its lines.
+HEADINGS: dict[Problem, str] = {
+    "unreadable": "Files and folders that cannot be read, set aside",
+    "empty": "Files of no bytes, set aside",
+    "no class": "Images beside the class folders, set aside",
+    "ignored": "Files not taken for images",
+    "empty class": "Folders without an image, which are no classes",
+    "looks like a split": "Classes that look like the sides of a split",
+    "small class": "Classes with fewer training images than asked for",
+    "class missing on a side": "Classes without an image on one side of the split",
+    "duplicate across split": "Images with the pixels of another on another side of the split",
+    "duplicate": "Images with the pixels of an earlier one",
+    "brightness scale": "Brightness",
+    "sixteen-bit colour": "Deep colours",
+}
+#: How many of a kind are named in its line.
+EXAMPLES = 2
 
 
 @dataclass(frozen=True)
@@ -42,11 +60,14 @@ class AuditEntry:
         Kind of problem, one of ``Problem``.
     detail : str
         The reason, in words.
+    count : int
+        For how many files, images or classes it stands.
     """
 
     path: str
     problem: Problem
     detail: str
+    count: int = 1
 
 
 def audit_csv(entries: Iterable[AuditEntry]) -> bytes:
@@ -58,10 +79,19 @@ def audit_csv(entries: Iterable[AuditEntry]) -> bytes:
     return out.getvalue().encode("utf-8", "backslashreplace")
 
 
-def count_problems(entries: Iterable[AuditEntry]) -> list[str]:
-    """A line for each kind of problem: how often it occurs, and where to read more."""
-    problems = Counter(entry.problem for entry in entries)
-    return [f"{count} x {problem} (see audit.csv)" for problem, count in sorted(problems.items())]
+def summarize(entries: Iterable[AuditEntry]) -> list[str]:
+    """A line for each kind of problem: how many have it, and the first of them."""
+    found: dict[Problem, list[AuditEntry]] = {}
+    for entry in entries:
+        found.setdefault(entry.problem, []).append(entry)
+    return [f"{heading}: {_in_a_line(found[problem])}." for problem, heading in HEADINGS.items() if problem in found]
+
+
+def _in_a_line(entries: Sequence[AuditEntry]) -> str:
+    if entries[0].path == "*":  # of all images together
+        return "; ".join(entry.detail for entry in entries)
+    examples = [f"{entry.path}: {entry.detail}" for entry in entries[:EXAMPLES]] + ["…"] * (len(entries) > EXAMPLES)
+    return f"{sum(entry.count for entry in entries):,} ({'; '.join(examples)})"
 
 
 def printable(text: str) -> str:
@@ -134,5 +164,5 @@ def small_classes(
             entries.append(AuditEntry(f"{name}/", "small class", detail))
         for side, count in counts.items():
             if count[index] == 0:
-                entries.append(AuditEntry(f"{name}/", "small class", f"no image in {side}"))
+                entries.append(AuditEntry(f"{name}/", "class missing on a side", f"no image in {side}"))
     return entries

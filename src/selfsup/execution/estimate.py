@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from selfsup.backbones import build_backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, unfinished
 from selfsup.config.schema import StudyConfig
-from selfsup.data.audit import AuditEntry
+from selfsup.data.audit import AuditEntry, small_classes
 from selfsup.data.sources import open_source
-from selfsup.data.sources.base import EmptyFileError, Source
+from selfsup.data.sources.base import EmptyFileError, Source, silent
 from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
@@ -83,7 +83,9 @@ class Plan:
     store_bytes: float
 
 
-def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> Plan:
+def plan_study(
+    values: Mapping[str, Any], *, out: str | Path | None = None, say: Callable[[str], None] = silent
+) -> Plan:
     """Lay out the grid and estimate what it takes; runs no cell and decodes no image.
 
     Parameters
@@ -92,6 +94,8 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
         Raw configuration values.
     out : str or Path, optional
         A study's folder or address: its finished cells need not run again.
+    say : callable, optional
+        Takes a line of progress.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
         folder.require_free()
     config = resolve_configuration(folder, values)
     source = open_source(
-        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled
+        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
     )
     if folder is not None:
         require_same_names(source.names, folder, config)
@@ -112,6 +116,8 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
     split, _ = split_study(config, source.names, labels, source.official_test)
+    classes = sorted(set(source.labels or ()))
+    small = [] if labels is None else small_classes(labels, classes, split, config.per_class)
     glance = _glance(source, config)
     config = config.with_side_for([glance.short_side])
     require_views(config)
@@ -126,7 +132,7 @@ def plan_study(values: Mapping[str, Any], *, out: str | Path | None = None) -> P
         resources=resources,
         images=len(source.names),
         opened=glance.opened,
-        audit=(*source.ignored, *glance.audit),
+        audit=(*source.ignored, *glance.audit, *small),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
         bytes=_study_bytes(config, grid, split),
         store_bytes=3.0 * len(source.names) * glance.side**2,

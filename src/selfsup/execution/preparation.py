@@ -12,7 +12,7 @@ import numpy as np
 
 from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, weights_file
 from selfsup.config.schema import StudyConfig
-from selfsup.data.audit import AuditEntry, audit_csv, count_problems, find_duplicates, small_classes
+from selfsup.data.audit import AuditEntry, audit_csv, find_duplicates, small_classes, summarize
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import read_groups
@@ -53,7 +53,12 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     _write_split(folder, split, groups)
     folder.write(AUDIT, audit_csv(audit))
     folder.write(IMAGES, contents.to_csv())
-    folder.write_json("dataset.json", _describe(store, split, audit))
+    noticed = summarize(audit)
+    for line in noticed:
+        say(line)
+    if noticed:
+        say(f"All of this is listed in {folder.path / AUDIT}.")
+    folder.write_json("dataset.json", _describe(store, split, noticed))
     return store
 
 
@@ -153,7 +158,7 @@ def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | None
     folder.write("split.npz", content.getvalue())
 
 
-def _describe(store: Store, split: Split, audit: list[AuditEntry]) -> dict[str, Any]:
+def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, Any]:
     parts = {"train": split.train, "val": split.val, "test": split.test}
     counts = {
         name: [int((store.labels[part] == index).sum()) for part in parts.values()]
@@ -169,5 +174,5 @@ def _describe(store: Store, split: Split, audit: list[AuditEntry]) -> dict[str, 
         "class_counts": counts,
         "store": str(store.path),
         "full_scale": store.depth.full_scale,
-        "warnings": count_problems(audit),
+        "warnings": list(noticed),
     }

@@ -18,14 +18,14 @@ from selfsup.execution.configuration import resolve_configuration, resolve_image
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
-from selfsup.execution.preparation import AUDIT, prepare_images, prepare_weights
+from selfsup.execution.preparation import prepare_images, prepare_weights
 from selfsup.execution.progress import Tally
 from selfsup.execution.resources import resolve_resources
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Scheduler, read_records
 from selfsup.execution.study_grid import lay_out
 from selfsup.execution.watchers import Watcher
-from selfsup.execution.words import counted, describe_set_aside
+from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import Uploads
 
@@ -86,7 +86,6 @@ class StudyRun:
         self._sweep()  # not before it is known to be a study of this version
         trackers = self.reporting.load_trackers(config.track)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        self._say(describe_set_aside(store.audit, self.folder.path / AUDIT))
         config = resolve_image_size(config, store, self.watcher.say)
         asked = narrow(config, self.values)
         grid = lay_out(asked, labelled=store.labels is not None)

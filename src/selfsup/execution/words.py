@@ -1,37 +1,13 @@
-"""Numbers, durations, sizes and files that were set aside, as people say them."""
+"""Numbers, durations and sizes, as people say them."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from selfsup.data.audit import AuditEntry
-
-#: Problems of files that a study does without, one entry per file.
-SET_ASIDE = ("unreadable", "empty", "no class")
 
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun: 1 cell, 54 cells."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def describe_set_aside(audit: Iterable[AuditEntry], where: str | Path) -> str:
-    """How many files a study does without, and `where` that was seen; empty where there are none."""
-    entries = list(audit)
-    parts = []
-    problems = Counter(entry.problem for entry in entries if entry.problem in SET_ASIDE)
-    if problems:
-        reasons = ", ".join(f"{number} {problem}" for problem, number in problems.most_common())
-        parts.append(f"{counted(problems.total(), 'file')} set aside ({reasons})")
-    others = [entry.path for entry in entries if entry.problem == "ignored"]
-    if others:
-        parts.append(f"not taken for images: {', '.join(others[:5])}{', …' * (len(others) > 5)}")
-    return f"{'; '.join(parts)}: {where}" if parts else ""
 
 
 def format_duration(seconds: float) -> str:

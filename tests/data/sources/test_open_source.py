@@ -53,8 +53,11 @@ def test_a_dot_is_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_name_wins_over_a_folder_unless_a_path_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labelled_folder(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
-    assert len(open_source("digits").names) == 1797
-    assert len(open_source("./digits").names) == 6
+    said: list[str] = []
+    assert len(open_source("digits", say=said.append).names) == 1797
+    assert said == ["'digits' means the data set of this name, not the folder beside it; ./digits is the folder."]
+    assert len(open_source("./digits", say=said.append).names) == 6
+    assert len(said) == 1
 
 
 def test_an_unknown_name_suggests_the_nearest_and_lists_all() -> None:

@@ -29,7 +29,7 @@ def open_source(
     ----------
     data : str
         Name of a data set (``digits``, ``cifar10``, …), or a path. A name wins over a folder of
-        the same name; ``./digits`` is the folder.
+        the same name, and that is said; ``./digits`` is the folder.
     data_root : path, optional
         Folder that already holds the named data set's files.
     data_url : str, optional
@@ -58,6 +58,8 @@ def open_source(
         say=say or silent,
     )
     if data in registry.names(registry.SOURCE):
+        if Path(data).is_dir():
+            options.say(f"'{data}' means the data set of this name, not the folder beside it; ./{data} is the folder.")
         source: Source = registry.load(registry.SOURCE, data)(options)
         return source
     options.refuse("data_root", "data_url", source=printable(data))

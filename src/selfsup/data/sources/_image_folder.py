@@ -180,7 +180,8 @@ class _Scan:
             AuditEntry(
                 printable(kind),
                 "ignored",
-                f"{len(paths)} not taken for images, such as '{printable(min(paths))}'",
+                f"{len(paths)} file{'s' * (len(paths) != 1)}, such as '{printable(min(paths))}'",
+                len(paths),
             )
             for kind, paths in sorted(self._others.items())
         ]
