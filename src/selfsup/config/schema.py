@@ -33,6 +33,8 @@ from selfsup.config.grid import Protocol
 Role = Literal["axis", "plugins", "identity", "place", "contents", "runtime"]
 #: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
 AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
+#: Pixels of the largest image that Pillow opens if it is left to itself.
+MAX_PIXELS = 178_956_970
 
 
 def _field(default: Any, help: str, role: Role, **constraints: Any) -> Any:

@@ -9,9 +9,9 @@ numbers apart, because they are of different instruments. Images of 8 bits stay 
 2. **Of the images** count all but up to one in 20 (one, if there are five or more), which do not count
    if they reach further beyond the others than three times what those span: one stray 16-bit image would
    leave a 12-bit data set 16 of 256 grey levels.
-3. What is left, from the lowest to the highest, becomes 0 to 255, be it negative or far from 0; but if it is at
-   least half of a usual scale (0 to 255, 1023, 4095, 16383 or 65535, and for floating-point numbers 0 to 1
-   and -1 to 1), that whole scale does: black stays black, and later images are not cut off.
+3. What is left, from the lowest to the highest, becomes 0 to 255, be it negative or far from 0; but if it is at least
+   half of a usual scale (0 to 255, 1023, 4095, 16383 or 65535; of floating-point numbers 0 to 1, -1 to 1, 0 to 255 or
+   0 to 65535), that whole scale does: black stays black, and later images are not cut off.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ OUTLYING, PIXELS = 0.002, 2**15
 #: One measured image in this many may be a stray; and one of any sample of at least `FEW`.
 STRAY, FEW = 20, 5
 EIGHT_BITS: Range = (0.0, 255.0)
-_INTEGERS: tuple[Range, ...] = tuple((0.0, 2.0**bits - 1) for bits in (8, 10, 12, 14, 16))
-_USUAL = {"integer": _INTEGERS, "floating": ((0.0, 1.0), (-1.0, 1.0), *_INTEGERS)}
+_USUAL: dict[Kind, tuple[Range, ...]] = {
+    "integer": tuple((0.0, 2.0**bits - 1) for bits in (8, 10, 12, 14, 16)),
+    "floating": ((0.0, 1.0), (-1.0, 1.0), EIGHT_BITS, (0.0, 65535.0)),
+}
 _NAMES = {"8-bit": "of 8 bits", "integer": "of more than 8 bits", "floating": "of floating-point numbers"}
 #: A median image that uses less of the scale than this is told of.
 LITTLE = 0.1

@@ -22,6 +22,7 @@ from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import Kind
 from selfsup.data.opening import pixel_limit
+from selfsup.data.pages import PagedSource, describe_pages
 from selfsup.data.rendering import Renderer, Rendering
 from selfsup.data.sources.base import Source, digest_of
 from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
@@ -29,8 +30,8 @@ from selfsup.data.transparency import GROUNDS
 from selfsup.errors import UserError
 
 ASIDE = ".aside-"
-#: So many images with the same pixels, and so many in a hundred, are told of.
-MANY_ALIKE = 5
+#: So many images with the same pixels, if they are also one in so many, are told of.
+MANY_ALIKE, ONE_IN = 5, 100
 
 
 def prepare_store(
@@ -202,7 +203,11 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         audit += [AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost]
     if source.official_test is not None:
         arrays["official_test"] = np.asarray(source.official_test, bool)[found.kept]
-    audit += [*_rendered(found), *_same_pixels(names, found.digests), *_duplicates(names, found.digests, labels)]
+    audit += [
+        *_rendered(source, found),
+        *_same_pixels(names, found.digests),
+        *_duplicates(names, found.digests, labels),
+    ]
     meta = {
         "version": FORMAT_VERSION,
         "name": source.name,
@@ -215,7 +220,7 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
     (folder / META).write_text(json.dumps(meta), encoding="utf-8")
 
 
-def _rendered(found: _Decoded) -> Iterator[AuditEntry]:
+def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
     """How the images became pixels."""
     given = found.renderer.given
     for kind, tally in found.scales.items():
@@ -224,9 +229,10 @@ def _rendered(found: _Decoded) -> Iterator[AuditEntry]:
         ground = GROUNDS[found.renderer.ground()]
         why = "as given" if given.ground is not None else "on which what they show stands out most"
         yield AuditEntry("*", "transparency", f"{found.transparent} images have transparent pixels: on {ground}, {why}")
-    if found.paged:
-        detail = f"{len(found.paged)} files have several pages or frames, {sum(found.paged)} in all: the first is used"
-        yield AuditEntry("*", "pages", f"{detail}; --pages all takes each for an image in a new study")
+    if isinstance(source, PagedSource):
+        yield from describe_pages(source.several, all_used=True)
+    else:
+        yield from describe_pages(found.paged, all_used=False)
 
 
 def _duplicates(names: Sequence[str], digests: Sequence[bytes], labels: Sequence[str] | None) -> list[AuditEntry]:
@@ -243,9 +249,9 @@ def _duplicates(names: Sequence[str], digests: Sequence[bytes], labels: Sequence
 
 
 def _same_pixels(names: Sequence[str], digests: Sequence[bytes]) -> list[AuditEntry]:
-    """The picture that most images are copies of, if they are many: something was lost on the way to pixels, perhaps."""
+    """What most images are copies of, if they are many: something was lost on the way to pixels, perhaps."""
     digest, count = Counter(digests).most_common(1)[0]
-    if count < max(MANY_ALIKE, MANY_ALIKE * len(names) // 100):
+    if count < max(MANY_ALIKE, len(names) / ONE_IN):
         return []
     detail = f"{count} of {len(names)} images have the same pixels, such as '{names[digests.index(digest)]}'"
     return [AuditEntry("*", "same pixels", f"{detail}; look at what they are before you trust any result")]

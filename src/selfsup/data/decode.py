@@ -30,7 +30,7 @@ _JPEG_SCALES = (2, 4, 8)
 
 
 class Decoded(NamedTuple):
-    """Pixels, uint8 of shape (H, W, 3), and what they were made from: which values, and whether with transparent pixels."""
+    """Pixels, uint8 of shape (H, W, 3), the values that they were made from, and whether some were transparent."""
 
     pixels: np.ndarray
     extent: Extent

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO, cast
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 BITS_PER_SAMPLE = 258  # the TIFF tag
 _SIZE_MARKER = b"\xff\x4f\xff\x51"  # begins a JPEG 2000 codestream; its bits stand 40 bytes on
@@ -57,11 +59,11 @@ def read_colours(image: Image.Image) -> np.ndarray:
 def _read_page(image: Image.Image) -> np.ndarray:
     import tifffile
 
-    assert image.fp is not None
-    image.fp.seek(0)
-    page = tifffile.TiffFile(image.fp).pages[image.tell()]
+    file = _file_of(image)
+    file.seek(0)
+    page = tifffile.TiffFile(file).pages[image.tell()]
     values = np.asarray(page.asarray(maxworkers=1))
-    return np.moveaxis(values, 0, -1) if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else values
+    return np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values  # a plane for each colour
 
 
 def _tiles(image: Image.Image) -> list[tuple]:
@@ -70,9 +72,15 @@ def _tiles(image: Image.Image) -> list[tuple]:
 
 def _content(image: Image.Image, most: int = -1) -> bytes:
     """The image's file from its beginning; Pillow finds it where it was."""
-    assert image.fp is not None
-    place = image.fp.tell()
-    image.fp.seek(0)
-    content = image.fp.read(most)
-    image.fp.seek(place)
+    file = _file_of(image)
+    place = file.tell()
+    file.seek(0)
+    content = file.read(most)
+    file.seek(place)
     return content
+
+
+def _file_of(image: Image.Image) -> BinaryIO:
+    assert isinstance(image, ImageFile.ImageFile)
+    assert image.fp is not None  # until it is loaded
+    return cast(BinaryIO, image.fp)

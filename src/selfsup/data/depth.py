@@ -7,7 +7,7 @@ image, the numbers that usually stand for nodata.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -63,7 +63,7 @@ def deep_pixels(image: Image.Image) -> DeepPixels:
 
 def _nodata(image: Image.Image) -> float:
     """The value that the file says is none, NaN if it says nothing."""
-    stated = getattr(image, "tag_v2", {}).get(GDAL_NODATA, image.info.get("transparency"))
+    stated: Any = getattr(image, "tag_v2", {}).get(GDAL_NODATA, image.info.get("transparency"))
     try:
         return float(stated)
     except (TypeError, ValueError):

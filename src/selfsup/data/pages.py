@@ -43,6 +43,15 @@ def with_pages(source: Source, pages: str) -> Source:
     return PagedSource(source) if pages == "all" else source
 
 
+def describe_pages(several: Sequence[int], *, all_used: bool) -> list[AuditEntry]:
+    """What a user should know of files of several pages, of which these are the numbers."""
+    if not several:
+        return []
+    used = "each is an image, and those of a file are a group" if all_used else "the first of each is used"
+    hint = "" if all_used else "; --pages all takes every one for an image in a new study"
+    return [AuditEntry("*", "pages", f"{len(several)} files with {sum(several)} in all: {used}{hint}")]
+
+
 class PagedSource:
     """A source of which every page is an image: ``stack.tif#page=1``, ``stack.tif#page=2``, …
 
@@ -69,6 +78,12 @@ class PagedSource:
                 return page_numbers(image)
         except Exception:  # will be set aside, with the reason, when it is decoded
             return [0]
+
+    @property
+    def several(self) -> list[int]:
+        """Numbers of pages of the files that have several."""
+        counts = np.bincount([file for file, _ in self._places])
+        return counts[counts > 1].tolist()
 
     @cached_property
     def names(self) -> Sequence[str]:

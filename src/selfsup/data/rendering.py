@@ -6,12 +6,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from selfsup.data.brightness import EIGHT_BITS, Range, choose_range, extent_of
+from selfsup.data.brightness import EIGHT_BITS, Extent, Range, choose_range, extent_of
 from selfsup.data.depth import Kind, deep_pixels, kind_of
 from selfsup.data.sources.base import Source
 from selfsup.data.transparency import choose_ground, contrasts_of
@@ -46,12 +47,19 @@ class Rendering:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Rendering:
         """As JSON gives its fields back."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        integer, floating = (
+            None if scale is None else (scale[0], scale[1]) for scale in (values["integer"], values["floating"])
+        )
+        return cls(integer, floating, values["ground"])
 
 
 class _Header(NamedTuple):
     kind: Kind
     transparent: bool
+
+
+def _header(image: Image.Image) -> _Header:
+    return _Header(kind_of(image), image.has_transparency_data)
 
 
 class Renderer:
@@ -78,18 +86,18 @@ class Renderer:
 
     def scale(self, kind: Kind) -> Range:
         """The values that become 0 and 255 in images of a kind."""
+
+        def extent(image: Image.Image) -> Extent:
+            return extent_of(deep_pixels(image).values, kind)
+
         if kind == "8-bit":
             return EIGHT_BITS
-
-        def measure() -> Range:
-            sample = self._sample(lambda header: header.kind == kind, lambda image: extent_of(deep_pixels(image).values, kind))
-            return choose_range(sample, kind)
-
-        return self._once(kind, measure)
+        return self._once(kind, lambda: choose_range(self._sample(lambda header: header.kind == kind, extent), kind))
 
     def ground(self) -> int:
         """Grey level behind transparent pixels."""
-        return self._once("ground", lambda: choose_ground(self._sample(lambda header: header.transparent, contrasts_of)))
+        sample = partial(self._sample, lambda header: header.transparent, contrasts_of)
+        return self._once("ground", lambda: choose_ground(sample()))
 
     def rendering(self) -> Rendering:
         """What was given or decided so far."""
@@ -102,12 +110,9 @@ class Renderer:
             return self._decided[name]
 
     def _sample(self, concerns: Callable[[_Header], bool], seen: Callable[[Image.Image], Seen | None]) -> list[Seen]:
-        """What is `seen` of at most ``SAMPLE`` images that it concerns, evenly spaced; without those that cannot be read."""
+        """What is `seen` of at most ``SAMPLE`` readable images that it concerns, evenly spaced."""
         if not self._headers:
-            indices = range(len(self._source.names))
-            self._headers = [
-                self._look(index, lambda image: _Header(kind_of(image), image.has_transparency_data)) for index in indices
-            ]
+            self._headers = [self._look(index, _header) for index in range(len(self._source.names))]
         found = [index for index, header in enumerate(self._headers) if header is not None and concerns(header)]
         chosen = np.unique(np.linspace(0, len(found) - 1, min(SAMPLE, len(found))).round().astype(int))
         looks = (self._look(found[place], seen) for place in chosen)

@@ -43,7 +43,7 @@ def choose_ground(contrasts: Sequence[np.ndarray]) -> int:
 
 def is_transparent(image: Image.Image) -> bool:
     """Whether a loaded image has a pixel that is not opaque."""
-    return image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255  # type: ignore[index, operator]
+    return image.has_transparency_data and bool(np.asarray(image.convert("RGBA").getchannel("A")).min() < 255)
 
 
 def on_ground(image: Image.Image, ground: int) -> Image.Image:
