@@ -196,6 +196,6 @@ def _remarks(store: Store, rendering: Rendering) -> Iterator[str]:
     decided = store.rendering != rendering
     for entry in store.audit:
         if entry.problem not in RENDERINGS:
-            yield f"{entry.path}: {entry.problem}: {entry.detail}"
+            yield ": ".join((*[entry.path] * (entry.path != "*"), entry.problem, entry.detail))
         elif decided:
             yield f"The study had no such images, so these decide: {entry.detail}"

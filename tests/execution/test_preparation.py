@@ -124,7 +124,7 @@ def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> No
 @pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])
 def test_the_full_scale_is_written_down(tmp_path: Path, given: str | None, written: float) -> None:
     folder, _ = begin(save_images(tmp_path / "data"), tmp_path / "study", full_scale=given)
-    assert folder.read_json("dataset.json")["full_scale"] == written
+    assert folder.read_json("dataset.json")["rendering"]["integer"] == [0, written]
     audit = pd.read_csv(folder.path / "audit.csv")
     (detail,) = audit[audit.problem == "brightness scale"].detail
     assert f"0 to {written} becomes 0 to 255" in detail

@@ -132,7 +132,7 @@ class ScaleTally:
             detail = f"{images}: {becomes} becomes 0 to 255" + ", as given" * given
             if self._absent:
                 detail += f"; black where they have no values (NaN, infinite, nodata), in {self._absent}"
-            yield AuditEntry("*", "brightness scale", f"{detail}; --full-scale sets another scale for a new study")
+            yield AuditEntry("*", "brightness scale", detail)
         if self._beyond:
             name, extent = self._beyond[0]
             reach = f"{_number(extent.low)} to {_number(extent.high)}"
