@@ -27,10 +27,11 @@ from torch.profiler import ProfilerActivity, profile
 from selfsup.backbones import build_backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import method_class, read_settings
+from selfsup.training.batches import Request
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
 from selfsup.training.diagnostics import step_signals
-from selfsup.training.loop import Request, Training
+from selfsup.training.loop import Training
 from selfsup.training.optimizers import recipe_of
 from selfsup.training.plan import TrainingPlan
 from selfsup.views import load_policy

@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import selfsup
+from selfsup.csv_files import csv_rows
 from selfsup.errors import UserError
 from selfsup.inference import embed_images, find_cell, load_probe, predict_classes, predict_images
 from selfsup.record.results import CellResult
@@ -84,7 +85,7 @@ def test_the_studys_own_image_gets_the_embedding_that_was_recorded(deep: Study) 
     found, cell = find_cell(deep.path)
     with np.load(deep.path / "cells" / cell.cell / "embeddings.npz") as arrays:
         recorded, indices = arrays["features"], arrays["indices"]
-    names = [line.split(",")[0] for line in (deep.path / "images.csv").read_text().splitlines()[1:]]
+    names = [row["path"] for row in csv_rows((deep.path / "images.csv").read_bytes())]
     name = names[indices[0]]
     again = embed_images(found, cell, Path(deep.config.data) / name, device="cpu")
     np.testing.assert_allclose(again.features[0], recorded[0], rtol=1e-2, atol=1e-3)  # recorded in float16

@@ -210,7 +210,7 @@ def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
     lines = (
         "Files and folders that cannot be read, set aside: 1 (digit 1/broken.png: ",
         "Files of no bytes, set aside: 1 (digit 0/empty.png: the file holds no bytes).\n",
-        "Files not taken for images: 1 (*.txt: 1 file, such as 'digit 1/notes.txt').\n",
+        "Files not taken for images: 1 (*.txt: 1, such as 'digit 1/notes.txt').\n",
         "Classes with fewer training images than asked for: 2 (digit 0/: 8 training images where 20 ",
         "No image was decoded for these observations.\n",
     )

@@ -53,7 +53,9 @@ def test_a_new_label_is_a_change_where_the_name_does_not_hold_it(tmp_path: Path)
     assert labelled("aabb").changes_since(labelled("aaba")) == "1 changed ('toy/3')"
 
 
-@pytest.mark.parametrize("class_name", ["plain", 'a "quoted", name', "two\r\nlines\n", "naïve 雑草"])
+@pytest.mark.parametrize(
+    "class_name", ["plain", "ends in a return\r", "=SUM(A1)", 'a "quoted", name', "two\r\nlines\n", "naïve 雑草"]
+)
 def test_contents_survive_their_file(tmp_path: Path, class_name: str) -> None:
     if os.name == "nt" and not class_name.isprintable():
         pytest.skip("Windows refuses such names")

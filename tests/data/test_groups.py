@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,11 @@ def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"path,group\n\xff\xfe\x00,1\n")
     with pytest.raises(UserError, match="cannot be read as CSV"):
         read_groups(str(path), NAMES)
+
+
+def test_names_mean_the_same_in_every_form_of_their_accents(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "pl\u00e4nt_1/1.png") for form in ("NFC", "NFD"))
+    table = tmp_path / "groups.csv"
+    table.write_text(f"path,group\n{apart},one\n", encoding="utf-8")
+    assert read_groups(str(table), [composed]) == ["one"]
+    assert read_groups(apart.split("/")[0], [composed]) == [f"group {composed.split('/')[0]}"]

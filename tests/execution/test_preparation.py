@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from selfsup.config.validation import validate
 from selfsup.data.store import open_store
 from selfsup.errors import UserError
 from selfsup.execution.configuration import require_sound, resolve_image_size
+from selfsup.execution.estimate import plan_study
 from selfsup.execution.preparation import prepare_images
 from selfsup.record.folder import StudyFolder
 
@@ -67,6 +69,47 @@ def test_a_whole_study_goes_on_with_its_images_moved(tmp_path: Path) -> None:
     assert study.config.data == str(moved)
     with pytest.raises(UserError, match=r"The images of 'digits' are not those .* 1797 added .* 10 missing"):
         selfsup.compare("digits", out=tmp_path / "study", per_class="1", **grid)
+
+
+def test_studies_inside_their_data_are_no_images_of_it(tmp_path: Path) -> None:
+    grid = {"methods": "random", "backbone": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
+    data = save_images(tmp_path / "data")
+    first = selfsup.compare(data, out=data / "first", per_class="1", **grid)
+    first.report("md")
+    again = selfsup.compare(data, out=data / "first", per_class="1,2", **grid)
+    assert list(again.results.cell) == ["random-n1-s0", "random-n2-s0"]
+    second = selfsup.compare(data, out=data / "studies" / "second", per_class="1", **grid)
+    assert second.folder.read_json("dataset.json")["classes"] == ["bean", "pea"]
+    audit = pd.read_csv(second.path / "audit.csv").set_index("path")
+    assert audit.loc["first/"].problem == audit.loc["studies/second/"].problem == "passed over"
+    shutil.copytree(first.path / "cells", data / "bean" / "pictures")
+    shutil.copytree(first.path / "report-figures", data / "bean" / "report" / "report-figures")
+    shutil.copy(first.path / "report.md", data / "bean" / "report")
+    assert (
+        selfsup.compare(data, out=data / "first", per_class="1,2", **grid).folder.read_json("dataset.json")["images"]
+        == 10
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows refuses such names")
+def test_a_study_of_folders_with_odd_names_goes_on(tmp_path: Path) -> None:
+    grid = {"methods": "random", "backbone": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
+    data = save_images(tmp_path / "data")
+    names = {"bean": "=SUM(A1)\r", "pea": 'gr\u00fcn "1"'}
+    for old, new in names.items():
+        (data / old).rename(data / new)
+    (data / names["bean"] / "empty\r.png").touch()
+    begun = selfsup.compare(data, out=tmp_path / "study", per_class="1", **grid)
+    assert set(pd.read_csv(begun.path / "images.csv")["class"]) == set(names.values())
+    assert "empty\r.png" in "".join(pd.read_csv(begun.path / "audit.csv").path)
+    (data / names["pea"]).rename(data / unicodedata.normalize("NFD", names["pea"]))
+    plan_study(
+        {"data": str(data), "per_class": "1,2", **{k: v for k, v in grid.items() if k != "executor"}}, out=begun.path
+    )
+    study = selfsup.compare(data, out=tmp_path / "study", per_class="1,2", **grid)
+    assert list(study.results.cell) == ["random-n1-s0", "random-n2-s0"]
+    report = study.path / "cells" / "random-n1-s0" / "classification_report.csv"
+    assert list(pd.read_csv(report)["class"]) == sorted(names.values())
 
 
 def test_other_contents_are_refused_with_what_changed_and_change_nothing(tmp_path: Path) -> None:

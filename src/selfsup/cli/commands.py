@@ -15,6 +15,7 @@ import click
 from selfsup._version import __version__
 from selfsup.cli import listing
 from selfsup.cli.options import given_values, study_options
+from selfsup.csv_files import QUOTING
 from selfsup.errors import Interrupted, UserError
 from selfsup.plugins import plug_in_files
 
@@ -188,7 +189,7 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
     target = None if output is None else _writable(output)
     found, cell = find_cell(study)
     table = predict_images(found, cell, images, device=device, say=_complain)
-    text = table.to_csv(index=False)
+    text = table.to_csv(index=False, quoting=QUOTING)
     if target is None:
         click.echo(text, nl=False)
     else:

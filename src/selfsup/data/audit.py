@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from selfsup.config.grid import PerClass
+from selfsup.csv_files import csv_text
 from selfsup.data.split import Split
 
 Problem = Literal[
@@ -18,6 +18,7 @@ Problem = Literal[
     "empty",
     "no class",
     "ignored",
+    "passed over",
     "empty class",
     "looks like a split",
     "small class",
@@ -39,8 +40,9 @@ HEADINGS: dict[Problem, str] = {
     "empty": "Files of no bytes, set aside",
     "no class": "Images beside the class folders, set aside",
     "ignored": "Files not taken for images",
+    "passed over": "Folders and hidden images passed over",
     "empty class": "Folders without an image, which are no classes",
-    "looks like a split": "Classes that look like the sides of a split",
+    "looks like a split": "Taken for a class, though it is called as a side of a split is",
     "small class": "Classes with fewer training images than asked for",
     "class missing on a side": "Classes without an image on one side of the split",
     "duplicate across split": "Images with the pixels of another on another side of the split",
@@ -84,11 +86,8 @@ class AuditEntry:
 
 def audit_csv(entries: Iterable[AuditEntry]) -> bytes:
     """The entries as a CSV file with the columns path, problem, detail."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["path", "problem", "detail"])
-    writer.writerows((entry.path, entry.problem, entry.detail) for entry in entries)
-    return out.getvalue().encode("utf-8", "backslashreplace")
+    rows = ((entry.path, entry.problem, entry.detail) for entry in entries)
+    return csv_text(["path", "problem", "detail"], rows).encode("utf-8", "backslashreplace")
 
 
 def summarize(entries: Iterable[AuditEntry]) -> list[str]:
@@ -107,12 +106,13 @@ def _in_a_line(entries: Sequence[AuditEntry]) -> str:
 
 
 def printable(text: str) -> str:
-    r"""`text` as valid Unicode: bytes of a file name that are no UTF-8 become ``\udcXX``.
+    r"""`text` as valid Unicode in composed form (NFC): bytes of a file name that are no UTF-8 become ``\udcXX``.
 
     File names on POSIX systems are bytes; Python hands those that are not UTF-8 over as lone
-    surrogates, which no CSV, HTML or terminal can take.
+    surrogates, which no CSV, HTML or terminal can take. A name with an accent may come back from another
+    system with letter and accent apart, and is the same name.
     """
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else unicodedata.normalize("NFC", text.encode("utf-8", "backslashreplace").decode())
 
 
 def find_duplicates(names: Sequence[str], digests: np.ndarray, split: Split) -> list[AuditEntry]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from selfsup.csv_files import csv_rows, csv_text
+from selfsup.data.audit import printable
 from selfsup.data.store import Store
 
 COLUMNS = ("path", "class", "digest")
@@ -35,16 +35,11 @@ class Contents:
     @classmethod
     def from_csv(cls, content: bytes) -> Contents:
         """Contents in the file that :meth:`to_csv` made."""
-        rows = csv.DictReader(io.StringIO(content.decode(), newline=""))
-        return cls({row["path"]: (row["class"], row["digest"]) for row in rows})
+        return cls({printable(row["path"]): (printable(row["class"]), row["digest"]) for row in csv_rows(content)})
 
     def to_csv(self) -> bytes:
         """A row for each image: path, class, digest."""
-        out = io.StringIO(newline="")
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((path, *facts) for path, facts in self.images.items())
-        return out.getvalue().encode()
+        return csv_text(COLUMNS, ((path, *facts) for path, facts in self.images.items())).encode()
 
     def changes_since(self, before: Contents) -> str:
         """How many images were added, are missing or have changed, and the first of each; empty if none."""

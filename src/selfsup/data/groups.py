@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from selfsup.data.audit import printable
 from selfsup.errors import UserError
 
 
@@ -39,7 +40,7 @@ def read_groups(spec: str, names: Sequence[str]) -> list[str]:
 
 def _from_expression(spec: str, names: Sequence[str]) -> list[str]:
     try:
-        expression = re.compile(spec)
+        expression = re.compile(printable(spec))
     except re.error as error:
         raise UserError(
             f"--group '{spec}' is not a regular expression: {error}; mend it, or give a CSV file."
@@ -89,4 +90,4 @@ def _rows(path: Path) -> list[dict[str, str | None]]:
 
 
 def _normal(path: str) -> str:
-    return path.strip().replace("\\", "/").removeprefix("./")
+    return printable(path).strip().replace("\\", "/").removeprefix("./")

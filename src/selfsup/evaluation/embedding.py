@@ -11,8 +11,8 @@ from torch import Tensor
 
 from selfsup.backbones import Backbone
 from selfsup.seeding import derive_seed
-from selfsup.training.loop import Images
-from selfsup.views.base import Policy
+from selfsup.training.batches import Images
+from selfsup.views.base import Policy, to_device
 from selfsup.views.none_policy import policy as plain_view
 
 #: Most images that a measure without labels looks at.
@@ -103,17 +103,17 @@ def batches(
     for start in range(0, len(indices), BATCH):
         pixels, sizes = images.batch(indices[start : start + BATCH])
         generator = torch.Generator().manual_seed(derive_seed(0, "evaluation", stream, start))
-        yield policy(pixels.to(device), sizes, image_size, generator)
+        yield policy(to_device(pixels, torch.device(device)), sizes, image_size, generator)
 
 
 @torch.no_grad()
 def _run(backbone: Backbone, views: Iterator[Tensor], count: int, device: str) -> np.ndarray:
     was_training = backbone.training
     backbone.eval().to(device)
-    features = np.empty((count, backbone.num_features), np.float32)
+    features = torch.empty(count, backbone.num_features, device=device)  # read once: every reading waits for the device
     filled = 0
     for batch in views:
-        features[filled : filled + len(batch)] = backbone(batch).float().cpu().numpy()
+        features[filled : filled + len(batch)] = backbone(batch)
         filled += len(batch)
     backbone.train(was_training)
-    return features
+    return features.cpu().numpy()

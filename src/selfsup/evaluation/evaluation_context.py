@@ -13,8 +13,8 @@ from torch import Tensor
 from selfsup.backbones import Backbone
 from selfsup.config.schema import StudyConfig
 from selfsup.evaluation.embedding import batches, embed_views, sample_rows
+from selfsup.training.batches import Images
 from selfsup.training.callbacks import Callbacks
-from selfsup.training.loop import Images
 from selfsup.views import load_policy
 from selfsup.views.none_policy import policy as plain_view
 

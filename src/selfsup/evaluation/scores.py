@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from selfsup.csv_files import csv_text
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -41,16 +43,11 @@ def score(true: np.ndarray, predicted: np.ndarray, *, num_classes: int) -> Score
 
 def per_class_csv(confusion: np.ndarray, classes: Sequence[str]) -> str:
     """A CSV with precision, recall, F1 and number of test images of every class, sorted as `classes`."""
-    import csv
-    import io
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["class", "precision", "recall", "f1", "test_images"])
+    rows = []
     hits, true, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     for name, hit, n_true, n_predicted in zip(classes, hits, true, predicted, strict=True):
         precision = hit / n_predicted if n_predicted else 0.0
         recall = hit / n_true if n_true else 0.0
         f1 = 2 * hit / (n_true + n_predicted) if n_true + n_predicted else 0.0
-        writer.writerow([name, f"{precision:.6f}", f"{recall:.6f}", f"{f1:.6f}", int(n_true)])
-    return out.getvalue()
+        rows.append([name, f"{precision:.6f}", f"{recall:.6f}", f"{f1:.6f}", int(n_true)])
+    return csv_text(["class", "precision", "recall", "f1", "test_images"], rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,7 +12,8 @@ import numpy as np
 
 from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, weights_file
 from selfsup.config.schema import StudyConfig
-from selfsup.data.audit import AuditEntry, audit_csv, find_duplicates, small_classes, summarize
+from selfsup.csv_files import csv_rows
+from selfsup.data.audit import AuditEntry, audit_csv, find_duplicates, printable, small_classes, summarize
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import read_groups
@@ -117,7 +117,7 @@ def require_same_names(names: Sequence[str], folder: StudyFolder, config: StudyC
     known = _known_images(folder)
     if known is None:
         return
-    aside = {entry["path"] for entry in csv.DictReader(io.StringIO((folder.path / AUDIT).read_text("utf-8")))}
+    aside = {printable(entry["path"]) for entry in csv_rows((folder.path / AUDIT).read_bytes())}
     found = {name: known.images.get(name, ("", "")) for name in names if name in known.images or name not in aside}
     _refuse_changes(Contents(found).changes_since(known), folder, config)
 

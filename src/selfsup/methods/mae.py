@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from selfsup.methods import base
 from selfsup.methods.parts.losses import in_float32
 from selfsup.methods.parts.recipe import Recipe
 from selfsup.views import RandomMask, ViewGroup
+from selfsup.views.base import to_device
 
 
 class MAESettings(base.MethodSettings):
@@ -118,11 +120,12 @@ class Decoder(nn.Module):
         hidden = self.mask_token.to(embedded.dtype).expand(len(order), order.shape[1] - shown.shape[1], -1)
         places = order.argsort(dim=1)[:, :, None].expand(-1, -1, embedded.shape[2])
         tokens = torch.cat([embedded, hidden], dim=1).gather(1, places)
-        positions = sine_cosine(round(order.shape[1] ** 0.5), tokens.shape[2]).to(tokens)
+        positions = to_device(sine_cosine(round(order.shape[1] ** 0.5), tokens.shape[2]), tokens.device).to(tokens)
         predicted: Tensor = self.predict(self.norm(self.blocks(tokens + positions)))
         return predicted
 
 
+@cache
 def sine_cosine(side: int, dim: int) -> Tensor:
     """Positions of side x side patches, shape (side * side, dim): sines and cosines of row and column.
 

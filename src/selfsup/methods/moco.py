@@ -15,6 +15,7 @@ from selfsup.methods.parts.key_queue import KeyQueue
 from selfsup.methods.parts.losses import info_nce
 from selfsup.methods.parts.momentum import MomentumEncoder
 from selfsup.methods.parts.recipe import Recipe
+from selfsup.views.base import to_device
 
 #: Most keys of the queue where nothing else is set.
 QUEUE_SIZE = 4096
@@ -81,6 +82,6 @@ def _encode_shuffled(encoder: nn.Module, images: Tensor, groups: int) -> Tensor:
     least 16 images, so that their statistics stay usable.
     """
     groups = max(1, min(groups, len(images) // 16))
-    order = torch.randperm(len(images)).to(images.device)
+    order = to_device(torch.randperm(len(images)), images.device)
     keys = torch.cat([encoder(chunk) for chunk in images[order].chunk(groups)])
     return keys[order.argsort()]

@@ -25,7 +25,7 @@ def step_signals(step: Step) -> Tensor:
     Tensor, shape (4,)
         NaN for the similarities of a method that does not compare two views.
     """
-    unknown = step.loss.new_tensor(math.nan)
+    unknown = torch.full_like(step.loss, math.nan)
     positive, negative = (unknown, unknown) if step.pair is None else pair_similarity(*step.pair)
     return torch.stack([step.loss.detach(), embedding_std(step.embedding), positive, negative])
 

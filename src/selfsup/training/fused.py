@@ -20,7 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from selfsup.errors import Interrupted
 from selfsup.methods.base import Batch, Method, Step
-from selfsup.training.loop import Request, Training
+from selfsup.training.batches import Request
+from selfsup.training.loop import Training
 from selfsup.training.state import Outcome
 
 

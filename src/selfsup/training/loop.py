@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,29 +15,15 @@ from torch import Tensor
 from selfsup.errors import Interrupted, UserError
 from selfsup.methods.base import Batch, Method, Progress, Step
 from selfsup.seeding import derive_seed
+from selfsup.training.batches import Batches, Images, Loading, Request
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.diagnostics import effective_rank, step_signals
 from selfsup.training.distributed import Shards
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
 from selfsup.training.plan import TrainingPlan, learning_rate, side_step_of
 from selfsup.training.state import EpochLog, Outcome, TrainingState
-from selfsup.views import Policy, View, load_policy
-
-
-class Images(Protocol):
-    """What the loop needs of the store."""
-
-    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Pixels uint8 (n, channels, H, W) and true sizes int64 (n, 2) of the images at `indices`."""
-        ...
-
-
-class Request(NamedTuple):
-    """A step that a training wants: its epoch and number, from 0, and the rows of its batch among the images."""
-
-    epoch: int
-    step: int
-    rows: np.ndarray
+from selfsup.views import Policy, load_policy
+from selfsup.views.base import to_device
 
 
 class Training:
@@ -59,6 +45,8 @@ class Training:
         Device and precision. If it joins several processes, each must train alike; they train one model, with
         the loss and gradients of one process, and stop when the callbacks of the first say so.
     callbacks : Callbacks, optional
+    loading : Loading, optional
+        How images come to the device.
 
     Raises
     ------
@@ -81,10 +69,10 @@ class Training:
         plan: TrainingPlan,
         fabric: Any,
         callbacks: Callbacks | None = None,
+        loading: Loading | None = None,
     ) -> None:
-        self.images, self.indices = images, indices
+        self.indices = indices
         self.plan = replace(plan, side_step=side_step_of(method.backbone.patch_size))
-        self.labels = np.full(len(indices), -1) if labels is None else labels
         self.fabric, self.callbacks = fabric, callbacks or Callbacks()
         self.shards = Shards(fabric)
         self.steps_per_epoch = plan.steps_per_epoch(len(indices))
@@ -97,9 +85,11 @@ class Training:
             )
         self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe_of(method)
-        self.view_groups = [
-            (group, load_policy(group.policy) if group.policy else policy) for group in method.view_groups()
-        ]
+        view_groups = [(group, load_policy(group.policy) if group.policy else policy) for group in method.view_groups()]
+        labels = np.full(len(indices), -1) if labels is None else labels
+        self.batches = Batches(
+            images, indices, labels, view_groups, self.plan, self.shards, fabric.device, loading or Loading()
+        )
         scaler = getattr(fabric.strategy.precision, "scaler", None)
         optimizer = build_optimizer(self.method, plan.lr, fused=scaler is None)
         self.wrapped, self.optimizer = fabric.setup(self.method, optimizer)
@@ -148,14 +138,15 @@ class Training:
         sums = self._sums(state.sums)
         scalars = {name: self._sums(total) for name, total in state.scalar_sums.items()}
         started = time.perf_counter()
-        for rows in self._batches(epoch):
-            step = yield Request(epoch, state.step, rows)
+        for number in range(state.step, (epoch + 1) * self.steps_per_epoch):
+            request = self.batches.request(number)
+            step = yield request
             sums[:-1] += step_signals(step)
             for name, value in step.scalars.items():
                 scalars[name] = scalars.get(name, self._sums(0.0)) + value.detach()
             state.step += 1
             if state.step == (epoch + 1) * self.steps_per_epoch:
-                sums[-1] += effective_rank(step.embedding[: len(rows)])
+                sums[-1] += effective_rank(step.embedding[: len(request.rows)])
             self.method.after_step(self._progress(state.step))
             stop = self.shards.agree(self.callbacks.should_stop())
             if stop or self.callbacks.checkpoint_due():
@@ -172,7 +163,7 @@ class Training:
 
     def _sums(self, values: float | list[float]) -> Tensor:
         kind = torch.float64 if self.fabric.device.type == "cpu" else torch.float32
-        return torch.tensor(values, dtype=kind).to(self.fabric.device)
+        return to_device(torch.tensor(values, dtype=kind), self.fabric.device)
 
     def _keep_sums(self, sums: Tensor, scalars: Mapping[str, Tensor]) -> None:
         self.state.sums = sums.tolist()
@@ -212,12 +203,9 @@ class Training:
 
     def batch(self, request: Request) -> Batch:
         """The batch of a step, with torch's random state set to what the step's network is to draw from."""
-        views, masks = self._views(request)
-        places = torch.from_numpy(request.rows)
-        labels = torch.from_numpy(self.labels[request.rows])
+        inputs = self.batches.get(request)
         torch.manual_seed(derive_seed(self.plan.seed, "network", request.step))  # dropout, MoCo's shuffling
-        device = self.fabric.device
-        return Batch(views, labels.to(device), self._progress(request.step), masks, places.to(device))
+        return Batch(inputs.views, inputs.labels, self._progress(request.step), inputs.masks, inputs.places)
 
     def update(self, request: Request) -> None:
         """Let the optimizer use the gradients, at the step's learning rate and weight decay."""
@@ -230,41 +218,6 @@ class Training:
         set_rates(self.optimizer, self.recipe, lr=self._lr(request.step), base_lr=self.plan.lr, share=progress.share)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-
-    def _views(self, request: Request) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]:
-        """Views, and masks where they are asked for, by group."""
-        count = len(request.rows)
-        mine = self.shards.rows(count)
-        pixels, sizes = self.images.batch(self.indices[request.rows[mine]])
-        pixels, sizes = pixels.to(self.fabric.device, non_blocking=True), sizes.cpu()
-        all_sizes = self.shards.gather(sizes, count)
-        full_side = self.plan.side(request.epoch)
-        generator = torch.Generator().manual_seed(derive_seed(self.plan.seed, "views", request.step))
-        views: dict[str, list[Tensor]] = {}
-        masks: dict[str, list[Tensor]] = {}
-        index = 0
-        for group, policy in self.view_groups:
-            side = group.pixels(full_side, self.plan.side_step)
-            for _ in range(group.count):
-                # Drawn for the whole batch, so that a view does not depend on how the batch is divided.
-                drawn = policy.draw(all_sizes, side, generator, View(index, group.scale))[mine]
-                made = self.shards.gather(policy.apply(pixels, sizes, drawn, side), count)
-                views.setdefault(group.name, []).append(made)
-                if group.mask is not None:
-                    hidden = group.mask.draw(count, side, generator).to(self.fabric.device)
-                    masks.setdefault(group.name, []).append(hidden)
-                index += 1
-        return views, masks
-
-    def _batches(self, epoch: int) -> Iterator[np.ndarray]:
-        """Rows of each batch not yet done: every image once per epoch, in batches of equal size ± 1.
-
-        Equal batches, rather than a short last one that is dropped or trained on as it is: every
-        image counts in every epoch, and the number of negatives does not jump.
-        """
-        order = np.random.default_rng(derive_seed(self.plan.seed, "order", epoch)).permutation(len(self.indices))
-        done = self.state.step - epoch * self.steps_per_epoch
-        yield from np.array_split(order, self.steps_per_epoch)[done:]
 
     def _lr(self, step: int) -> float:
         rate = learning_rate(self.plan, step, self.steps_per_epoch, self.total_steps)

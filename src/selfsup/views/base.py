@@ -8,6 +8,16 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
+#: Bytes up to which CUDA puts ordinary memory aside at once; of more, it waits for what it was given before.
+PUT_ASIDE = 64 * 1024
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device, without waiting for what a CUDA device is doing."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return (tensor.pin_memory() if tensor.nbytes > PUT_ASIDE else tensor).to(device, non_blocking=True)
+
 
 @dataclass(frozen=True)
 class PerImage:
@@ -19,7 +29,9 @@ class PerImage:
 
     def to(self, device: torch.device) -> Self:
         """The same parameters on another device."""
-        return type(self)(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {k: to_device(v, device) if isinstance(v, Tensor) else v.to(device) for k, v in values.items()}
+        return type(self)(**moved)
 
 
 @dataclass(frozen=True)

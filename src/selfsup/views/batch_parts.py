@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from selfsup.views.base import to_device
+
 # Bytes of one working copy of a part. On a CPU small, so that the working copies stay in the
 # second-level cache, and the allocator reuses their memory and does not ask the system for new
 # pages; yet large enough that calling torch costs little beside computing (measured at 32 px). On
@@ -59,7 +61,7 @@ def change_some_(images: Tensor, chosen: Tensor, change: Callable[[Tensor], obje
     if len(images) == 1:
         change(images)
         return
-    index = chosen.to(images.device)
+    index = to_device(chosen, images.device)
     some = images.index_select(0, index)
     change(some)
     images.index_copy_(0, index, some)

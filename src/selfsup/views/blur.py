@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfsup.views.base import to_device
 from selfsup.views.batch_parts import change_some_
 
 # Share of a Gaussian's weight that may be cut off at both ends together: 1/8 of a grey level.
@@ -30,7 +31,7 @@ def blur_(images: Tensor, sigma: Tensor, radius: int) -> None:
     chosen = sigma.nonzero().flatten()
     if len(chosen):
         radius = min(radius, math.ceil(RADIUS_PER_SIGMA * float(sigma.max()) - 0.5))
-        taps = gaussian(sigma[chosen], radius).to(images.device)
+        taps = to_device(gaussian(sigma[chosen], radius), images.device)
         change_some_(images, chosen, lambda some: some.copy_(_convolve(some, taps)))
 
 

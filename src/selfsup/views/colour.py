@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
-from selfsup.views.base import PerImage
+from selfsup.views.base import PerImage, to_device
 from selfsup.views.batch_parts import change_some_
 from selfsup.views.sampling import happens, permutations, uniform
 
@@ -85,7 +85,7 @@ def jitter_(images: Tensor, jitter: Jitter) -> None:
 def _jitter_grouped_(images: Tensor, jitter: Jitter) -> None:
     rest = 1 - jitter.factors.gather(1, jitter.blends)
     weights = torch.stack([1 - rest, rest * (jitter.blends == CONTRAST), rest * (jitter.blends == SATURATION)])
-    of_image, of_mean, of_grey = weights.to(images.device)[..., None, None, None]
+    of_image, of_mean, of_grey = to_device(weights, images.device)[..., None, None, None]
     ends = jitter.hue_turn.bincount(minlength=4).cumsum(0).tolist()
     for turn, (start, end) in enumerate(pairwise([0, *ends])):
         if start < end:
@@ -132,7 +132,7 @@ def shift_hue_(images: Tensor, shift: Tensor) -> None:
     base = low - chroma
     hue = (green + blue).sub_(red).sub_(base).copysign_(green - blue)
     turn = 6 * shift[:, None] - torch.tensor([0.0, 2.0, -2.0])
-    torch.addcmul(hue, chroma, turn.to(images.device)[:, :, None, None], out=images)
+    torch.addcmul(hue, chroma, to_device(turn, images.device)[:, :, None, None], out=images)
     chroma *= 3
     images.abs_().sub_(chroma).abs_().add_(base)
     torch.clamp(images, low, top, out=images)

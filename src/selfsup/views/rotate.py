@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from selfsup.views.base import to_device
+
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """Rotate counter-clockwise; what comes from outside the image is black.
@@ -21,8 +23,8 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     """
     side = images.shape[-1]
     angle = degrees * (math.pi / 180)
-    cos = angle.cos().to(images.device).view(-1, 1, 1)
-    sin = angle.sin().to(images.device).view(-1, 1, 1)
+    cos = to_device(angle.cos(), images.device).view(-1, 1, 1)
+    sin = to_device(angle.sin(), images.device).view(-1, 1, 1)
     across = torch.arange(side, device=images.device) - (side - 1) / 2
     down = across.view(-1, 1)
     source = torch.stack([across * cos - down * sin, across * sin + down * cos], 3)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 from pictures import labelled_folder, save_picture, smooth
 from selfsup.data.audit import AuditEntry
 from selfsup.data.sources._image_folder import FolderSource
+from selfsup.data.sources._passed_over import OWN
 from selfsup.errors import UserError
 
 
@@ -67,7 +70,6 @@ def test_a_class_folder_without_an_image_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "class_2/deep/er").mkdir(parents=True)
     (tmp_path / "class_3").mkdir()
     (tmp_path / "class_3/notes.txt").write_text("x")
-    (tmp_path / ".hidden").mkdir()
     source = FolderSource(tmp_path)
     assert problems(source) == {"class_2/": "empty class", "class_3/": "empty class", "*.txt": "ignored"}
     assert set(source.labels or ()) == {"class_0", "class_1"}
@@ -90,13 +92,45 @@ def test_class_names_may_hold_anything(tmp_path: Path) -> None:
     assert sorted(set(FolderSource(tmp_path).labels or ())) == sorted(names)
 
 
-def test_hidden_files_and_folders_are_skipped_without_a_word(tmp_path: Path) -> None:
-    labelled_folder(tmp_path)
-    save_picture(tmp_path / ".thumbnails/1.png")
-    save_picture(tmp_path / "class_0/.hidden.png")
+@pytest.mark.parametrize(
+    "left",
+    [
+        "class_0/@eaDir/0.png/small.png", "__MACOSX/class_0/0.png", "$RECYCLE.BIN/1.png", "lost+found/1.png",
+        ".thumbnails/1.png", "class_0/.thumbnails/1.png", "System Volume Information/1.png", "class_1/#recycle/1.png",
+    ],
+)  # fmt: skip
+def test_what_systems_leave_among_images_is_passed_over_and_that_is_said(tmp_path: Path, left: str) -> None:
+    before = list(FolderSource(labelled_folder(tmp_path)).names)
+    save_picture(tmp_path / left)
     source = FolderSource(tmp_path)
-    assert len(source.names) == 6
-    assert not source.ignored
+    assert list(source.names) == before
+    (entry,) = source.ignored
+    assert entry.problem == "passed over"
+    assert entry.path.removesuffix("/") in left.split("/")
+
+
+def test_folders_and_hidden_images_that_are_passed_over_are_counted_by_their_names(tmp_path: Path) -> None:
+    labelled_folder(tmp_path)
+    for number in range(3):
+        save_picture(tmp_path / f"class_{number % 2}/@eaDir/{number}.png/small.png")
+        save_picture(tmp_path / f"class_0/._{number}.png")
+    (tmp_path / ".DS_Store").touch()
+    assert {(entry.path, entry.count) for entry in FolderSource(tmp_path).ignored} == {("@eaDir/", 2), (".*.png", 3)}
+
+
+@pytest.mark.parametrize("kind", sorted({kind for kind, _ in OWN}))
+@pytest.mark.parametrize("place", ["mine", "studies/mine", "class_0/mine"])
+def test_what_selfsup_has_written_is_never_images_wherever_it_lies(tmp_path: Path, kind: str, place: str) -> None:
+    before = list(FolderSource(labelled_folder(tmp_path)).names)
+    for name in next(marks for known, marks in OWN if known == kind):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / name).touch()
+    save_picture(tmp_path / place / "picture.png")
+    source = FolderSource(tmp_path)
+    assert list(source.names) == before
+    assert source.ignored == [
+        AuditEntry(f"{place}/", "passed over", f"{kind}, whose pictures are none of the data"),
+    ]
 
 
 def test_other_files_are_counted_by_extension(tmp_path: Path) -> None:
@@ -107,8 +141,8 @@ def test_other_files_are_counted_by_extension(tmp_path: Path) -> None:
     entries = {entry.path: entry for entry in FolderSource(tmp_path).ignored}
     assert set(entries) == {"*.txt", "* (no extension)"}
     assert entries["*.txt"].problem == "ignored"
-    assert "3 " in entries["*.txt"].detail
-    assert "class_0/" in entries["*.txt"].detail
+    assert entries["*.txt"].detail == "3, such as 'class_0/0.txt'"
+    assert entries["*.txt"].count == 3
 
 
 def test_links_to_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
@@ -166,12 +200,79 @@ def test_the_fingerprint_follows_content_and_not_place(tmp_path: Path) -> None:
     assert FolderSource(moved).fingerprint() not in (before, touched, resized)
 
 
-def test_class_folders_that_look_like_a_split_are_remarked_upon(tmp_path: Path) -> None:
-    for name in ("train/cat/1.png", "Test/cat/1.png"):
-        save_picture(tmp_path / name)
-    (entry,) = FolderSource(tmp_path).ignored
-    assert entry == AuditEntry("*", "looks like a split", entry.detail)
-    assert "Test, train" in entry.detail
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["train", "Test"], ["train_set", "test_set"], ["train", "test", "unlabeled"], ["Training Images", "validation"],
+        ["train2017", "val2017"], ["trainset", "testset", "docs"], ["training-data", "dev"], ["train", "unlabelled"],
+    ],
+)  # fmt: skip
+def test_the_sides_of_a_split_are_refused_with_the_remedy(tmp_path: Path, folders: list[str]) -> None:
+    for name in folders:
+        save_picture(tmp_path / name / "cat/1.png")
+    with pytest.raises(UserError, match=r"look like the sides of a split.* give one of them .* --unlabelled") as caught:
+        FolderSource(tmp_path)
+    assert "docs" not in str(caught.value)
+    assert len(FolderSource(tmp_path, unlabelled=True).names) == len(folders)
+
+
+@pytest.mark.parametrize("name", ["train", "unlabeled"])
+def test_a_class_may_be_called_as_one_side_of_a_split_and_that_is_said(tmp_path: Path, name: str) -> None:
+    for label in ("car", "dataset", "testudo", "trainer", name):
+        save_picture(tmp_path / label / "1.png")
+    source = FolderSource(tmp_path)
+    assert len(set(source.labels or ())) == 5
+    assert source.ignored == [AuditEntry(f"{name}/", "looks like a split", "its images are learned as a class")]
+
+
+@pytest.mark.parametrize("time", [0, 10**18])
+def test_other_images_of_the_same_names_sizes_and_times_are_others(tmp_path: Path, time: int) -> None:
+    prints = []
+    for version in range(2):
+        for number in range(6):  # of one size, for nothing is compressed
+            path = save_picture(
+                tmp_path / f"v{version}/photos/class_{number % 2}/{number}.bmp", seed=10 * version + number
+            )
+            os.utime(path, ns=(time, time))
+        prints.append(FolderSource(tmp_path / f"v{version}/photos").fingerprint())
+    assert len(set(prints)) == 2
+    copy = shutil.copytree(tmp_path / "v0/photos", tmp_path / "copy/photos")
+    assert FolderSource(copy).fingerprint() == prints[0]
+    last = copy / "class_1/5.bmp"  # one image among many
+    last.write_bytes(last.read_bytes()[:-1] + b"?")
+    os.utime(last, ns=(time, time))
+    assert FolderSource(copy).fingerprint() != prints[0]
+
+
+def test_images_that_kept_the_times_of_those_they_were_made_from_are_others(tmp_path: Path) -> None:
+    for number in range(6):
+        original = save_picture(tmp_path / f"a/photos/class_{number % 2}/{number}.bmp", seed=number)
+        made = save_picture(tmp_path / f"b/photos/class_{number % 2}/{number}.bmp", seed=10 + number)
+        os.utime(original, ns=(number, 10**18 + number))
+        shutil.copystat(original, made)
+    assert FolderSource(tmp_path / "a/photos").fingerprint() != FolderSource(tmp_path / "b/photos").fingerprint()
+
+
+def test_names_are_the_same_in_every_form_of_their_accents(tmp_path: Path) -> None:
+    found = []
+    for form in ("NFC", "NFD"):
+        for name in ("é/ü.png", "é/z.png", "f/1.png", "fè/1.png"):
+            save_picture(tmp_path / form / unicodedata.normalize(form, name))
+        found.append(FolderSource(tmp_path / form))
+    assert list(found[0].names) == list(found[1].names)
+    assert list(found[0].labels or ()) == list(found[1].labels or ())
+    assert all(unicodedata.is_normalized("NFC", name) for name in found[0].names)
+    assert found[1].open(0).size == (32, 24)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take these for one name")
+def test_two_images_whose_names_differ_in_form_alone_keep_names_of_their_own(tmp_path: Path) -> None:
+    labelled_folder(tmp_path)
+    for form in ("NFC", "NFD"):
+        save_picture(tmp_path / unicodedata.normalize(form, "class_0/ü.png"))
+    source = FolderSource(tmp_path)
+    assert len(set(source.names)) == 8
+    assert len(set(source.labels or ())) == 2
 
 
 def test_a_file_is_read_as_what_it_is_and_never_by_a_reader_that_starts_programs(tmp_path: Path) -> None:
@@ -192,5 +293,5 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_refused_and_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UserError, match=r"holds no images \(\*\.txt: 1 .*notes\.txt"):
+    with pytest.raises(UserError, match=r"holds no images \(\*\.txt: 1, .*notes\.txt"):
         FolderSource(tmp_path)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from selfsup.data.audit import AuditEntry, Problem, printable
+from selfsup.data.sources._passed_over import is_left_by_a_system, own_kind
 from selfsup.data.sources.base import EmptyFileError, digest_of
 from selfsup.errors import UserError
 
@@ -28,7 +33,26 @@ _FORMATS = (
     "QOI", "SGI", "TGA",
 )
 # fmt: on
-_SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+_SIDES = frozenset(
+    {
+        "train",
+        "training",
+        "val",
+        "valid",
+        "validation",
+        "validate",
+        "dev",
+        "test",
+        "testing",
+        "eval",
+        "evaluation",
+        "holdout",
+        "unlabeled",
+        "unlabelled",
+    }
+)  # fmt: skip
+#: Images of which a piece is read to tell them from others of the same names, sizes and times; bytes of a piece.
+SAMPLED, PIECE = 1000, 4096
 
 
 @lru_cache(maxsize=1)
@@ -42,8 +66,8 @@ class FolderSource:
     """The images under a folder; the top-level folder that an image lies in is its class.
 
     Two or more top-level folders with images make a labelled data set. With only one, or with
-    images directly in the root alone, it is unlabelled. Hidden files and folders are skipped, and
-    links to folders are followed.
+    images directly in the root alone, it is unlabelled. Links to folders are followed. Hidden files and
+    folders, what systems leave, and what selfsup itself has written are passed over.
 
     Parameters
     ----------
@@ -57,7 +81,7 @@ class FolderSource:
     Raises
     ------
     UserError
-        If the folder cannot be read or holds no image.
+        If the folder cannot be read or holds no image, or its folders are the sides of a split.
     """
 
     official_test: np.ndarray | None = None
@@ -76,6 +100,8 @@ class FolderSource:
         ]
         self._facts = scan.facts
         self.names: Sequence[str] = [printable(path) for path in self._paths]
+        if len(set(self.names)) < len(self.names):  # two that differ in their form alone
+            self.names = [f"{path!a}"[1:-1] for path in self._paths]
         self.labels: Sequence[str] | None = None
         self.ignored = scan.ignored() + [
             AuditEntry(printable(path), "no class", "lies beside the class folders, not in one") for path in strays
@@ -83,12 +109,36 @@ class FolderSource:
         if not unlabelled:
             self.ignored += _empty_classes(scan)
         if labelled:
-            self.labels = [printable(top) for top in scan.tops if top is not None]
-            self.ignored += _warn_of_split(classes)
+            self.labels = [top for top in scan.tops if top is not None]
+            self.ignored += _side_among(classes, root)
 
     def fingerprint(self) -> str:
         facts = (f"{path}\0{size}\0{modified}" for path in self._paths for size, modified in (self._facts[path],))
-        return digest_of("folder", str(self.labels is None), *facts)
+        return digest_of("folder", str(self.labels is None), *facts, *self._contents())
+
+    def _contents(self) -> list[str]:
+        """Digests that tell these files from others of the same names, sizes and times.
+
+        A time tells where it is a file's own. Files that share theirs were given it by whatever made or copied
+        them, so they are read whole. Of others, which may have kept the times of what they were made from, a piece
+        of some is read.
+        """
+        shared = Counter(modified for _, modified in self._facts.values())
+        whole = {path for path in self._paths if shared[self._facts[path][1]] > 1 or self._facts[path][1] <= 0}
+        places = np.unique(np.linspace(0, len(self._paths) - 1, SAMPLED).astype(int)).tolist()
+        read = whole | {self._paths[place] for place in places}
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(lambda path: self._content(path, whole=path in whole), sorted(read)))
+
+    def _content(self, path: str, *, whole: bool) -> str:
+        try:
+            with open(self._root / path, "rb") as file:
+                if whole:
+                    return hashlib.file_digest(file, "blake2b").hexdigest()
+                file.seek(self._facts[path][0] // 2)
+                return hashlib.blake2b(file.read(PIECE)).hexdigest()
+        except OSError as error:
+            return str(error.strerror)
 
     def open(self, index: int) -> Image.Image:
         path = self._paths[index]
@@ -114,20 +164,21 @@ class _Scan:
         Of every image, the top-level folder that it is in, None directly in the root.
     facts : dict of str to (int, int)
         Of every image, its size in bytes and its modification time in nanoseconds.
-    folders : list of str
-        Those directly below the root that can be read.
+    folders : set of str
+        Those directly below the root that can be read, without those that hold what selfsup has written.
     filled : set of str
         Those of them that hold images.
     """
 
     def __init__(self, root: Path) -> None:
         self.facts: dict[str, tuple[int, int]] = {}
-        self.folders: list[str] = []
+        self.folders: set[str] = set()
+        self._left: dict[str, list[str]] = {}
         self._others: dict[str, list[str]] = {}
         self._problems: list[AuditEntry] = []
         self._walk(root)
-        self.images = sorted(self.facts, key=lambda path: path.replace("/", "\0"))
-        self.tops = [_top(path) for path in self.images]
+        self.images = sorted(self.facts, key=lambda path: printable(path).replace("/", "\0"))
+        self.tops = [_top(printable(path)) for path in self.images]
         self.filled = {top for top in self.tops if top is not None}
 
     def _walk(self, root: Path) -> None:
@@ -152,18 +203,37 @@ class _Scan:
             waiting += [(*each, seen if below else set(seen)) for each in sorted(folders)]
 
     def _entries(self, folder: str, below: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
-        """What is visible in a folder, in its own order, which is quickest; nothing if it was seen before."""
+        """What may hold images in a folder, in its own order, which is quickest; nothing if it was seen before."""
         try:
             status = os.stat(folder)
             if (status.st_dev, status.st_ino) in seen:
                 return
             seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as entries:
-                if below.count("/") == 1:
-                    self.folders.append(below.removesuffix("/"))
-                yield from (entry for entry in entries if not entry.name.startswith("."))
+            with os.scandir(folder) as scanned:
+                entries = list(scanned)
+            kind = own_kind({entry.name for entry in entries}) if below else None
+            top = printable(below.partition("/")[0])
+            if kind:
+                self._note(below, "passed over", f"{kind}, whose pictures are none of the data")
+                self.folders.discard(top)
+                return
+            if below.count("/") == 1:
+                self.folders.add(top)
+            for entry in entries:
+                if is_left_by_a_system(entry.name):
+                    self._leave(entry, below)
+                else:
+                    yield entry
         except OSError as error:
             self._note(below.removesuffix("/") or ".", "unreadable", f"folder: {error.strerror}")
+
+    def _leave(self, entry: os.DirEntry[str], below: str) -> None:
+        """Count what is passed over: folders by name, files by extension, if they would be images."""
+        suffix = os.path.splitext(entry.name)[1].lower()
+        if entry.is_dir():
+            self._left.setdefault(f"{entry.name}/", []).append(below + entry.name)
+        elif suffix in IMAGE_SUFFIXES:
+            self._left.setdefault(f".*{suffix}", []).append(below + entry.name)
 
     def _take(self, path: str, facts: tuple[int, int]) -> None:
         suffix = os.path.splitext(path)[1].lower()
@@ -176,15 +246,15 @@ class _Scan:
         self._problems.append(AuditEntry(printable(name), problem, detail))
 
     def ignored(self) -> list[AuditEntry]:
-        return sorted(self._problems, key=lambda entry: entry.path) + [
-            AuditEntry(
-                printable(kind),
-                "ignored",
-                f"{len(paths)} file{'s' * (len(paths) != 1)}, such as '{printable(min(paths))}'",
-                len(paths),
-            )
-            for kind, paths in sorted(self._others.items())
-        ]
+        single = sorted(self._problems, key=lambda entry: entry.path)
+        return single + _by_kind("passed over", self._left) + _by_kind("ignored", self._others)
+
+
+def _by_kind(problem: Problem, found: Mapping[str, Sequence[str]]) -> list[AuditEntry]:
+    return [
+        AuditEntry(printable(kind), problem, f"{len(paths)}, such as '{printable(min(paths))}'", len(paths))
+        for kind, paths in sorted(found.items())
+    ]
 
 
 def _nothing_found(root: Path, scan: _Scan) -> str:
@@ -199,15 +269,25 @@ def _nothing_found(root: Path, scan: _Scan) -> str:
 def _empty_classes(scan: _Scan) -> list[AuditEntry]:
     """Folders where a class was to be expected, and no image is: an unpacking that broke off, perhaps."""
     return [
-        AuditEntry(f"{printable(name)}/", "empty class", "the folder holds no image, so it is no class of the data set")
+        AuditEntry(f"{name}/", "empty class", "the folder holds no image, so it is no class of the data set")
         for name in sorted(scan.folders)
         if name not in scan.filled
     ]
 
 
-def _warn_of_split(classes: Sequence[str]) -> list[AuditEntry]:
-    if not all(name.lower() in _SPLIT_NAMES for name in classes):
-        return []
-    folders = ", ".join(classes)
-    detail = f"the folders {folders} were taken for classes; for their sub-folders, give one of them as data"
-    return [AuditEntry("*", "looks like a split", detail)]
+def _side_among(classes: Sequence[str], root: Path) -> list[AuditEntry]:
+    """Refuse folders that are the sides of a split, and point at one that is called as if it were."""
+    sides = [name for name in classes if _is_side(name)]
+    if len(sides) > 1:
+        raise UserError(
+            f"The folders {', '.join(sides)} of '{printable(str(root))}' look like the sides of a split, and would be "
+            f"learned as classes; give one of them ('{printable(str(root / sides[0]))}'), put the class folders of all "
+            "together and let selfsup divide the images, or leave the labels out with --unlabelled."
+        )
+    return [AuditEntry(f"{name}/", "looks like a split", "its images are learned as a class") for name in sides]
+
+
+def _is_side(folder: str) -> bool:
+    """Whether a folder is called as a side of a split is: train, test_set, Validation-Images, val2017."""
+    word = re.sub(r"[\W\d_]", "", folder.lower())
+    return re.sub(r"(data)?(set|data|images?|imgs?|split)$", "", word) in _SIDES or word in _SIDES

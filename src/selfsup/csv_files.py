@@ -1,0 +1,25 @@
+"""CSV files that read back as they were written, whatever a name in them holds."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+#: Texts stand in quotes and numbers do not: without quotes a carriage return would begin a new row.
+QUOTING: Any = csv.QUOTE_NONNUMERIC
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A CSV file with these columns."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n", quoting=QUOTING)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def csv_rows(content: bytes) -> list[dict[str, str]]:
+    """The rows of a CSV file, by column."""
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
