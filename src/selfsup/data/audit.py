@@ -51,7 +51,7 @@ HEADINGS: dict[Problem, str] = {
     "too large": "Images of too many pixels, set aside",
     "pages": "Several pages or frames",
     "transparency": "Transparency",
-    "brightness scale": "Brightness, which --full-scale sets in a new study",
+    "brightness scale": "Brightness (see --full-scale)",
     "beyond the scale": "Beyond the brightness scale",
     "little contrast": "Little contrast",
 }
