@@ -20,6 +20,7 @@ from torch import Tensor
 from history import note
 from selfsup.backbones import build_backbone
 from selfsup.methods import method_class, read_settings
+from selfsup.training.batches import Loading
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware, choose_hardware, keep_freed_memory, make_deterministic
 from selfsup.training.fused import train_together
@@ -58,7 +59,9 @@ class Stopwatch(Callbacks):
         self.marks.append(time.perf_counter())
 
 
-def training(number: int, hardware: Hardware, given: argparse.Namespace, watch: Stopwatch) -> Training:
+def training(
+    number: int, hardware: Hardware, given: argparse.Namespace, watch: Callbacks, loading: Loading | None = None
+) -> Training:
     """One of the trainings, each with a learning rate of its own."""
     torch.manual_seed(0)
     cls, indices = method_class(given.method), np.arange(given.images)
@@ -68,7 +71,7 @@ def training(number: int, hardware: Hardware, given: argparse.Namespace, watch: 
     plan = TrainingPlan(given.epochs, given.batch_size, given.image_size, lr=lr, seed=0)
     policy = load_policy(cls.tags.augmentation or "simclr")
     pictures = Pictures(given.images, given.image_size)
-    return Training(method, pictures, indices, indices % 10, policy, plan, hardware.fabric(), watch)
+    return Training(method, pictures, indices, indices % 10, policy, plan, hardware.fabric(), watch, loading)
 
 
 def alone(trainings: int, hardware: Hardware, given: argparse.Namespace) -> float:

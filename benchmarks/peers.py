@@ -1,4 +1,4 @@
-"""lightly's documented training loops (its examples for PyTorch), on the CPU in float32.
+"""lightly's documented training loops (its examples for PyTorch), in float32.
 
 Its transforms, heads, losses and momentum updates; torchvision's ResNet-18; SGD with learning rate
 0.06; a DataLoader that drops the last batch. The transforms are given the size of the view and, as
@@ -144,10 +144,11 @@ def train(
     seed: int,
     lr: float = 0.06,
     clock: Callable[[], float] = time.perf_counter,
+    device: str = "cpu",
 ) -> Trained:
     """The loop of the example, timed epoch by epoch."""
     torch.manual_seed(seed)
-    model = MODELS[method](resnet18())
+    model = MODELS[method](resnet18()).to(device)
     dataset = InMemory(images, transform(method, size))
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers
@@ -155,16 +156,17 @@ def train(
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     rates = []
     for epoch in range(epochs):
-        total_loss = torch.zeros(())
+        total_loss = torch.zeros((), device=device)
         momentum = cosine_schedule(epoch, epochs, 0.996, 1) if epochs > 1 else 0.996
         started = clock()
         for batch in loader:
-            x0, x1 = batch[0]
+            x0, x1 = (view.to(device) for view in batch[0])
             loss = model.loss(x0, x1, momentum)
             total_loss += loss.detach()
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
+        total_loss.item()  # the example prints it; until then the device may not have done
         rates.append(len(loader) * batch_size / (clock() - started))
     return Trained(model.backbone, rates)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -27,7 +27,6 @@ from torch.profiler import ProfilerActivity, profile
 from selfsup.backbones import build_backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import method_class, read_settings
-from selfsup.training.batches import Request
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
 from selfsup.training.diagnostics import step_signals
@@ -70,20 +69,26 @@ class Digits:
 
 
 class TimedSteps:
-    """The steps of selfsup.training.loop, with a clock between their parts; every epoch is one step."""
+    """The steps of selfsup.training.loop, with a clock between their parts.
 
-    def __init__(self, training: Training) -> None:
-        self.training = training
+    Parameters
+    ----------
+    now : callable
+        Seconds; by default those that the process computed.
+    """
+
+    def __init__(self, training: Training, now: Callable[[], float] = time.process_time) -> None:
+        self.training, self.now = training, now
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        started = time.process_time()
+        started = self.now()
         yield
-        self.seconds[name].append(time.process_time() - started)
+        self.seconds[name].append(self.now() - started)
 
     def run(self, number: int) -> None:
-        training, request = self.training, self.request(number)
+        training, request = self.training, self.training.batches.request(number)
         with self.part("views"):
             batch = training.batch(request)
         with self.part("forward"), training.fabric.autocast():
@@ -97,14 +102,11 @@ class TimedSteps:
         with self.part("momentum encoder"):
             training.method.after_step(batch.progress._replace(step=number + 1))
 
-    def request(self, number: int) -> Request:
-        return Request(number, number, np.arange(len(self.training.indices)))
-
 
 def operators(steps: TimedSteps) -> Counter[str]:
     """Share of each kind of operator in forward and backward."""
     training = steps.training
-    batch = training.batch(steps.request(0))
+    batch = training.batch(training.batches.request(0))
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         for _ in range(3):
             with training.fabric.autocast():

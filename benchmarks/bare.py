@@ -1,0 +1,80 @@
+"""The bare work of a training's step: what its networks do with its crops, forward and backward, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfsup.backbones import Backbone
+from selfsup.training.distributed import SHARED_CALLS
+from selfsup.training.loop import Training
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a backbone by a method's loss: which, with which images and patches to keep, and whether to learn."""
+
+    backbone: Backbone
+    name: str
+    arguments: tuple[Tensor, ...]
+    keep: dict[str, Tensor]
+    learns: bool
+
+    def again(self) -> Tensor:
+        """The embeddings, or tokens, once more."""
+        with torch.set_grad_enabled(self.learns):
+            found = getattr(self.backbone, self.name)(*self.arguments, **self.keep)
+        return found if isinstance(found, Tensor) else found.patches
+
+
+class BarePass:
+    """Every call that the loss of a training's first step makes of a backbone, to be made again and again.
+
+    No views are made; no head, no loss of the method, no optimizer.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        batch = training.batch(training.batches.request(0))
+        with training.fabric.autocast(), _recorded(training.method) as self.calls:
+            training.method.loss(batch)
+        self._parameters = list(training.method.parameters())
+
+    def take(self) -> None:
+        """One pass."""
+        with self.training.fabric.autocast():
+            outputs = [call.again() for call in self.calls]
+            losses = [output.float().square().mean() for output in outputs if output.requires_grad]
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        for parameter in self._parameters:
+            parameter.grad = None
+
+
+@contextmanager
+def _recorded(method: torch.nn.Module) -> Iterator[list[Call]]:
+    """Within, the calls of every backbone of a method are noted."""
+    calls: list[Call] = []
+
+    def noted(backbone: Backbone, name: str) -> Any:
+        call = getattr(backbone, name)
+
+        def note(*arguments: Tensor, **keep: Tensor) -> Any:
+            calls.append(Call(backbone, name, arguments, keep, torch.is_grad_enabled()))
+            return call(*arguments, **keep)
+
+        return note
+
+    backbones = [module for module in method.modules() if isinstance(module, Backbone)]
+    for backbone, name in product(backbones, SHARED_CALLS):
+        vars(backbone)[name] = noted(backbone, name)  # the instance's own, which hides the class's, and goes again
+    try:
+        yield calls
+    finally:
+        for backbone, name in product(backbones, SHARED_CALLS):
+            del vars(backbone)[name]
