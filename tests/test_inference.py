@@ -124,7 +124,9 @@ def save_drawings(folder: Path, grey: int, numbers: range) -> Path:
         (folder / str(value)).mkdir(parents=True)
         alpha = (digits.images[digits.target == value] * 15).astype(np.uint8)
         for number in numbers:
-            pages = [Image.fromarray(np.dstack([np.full((8, 8), grey, np.uint8)] * 3 + [alpha[n]])) for n in (number, -1)]
+            pages = [
+                Image.fromarray(np.dstack([np.full((8, 8), grey, np.uint8)] * 3 + [alpha[n]])) for n in (number, -1)
+            ]
             pages[0].save(folder / str(value) / f"{number}.tif", save_all=True, append_images=pages[1:])
     return folder
 

@@ -185,7 +185,7 @@ def test_pages_of_a_file_are_a_group_and_groups_go_by_files(tmp_path: Path) -> N
     assert by_file.read_json("dataset.json")["images"] == 36
     with np.load(by_file.path / "split.npz") as arrays:
         assert arrays["groups"].tolist() == np.repeat(np.arange(12), 3).tolist()
-        assert sorted(np.unique(arrays["train"] // 3, return_counts=True)[1].tolist()) == [3] * (len(arrays["train"]) // 3)
+        assert set(np.unique(arrays["train"] // 3, return_counts=True)[1].tolist()) == {3}
     with np.load(by_number.path / "split.npz") as arrays:
         assert arrays["groups"].tolist() == np.repeat(np.arange(6), 3).tolist() * 2
 
