@@ -25,8 +25,13 @@ Problem = Literal[
     "class missing on a side",
     "duplicate across split",
     "duplicate",
+    "same pixels",
+    "too large",
+    "pages",
+    "transparency",
     "brightness scale",
-    "sixteen-bit colour",
+    "beyond the scale",
+    "little contrast",
 ]
 
 #: What the terminal calls all that has one problem, in the order of its lines.
@@ -42,9 +47,16 @@ HEADINGS: dict[Problem, str] = {
     "class missing on a side": "Classes without an image on one side of the split",
     "duplicate across split": "Images with the pixels of another on another side of the split",
     "duplicate": "Images with the pixels of an earlier one",
-    "brightness scale": "Brightness",
-    "sixteen-bit colour": "Deep colours",
+    "same pixels": "Many images are alike",
+    "too large": "Images of too many pixels, set aside",
+    "pages": "Several pages or frames",
+    "transparency": "Transparency",
+    "brightness scale": "Brightness (see --full-scale)",
+    "beyond the scale": "Beyond the brightness scale",
+    "little contrast": "Little contrast",
 }
+#: What may make all results of a study worthless: the report begins with it.
+ALARMING: tuple[Problem, ...] = ("same pixels", "little contrast")
 #: How many of a kind are named in its line.
 EXAMPLES = 2
 

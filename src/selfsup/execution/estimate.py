@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfsup.backbones import Backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, small_classes
+from selfsup.data.opening import pixel_limit, set_aside
+from selfsup.data.pages import with_pages
 from selfsup.data.sources import open_source
-from selfsup.data.sources.base import EmptyFileError, Source, silent
+from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split, draw_subset
+from selfsup.evaluation.embedding import embed
+from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
@@ -42,8 +48,12 @@ TIMED_STEPS = 3
 OPENED_IMAGES = 1000
 #: Method whose steps are those of fine-tuning.
 FINE_TUNING = "supervised"
+#: Images whose embedding is timed per network.
+EMBEDDED_IMAGES = 8
 #: Seconds for a worker's start; measured on two cores and rounded up.
 SECONDS_PER_START = 10.0
+#: Seconds of solving a probe, per class, image and dimension that the images span; measured on one core.
+SECONDS_PER_PRODUCT = 1e-8
 
 
 @dataclass(frozen=True)
@@ -106,28 +116,31 @@ def plan_study(
     if folder is not None:
         folder.require_free()
     config = resolve_configuration(folder, values)
-    source = open_source(
+    files = open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
     )
+    source = with_pages(files, config.pages)
+    with pixel_limit(config.max_pixels):
+        glance = _glance(source, config)
     if folder is not None:
         require_same_names(source.names, folder, config)
-    notices: list[str] = []
-    config = resolve_networks(config, notices.append)
+    config = resolve_networks(config, say)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
     grid = lay_out(narrow(config, values), labelled=labels is not None)
-    grid = replace(grid, notices=(*notices, *grid.notices))
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
     split, _ = split_study(config, source.names, labels, source.official_test)
     classes = sorted(set(source.labels or ()))
     small = [] if labels is None else small_classes(labels, classes, split, config.per_class)
-    glance = _glance(source, config)
     config = config.with_side_for([glance.short_side])
     require_views(config)
     resources = resolve_resources(config, len(grid.jobs))
     steps = _time_steps(config, left, resources, glance.side)
     share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
-    seconds = sum(_job_seconds(config, job, labels, split, steps, share) for job in left)
+    candidates = dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells)
+    networks = {candidate: network_of(config, *candidate) for candidate in candidates}
+    embedding = _time_embedding(networks, resources, glance.side)
+    seconds = sum(_job_seconds(config, job, labels, split, steps, embedding, share) for job in left)
     return Plan(
         config=config,
         grid=grid,
@@ -137,7 +150,7 @@ def plan_study(
         opened=glance.opened,
         audit=(*source.ignored, *glance.audit, *small),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
-        bytes=_study_bytes(config, grid, split),
+        bytes=_study_bytes(config, grid, split, networks),
         store_bytes=3.0 * len(source.names) * glance.side**2,
     )
 
@@ -163,10 +176,8 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
         try:
             with source.open(index) as image:
                 width, height = image.size
-        except EmptyFileError as error:
-            audit.append(AuditEntry(source.names[index], "empty", str(error)))
         except Exception as error:  # whatever an image's reader raises sets the image aside
-            audit.append(AuditEntry(source.names[index], "unreadable", str(error)))
+            audit.append(set_aside(source.names[index], error))
         else:
             scale = min(1.0, config.resolved_store_size / min(width, height))
             sides.append(scale * math.sqrt(width * height))
@@ -205,6 +216,25 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
     return float(np.median(seconds)) * config.batch_size / count
 
 
+#: By method and label of its network, the width of an embedding and the seconds of making one.
+_Embedding = Mapping[tuple[str, str], tuple[int, float]]
+
+
+def _time_embedding(networks: Mapping[tuple[str, str], Backbone], resources: Resources, side: int) -> _Embedding:
+    """Time each network's embedding of a few images at its own side; once per network and side."""
+    known: dict[tuple[str, int], float] = {}
+    images, indices = _Noise(side), np.arange(EMBEDDED_IMAGES)
+    found = {}
+    for (method, label), backbone in networks.items():
+        same = (label, backbone.image_size)
+        if same not in known:
+            began = time.perf_counter()
+            embed(backbone, images, indices, image_size=backbone.image_size, device=resources.hardware.device)
+            known[same] = (time.perf_counter() - began) / len(indices)
+        found[method, label] = backbone.num_features, known[same]
+    return found
+
+
 def _timed_images(config: StudyConfig) -> int:
     """Images in a timed batch: fewer where they are large, so that a plan takes no minutes; at least 8."""
     return min(config.batch_size, max(8, int(config.batch_size * (64 / config.side) ** 2)))
@@ -228,13 +258,19 @@ def _job_seconds(
     labels: np.ndarray | None,
     split: Split,
     steps: Mapping[Kind, float],
+    embedding: _Embedding,
     share: float = 1.0,
 ) -> float:
     """Seconds of a job, of whose epochs a scheduler is expected to run this share."""
     cell = job.cells[0]
-    evaluating = SECONDS_PER_CELL * len(job.cells)
+    width, seconds_per_image = embedding[cell.method, cell.backbone]
+    images = len(split.train) + len(split.val) + len(split.test)
+    evaluating = SECONDS_PER_CELL * len(job.cells) + seconds_per_image * images
+    subsets = [draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed) for c in job.cells]
+    if labels is not None:
+        evaluating += sum(_probe_seconds(np.bincount(labels[subset]), width) for subset in subsets)
     if "finetune" in config.evaluate and labels is not None:
-        tuned = sum(len(draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed)) for c in job.cells)
+        tuned = sum(map(len, subsets))
         passes = config.finetune_epochs * len(config.finetune_lrs)
         evaluating += passes * tuned / config.batch_size * steps[FINE_TUNING, cell.backbone, AUGMENTATION]
     if cell.augmentation is None:
@@ -246,20 +282,23 @@ def _job_seconds(
     return share * full_steps * steps[kind_of(job)] + evaluating
 
 
-def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
+def _probe_seconds(counts: np.ndarray, width: int) -> float:
+    """Seconds of solving a cell's probes on so many images per class; with few classes, hardly any."""
+    counts = counts[counts > 0]
+    probes = [(1, int(counts.sum())), *((DRAWS, k * len(counts)) for k in drawable(counts.tolist()))]
+    products = sum(number * images * len(counts) * min(images, width) for number, images in probes)
+    return SECONDS_PER_PRODUCT * products
+
+
+def _study_bytes(
+    config: StudyConfig, grid: GridOfStudy, split: Split, networks: Mapping[tuple[str, str], Backbone]
+) -> float:
     """Embeddings, pictures and kept weights."""
     evaluated = len(split.test) or min(len(split.train), config.map_points)
     total = 0.0
-    for (method, label), cells in _by_network(grid).items():
-        network = network_of(config, method, label)
+    for candidate, network in networks.items():
+        cells = [cell for cell in grid.cells if (cell.method, cell.backbone) == candidate]
         weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
         kept = {"all": len(cells), "none": 0, "best": len({replace(c, lr=None, augmentation=None) for c in cells})}
         total += len(cells) * (evaluated * (2.0 * network.num_features + 400) + 300e3) + kept[config.keep] * weights
     return total
-
-
-def _by_network(grid: GridOfStudy) -> dict[tuple[str, str], list[Cell]]:
-    found: dict[tuple[str, str], list[Cell]] = {}
-    for cell in grid.cells:
-        found.setdefault((cell.method, cell.backbone), []).append(cell)
-    return found

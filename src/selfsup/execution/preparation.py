@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from selfsup.data.audit import AuditEntry, audit_csv, find_duplicates, printable
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import read_groups
+from selfsup.data.pages import file_of, with_pages
+from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.split import Split, split_images
 from selfsup.data.store import Store
@@ -41,7 +44,11 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
     )
     store = prepare_store(
-        source, store_size=config.resolved_store_size, full_scale=config.full_scale, progress=on_decoded
+        with_pages(source, config.pages),
+        store_size=config.resolved_store_size,
+        rendering=Rendering.with_full_scale(config.full_scale),
+        max_pixels=config.max_pixels,
+        progress=on_decoded,
     )
     contents = Contents.of(store)
     _require_same(contents, folder, config)
@@ -63,8 +70,9 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
 def split_study(
     config: StudyConfig, names: Sequence[str], labels: np.ndarray | None, official_test: np.ndarray | None
 ) -> tuple[Split, Sequence[str] | None]:
-    """The split of a study's images, and the group of each image where there are groups."""
-    groups = read_groups(config.group, names) if config.group else None
+    """The split of a study's images, and the group of each image where there are groups: pages of a file are one."""
+    files = [file_of(name) for name in names]
+    groups = read_groups(config.group, files) if config.group else files if config.pages == "all" else None
     split = split_images(
         labels,
         images=len(names),
@@ -152,6 +160,6 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         **{name: len(part) for name, part in parts.items()},
         "class_counts": counts,
         "store": str(store.path),
-        "full_scale": store.depth.full_scale,
+        "rendering": asdict(store.rendering),
         "warnings": list(noticed),
     }
