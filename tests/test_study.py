@@ -272,8 +272,8 @@ def test_embed_and_predict_new_images(study: selfsup.Study, tmp_path: Path) -> N
     assert table.probability.between(0.1, 1).all()
     single = embed_images(found, cell, folder / "2.png", device="cpu")
     np.testing.assert_allclose(single.features[0], embeddings.features[2], rtol=1e-4, atol=1e-5)
-    _, named = find_cell(study.path / "cells" / "random-resnet18-n5-s0")
-    assert named.cell == "random-resnet18-n5-s0"
+    _, named = find_cell(study.path / "cells" / "random-test_resnet-n5-s0")
+    assert named.cell == "random-test_resnet-n5-s0"
     with pytest.raises(UserError, match="neither a study nor a cell"):
         find_cell(tmp_path)
 
@@ -283,7 +283,11 @@ def test_a_command_runs_the_cells_that_it_names_and_no_others_of_the_study(tmp_p
     grid = {**TINY, "methods": "random"}
     selfsup.compare("digits", out=out, **{**grid, "per_class": "5", "seeds": 1})
     study = selfsup.compare("digits", out=out, **{**grid, "per_class": "10", "seeds": 2})
-    assert set(study.results.cell) == {"random-resnet18-n5-s0", "random-resnet18-n10-s0", "random-resnet18-n10-s1"}
+    assert set(study.results.cell) == {
+        "random-test_resnet-n5-s0",
+        "random-test_resnet-n10-s0",
+        "random-test_resnet-n10-s1",
+    }
     assert study.config.per_class == (5, 10)
 
 
@@ -309,7 +313,7 @@ def test_what_holds_for_one_command_is_not_handed_on_to_the_next(tmp_path: Path)
     study = selfsup.compare("digits", out=out, **grid, workers=3, checkpoint_seconds=7)
     assert study.folder.read_running_config().checkpoint_seconds == 7
     assert not {"workers", "checkpoint_seconds"} & set(tomllib.loads((out / "config.toml").read_text()))
-    cell = json.loads((out / "cells" / "random-resnet18-n5-s0" / "config.json").read_text())
+    cell = json.loads((out / "cells" / "random-test_resnet-n5-s0" / "config.json").read_text())
     assert "workers" not in cell["study"]
     selfsup.compare("digits", out=out, **grid)
     assert study.folder.read_running_config().checkpoint_seconds == StudyConfig().checkpoint_seconds

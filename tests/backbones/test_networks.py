@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.server
 import os
 import pickle
@@ -10,7 +9,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ import timm
 import torch
 import torchvision
 from safetensors.torch import save, save_file
+from tests.weights_hub import Hub
 from torch import Tensor, nn
 
 from selfsup.backbones import (
@@ -324,48 +323,12 @@ def test_a_torch_file_without_a_state_dict_is_refused(tmp_path: Path, content: o
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for place in (tmp_path / "gone.pth", tmp_path):
         with pytest.raises(
-            UserError, match=r"There is no weights file '.*'; --weights takes none, imagenet, or a file"
+            UserError, match=r"There is no weights file '.*'; name a file that is there, or none, auto or imagenet"
         ):
             load_weights(fresh(), place)
 
 
 # -- published weights, from a hub on this machine ------------------------------------------------------
-
-
-class Hub:
-    """Serves one file as the weights hub does, and notes what is asked for."""
-
-    def __init__(self, weights: bytes) -> None:
-        self.weights: bytes | None = weights
-        self.requests: list[str] = []
-        hub = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self.answer()
-
-            def do_GET(self) -> None:
-                self.wfile.write(self.answer())
-
-            def answer(self) -> bytes:
-                hub.requests.append(f"{self.command} {self.path}")
-                found = hub.weights if self.path.endswith("/resolve/main/model.safetensors") else None
-                self.send_response(404 if found is None else 200)
-                self.send_header("Content-Length", str(len(found or b"")))
-                self.send_header("ETag", f'"{hashlib.sha256(found or b"").hexdigest()}"')
-                self.send_header("X-Repo-Commit", "a" * 40)
-                self.end_headers()
-                return found or b""
-
-            def log_message(self, *args: object) -> None: ...
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -397,25 +360,6 @@ print(float(published_backbone("resnet18", image_size=32).network.conv1.weight.d
     hub.requests.clear()
     assert use() == pytest.approx(expected, rel=1e-9)
     assert hub.requests == []
-
-
-@pytest.fixture
-def hub_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Point this process to a hub, with an empty cache."""
-    from huggingface_hub import constants
-
-    def point(address: str) -> None:
-        for proxy in ("http_proxy", "https_proxy", "all_proxy"):
-            monkeypatch.delenv(proxy, raising=False)
-            monkeypatch.delenv(proxy.upper(), raising=False)
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-
-    return point
 
 
 REFUSAL = (

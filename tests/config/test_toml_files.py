@@ -50,6 +50,7 @@ def test_full_is_the_reference_studys_grid_of_455_cells() -> None:
     tags = {name: method_class(name).tags for name in config.methods}
     cells = expand(
         methods=config.methods,
+        backbones=config.networks,
         augmentations=config.augmentations,
         lrs=config.lrs,
         per_class=config.per_class,

@@ -64,7 +64,7 @@ def test_a_whole_study_goes_on_with_its_images_moved(tmp_path: Path) -> None:
     moved = shutil.copytree(data, tmp_path / "elsewhere", copy_function=shutil.copyfile)
     shutil.rmtree(data)
     study = selfsup.compare(moved, out=tmp_path / "study", per_class="1,2", **grid)
-    assert list(study.results.cell) == ["random-resnet18-n1-s0", "random-resnet18-n2-s0"]
+    assert list(study.results.cell) == ["random-test_resnet-n1-s0", "random-test_resnet-n2-s0"]
     assert study.results.iloc[0].equals(begun.results.iloc[0])
     assert study.config.data == str(moved)
     with pytest.raises(UserError, match=r"The images of 'digits' are not those .* 1797 added .* 10 missing"):
@@ -77,7 +77,7 @@ def test_studies_inside_their_data_are_no_images_of_it(tmp_path: Path) -> None:
     first = selfsup.compare(data, out=data / "first", per_class="1", **grid)
     first.report("md")
     again = selfsup.compare(data, out=data / "first", per_class="1,2", **grid)
-    assert list(again.results.cell) == ["random-n1-s0", "random-n2-s0"]
+    assert list(again.results.cell) == ["random-test_resnet-n1-s0", "random-test_resnet-n2-s0"]
     second = selfsup.compare(data, out=data / "studies" / "second", per_class="1", **grid)
     assert second.folder.read_json("dataset.json")["classes"] == ["bean", "pea"]
     audit = pd.read_csv(second.path / "audit.csv").set_index("path")
@@ -107,8 +107,8 @@ def test_a_study_of_folders_with_odd_names_goes_on(tmp_path: Path) -> None:
         {"data": str(data), "per_class": "1,2", **{k: v for k, v in grid.items() if k != "executor"}}, out=begun.path
     )
     study = selfsup.compare(data, out=tmp_path / "study", per_class="1,2", **grid)
-    assert list(study.results.cell) == ["random-n1-s0", "random-n2-s0"]
-    report = study.path / "cells" / "random-n1-s0" / "classification_report.csv"
+    assert list(study.results.cell) == ["random-test_resnet-n1-s0", "random-test_resnet-n2-s0"]
+    report = study.path / "cells" / "random-test_resnet-n1-s0" / "classification_report.csv"
     assert list(pd.read_csv(report)["class"]) == sorted(names.values())
 
 
@@ -155,12 +155,12 @@ def test_the_size_of_views_is_resolved_by_the_images_and_stays(tmp_path: Path) -
 
 def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'mixer_s16_224' takes views of one size only.*add --grow-from 1\."):
-        require_sound(validate({"backbone": "mixer_s16_224", "image_size": 64, "grow_from": 0.5}))
-    require_sound(validate({"backbone": "mixer_s16_224", "image_size": 64, "grow_from": 1}))
+        require_sound(validate({"backbones": "mixer_s16_224", "image_size": 64, "grow_from": 0.5}))
+    require_sound(validate({"backbones": "mixer_s16_224", "image_size": 64, "grow_from": 1}))
     data = save_images(tmp_path / "data")
     folder = StudyFolder(tmp_path / "study")
     folder.create()
-    config = validate({"data": str(data), "backbone": "vit_tiny_patch16_224", "grow_from": 1})
+    config = validate({"data": str(data), "backbones": "vit_tiny_patch16_224", "grow_from": 1})
     assert resolve_image_size(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
 
 

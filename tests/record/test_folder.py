@@ -325,13 +325,16 @@ def test_a_study_that_has_begun_is_never_removed(tmp_path: Path) -> None:
 def test_weights_of_a_run_that_was_killed_before_its_study_began_are_not_used(tmp_path: Path) -> None:
     study = StudyFolder(tmp_path / "study")
     study.create()
-    study.initial_weights.write_bytes(b"of other settings")
+    weights = study.initial_weights("resnet18@imagenet")
+    weights.parent.mkdir()
+    weights.write_bytes(b"of other settings")
     study.sweep()
-    assert not study.initial_weights.exists()
+    assert not weights.exists()
     study.write_config(CONFIG)
-    study.initial_weights.write_bytes(b"of this study")
+    weights.parent.mkdir()
+    weights.write_bytes(b"of this study")
     study.sweep()
-    assert study.initial_weights.exists()
+    assert weights.exists()
 
 
 def test_what_holds_for_one_run_reaches_its_workers_and_not_the_studys_configuration(tmp_path: Path) -> None:
@@ -505,7 +508,7 @@ def test_csv_parquet_and_table_are_the_same(folder: StudyFolder) -> None:
         folder.write_cell(row(cell, STATUSES[number % 4], **values), {})
     table = folder.write_results()
     assert list(table.columns) == [column.name for column in result_columns()]
-    text = dict.fromkeys(("cell", "method", "augmentation", "per_class", "status", "message"), str)
+    text = dict.fromkeys(("cell", "method", "backbone", "augmentation", "per_class", "status", "message"), str)
     from_csv = pd.read_csv(folder.path / "results.csv", dtype=text, float_precision="round_trip")
     from_parquet = pd.read_parquet(folder.path / "results.parquet")
     pd.testing.assert_frame_equal(from_parquet, table, check_dtype=False)

@@ -2,18 +2,18 @@
 
 from selfsup.backbones.backbone import Backbone, Tokens
 from selfsup.backbones.networks import build_backbone, list_backbones, published_backbone, takes_side
-from selfsup.backbones.weights import is_obtainable, load_weights, require_model, weights_at, weights_file
+from selfsup.backbones.weights import load_weights, require_model, unobtainable, weights_at, weights_file
 
 __all__ = [
     "Backbone",
     "Tokens",
     "build_backbone",
-    "is_obtainable",
     "list_backbones",
     "load_weights",
     "published_backbone",
     "require_model",
     "takes_side",
+    "unobtainable",
     "weights_at",
     "weights_file",
 ]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import functools
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,23 +148,38 @@ def pretrained_file(name: str) -> Path:
         ) from error
 
 
-def is_obtainable(name: str) -> bool:
-    """Whether timm publishes weights for a network that are on this machine, or can be downloaded."""
-    import timm
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.constants import HF_HUB_OFFLINE
+def unobtainable(names: Iterable[str]) -> dict[str, str]:
+    """Those of timm's networks whose published weights are neither on this machine nor to be downloaded, and why.
 
-    published = timm.get_pretrained_cfg(name)
-    if published is None or not published.hf_hub_id:
-        return False
-    if any(isinstance(try_to_load_from_cache(published.hf_hub_id, file), str) for file in WEIGHT_FILES):
-        return True
-    try:
-        if not HF_HUB_OFFLINE:
-            _require_reachable()
-    except OSError:
-        return False
-    return not HF_HUB_OFFLINE
+    Looks at the hub's cache, and asks the hub, for at most five seconds.
+    """
+    import timm
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    found: dict[str, str] = {}
+    silent = "this machine is told to stay offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
+    for name in dict.fromkeys(names):
+        published = timm.get_pretrained_cfg(name)
+        repository = published.hf_hub_id if published else None
+        if not repository:
+            found[name] = "timm publishes no weights of it"
+        elif any(isinstance(try_to_load_from_cache(repository, file), str) for file in WEIGHT_FILES):
+            continue
+        elif silent:
+            found[name] = silent
+        else:
+            try:
+                get_hf_file_metadata(hf_hub_url(repository, WEIGHT_FILES[0]), timeout=5)
+            except GatedRepoError:
+                found[name] = (
+                    f"its licence is to be accepted at {constants.ENDPOINT}/{repository}, then `hf auth login`"
+                )
+            except HfHubHTTPError as error:
+                found[name] = f"the hub answers {error.response.status_code}"
+            except Exception as error:
+                silent = found[name] = f"the hub cannot be reached ({type(error).__name__})"
+    return found
 
 
 def weights_at(path: Path, name: str) -> Path:
@@ -189,7 +203,6 @@ def weights_at(path: Path, name: str) -> Path:
     )
 
 
-@functools.cache  # only of a success: a failure is not kept
 def _require_reachable() -> None:
     """Ask the hub for anything, once, for at most five seconds."""
     from huggingface_hub.constants import ENDPOINT

@@ -8,10 +8,10 @@ from dataclasses import replace
 from selfsup.backbones import (
     Backbone,
     build_backbone,
-    is_obtainable,
     load_weights,
     published_backbone,
     require_model,
+    unobtainable,
     weights_at,
     weights_file,
 )
@@ -33,39 +33,31 @@ def resolve_networks(config: StudyConfig, say: Say) -> StudyConfig:
     UserError
         If a file that is named is not there, or timm has no such network.
     """
-    backbones = []
-    for source in config.networks:
-        require_model(source.name)
-        if source.weights == AUTO:
-            source = replace(source, weights=PUBLISHED if is_obtainable(source.name) else NONE)
-            if source.weights == NONE:
-                say(
-                    f"{source.name} starts from nothing: its published weights are not on this machine and cannot be "
-                    f"downloaded (--backbones {source.name}@FILE takes them from a file)."
-                )
-        elif source.file is not None:
-            weights_at(source.file, source.name)
-        backbones.append(str(source))
-    return config.model_copy(
-        update={"backbones": no_repeats(tuple(backbones)), "references": _obtainable_references(config, say)}
-    )
-
-
-def _obtainable_references(config: StudyConfig, say: Say) -> tuple[str, ...]:
-    missing = []
-    for source in config.reference_networks:
+    sources = (*config.networks, *config.reference_networks)
+    for source in sources:
         require_model(source.name)
         if source.file is not None:
             weights_at(source.file, source.name)
-        elif not is_obtainable(source.name):
-            missing.append(str(source))
-    if missing:
-        names = [NetworkSource.parse(text).name for text in missing]
+    missing = unobtainable(source.name for source in sources if source.weights in (AUTO, PUBLISHED))
+    backbones = []
+    for source in config.networks:
+        if source.weights == AUTO:
+            source = replace(source, weights=NONE if source.name in missing else PUBLISHED)
+            if source.weights == NONE:
+                say(
+                    f"{source.name} starts from nothing: its published weights are not on this machine, and "
+                    f"{missing[source.name]}; --backbones {source.name}@FILE takes them from a file."
+                )
+        backbones.append(str(source))
+    references = [str(source) for source in config.reference_networks if source.file or source.name not in missing]
+    left_out = [source.name for source in config.reference_networks if str(source) not in references]
+    if left_out:
+        reasons = dict.fromkeys(missing[name] for name in left_out)
         say(
-            f"Left out, for their weights are not on this machine and cannot be downloaded: {', '.join(names)}. To "
-            f"compare with trained networks, which often win, give --references {names[0]}@FILE, or run once online."
+            f"Not compared with {', '.join(left_out)}, whose weights are not on this machine: {'; '.join(reasons)}. A "
+            f"trained network often wins, so give one as --references {left_out[-1]}@FILE, or run where it can be had."
         )
-    return tuple(text for text in config.references if text not in missing)
+    return config.model_copy(update={"backbones": no_repeats(tuple(backbones)), "references": tuple(references)})
 
 
 def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
