@@ -48,7 +48,7 @@ HEADINGS: dict[Problem, str] = {
     "duplicate across split": "Images with the pixels of another on another side of the split",
     "duplicate": "Images with the pixels of an earlier one",
     "same pixels": "Many images are alike",
-    "too large": "Images of too many pixels, set aside",
+    "too large": "Images of too many pixels, set aside (shrink or tile them, or raise --max-pixels in a new study)",
     "pages": "Several pages or frames",
     "transparency": "Transparency",
     "brightness scale": "Brightness (see --full-scale)",
