@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from selfsup.data.audit import AuditEntry
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import DeepScale
+from selfsup.data.near_duplicates import find_originals
 from selfsup.data.sources.base import Source, digest_of
 from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
 from selfsup.errors import UserError
@@ -108,6 +109,7 @@ class _Decoded:
     kept: list[int] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
+    thumbnails: list[np.ndarray] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     sixteen_bit_colour: int = 0
 
@@ -115,6 +117,7 @@ class _Decoded:
         self.kept.append(index)
         self.sizes.append(picture.pixels.shape[:2])
         self.digests.append(picture.digest)
+        self.thumbnails.append(picture.thumbnail)
         self.sixteen_bit_colour += picture.sixteen_bit_colour
         if picture.extent is not None:
             self.scale.count(name, picture.extent)
@@ -168,6 +171,7 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         "sizes": sizes,
         "offsets": np.concatenate([[0], np.cumsum(sizes.prod(1, dtype=np.int64) * 3)]),
         "digests": np.array(found.digests),
+        "originals": find_originals(np.array(found.digests), np.stack(found.thumbnails)),
     }
     names = [source.names[index] for index in found.kept]
     audit = list(found.audit)
@@ -182,7 +186,7 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         audit += [AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost]
     if source.official_test is not None:
         arrays["official_test"] = np.asarray(source.official_test, bool)[found.kept]
-    audit += _deep_images(found) + _duplicates(names, found.digests, labels)
+    audit += _deep_images(found)
     meta = {
         "version": FORMAT_VERSION,
         "name": source.name,
@@ -204,19 +208,6 @@ def _deep_images(found: _Decoded) -> list[AuditEntry]:
     if found.sixteen_bit_colour:
         detail = f"images of 16 bits per colour, of which the upper 8 are kept: {found.sixteen_bit_colour}"
         entries.append(AuditEntry("*", "sixteen-bit colour", detail))
-    return entries
-
-
-def _duplicates(names: Sequence[str], digests: Sequence[bytes], labels: Sequence[str] | None) -> list[AuditEntry]:
-    first: dict[bytes, int] = {}
-    entries = []
-    for index, digest in enumerate(digests):
-        twin = first.setdefault(digest, index)
-        if twin != index:
-            detail = f"same pixels as '{names[twin]}'"
-            if labels is not None and labels[twin] != labels[index]:
-                detail += f", which is of class '{labels[twin]}'"
-            entries.append(AuditEntry(names[index], "duplicate", detail))
     return entries
 
 

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.decode import decode
 from selfsup.data.depth import DeepScale, Extent
+from selfsup.data.near_duplicates import thumbnail
 from selfsup.data.sources.base import EmptyFileError, Source
 
 CHUNK = 4  # images per task, so that handing over a small image costs less than decoding it
@@ -32,6 +33,8 @@ class DecodedImage:
     pixels : ndarray of uint8, shape (H, W, 3)
     digest : bytes
         Hash of size and pixels, in hexadecimal.
+    thumbnail : ndarray of uint8
+        By which copies are found, see :mod:`selfsup.data.near_duplicates`.
     extent : Extent or None
         Of the values that the pixels were made from, where those had more than 8 bits.
     sixteen_bit_colour : bool
@@ -40,6 +43,7 @@ class DecodedImage:
 
     pixels: np.ndarray
     digest: bytes
+    thumbnail: np.ndarray
     extent: Extent | None
     sixteen_bit_colour: bool
 
@@ -98,7 +102,7 @@ def _read(
         return AuditEntry(source.names[index], "unreadable", _reason(error))
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels.data)
-    return DecodedImage(pixels, digest.hexdigest().encode(), extent, sixteen_bit_colour)
+    return DecodedImage(pixels, digest.hexdigest().encode(), thumbnail(pixels), extent, sixteen_bit_colour)
 
 
 def _has_sixteen_bits(image: Image.Image) -> bool:
