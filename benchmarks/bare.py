@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from selfsup.backbones import Backbone
-from selfsup.training.distributed import SHARED_CALLS
+from selfsup.backbones.backbone import Backbone, replaced_calls
 from selfsup.training.loop import Training
 
 
@@ -70,11 +68,5 @@ def _recorded(method: torch.nn.Module) -> Iterator[list[Call]]:
 
         return note
 
-    backbones = [module for module in method.modules() if isinstance(module, Backbone)]
-    for backbone, name in product(backbones, SHARED_CALLS):
-        vars(backbone)[name] = noted(backbone, name)  # the instance's own, which hides the class's, and goes again
-    try:
+    with replaced_calls(method, noted):
         yield calls
-    finally:
-        for backbone, name in product(backbones, SHARED_CALLS):
-            del vars(backbone)[name]

@@ -60,7 +60,12 @@ class Stopwatch(Callbacks):
 
 
 def training(
-    number: int, hardware: Hardware, given: argparse.Namespace, watch: Callbacks, loading: Loading | None = None
+    number: int,
+    hardware: Hardware,
+    given: argparse.Namespace,
+    watch: Callbacks,
+    loading: Loading | None = None,
+    graphs: bool = False,
 ) -> Training:
     """One of the trainings, each with a learning rate of its own."""
     torch.manual_seed(0)
@@ -71,7 +76,8 @@ def training(
     plan = TrainingPlan(given.epochs, given.batch_size, given.image_size, lr=lr, seed=0)
     policy = load_policy(cls.tags.augmentation or "simclr")
     pictures = Pictures(given.images, given.image_size)
-    return Training(method, pictures, indices, indices % 10, policy, plan, hardware.fabric(), watch, loading)
+    fabric = hardware.fabric()
+    return Training(method, pictures, indices, indices % 10, policy, plan, fabric, watch, loading, graphs)
 
 
 def alone(trainings: int, hardware: Hardware, given: argparse.Namespace) -> float:

@@ -114,7 +114,7 @@ def main() -> None:
         begun = time.monotonic()
         try:
             section = gpu_sections.SECTIONS[name]
-            print(f"{name}: {section.__doc__}", flush=True)
+            print(f"{name}: {(section.__doc__ or '').splitlines()[0]}", flush=True)
             section(given, findings)
         except Exception:
             # On the standard output, where it stands under its section.

@@ -45,8 +45,8 @@ def training(
     size: int,
     *,
     loading: Loading | None = None,
+    graphs: bool = False,
     watch: Callbacks | None = None,
-    precision: str = "bf16",
 ) -> Training:
     """A training of a method by its own recipe, on random pictures."""
     asked = argparse.Namespace(
@@ -57,7 +57,7 @@ def training(
         image_size=size,
         epochs=10_000,
     )
-    return fuse.training(0, Hardware(given.device, precision), asked, watch or Callbacks(), loading)
+    return fuse.training(0, Hardware(given.device, "bf16"), asked, watch or Callbacks(), loading, graphs)
 
 
 def network(given: argparse.Namespace, name: str) -> str:
@@ -65,10 +65,10 @@ def network(given: argparse.Namespace, name: str) -> str:
     return TINY_NETWORKS[name] if given.tiny else name
 
 
-def rate(given: argparse.Namespace, method: str, size: int, loading: Loading, seconds: float | None = None) -> float:
+def rate(given: argparse.Namespace, method: str, size: int, loading: Loading, *, graphs: bool = False) -> float:
     """Images per second of our loop: the median of its epochs, the first left out."""
-    watch = Watch(given.seconds if seconds is None else seconds)
-    training(given, method, size, loading=loading, watch=watch).run()
+    watch = Watch(given.seconds)
+    training(given, method, size, loading=loading, watch=watch, graphs=graphs).run()
     return given.images / median(np.diff(watch.marks))
 
 

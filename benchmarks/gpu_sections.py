@@ -12,12 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from timm.optim.lars import Lars
 from torch.profiler import ProfilerActivity, profile
 
 import fuse
@@ -71,26 +73,29 @@ def tests(given: argparse.Namespace, findings: Findings) -> None:
 
 
 def rates(given: argparse.Namespace, findings: Findings) -> None:
-    """Images per second of our loop against the bare pass of the same networks and crops; the device's share."""
+    """Images per second of our loop against the bare pass of the same networks and crops; the device's share.
+
+    `plain`: as it is; `both`: images kept on the device, and batches made ahead; `graphs`: CUDA graphs as well.
+    """
     for size in given.sizes:
         for method in NETWORKS:
             bare = BarePass(training(given, method, size))
             bare_seconds = seconds_of(given, bare.take)
             bare_rate = given.batch_size / bare_seconds
             plain, fast = (rate(given, method, size, loading) for loading in (PLAIN, FAST))
-            busy = busy_seconds(given, steps_of(training(given, method, size, loading=FAST)))
+            case = f"{method} {size} px"
+            findings.note("rates", case, plain=plain, both=fast, bare=bare_rate, both_of_bare=fast / bare_rate)
+            step_seconds = busy_seconds(given, steps_of(training(given, method, size, loading=FAST)))
             findings.note(
                 "rates",
-                f"{method} {size} px",
-                plain=plain,
-                both=fast,
-                bare=bare_rate,
-                plain_of_bare=plain / bare_rate,
-                both_of_bare=fast / bare_rate,
-                busy=busy * fast / given.batch_size,
+                case,
+                busy=step_seconds * fast / given.batch_size,
                 busy_of_bare=busy_seconds(given, bare.take) / bare_seconds,
                 memory_gb=_most_memory(given),
             )
+            if given.device.startswith("cuda"):
+                graphs = rate(given, method, size, FAST, graphs=True)
+                findings.note("rates", case, graphs=graphs, graphs_of_bare=graphs / bare_rate)
 
 
 def _most_memory(given: argparse.Namespace) -> float:
@@ -193,6 +198,22 @@ def operators(given: argparse.Namespace, findings: Findings) -> None:
         findings.note("operators", f"{method} {given.sizes[0]} px, launches", kernels=launched)
 
 
+def optimizers(given: argparse.Namespace, findings: Findings) -> None:
+    """Milliseconds of an optimizer's step for a ResNet-18."""
+    made = training(given, "simclr", given.sizes[0])
+    parameters = [parameter for parameter in made.method.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.grad = torch.rand_like(parameter)
+    ways: dict[str, Callable[[], torch.optim.Optimizer]] = {
+        "sgd": lambda: torch.optim.SGD(parameters, lr=0.01, momentum=0.9),
+        "sgd_fused": lambda: torch.optim.SGD(parameters, lr=0.01, momentum=0.9, fused=True),
+        "adamw_fused": lambda: torch.optim.AdamW(parameters, lr=0.01, fused=True),
+        "lars": lambda: Lars(parameters, lr=0.01, momentum=0.9, always_adapt=True, trust_clip=True),
+    }
+    found = {name: 1e3 * seconds_of(given, make().step) for name, make in ways.items()}
+    findings.note("optimizers", "resnet18", **found)
+
+
 def settings(given: argparse.Namespace, findings: Findings) -> None:
     """Images per second of the bare pass as it is, without determinism, and as a CUDA graph; of our loop without."""
     for size in given.sizes:
@@ -260,13 +281,14 @@ def workers(given: argparse.Namespace, findings: Findings) -> None:
         there.close()  # so that the death of a process is seen at its other end
     for here, _ in ends:
         here.recv()  # it has made its imports
-    for size in given.sizes[:2]:
-        for method in ("simclr", "dino"):
-            for number in numbers:
-                for here, _ in ends[:number]:
-                    here.send((method, size, len(ends) // number))
-                total = sum(here.recv() for here, _ in ends[:number])
-                findings.note("workers", f"{method} {size} px, {number}", images=total)
+    ways = (False, True) if given.device.startswith("cuda") else (False,)
+    for size, method, graphs in product(given.sizes[:2], ("simclr", "dino"), ways):
+        found = {}
+        for number in numbers:
+            for here, _ in ends[:number]:
+                here.send((method, size, len(ends) // number, graphs))
+            found[f"of_{number}"] = sum(here.recv() for here, _ in ends[:number])
+        findings.note("workers", f"{method} {size} px{', graphs' * graphs}", **found)
     for here, _ in ends:
         here.send(None)
 
@@ -276,9 +298,9 @@ def _work(pipe: Any, given: argparse.Namespace) -> None:
     set_up(given)
     pipe.send("ready")
     while (asked := pipe.recv()) is not None:
-        method, size, threads = asked
+        method, size, threads, graphs = asked
         torch.set_num_threads(threads)
-        pipe.send(rate(given, method, size, FAST, seconds=1.5 * given.seconds))
+        pipe.send(rate(given, method, size, FAST, graphs=graphs))
 
 
 def embedding(given: argparse.Namespace, findings: Findings) -> None:
@@ -340,5 +362,5 @@ def lightly(given: argparse.Namespace, findings: Findings) -> None:
 
 SECTIONS: dict[str, Callable[[argparse.Namespace, Findings], None]] = {
     section.__name__: section
-    for section in (tests, rates, parts, operators, settings, workers, fused, embedding, loading, lightly)
+    for section in (tests, rates, parts, operators, workers, fused, embedding, settings, optimizers, loading, lightly)
 }

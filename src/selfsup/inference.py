@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsup.data.build import prepare_store
+from selfsup.data.pages import with_pages
+from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.store import Store
 from selfsup.errors import UserError
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Say = Callable[[str], None]
+#: How images became pixels, which is only told where it is not as in the study.
+RENDERINGS = ("brightness scale", "transparency")
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
 @contextmanager
 def _decoded(images: Path, study: Study, say: Say) -> Iterator[Store]:
     """The images, decoded as the study's were, for as long as they are needed."""
-    full_scale = study.folder.read_json("dataset.json").get("full_scale")
+    rendering = Rendering.from_json(study.folder.read_json("dataset.json")["rendering"])
     with tempfile.TemporaryDirectory(prefix="selfsup-") as scratch:
         folder = images
         if images.is_file():
@@ -176,22 +180,22 @@ def _decoded(images: Path, study: Study, say: Say) -> Iterator[Store]:
             folder.mkdir()
             (folder / images.name).symlink_to(images.resolve())
         store = prepare_store(
-            open_source(str(folder), unlabelled=True),
+            with_pages(open_source(str(folder), unlabelled=True), study.config.pages),
             store_size=study.config.resolved_store_size,
-            full_scale=full_scale,
+            rendering=rendering,
+            max_pixels=study.config.max_pixels,
             cache_dir=Path(scratch) / "store",
         )
-        for line in _remarks(store, full_scale):
+        for line in _remarks(store, rendering):
             say(line)
         yield store
 
 
-def _remarks(store: Store, full_scale: float | None) -> Iterator[str]:
-    """What the user should know of the new images; `full_scale` is the study's, None if it had no use for one."""
+def _remarks(store: Store, rendering: Rendering) -> Iterator[str]:
+    """What the user should know of the new images; `rendering` is the study's."""
+    decided = store.rendering != rendering
     for entry in store.audit:
-        if entry.problem != "brightness scale":  # it speaks of new studies
-            yield f"{entry.path}: {entry.problem}: {entry.detail}"
-    if full_scale is None and store.depth.images:
-        yield f"The study had no image of more than 8 bits, so these decide on their scale: {store.depth.detail}"
-    elif store.depth.clipped:
-        yield f"Brighter than the scale of the study: {store.depth.detail}"
+        if entry.problem not in RENDERINGS:
+            yield ": ".join((*[entry.path] * (entry.path != "*"), entry.problem, entry.detail))
+        elif decided:
+            yield f"The study had no such images, so these decide: {entry.detail}"

@@ -123,6 +123,8 @@ WRONG: list[tuple[str, Any]] = [
     ("patience", -1),
     ("store_size", 7),
     ("full_scale", 0),
+    ("pages", "some"),
+    ("max_pixels", 0),
     ("full_scale", "white"),
     ("full_scale", math.inf),
     ("schedule", "linear"),

@@ -38,6 +38,8 @@ from selfsup.views import load_policy
 DEVICE = os.environ.get("SELFSUP_TEST_DEVICE", "cuda")
 TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 IMAGES = 96
+WITH_GRAPHS = pytest.param(True, marks=pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs need CUDA"))
+GRAPHS = pytest.mark.parametrize("graphs", [False, WITH_GRAPHS])
 LOADINGS = [Loading(), Loading(resident=True), Loading(ahead=True), Loading(resident=True, ahead=True)]
 
 pytestmark = [
@@ -75,6 +77,7 @@ def training_of(
     precision: str = "fp32",
     callbacks: Callbacks | None = None,
     loading: Loading | None = None,
+    graphs: bool = False,
     lr: float = 0.01,
 ) -> Training:
     """Two epochs of three steps each."""
@@ -82,18 +85,19 @@ def training_of(
     labels = batch_of_digits(1, size=IMAGES)[1].numpy()
     fabric = Hardware(device, precision).fabric()
     policy = load_policy("simclr")
-    return Training(method, Digits(), np.arange(IMAGES), labels, policy, plan, fabric, callbacks, loading)
+    return Training(method, Digits(), np.arange(IMAGES), labels, policy, plan, fabric, callbacks, loading, graphs)
 
 
 def losses(outcome: Outcome) -> list[float]:
     return [line.loss for line in outcome.state.log]
 
 
+@GRAPHS
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_training_ends_as_on_a_cpu(name: str) -> None:
+def test_a_training_ends_as_on_a_cpu(name: str, graphs: bool) -> None:
     # Plain steps: Adam would make a step of its own of gradients that are nothing but rounding.
     here, there = built(name, optimizer="sgd"), built(name, optimizer="sgd")
-    expected, found = training_of(here, "cpu").run(), training_of(there).run()
+    expected, found = training_of(here, "cpu").run(), training_of(there, graphs=graphs).run()
     assert losses(found) == pytest.approx(losses(expected), rel=1e-3)
     for key, value in here.state_dict().items():
         torch.testing.assert_close(there.state_dict()[key].cpu(), value, rtol=1e-2, atol=1e-3, msg=key)
@@ -111,13 +115,15 @@ def waiting_is_an_error() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
+@GRAPHS
 @pytest.mark.parametrize("loading", LOADINGS, ids=str)
 @pytest.mark.parametrize(
     ("name", "optimizer"),
     [*((name, "sgd") for name in TRAINED), *(("simclr", optimizer) for optimizer in ("adam", "adamw", "lars"))],
 )
-def test_no_step_waits_for_the_device(name: str, optimizer: str, loading: Loading) -> None:
-    training = training_of(built(name, optimizer=optimizer, clip=1.0), precision="bf16", loading=loading)
+def test_no_step_waits_for_the_device(name: str, optimizer: str, loading: Loading, graphs: bool) -> None:
+    method = built(name, optimizer=optimizer, clip=1.0)
+    training = training_of(method, precision="bf16", loading=loading, graphs=graphs)
     for step in range(3):
         request = training.batches.request(step)
         if step == 0:  # libraries begin
@@ -150,16 +156,17 @@ class StopAfter(Callbacks):
         return self.left == 0
 
 
+@GRAPHS
 @pytest.mark.parametrize("loading", [LOADINGS[0], LOADINGS[-1]], ids=str)
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_training_stopped_and_resumed_ends_as_if_it_never_was(name: str, loading: Loading) -> None:
+def test_a_training_stopped_and_resumed_ends_as_if_it_never_was(name: str, loading: Loading, graphs: bool) -> None:
     whole, piece, rest = built(name), built(name), built(name)
     expected = training_of(whole, precision="bf16").run()
     stopping = StopAfter(4)
     with pytest.raises(Interrupted):
-        training_of(piece, precision="bf16", callbacks=stopping, loading=loading).run()
+        training_of(piece, precision="bf16", callbacks=stopping, loading=loading, graphs=graphs).run()
     resumed = StopAfter(checkpoint=stopping.checkpoint)
-    found = training_of(rest, precision="bf16", callbacks=resumed, loading=loading).run()
+    found = training_of(rest, precision="bf16", callbacks=resumed, loading=loading, graphs=graphs).run()
     assert losses(found) == losses(expected)
     for key, value in whole.state_dict().items():
         assert torch.equal(rest.state_dict()[key], value), key

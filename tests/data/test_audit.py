@@ -95,7 +95,7 @@ def test_every_kind_of_problem_is_one_line_however_often_it_occurs() -> None:
         "Files not taken for images: 30 (*.heic: 28 files, such as 'pea/a.heic'; *.txt: 2 files, such as 'pea/a.txt').",
         "Images with the pixels of an earlier one: 1,200 (pea/0.png: same pixels as 'bean/0.png'; pea/1.png: same "
         "pixels as 'bean/1.png'; …).",
-        "Brightness: 0 to 4095 becomes 0 to 255.",
+        "Brightness (see --full-scale): 0 to 4095 becomes 0 to 255.",
     ]
     assert summarize([]) == []
 

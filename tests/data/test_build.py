@@ -24,15 +24,15 @@ from selfsup.data import decoding_threads as reading
 from selfsup.data.build import prepare_store
 from selfsup.data.decode import Decoded
 from selfsup.data.decoding_threads import DecodedImage, read_all
-from selfsup.data.depth import DeepScale
+from selfsup.data.rendering import Renderer
 from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Arrays, ArraySource, Source
 from selfsup.data.store import Store, open_store
 from selfsup.errors import UserError
 
 
-def build(folder: Path, cache: Path, *, store_size: int = 64, threads: int = 2) -> Store:
-    return prepare_store(open_source(str(folder)), store_size=store_size, cache_dir=cache, threads=threads)
+def build(folder: Path, cache: Path, *, store_size: int = 64, threads: int = 2, **options: Any) -> Store:
+    return prepare_store(open_source(str(folder)), store_size=store_size, cache_dir=cache, threads=threads, **options)
 
 
 def problems(store: Store) -> dict[str, str]:
@@ -73,7 +73,7 @@ def test_large_images_are_shrunk_once_and_small_ones_kept(tmp_path: Path) -> Non
     }
 
 
-def test_what_cannot_be_read_is_set_aside_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_is_set_aside_with_the_reason(tmp_path: Path) -> None:
     data = labelled_folder(tmp_path / "d")
     (data / "class_0/empty.png").touch()
     (data / "class_0/text.jpg").write_text("no image at all")
@@ -82,21 +82,20 @@ def test_what_cannot_be_read_is_set_aside_with_the_reason(tmp_path: Path, monkey
     whole = save_picture(tmp_path / "whole.png", height=64, width=64).read_bytes()
     (data / "class_1/cut.png").write_bytes(whole[: len(whole) // 2])
     (data / "class_1/wrong.png").write_bytes(whole[:100] + bytes(200) + whole[300:])
-    save_picture(data / "class_1/bomb.png", height=200, width=300)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200 * 300 // 2 - 1)
-    store = build(data, tmp_path / "cache")
+    save_picture(data / "class_1/large.png", height=200, width=300)
+    store = build(data, tmp_path / "cache", max_pixels=200 * 300 - 2)
     assert len(store) == 6
     assert problems(store) == {
         "class_0/empty.png": "empty",
         "class_0/text.jpg": "unreadable",
-        "class_1/bomb.png": "unreadable",
         "class_1/cut.jpg": "unreadable",
         "class_1/cut.png": "unreadable",
+        "class_1/large.png": "too large",
         "class_1/wrong.png": "unreadable",
     }
     reasons = {entry.path: entry.detail for entry in store.audit}
     assert "truncated" in reasons["class_1/cut.jpg"]
-    assert "bomb" in reasons["class_1/bomb.png"]
+    assert "more than 59,998 pixels; shrink or tile it, or raise --max-pixels" in reasons["class_1/large.png"]
     assert reasons["class_0/text.jpg"] == "not an image in a known format"
     assert str(tmp_path) not in "".join(reasons.values())
 
@@ -117,6 +116,24 @@ def test_if_nothing_can_be_read_the_error_names_the_reasons(tmp_path: Path) -> N
     ):
         build(tmp_path / "d", tmp_path / "cache")
     assert not list((tmp_path / "cache/stores").glob("*/"))
+
+
+def test_images_up_to_the_limit_are_read_and_if_all_are_larger_the_remedy_says_so(tmp_path: Path) -> None:
+    save_picture(tmp_path / "d/large.png", height=20, width=30)
+    before = Image.MAX_IMAGE_PIXELS
+    assert len(build(tmp_path / "d", tmp_path / "cache", max_pixels=600)) == 1
+    with pytest.raises(UserError, match=r"of 1 \(.*\); shrink or tile them, or raise --max-pixels\."):
+        build(tmp_path / "d", tmp_path / "cache", max_pixels=598)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_many_images_with_the_same_pixels_are_told_of(tmp_path: Path) -> None:
+    data = labelled_folder(tmp_path / "d", per_class=10)
+    assert "same pixels" not in [entry.problem for entry in build(data, tmp_path / "cache").audit]
+    for number in range(5):
+        Image.new("L", (30, 20)).save(data / f"class_1/black{number}.png")
+    (entry,) = (entry for entry in build(data, tmp_path / "cache").audit if entry.problem == "same pixels")
+    assert "5 of 25 images have the same pixels, such as 'class_1/black0.png'" in entry.detail
 
 
 def test_a_class_without_readable_images_is_reported_and_dropped(tmp_path: Path) -> None:
@@ -152,7 +169,7 @@ def test_the_digest_tells_shapes_apart() -> None:
     digests = set()
     for number, images in enumerate(arrays):
         source = ArraySource("zeros", lambda images=images: Arrays(images, ["a"]), identity=str(number))
-        (picture,) = read_all(source, 64, DeepScale(source), 1)
+        (picture,) = read_all(source, 64, Renderer(source), 1)
         assert isinstance(picture, DecodedImage)
         digests.add(picture.digest)
     assert len(digests) == 2
@@ -287,6 +304,7 @@ def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> No
 BUILD = """
 import sys
 from selfsup.data.build import prepare_store
+from selfsup.data.rendering import Renderer
 from selfsup.data.sources import open_source
 from selfsup.errors import UserError
 {before}

@@ -14,6 +14,7 @@ from sklearn.datasets import load_sample_image
 
 from pictures import smooth
 from selfsup.data.decode import decode, fitted_size
+from selfsup.data.rendering import Renderer, Rendering
 
 
 def stored(image: Image.Image, format: str, **options: Any) -> Image.Image:
@@ -23,8 +24,15 @@ def stored(image: Image.Image, format: str, **options: Any) -> Image.Image:
     return Image.open(file)
 
 
-def pixels(image: Image.Image, *, store_size: int = 256, scale: float = 255) -> np.ndarray:
-    decoded = decode(image, store_size=store_size, scale=lambda: scale).pixels
+def rendered(*, scale: tuple[float, float] = (0, 255), ground: int = 0) -> Renderer:
+    """A renderer with nothing left to decide."""
+    return Renderer(None, Rendering(scale, scale, ground))  # type: ignore[arg-type]
+
+
+def pixels(
+    image: Image.Image, *, store_size: int = 256, scale: tuple[float, float] = (0, 255), ground: int = 0
+) -> np.ndarray:
+    decoded = decode(image, store_size=store_size, renderer=rendered(scale=scale, ground=ground)).pixels
     assert decoded.dtype == np.uint8
     assert decoded.ndim == 3
     assert decoded.shape[2] == 3
@@ -54,24 +62,28 @@ def test_a_palette_shows_its_colours() -> None:
     assert np.array_equal(pixels(stored(image, "GIF")), np.asarray(image.convert("RGB")))
 
 
-def test_the_transparent_entry_of_a_palette_is_black() -> None:
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+@pytest.mark.parametrize("ground", [0, 255])
+def test_the_transparent_entry_of_a_palette_is_the_ground(format: str, ground: int) -> None:
     image = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
     image.putpalette([200, 100, 50, 10, 20, 30])
-    assert pixels(stored(image, "PNG", transparency=0)).tolist() == [[[0, 0, 0], [10, 20, 30]]]
+    assert pixels(stored(image, format, transparency=0), ground=ground).tolist() == [[[ground] * 3, [10, 20, 30]]]
 
 
-def test_the_transparent_colour_of_an_rgb_image_is_black() -> None:
+def test_the_transparent_colour_of_an_rgb_image_is_the_ground() -> None:
     image = Image.fromarray(np.array([[[9, 9, 9], [10, 20, 30]]], np.uint8))
-    assert pixels(stored(image, "PNG", transparency=(9, 9, 9))).tolist() == [[[0, 0, 0], [10, 20, 30]]]
+    assert pixels(stored(image, "PNG", transparency=(9, 9, 9)), ground=255).tolist() == [[[255] * 3, [10, 20, 30]]]
 
 
+@pytest.mark.parametrize("ground", [0, 128, 255])
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_alpha_is_composited_on_black(mode: str) -> None:
+def test_alpha_is_composited_on_the_ground(mode: str, ground: int) -> None:
     alpha = np.linspace(0, 255, smooth()[..., 0].size).astype(np.uint8).reshape(smooth().shape[:2])
     colour = smooth() if mode == "RGBA" else grey(smooth()[..., 0])
     channels = np.dstack([colour if mode == "RGBA" else colour[..., :1], alpha])
-    expected = colour * (alpha[..., None] / 255)
-    result = pixels(stored(Image.fromarray(channels, mode), "PNG"))
+    opacity = alpha[..., None] / 255
+    expected = colour * opacity + ground * (1 - opacity)
+    result = pixels(stored(Image.fromarray(channels, mode), "PNG"), ground=ground)
     assert np.abs(result - expected).max() <= 1
 
 
@@ -109,19 +121,28 @@ def test_other_colour_spaces_are_converted(mode: str) -> None:
 @pytest.mark.parametrize("format", ["TIFF", "PNG"])
 def test_sixteen_bits_of_either_byte_order_are_scaled(dtype: str, format: str) -> None:
     values = (smooth()[..., 0].astype(np.uint16) * 16 + 5).astype(dtype)
-    result = pixels(stored(Image.fromarray(values), format), scale=4095)
+    result = pixels(stored(Image.fromarray(values), format), scale=(0, 4095))
     assert np.array_equal(result, grey(np.rint(values.astype(float) * 255 / 4095).astype(np.uint8)))
 
 
 def test_thirty_two_bit_integers_are_scaled_and_clipped() -> None:
     image = stored(Image.fromarray(np.array([[-5, 0, 100, 200, 999]], np.int32)), "TIFF")
     assert image.mode == "I"
-    assert pixels(image, scale=200)[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    assert pixels(image, scale=(0, 200))[0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
 def test_floats_are_scaled_and_what_is_no_number_is_black() -> None:
     values = np.array([[0.0, 0.5, 1.0, np.nan, np.inf, -np.inf]], np.float32)
-    assert pixels(stored(Image.fromarray(values), "TIFF"), scale=1)[0, :, 0].tolist() == [0, 128, 255, 0, 0, 0]
+    assert pixels(stored(Image.fromarray(values), "TIFF"), scale=(0, 1))[0, :, 0].tolist() == [0, 128, 255, 0, 0, 0]
+
+
+def test_a_scale_may_begin_below_zero_or_far_above() -> None:
+    values = np.array([[-4.0, -2.0, 0.0, 4.0]], np.float32)
+    assert pixels(stored(Image.fromarray(values), "TIFF"), scale=(-4, 4))[0, :, 0].tolist() == [0, 64, 128, 255]
+    grey_values = np.array([[1000, 1030, 1130, 1230, 1300]], np.uint16)
+    assert pixels(stored(Image.fromarray(grey_values), "PNG"), scale=(1030, 1230))[0, :, 0].tolist() == [
+        0, 0, 128, 255, 255,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("format", ["JPEG", "TIFF", "PNG", "WEBP"])

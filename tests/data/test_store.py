@@ -66,7 +66,7 @@ def test_a_batch_may_be_changed_without_changing_the_store(alike: Store, ragged:
 
 def test_a_store_opened_by_path_is_the_same(alike: Store) -> None:
     again = open_store(alike.path)
-    for name in ("names", "classes", "depth", "name", "audit", "official_test"):
+    for name in ("names", "classes", "rendering", "name", "audit", "official_test"):
         assert getattr(again, name) == getattr(alike, name)
     for name in ("labels", "sizes", "digests"):
         assert np.array_equal(getattr(again, name), getattr(alike, name))

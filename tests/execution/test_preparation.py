@@ -171,11 +171,27 @@ def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> No
 @pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])
 def test_the_full_scale_is_written_down(tmp_path: Path, given: str | None, written: float) -> None:
     folder, _ = begin(save_images(tmp_path / "data"), tmp_path / "study", full_scale=given)
-    assert folder.read_json("dataset.json")["full_scale"] == written
+    assert folder.read_json("dataset.json")["rendering"]["integer"] == [0, written]
     audit = pd.read_csv(folder.path / "audit.csv")
     (detail,) = audit[audit.problem == "brightness scale"].detail
     assert f"0 to {written} becomes 0 to 255" in detail
-    assert f"Brightness: {detail}." in folder.read_json("dataset.json")["warnings"]
+    assert f"Brightness (see --full-scale): {detail}." in folder.read_json("dataset.json")["warnings"]
+
+
+def test_pages_of_a_file_are_a_group_and_groups_go_by_files(tmp_path: Path) -> None:
+    for label in ("bean", "pea"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(6):
+            pages = [Image.new("L", (9, 9), 40 * number + 13 * page + len(label)) for page in range(3)]
+            pages[0].save(tmp_path / "data" / label / f"{number}.gif", save_all=True, append_images=pages[1:])
+    by_file, _ = begin(tmp_path / "data", tmp_path / "by-file", pages="all")
+    by_number, _ = begin(tmp_path / "data", tmp_path / "by-number", pages="all", group=r"(\d)\.gif$")
+    assert by_file.read_json("dataset.json")["images"] == 36
+    with np.load(by_file.path / "split.npz") as arrays:
+        assert arrays["groups"].tolist() == np.repeat(np.arange(12), 3).tolist()
+        assert set(np.unique(arrays["train"] // 3, return_counts=True)[1].tolist()) == {3}
+    with np.load(by_number.path / "split.npz") as arrays:
+        assert arrays["groups"].tolist() == np.repeat(np.arange(6), 3).tolist() * 2
 
 
 def test_groups_are_written_down_for_the_statistics(tmp_path):

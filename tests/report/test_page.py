@@ -145,6 +145,13 @@ def test_hostile_messages_and_commands_stay_text(make_study):
     assert page.count("u") == page.count("s") == 0
 
 
+def test_images_that_have_nothing_to_tell_them_apart_are_the_first_thing_on_the_page(make_study):
+    audit = (("*", "same pixels", "40 of 90 images have the same pixels"), ("*", "pages", "3 files with 9 in all"))
+    visible = read(write_report(make_study(methods=("moco",), sizes=("20",), audit=audit).path)).visible
+    assert 0 < visible.index("Look at the images first: 40 of 90 images") < visible.index("What it cost")
+    assert "Look at the images first: 3 files" not in visible
+
+
 def test_a_file_called_na_is_a_file(make_study):
     writer = make_study(methods=(), audit=(("NA", "ignored", "null"),))
     assert "NA ignored null" in read(write_report(writer.path)).visible

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -115,6 +118,23 @@ class Backbone(nn.Module):
             return [self(images)]
         maps = look(self.normalise(images), norm=True, intermediates_only=True)  # all: it may have fewer than LEVELS
         return [level.mean(dim=(2, 3)) for level in maps[-LEVELS:]]
+
+
+@contextmanager
+def replaced_calls(module: nn.Module, replace: Callable[[Backbone, str], Callable[..., Any]]) -> Iterator[None]:
+    """Within, every backbone of `module` does for a batch of images what ``replace(backbone, name)`` gives.
+
+    `name` is that of what is replaced: ``"forward"`` or ``"tokens"``.
+    """
+    backbones = [found for found in module.modules() if isinstance(found, Backbone)]
+    calls = list(product(backbones, ("forward", "tokens")))
+    for backbone, name in calls:
+        vars(backbone)[name] = replace(backbone, name)  # the instance's own, which hides the class's method
+    try:
+        yield
+    finally:
+        for backbone, name in calls:
+            del vars(backbone)[name]
 
 
 def _patch_size(network: nn.Module) -> int | None:

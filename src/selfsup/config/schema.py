@@ -33,6 +33,8 @@ from selfsup.config.grid import Protocol
 Role = Literal["axis", "plugins", "identity", "place", "contents", "runtime"]
 #: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
 AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
+#: Pixels of the largest image that Pillow opens if it is left to itself.
+MAX_PIXELS = 178_956_970
 
 
 def _field(default: Any, help: str, role: Role, **constraints: Any) -> Any:
@@ -170,10 +172,18 @@ class StudyConfig(BaseModel):
     )
     full_scale: float | None = _field(
         None,
-        "The value that becomes white in images of more than 8 bits. Default: decided from the images, and said "
-        "in audit.csv.",
+        "0 to this value becomes black to white in all images of more than 8 bits. Default: decided from the images, "
+        "for integers and floating-point numbers apart, and said.",
         "identity",
         gt=0,
+    )
+    pages: Literal["first", "all"] = _field(
+        "first",
+        "What files of several pages or frames give: their first, or all, each an image; those of a file are a group.",
+        "identity",
+    )
+    max_pixels: int = _field(
+        MAX_PIXELS, "Images of more pixels are set aside: opening one takes that much memory.", "identity", ge=1
     )
     schedule: Literal["cosine", "constant"] = _field("cosine", "Learning-rate schedule.", "identity")
     warmup_epochs: float = _field(

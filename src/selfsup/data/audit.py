@@ -27,8 +27,13 @@ Problem = Literal[
     "duplicate across split",
     "duplicate",
     "near duplicate",
+    "same pixels",
+    "too large",
+    "pages",
+    "transparency",
     "brightness scale",
-    "sixteen-bit colour",
+    "beyond the scale",
+    "little contrast",
 ]
 
 #: What the terminal calls all that has one problem, in the order of its lines.
@@ -46,9 +51,16 @@ HEADINGS: dict[Problem, str] = {
     "duplicate across split": "Copies of images on another side of the split",
     "duplicate": "Images with the pixels of an earlier one",
     "near duplicate": "Images that are earlier ones in another size or compression",
-    "brightness scale": "Brightness",
-    "sixteen-bit colour": "Deep colours",
+    "same pixels": "Many images are alike",
+    "too large": "Images of too many pixels, set aside",
+    "pages": "Several pages or frames",
+    "transparency": "Transparency",
+    "brightness scale": "Brightness (see --full-scale)",
+    "beyond the scale": "Beyond the brightness scale",
+    "little contrast": "Little contrast",
 }
+#: What may make all results of a study worthless: the report begins with it.
+ALARMING: tuple[Problem, ...] = ("same pixels", "little contrast")
 #: How many of a kind are named in its line.
 EXAMPLES = 2
 

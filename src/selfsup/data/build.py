@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
@@ -15,23 +15,32 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from selfsup.atomic import new_folder, writing_to
+from selfsup.config.schema import MAX_PIXELS
 from selfsup.data.audit import AuditEntry
+from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
-from selfsup.data.depth import DeepScale
+from selfsup.data.depth import Kind
 from selfsup.data.near_duplicates import find_originals
+from selfsup.data.opening import pixel_limit
+from selfsup.data.pages import PagedSource, describe_pages
+from selfsup.data.rendering import Renderer, Rendering
 from selfsup.data.sources.base import Source, digest_of
 from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
+from selfsup.data.transparency import GROUNDS
 from selfsup.errors import UserError
 
 ASIDE = ".aside-"
+#: So many images with the same pixels, if they are also one in so many, are told of.
+MANY_ALIKE, ONE_IN = 5, 100
 
 
 def prepare_store(
     source: Source,
     *,
     store_size: int,
-    full_scale: float | None = None,
+    rendering: Rendering | None = None,
+    max_pixels: int = MAX_PIXELS,
     cache_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
@@ -45,9 +54,10 @@ def prepare_store(
     source : Source
     store_size : int
         Longest short side of a stored image, in pixels.
-    full_scale : float, optional
-        The value that becomes 255 in images of more than 8 bits, above 0; by default decided from
-        the images, see :mod:`selfsup.data.depth`.
+    rendering : Rendering, optional
+        What is known of it beforehand; the rest is decided from the images.
+    max_pixels : int
+        Images of more are set aside.
     cache_dir : Path, optional
         Where stores are kept; see :func:`selfsup.data.cache.cache_root`.
     progress : callable, optional
@@ -65,20 +75,21 @@ def prepare_store(
         If no image can be read, only one class is left, or the cache cannot be written to.
     """
     root = cache_root(cache_dir) / "stores"
-    path = root / _store_name(source, store_size, full_scale)
+    renderer = Renderer(source, rendering)
+    path = root / _store_name(source, store_size, renderer.given, max_pixels)
     store = find_store(path, source.ignored)
     if store is not None:
         return store
-    with locked(_lock_of(path)):
+    with locked(_lock_of(path)), pixel_limit(max_pixels):
         if find_store(path) is None:
-            scale = DeepScale(source, full_scale)
-            _build(source, path, scale, read_all(source, store_size, scale, threads), progress)
+            _build(source, path, renderer, read_all(source, store_size, renderer, threads), progress)
     _remove_abandoned(root)
     return find_store(path, source.ignored) or open_store(path)
 
 
-def _store_name(source: Source, store_size: int, full_scale: float | None) -> str:
-    key = digest_of(source.name, source.fingerprint(), str(store_size), str(full_scale), str(FORMAT_VERSION))[:16]
+def _store_name(source: Source, store_size: int, given: Rendering, max_pixels: int) -> str:
+    facts = (store_size, given, max_pixels, FORMAT_VERSION)
+    key = digest_of(source.name, source.fingerprint(), *map(str, facts))[:16]
     readable = re.sub("[^A-Za-z0-9._-]+", "_", source.name)[:40].strip(".")
     return f"{readable}-{store_size}px-{key}"
 
@@ -90,13 +101,13 @@ def _lock_of(path: Path) -> Path:
 def _build(
     source: Source,
     path: Path,
-    scale: DeepScale,
+    renderer: Renderer,
     results: Generator[DecodedImage | AuditEntry],
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the store aside and give it its name. The caller holds the store's lock."""
     with new_folder(path, path.with_name(ASIDE + path.name), REMEDY) as aside:
-        decoded = _decode_all(source, aside / PIXELS, scale, results, progress)
+        decoded = _decode_all(source, aside / PIXELS, renderer, results, progress)
         with writing_to(path, REMEDY):
             _write_index(source, decoded, aside)
 
@@ -105,34 +116,38 @@ def _build(
 class _Decoded:
     """What is known of the images beside their pixels."""
 
-    scale: DeepScale
+    renderer: Renderer
     kept: list[int] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     thumbnails: list[np.ndarray] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
-    sixteen_bit_colour: int = 0
+    scales: dict[Kind, ScaleTally] = field(default_factory=dict)
+    transparent: int = 0
+    paged: list[int] = field(default_factory=list)
 
     def add(self, index: int, name: str, picture: DecodedImage) -> None:
         self.kept.append(index)
         self.sizes.append(picture.pixels.shape[:2])
         self.digests.append(picture.digest)
         self.thumbnails.append(picture.thumbnail)
-        self.sixteen_bit_colour += picture.sixteen_bit_colour
-        if picture.extent is not None:
-            self.scale.count(name, picture.extent)
+        kind = picture.extent.kind
+        self.scales.setdefault(kind, ScaleTally(kind, self.renderer.scale(kind))).count(name, picture.extent)
+        self.transparent += picture.transparent
+        if picture.pages > 1:
+            self.paged.append(picture.pages)
 
 
 def _decode_all(
     source: Source,
     target: Path,
-    scale: DeepScale,
+    renderer: Renderer,
     results: Generator[DecodedImage | AuditEntry],
     progress: Callable[[int, int], None] | None,
 ) -> _Decoded:
     """Pixels of all readable images into the file `target`."""
     count = len(source.names)
-    found = _Decoded(scale)
+    found = _Decoded(renderer)
     with target.open("wb", buffering=0) as file, contextlib.closing(results):
         for index, result in enumerate(results):
             if isinstance(result, AuditEntry):
@@ -155,7 +170,7 @@ def _refuse_too_little(source: Source, found: _Decoded) -> None:
     if not found.kept:
         raise UserError(
             f"No image of '{source.name}' can be read, of {len(source.names)} ({listed}; the first is "
-            f"'{found.audit[0].path}'); give images in formats that Pillow reads."
+            f"'{found.audit[0].path}'); {_remedy(found.audit)}."
         )
     left = {source.labels[index] for index in found.kept} if source.labels is not None else set()
     if source.labels is not None and len(left) == 1 < len(set(source.labels)):
@@ -163,6 +178,12 @@ def _refuse_too_little(source: Source, found: _Decoded) -> None:
             f"Only the class '{left.pop()}' of '{source.name}' has images that can be read ({listed}); mend "
             "the files of another class, or give --unlabelled."
         )
+
+
+def _remedy(audit: Sequence[AuditEntry]) -> str:
+    if all(entry.problem == "too large" for entry in audit):
+        return "shrink or tile them, or raise --max-pixels"
+    return "give images in formats that Pillow reads"
 
 
 def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
@@ -186,29 +207,41 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         audit += [AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost]
     if source.official_test is not None:
         arrays["official_test"] = np.asarray(source.official_test, bool)[found.kept]
-    audit += _deep_images(found)
+    audit += [*_rendered(source, found), *_same_pixels(names, found.digests)]
     meta = {
         "version": FORMAT_VERSION,
         "name": source.name,
         "classes": classes,
         "audit": [astuple(entry) for entry in audit],
-        "depth": asdict(found.scale.depth()),
+        "rendering": asdict(found.renderer.rendering()),
         "names": names,
     }
     np.savez(folder / INDEX, **arrays)  # type: ignore[arg-type]
     (folder / META).write_text(json.dumps(meta), encoding="utf-8")
 
 
-def _deep_images(found: _Decoded) -> list[AuditEntry]:
-    entries = []
-    depth = found.scale.depth()
-    if depth.images:
-        detail = f"{depth.detail}; a new study can set another scale with --full-scale"
-        entries.append(AuditEntry("*", "brightness scale", detail))
-    if found.sixteen_bit_colour:
-        detail = f"images of 16 bits per colour, of which the upper 8 are kept: {found.sixteen_bit_colour}"
-        entries.append(AuditEntry("*", "sixteen-bit colour", detail))
-    return entries
+def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
+    """How the images became pixels."""
+    given = found.renderer.given
+    for kind, tally in found.scales.items():
+        yield from tally.entries(given=kind != "8-bit" and getattr(given, kind) is not None)
+    if found.transparent:
+        ground = GROUNDS[found.renderer.ground()]
+        why = "as given" if given.ground is not None else "on which what they show stands out most"
+        yield AuditEntry("*", "transparency", f"{found.transparent} images have transparent pixels: on {ground}, {why}")
+    if isinstance(source, PagedSource):
+        yield from describe_pages(source.several, all_used=True)
+    else:
+        yield from describe_pages(found.paged, all_used=False)
+
+
+def _same_pixels(names: Sequence[str], digests: Sequence[bytes]) -> list[AuditEntry]:
+    """What most images are copies of, if they are many: something was lost on the way to pixels, perhaps."""
+    digest, count = Counter(digests).most_common(1)[0]
+    if count < max(MANY_ALIKE, len(names) / ONE_IN):
+        return []
+    detail = f"{count} of {len(names)} images have the same pixels, such as '{names[digests.index(digest)]}'"
+    return [AuditEntry("*", "same pixels", f"{detail}; look at what they are before you trust any result")]
 
 
 def _remove_abandoned(root: Path) -> None:

@@ -1,14 +1,16 @@
-"""Any image that Pillow opens, as upright RGB pixels of a bounded size."""
+"""Any image that Pillow opens, as upright RGB pixels of a bounded size: 8 bits per colour, no transparency."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms
 
-from selfsup.data.depth import Extent, deep_values, extent_of, is_deep
+from selfsup.data.brightness import Extent, Range, extent_of, to_eight_bits
+from selfsup.data.depth import DeepPixels, deep_pixels, kind_of
+from selfsup.data.rendering import Renderer
+from selfsup.data.transparency import is_transparent, on_ground
 
 ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
@@ -28,14 +30,15 @@ _JPEG_SCALES = (2, 4, 8)
 
 
 class Decoded(NamedTuple):
-    """Pixels, uint8 of shape (H, W, 3), and what values they were made from where those had more than 8 bits."""
+    """Pixels, uint8 of shape (H, W, 3), the values that they were made from, and whether some were transparent."""
 
     pixels: np.ndarray
-    extent: Extent | None
+    extent: Extent
+    transparent: bool
 
 
-def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -> Decoded:
-    """Pixels of an opened image: its first frame, turned upright, shrunk where it is large.
+def decode(image: Image.Image, *, store_size: int, renderer: Renderer) -> Decoded:
+    """Pixels of an opened image: the page that it is at, turned upright, shrunk where it is large.
 
     Parameters
     ----------
@@ -44,8 +47,9 @@ def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -
     store_size : int
         The short side becomes at most this many pixels, and the long side at most four times as
         many; the aspect ratio is kept and nothing is enlarged.
-    scale : callable
-        Gives the value that becomes 255 in an image of more than 8 bits.
+    renderer : Renderer
+        Says which values become black and white in an image of more than 8 bits, and what stands behind
+        transparent pixels.
 
     Returns
     -------
@@ -54,19 +58,26 @@ def decode(image: Image.Image, *, store_size: int, scale: Callable[[], float]) -
     Raises
     ------
     Exception
-        Whatever Pillow raises for a damaged image.
+        Whatever Pillow, imagecodecs or tifffile raise for a damaged image.
     """
-    _draft(image, fitted_size(*image.size, store_size))
-    image.load()
+    kind = kind_of(image)
+    deep = None if kind == "8-bit" else deep_pixels(image)
+    if deep is None:
+        _draft(image, fitted_size(*image.size, store_size))
+        image.load()
     orientation = _orientation(image)
-    image, extent = _to_eight_bits(image, scale)
+    if deep is not None:
+        image = _rendered(deep, renderer.scale(kind))
+    transparent = is_transparent(image)
+    image = on_ground(image, renderer.ground()) if transparent else _opaque(image)
     size = fitted_size(*image.size, store_size)
     if size != image.size:
         gap = 1 if _multiple(image.size, size) else _GAP  # a mean over whole pixels needs no filter
         image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=gap)
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
-    return Decoded(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), extent)
+    extent = extent_of(np.asarray(image) if deep is None else deep.values, kind)
+    return Decoded(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), extent, transparent)
 
 
 def fitted_size(width: int, height: int, store_size: int) -> tuple[int, int]:
@@ -96,30 +107,21 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_eight_bits(image: Image.Image, scale: Callable[[], float]) -> tuple[Image.Image, Extent | None]:
-    """The image in mode L or RGB, and its extent if it had more than 8 bits."""
-    if is_deep(image):
-        values = deep_values(image)
-        scaled = values * (255 / scale())
-        return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8)), extent_of(image, values)
-    return _shallow(image), None
+def _rendered(deep: DeepPixels, scale: Range) -> Image.Image:
+    """An image of more than 8 bits in mode L or RGB, with its alpha where it has one."""
+    image = Image.fromarray(to_eight_bits(deep.values, scale))
+    if deep.alpha is not None:
+        image.putalpha(Image.fromarray(to_eight_bits(deep.alpha, (0, 1))))
+    return image
 
 
-def _shallow(image: Image.Image) -> Image.Image:
-    """An image of 8 bits or fewer, in mode L or RGB."""
-    if image.has_transparency_data:
-        return _on_black(image.convert("RGBA"))
+def _opaque(image: Image.Image) -> Image.Image:
+    """An image of 8 bits or fewer without a transparent pixel, in mode L or RGB."""
     if image.mode in ("L", "RGB"):
         return image
     if image.mode == "LAB":
         return _lab_to_rgb(image)
-    return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _on_black(image: Image.Image) -> Image.Image:
-    """Composite on black: what lies under transparent pixels is arbitrary, and black is also
-    what pads an image and what a view that reaches beyond its border shows."""
-    return Image.merge("RGB", image.convert("RGBa").split()[:3])
+    return image.convert("L" if image.mode in ("1", "LA") else "RGB")
 
 
 def _lab_to_rgb(image: Image.Image) -> Image.Image:

@@ -12,13 +12,16 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.audit import AuditEntry
+from selfsup.data.brightness import Extent
 from selfsup.data.decode import decode
-from selfsup.data.depth import DeepScale, Extent
 from selfsup.data.near_duplicates import thumbnail
-from selfsup.data.sources.base import EmptyFileError, Source
+from selfsup.data.opening import set_aside
+from selfsup.data.pages import PagedSource, page_numbers
+from selfsup.data.rendering import Renderer
+from selfsup.data.sources.base import Source
 
 CHUNK = 4  # images per task, so that handing over a small image costs less than decoding it
 LARGE = 50_000_000  # pixels; larger images take turns, for each needs a gigabyte or so to decode
@@ -35,21 +38,24 @@ class DecodedImage:
         Hash of size and pixels, in hexadecimal.
     thumbnail : ndarray of uint8
         By which copies are found, see :mod:`selfsup.data.near_duplicates`.
-    extent : Extent or None
-        Of the values that the pixels were made from, where those had more than 8 bits.
-    sixteen_bit_colour : bool
-        Whether Pillow has cut the colours to 8 bits, as it does with all but grey images.
+    extent : Extent
+        Of the values that the pixels were made from.
+    transparent : bool
+        Whether it had a transparent pixel.
+    pages : int
+        How many images its file holds, of which this is one.
     """
 
     pixels: np.ndarray
     digest: bytes
     thumbnail: np.ndarray
-    extent: Extent | None
-    sixteen_bit_colour: bool
+    extent: Extent
+    transparent: bool
+    pages: int
 
 
 def read_all(
-    source: Source, store_size: int, scale: DeepScale, threads: int | None = None
+    source: Source, store_size: int, renderer: Renderer, threads: int | None = None
 ) -> Generator[DecodedImage | AuditEntry]:
     """Every image of `source` in order, or why there is none.
 
@@ -58,7 +64,7 @@ def read_all(
     source : Source
     store_size : int
         Longest short side, in pixels.
-    scale : DeepScale
+    renderer : Renderer
         Of the same source.
     threads : int, optional
         By default one per core that this process may use. At most 3 * `threads` tasks of
@@ -72,7 +78,7 @@ def read_all(
     turn = threading.Lock()
 
     def read_chunk(start: int) -> list[DecodedImage | AuditEntry]:
-        return [_read(source, index, store_size, scale, turn) for index in range(start, min(start + CHUNK, count))]
+        return [_read(source, index, store_size, renderer, turn) for index in range(start, min(start + CHUNK, count))]
 
     waiting: deque[Future[list[DecodedImage | AuditEntry]]] = deque()
     pool = ThreadPoolExecutor(threads)
@@ -90,27 +96,21 @@ def read_all(
 
 
 def _read(
-    source: Source, index: int, store_size: int, scale: DeepScale, turn: threading.Lock
+    source: Source, index: int, store_size: int, renderer: Renderer, turn: threading.Lock
 ) -> DecodedImage | AuditEntry:
     try:
         with source.open(index) as image, turn if image.width * image.height > LARGE else nullcontext():
-            sixteen_bit_colour = image.mode.startswith(("RGB", "LA")) and _has_sixteen_bits(image)
-            pixels, extent = decode(image, store_size=store_size, scale=scale)
-    except EmptyFileError as error:
-        return AuditEntry(source.names[index], "empty", str(error))
+            pixels, extent, transparent = decode(image, store_size=store_size, renderer=renderer)
+            pages = 1 if isinstance(source, PagedSource) else _count_pages(image)
     except Exception as error:  # readers of damaged files raise errors of any kind
-        return AuditEntry(source.names[index], "unreadable", _reason(error))
+        return set_aside(source.names[index], error)
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels.data)
-    return DecodedImage(pixels, digest.hexdigest().encode(), thumbnail(pixels), extent, sixteen_bit_colour)
+    return DecodedImage(pixels, digest.hexdigest().encode(), thumbnail(pixels), extent, transparent, pages)
 
 
-def _has_sixteen_bits(image: Image.Image) -> bool:
-    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image in a known format"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return printable(" ".join(text.split())) or type(error).__name__
+def _count_pages(image: Image.Image) -> int:
+    try:
+        return len(page_numbers(image))
+    except Exception:  # a later page is damaged, and the first was wanted
+        return 1

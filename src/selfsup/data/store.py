@@ -9,7 +9,7 @@ A store is a folder of three files:
     ``originals`` int64 (N,), and where known
     ``labels`` int64 (N,) and ``official_test`` bool (N,)
 ``meta.json``
-    ``version``, ``name``, ``names``, ``classes``, ``audit``, ``depth``
+    ``version``, ``name``, ``names``, ``classes``, ``audit``, ``rendering``
 
 It appears whole or not at all: it is written beside its place, synced to the disk, and renamed.
 It is never changed afterwards. A folder whose files do not agree with each other is not a store.
@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsup.data.audit import AuditEntry, printable
-from selfsup.data.depth import Depth
+from selfsup.data.rendering import Rendering
 from selfsup.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 PIXELS, INDEX, META = "pixels.bin", "index.npz", "meta.json"
 
 
@@ -66,8 +66,8 @@ class Store:
     audit : tuple of AuditEntry
         What decoding noticed, and from :func:`selfsup.data.build.prepare_store` also the files that
         the source did not use.
-    depth : Depth
-        What became of images of more than 8 bits.
+    rendering : Rendering
+        How the images' values became pixels.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Store:
         self.name: str = meta["name"]
         self.names: tuple[str, ...] = tuple(meta["names"])
         self.classes: tuple[str, ...] = tuple(meta["classes"])
-        self.depth = Depth(**meta["depth"])
+        self.rendering = Rendering.from_json(meta["rendering"])
         self.audit = (*audit, *(AuditEntry(*entry) for entry in meta["audit"]))
         self.sizes = index["sizes"]
         self.digests = index["digests"]

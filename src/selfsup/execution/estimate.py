@@ -17,8 +17,10 @@ from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, small_classes
+from selfsup.data.opening import pixel_limit, set_aside
+from selfsup.data.pages import with_pages
 from selfsup.data.sources import open_source
-from selfsup.data.sources.base import EmptyFileError, Source, silent
+from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
@@ -106,9 +108,12 @@ def plan_study(
     if folder is not None:
         folder.require_free()
     config = resolve_configuration(folder, values)
-    source = open_source(
+    files = open_source(
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
     )
+    source = with_pages(files, config.pages)
+    with pixel_limit(config.max_pixels):
+        glance = _glance(source, config)
     if folder is not None:
         require_same_names(source.names, folder, config)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
@@ -118,7 +123,6 @@ def plan_study(
     split, _ = split_study(config, source.names, labels, source.official_test)
     classes = sorted(set(source.labels or ()))
     small = [] if labels is None else small_classes(labels, classes, split, config.per_class)
-    glance = _glance(source, config)
     config = config.with_side_for([glance.short_side])
     require_views(config)
     resources = resolve_resources(config, len(grid.jobs))
@@ -160,10 +164,8 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
         try:
             with source.open(index) as image:
                 width, height = image.size
-        except EmptyFileError as error:
-            audit.append(AuditEntry(source.names[index], "empty", str(error)))
         except Exception as error:  # whatever an image's reader raises sets the image aside
-            audit.append(AuditEntry(source.names[index], "unreadable", str(error)))
+            audit.append(set_aside(source.names[index], error))
         else:
             scale = min(1.0, config.resolved_store_size / min(width, height))
             sides.append(scale * math.sqrt(width * height))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from selfsup.data.audit import (
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import read_groups
+from selfsup.data.pages import file_of, with_pages
+from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.split import Split, has_several, split_images
 from selfsup.data.store import Store
@@ -52,7 +55,11 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
     )
     store = prepare_store(
-        source, store_size=config.resolved_store_size, full_scale=config.full_scale, progress=on_decoded
+        with_pages(source, config.pages),
+        store_size=config.resolved_store_size,
+        rendering=Rendering.with_full_scale(config.full_scale),
+        max_pixels=config.max_pixels,
+        progress=on_decoded,
     )
     contents = Contents.of(store)
     _require_same(contents, folder, config)
@@ -102,8 +109,12 @@ def split_study(
     originals: np.ndarray | None = None,
     conflicts: np.ndarray | None = None,
 ) -> tuple[Split, Sequence[str] | np.ndarray | None]:
-    """The split of a study's images, and the group of each image where there are groups or copies."""
-    groups = read_groups(config.group, names) if config.group else None
+    """The split of a study's images, and the group of each image where there are groups.
+
+    Pages of a file are a group, and without other groups copies of an image are.
+    """
+    files = [file_of(name) for name in names]
+    groups = read_groups(config.group, files) if config.group else files if config.pages == "all" else None
     if config.split_duplicates or originals is None or (originals == np.arange(len(names))).all():
         originals = None
     split = split_images(
@@ -203,6 +214,6 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         **{name: len(part) for name, part in parts.items()},
         "class_counts": counts,
         "store": str(store.path),
-        "full_scale": store.depth.full_scale,
+        "rendering": asdict(store.rendering),
         "warnings": list(noticed),
     }

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from selfsup._version import __version__
 from selfsup.atomic import replace_file
+from selfsup.data.audit import ALARMING
 from selfsup.evaluation.base import Column
 from selfsup.evaluation.evaluators import load_evaluators, measures
 from selfsup.figures.canvas import accuracy_colour
@@ -82,6 +83,7 @@ def render(study: RecordedStudy, *, command: str | None = None, planned: int | N
         troubles=study.results[~study.results["status"].isin(["done", "pruned"])].to_dict("records"),
         pruned=study.results[study.results["status"] == "pruned"].to_dict("records"),
         audit_counts=study.audit["problem"].value_counts().to_dict(),
+        alarms=study.audit.loc[study.audit["problem"].isin(ALARMING), "detail"].tolist(),
         audit=study.audit.head(MOST_AUDIT_ROWS).to_dict("records"),
         command=command,
         version=__version__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -119,6 +119,11 @@ class Batches:
         following = request.step + 1
         return self._ahead.get(request, self.request(following) if following < self._steps else None)
 
+    def pause(self) -> None:
+        """Wait until nothing is being made ahead; the next :meth:`get` goes on."""
+        if self._ahead is not None:
+            self._ahead.pause()
+
     def _make(self, request: Request) -> Inputs:
         count = len(request.rows)
         mine = self._shards.rows(count)
@@ -173,6 +178,10 @@ class _Ahead:
             for tensor in [inputs.labels, inputs.places, *(tensor for group in views_and_masks for tensor in group)]:
                 tensor.record_stream(using)  # its memory is not given to the next batch before this one is used
         return inputs
+
+    def pause(self) -> None:
+        """Wait until what is begun is done."""
+        wait(self._begun.values())
 
     def _make(self, request: Request) -> tuple[Inputs, Any]:
         with torch.cuda.stream(self._stream):  # of None, nothing

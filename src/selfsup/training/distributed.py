@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import product
 from typing import Any
 
 import torch
@@ -18,11 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from selfsup.backbones import Backbone
+from selfsup.backbones.backbone import replaced_calls
 from selfsup.seeding import derive_seed
-
-#: What a backbone does for a whole batch, of which each process does its rows.
-SHARED_CALLS = ("forward", "tokens")
 
 
 class Shards:
@@ -73,16 +69,12 @@ class Shards:
     @contextmanager
     def backbones(self, method: nn.Module) -> Iterator[None]:
         """Within, every backbone of `method` takes a whole batch and computes this process's rows alone."""
-        backbones = [module for module in method.modules() if isinstance(module, Backbone) and self.count > 1]
         calls = iter(range(2**31))
-        for backbone, name in product(backbones, SHARED_CALLS):
-            # The instance's own attribute, which hides the class's method, and goes again.
-            vars(backbone)[name] = partial(self._share_call, getattr(backbone, name), calls)
-        try:
+        if self.count == 1:
             yield
-        finally:
-            for backbone, name in product(backbones, SHARED_CALLS):
-                del vars(backbone)[name]
+            return
+        with replaced_calls(method, lambda backbone, name: partial(self._share_call, getattr(backbone, name), calls)):
+            yield
 
     def _share_call(self, call: Callable[..., Any], calls: Iterator[int], images: Tensor, **rest: Tensor) -> Any:
         rows = self.rows(len(images))

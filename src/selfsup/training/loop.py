@@ -19,6 +19,7 @@ from selfsup.training.batches import Batches, Images, Loading, Request
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.diagnostics import effective_rank, step_signals
 from selfsup.training.distributed import Shards
+from selfsup.training.graphs import Graphs
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
 from selfsup.training.plan import TrainingPlan, learning_rate, side_step_of
 from selfsup.training.state import EpochLog, Outcome, TrainingState
@@ -47,6 +48,8 @@ class Training:
     callbacks : Callbacks, optional
     loading : Loading, optional
         How images come to the device.
+    graphs : bool
+        Whether the backbones are computed as CUDA graphs, on one CUDA device.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class Training:
         fabric: Any,
         callbacks: Callbacks | None = None,
         loading: Loading | None = None,
+        graphs: bool = False,
     ) -> None:
         self.indices = indices
         self.plan = replace(plan, side_step=side_step_of(method.backbone.patch_size))
@@ -90,6 +94,7 @@ class Training:
         self.batches = Batches(
             images, indices, labels, view_groups, self.plan, self.shards, fabric.device, loading or Loading()
         )
+        self.graphs = Graphs(self.batches.pause) if graphs and self.shards.count == 1 else None
         scaler = getattr(fabric.strategy.precision, "scaler", None)
         optimizer = build_optimizer(self.method, plan.lr, fused=scaler is None)
         self.wrapped, self.optimizer = fabric.setup(self.method, optimizer)
@@ -195,7 +200,8 @@ class Training:
         """One step: views, loss, gradient, update."""
         batch = self.batch(request)
         # On a single device Fabric hands out `loss` as it is, without its precision.
-        with self.fabric.autocast(), self.shards.backbones(self.method):
+        replaced = self.shards if self.graphs is None else self.graphs
+        with self.fabric.autocast(), replaced.backbones(self.method):
             result: Step = self.wrapped.loss(batch)
         self.fabric.backward(result.loss)
         self.update(request)

@@ -1,0 +1,152 @@
+"""How values of more than 8 bits become 8-bit ones: one scale for each kind of image of a study.
+
+A scale per image would stretch a dark image as bright as a bright one and lose what tells them apart, so a
+sample of the data set decides: for images of integers (10 to 32 bits, grey or colour) and of floating-point
+numbers apart, because they are of different instruments. Images of 8 bits stay as they are.
+
+1. **Of an image** count all values but the outermost: its 0.2 and 99.8 % quantiles, and what lies beyond
+   them by no more than they lie apart. So a dead pixel, or a few bright ones, decide nothing.
+2. **Of the images** count all but up to one in 20 (one, if there are five or more), which do not count
+   if they reach further beyond the others than three times what those span: one stray 16-bit image would
+   leave a 12-bit data set 16 of 256 grey levels.
+3. What is left, from the lowest to the highest, becomes 0 to 255, be it negative or far from 0; but if it is at least
+   half of a usual scale (0 to 255, 1023, 4095, 16383 or 65535; of floating-point numbers 0 to 1, -1 to 1, 0 to 255 or
+   0 to 65535), that whole scale does: black stays black, and later images are not cut off.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from selfsup.data.audit import AuditEntry
+from selfsup.data.depth import Kind
+
+Range = tuple[float, float]
+#: Share of an image's pixels at either end that may be outliers, and pixels that are looked at.
+OUTLYING, PIXELS = 0.002, 2**15
+#: One measured image in this many may be a stray; and one of any sample of at least `FEW`.
+STRAY, FEW = 20, 5
+EIGHT_BITS: Range = (0.0, 255.0)
+_USUAL: dict[Kind, tuple[Range, ...]] = {
+    "integer": tuple((0.0, 2.0**bits - 1) for bits in (8, 10, 12, 14, 16)),
+    "floating": ((0.0, 1.0), (-1.0, 1.0), EIGHT_BITS, (0.0, 65535.0)),
+}
+_NAMES = {"8-bit": "of 8 bits", "integer": "of more than 8 bits", "floating": "of floating-point numbers"}
+#: A median image that uses less of the scale than this is told of.
+LITTLE = 0.1
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Which values an image has.
+
+    Attributes
+    ----------
+    kind : {"8-bit", "integer", "floating"}
+    low, high : float
+        Without outliers; NaN if it has none.
+    absent : bool
+        Whether values are missing in some places.
+    """
+
+    kind: Kind
+    low: float
+    high: float
+    absent: bool = False
+
+
+def extent_of(values: np.ndarray, kind: Kind) -> Extent:
+    """Extent of the values, numbers or NaN, of an image of a kind."""
+    present = values.ravel() if values.dtype == np.uint8 else values[~np.isnan(values)]
+    absent = present.size < values.size
+    if not present.size:
+        return Extent(kind, np.nan, np.nan, absent)
+    if present.size > PIXELS:
+        present = present[np.random.default_rng(0).integers(present.size, size=PIXELS)]
+    last = present.size - 1
+    first, final = int(np.ceil(OUTLYING * last)), int((1 - OUTLYING) * last)
+    ordered = np.partition(present, (first, final)).astype(float)
+    low, high = (ordered[first], ordered[final]) if first < final else (ordered[final], ordered[final])
+    apart = high - low
+    inside = ordered[(ordered >= low - apart) & (ordered <= high + apart)] if apart > 0 else ordered
+    return Extent(kind, float(inside.min()), float(inside.max()), absent)
+
+
+def choose_range(extents: Sequence[Extent], kind: Kind) -> Range:
+    """The values that become 0 and 255 in images of one kind, by steps 2 and 3 above."""
+    lows = sorted(extent.low for extent in extents if extent.low == extent.low)
+    highs = sorted(extent.high for extent in extents if extent.high == extent.high)
+    if not lows:
+        return _USUAL[kind][0]
+    strays = max(len(lows) // STRAY, int(len(lows) >= FEW))
+    reach = 3 * (highs[-1 - strays] - lows[strays])
+    low = next(value for value in lows if value >= lows[strays] - reach)
+    high = next(value for value in reversed(highs) if value <= highs[-1 - strays] + reach)
+    for usual in _USUAL[kind]:
+        if usual[0] <= low and high <= usual[1]:
+            return usual if high - low >= (usual[1] - usual[0]) / 2 or low == high else (low, high)
+    return low, high if high > low else low + 1
+
+
+def to_eight_bits(values: np.ndarray, scale: Range) -> np.ndarray:
+    """Values of which those of `scale` become 0 to 255, uint8 of the same shape; black where there are none."""
+    low, high = scale
+    scaled = (values - low) * (255 / (high - low))
+    return np.rint(np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255)).astype(np.uint8)
+
+
+@dataclass
+class ScaleTally:
+    """What one scale does to the images of a kind.
+
+    Parameters
+    ----------
+    kind : {"8-bit", "integer", "floating"}
+    scale : (float, float)
+        The values that become 0 and 255.
+    """
+
+    kind: Kind
+    scale: Range
+    _used: list[float] = field(default_factory=list)
+    _absent: int = 0
+    _beyond: list[tuple[str, Extent]] = field(default_factory=list)
+
+    def count(self, name: str, extent: Extent) -> None:
+        """Take note of an image; in the order of the source."""
+        low, high = self.scale
+        self._used.append(max(0.0, min(extent.high, high) - max(extent.low, low)) / (high - low))
+        self._absent += extent.absent
+        if max(low - extent.low, extent.high - high) > LITTLE * (high - low):
+            self._beyond.append((name, extent))
+
+    def entries(self, *, given: bool) -> Iterator[AuditEntry]:
+        """What a user should know of it; `given`: the scale was not decided from these images."""
+        images = f"{len(self._used)} image{'s' * (len(self._used) != 1)} {_NAMES[self.kind]}"
+        becomes = f"{_number(self.scale[0])} to {_number(self.scale[1])}"
+        if self.kind != "8-bit":
+            detail = f"{images}: {becomes} becomes 0 to 255" + ", as given" * given
+            if self._absent:
+                detail += f"; black where they have no values (NaN, infinite, nodata), in {self._absent}"
+            yield AuditEntry("*", "brightness scale", detail)
+        if self._beyond:
+            name, extent = self._beyond[0]
+            reach = f"{_number(extent.low)} to {_number(extent.high)}"
+            detail = f"{len(self._beyond)} of {images} go beyond the scale {becomes}, the first '{name}' ({reach})"
+            yield AuditEntry("*", "beyond the scale", detail)
+        used = statistics.median(self._used)
+        if used < LITTLE:
+            yield AuditEntry(
+                "*",
+                "little contrast",
+                f"the median of {images} uses {used:.1%} of the scale {becomes}, so what tells them apart may be lost; "
+                + ("stretch the files" if self.kind == "8-bit" else "give --full-scale or stretch the files"),
+            )
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"

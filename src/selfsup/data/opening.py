@@ -1,0 +1,38 @@
+"""How large an image may be to be opened, and how one that cannot be opened or read is told of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image, UnidentifiedImageError
+
+from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.sources.base import EmptyFileError
+
+
+@contextmanager
+def pixel_limit(most: int) -> Iterator[None]:
+    """Images of more than `most` pixels cannot be opened meanwhile, in this process: Pillow refuses them."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = most // 2  # where Pillow begins to warn; twice as many are an error
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def set_aside(name: str, error: Exception) -> AuditEntry:
+    """Why there is no image `name`: what a source or a reader of images raised."""
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        detail = f"more than {most:,} pixels; shrink or tile it, or raise --max-pixels in a new study"
+        return AuditEntry(name, "too large", detail)
+    return AuditEntry(name, "empty" if isinstance(error, EmptyFileError) else "unreadable", _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image in a known format"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return printable(" ".join(text.split())) or type(error).__name__

@@ -1,0 +1,119 @@
+"""Files of several pages or frames: how many images they hold, and a source in which each is an image of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from PIL import Image
+
+from selfsup.data.audit import AuditEntry
+from selfsup.data.sources.base import Source, digest_of
+
+_MARK = "#page="
+NEW_SUBFILE_TYPE, REDUCED_OR_MASK = 254, 0b101  # the TIFF tag, and its bits for what is no page
+
+
+def page_numbers(image: Image.Image) -> Sequence[int]:
+    """Numbers of the frames of an opened image that are images by themselves.
+
+    The smaller versions in a TIFF are none, nor what a camera adds to a JPEG (MPO).
+    """
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return [0]
+    frames: Sequence[int] = range(image.n_frames)  # type: ignore[attr-defined]
+    if image.format == "TIFF":
+        frames = [number for number in frames if _is_page(image, number)]
+    return frames or [0]
+
+
+def _is_page(image: Image.Image, number: int) -> bool:
+    image.seek(number)
+    return not image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & REDUCED_OR_MASK  # type: ignore[attr-defined]
+
+
+def file_of(name: str) -> str:
+    """Name of the file that the image `name` is of, which is its own where there is but one image in it."""
+    return name.partition(_MARK)[0]
+
+
+def with_pages(source: Source, pages: str) -> Source:
+    """`source` itself if `pages` is ``first``; if ``all``, with every page as an image."""
+    return PagedSource(source) if pages == "all" else source
+
+
+def describe_pages(several: Sequence[int], *, all_used: bool) -> list[AuditEntry]:
+    """What a user should know of files of several pages, of which these are the numbers."""
+    if not several:
+        return []
+    used = "each is an image, and those of a file are a group" if all_used else "the first of each is used"
+    hint = "" if all_used else "; --pages all takes every one for an image in a new study"
+    return [AuditEntry("*", "pages", f"{len(several)} files with {sum(several)} in all: {used}{hint}")]
+
+
+class PagedSource:
+    """A source of which every page is an image: ``stack.tif#page=1``, ``stack.tif#page=2``, …
+
+    A file of one page keeps its name. All files are opened, when first the names are asked for.
+
+    Parameters
+    ----------
+    source : Source
+        Of files.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name = source.name
+
+    @cached_property
+    def _places(self) -> list[tuple[int, int]]:
+        """Of each image, which file it is of, and which frame."""
+        return [(file, page) for file in range(len(self._source.names)) for page in self._pages_of(file)]
+
+    def _pages_of(self, file: int) -> Sequence[int]:
+        try:
+            with self._source.open(file) as image:
+                return page_numbers(image)
+        except Exception:  # will be set aside, with the reason, when it is decoded
+            return [0]
+
+    @property
+    def several(self) -> list[int]:
+        """Numbers of pages of the files that have several."""
+        counts = np.bincount([file for file, _ in self._places])
+        return counts[counts > 1].tolist()
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        files = [self._source.names[file] for file, _ in self._places]
+        alone = np.bincount([file for file, _ in self._places], minlength=len(self._source.names)) == 1
+        return [
+            name if alone[file] else f"{name}{_MARK}{page + 1}"
+            for name, (file, page) in zip(files, self._places, strict=True)
+        ]
+
+    @property
+    def labels(self) -> Sequence[str] | None:
+        labels = self._source.labels
+        return None if labels is None else [labels[file] for file, _ in self._places]
+
+    @property
+    def official_test(self) -> np.ndarray | None:
+        official = self._source.official_test
+        return None if official is None else official[[file for file, _ in self._places]]
+
+    @property
+    def ignored(self) -> Sequence[AuditEntry]:
+        return self._source.ignored
+
+    def fingerprint(self) -> str:
+        return digest_of("pages", self._source.fingerprint())
+
+    def open(self, index: int) -> Image.Image:
+        file, page = self._places[index]
+        image = self._source.open(file)
+        if page:
+            image.seek(page)
+        return image

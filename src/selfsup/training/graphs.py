@@ -1,0 +1,81 @@
+"""What a step's backbones do as CUDA graphs: recorded once, then started as one, not operator by operator.
+
+For small views a GPU computes an operator faster than the host can ask for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfsup.backbones.backbone import Backbone, replaced_calls
+
+#: Most calls that are recorded: each keeps the memory of its activations. Others are made as they were.
+MOST_GRAPHS = 16
+
+
+class Graphs:
+    """Records each call of a backbone in a step, forward and backward, and replays it in later steps.
+
+    A call is told by its place in the step and the shapes of what it is given: what two calls of a step give stands
+    in two places of memory. Recording changes no weight, statistic or random number.
+
+    Parameters
+    ----------
+    pause : callable
+        Waits until no other thread of this process uses the device: while a graph is recorded, none may.
+    """
+
+    def __init__(self, pause: Callable[[], None]) -> None:
+        self._pause = pause
+        self._recorded: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    @contextmanager
+    def backbones(self, method: nn.Module) -> Iterator[None]:
+        """Within, for one step, every backbone of `method` replays its calls."""
+        places = count()
+
+        def replace(backbone: Backbone, name: str) -> Callable[..., Any]:
+            def replay(images: Tensor, **rest: Tensor) -> Any:
+                arguments = (images, *rest.values())
+                key = (next(places), name, *(argument.shape for argument in arguments))
+                if key not in self._recorded and len(self._recorded) < MOST_GRAPHS:
+                    self._recorded[key] = self._record(_Call(backbone, name), arguments)
+                return self._recorded.get(key, _Call(backbone, name))(*arguments)
+
+            return replay
+
+        with replaced_calls(method, replace):
+            yield
+
+    def _record(self, call: _Call, arguments: tuple[Tensor, ...]) -> Callable[..., Any]:
+        self._pause()
+        kind = arguments[0].device.type
+        before = [(buffer, buffer.clone()) for buffer in call.buffers()]  # running statistics
+        # A graph may not use weights that were cast to a lower precision outside of it.
+        precision = torch.autocast(
+            kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
+        )
+        with torch.random.fork_rng([arguments[0].device] if kind == "cuda" else []), precision:
+            copies = tuple(argument.clone() for argument in arguments)
+            recorded: Callable[..., Any] = torch.cuda.make_graphed_callables(call, copies, allow_unused_input=True)
+        for buffer, value in before:
+            buffer.data.copy_(value)  # unseen by a call of this step that is still to go backward
+        return recorded
+
+
+class _Call(nn.Module):
+    """A backbone's call as a module of its own."""
+
+    def __init__(self, backbone: Backbone, name: str) -> None:
+        super().__init__()
+        self.backbone, self.name = backbone, name
+
+    def forward(self, *arguments: Tensor) -> Any:
+        # The class's own function: the instance's is replaced for the time of the step.
+        return getattr(type(self.backbone), self.name)(self.backbone, *arguments)
