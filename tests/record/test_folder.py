@@ -46,6 +46,7 @@ def row(cell: Cell = CELL, status: str = "done", **values: Any) -> CellResult:
 def cells_of(config: StudyConfig) -> list[Cell]:
     return expand(
         methods=config.methods,
+        backbones=config.networks,
         augmentations=config.augmentations,
         lrs=config.lrs,
         per_class=config.per_class,
