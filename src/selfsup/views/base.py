@@ -14,7 +14,7 @@ PUT_ASIDE = 64 * 1024
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device, without waiting for what a CUDA device is doing."""
-    if device.type != "cuda":
+    if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return (tensor.pin_memory() if tensor.nbytes > PUT_ASIDE else tensor).to(device, non_blocking=True)
 
