@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, Self
 
@@ -32,6 +33,13 @@ class PerImage:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         moved = {k: to_device(v, device) if isinstance(v, Tensor) else v.to(device) for k, v in values.items()}
         return type(self)(**moved)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The parameters of all parts, one part after the other."""
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
+        joined = {k: torch.cat(v) if isinstance(v[0], Tensor) else type(v[0]).join(v) for k, v in columns.items()}
+        return cls(**joined)
 
 
 @dataclass(frozen=True)
