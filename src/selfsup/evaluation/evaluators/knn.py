@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.embedding import unit_rows
-from selfsup.evaluation.evaluation_context import EvaluationContext
+from selfsup.evaluation.evaluation_context import EvaluationContext, Part
 
 #: Neighbours and temperature; k is the smaller of this and the number of training images.
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
+#: Numbers of neighbours that validation chooses from.
+NUMBERS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def knn_predict(
@@ -36,29 +40,60 @@ def knn_predict(
     -------
     ndarray of int64, shape (len(test_x),)
     """
-    k = min(k, len(train_x))
-    bank = unit_rows(train_x)
-    predicted = np.empty(len(test_x), np.int64)
+    return knn_predict_each(
+        train_x, train_y, test_x, (k,), num_classes=num_classes, temperature=temperature, chunk=chunk
+    )[0]
+
+
+def knn_predict_each(
+    train_x: np.ndarray,
+    train_y: np.ndarray,
+    test_x: np.ndarray,
+    ks: Sequence[int],
+    *,
+    num_classes: int,
+    temperature: float = TEMPERATURE,
+    chunk: int = 4096,
+) -> np.ndarray:
+    """As :func:`knn_predict`, for several k at once: int64, shape (len(ks), len(test_x))."""
+    ks = [min(k, len(train_x)) for k in ks]
+    bank, most = unit_rows(train_x), max(ks)
+    predicted = np.empty((len(ks), len(test_x)), np.int64)
     for start in range(0, len(test_x), chunk):
         similarity = unit_rows(test_x[start : start + chunk]) @ bank.T
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        nearest = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
+        order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
+        nearest = np.take_along_axis(nearest, order, axis=1)
         weights = np.exp(np.take_along_axis(similarity, nearest, axis=1) / temperature)
-        votes = np.zeros((len(similarity), num_classes))
-        rows = np.repeat(np.arange(len(similarity)), k)
-        np.add.at(votes, (rows, train_y[nearest].ravel()), weights.ravel())
-        predicted[start : start + chunk] = votes.argmax(axis=1)
+        for row, k in enumerate(ks):
+            votes = np.zeros((len(similarity), num_classes))
+            images = np.repeat(np.arange(len(votes)), k)
+            np.add.at(votes, (images, train_y[nearest[:, :k]].ravel()), weights[:, :k].ravel())
+            predicted[row, start : start + chunk] = votes.argmax(axis=1)
     return predicted
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    k, temperature = cell.config.knn_neighbours, cell.config.knn_temperature
-    classes = len(cell.classes)
-    predicted = knn_predict(cell.train.x, cell.train.y, cell.test.x, num_classes=classes, k=k, temperature=temperature)
-    return Evaluated({"knn_accuracy": float((predicted == cell.test.y).mean())})
+    train, fixed, temperature = cell.train, cell.config.knn_neighbours, cell.config.knn_temperature
+
+    def accuracies(part: Part, *ks: int) -> np.ndarray:
+        predicted = knn_predict_each(
+            train.x, train.y, part.x, ks, num_classes=len(cell.classes), temperature=temperature
+        )
+        return (predicted == part.y).mean(axis=1)
+
+    # Of equally good numbers the largest; one beyond the training images is none of its own.
+    numbers = [k for k in reversed(NUMBERS) if k <= len(train.x)]
+    best = numbers[accuracies(cell.val, *numbers).argmax()] if len(cell.val.y) else fixed
+    accuracy, chosen = accuracies(cell.test, fixed, best)
+    return Evaluated({"knn_accuracy": float(accuracy), "knn_best_accuracy": float(chosen), "knn_k": best})
 
 
 COLUMNS = (
     Column("knn_accuracy", "weighted kNN (Wu et al. 2018): test accuracy; `--knn-neighbours 20 --knn-temperature 0.07`",
            heading="kNN", better="higher"),
+    Column("knn_best_accuracy", "kNN, test accuracy with the number of neighbours, from 1 to 200, that is best on "
+           "validation", heading="kNN, best k", better="higher"),
+    Column("knn_k", "this number; without validation images that of `--knn-neighbours`", int),
 )  # fmt: skip
 evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=20)

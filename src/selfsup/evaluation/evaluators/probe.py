@@ -6,24 +6,20 @@ import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
-from selfsup.evaluation.linear_probe import fit_linear_probe
-from selfsup.evaluation.scores import score
+from selfsup.evaluation.scores import macro_auroc, score
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    train, val, test, classes = cell.train, cell.val, cell.test, len(cell.classes)
-    probe = fit_linear_probe(
-        train.x, train.y, val.x, val.y,
-        num_classes=classes, solver=cell.config.probe, device=cell.device, seed=cell.seed,
-    )  # fmt: skip
+    probe, test = cell.probe, cell.test
     probabilities = probe.probabilities(test.x)
     predicted = probabilities.argmax(axis=1)
-    scores = score(test.y, predicted, num_classes=classes)
+    scores = score(test.y, predicted, num_classes=len(cell.classes))
     columns = {
         "val_accuracy": probe.val_accuracy,
         "test_accuracy": scores.accuracy,
         "test_balanced_accuracy": scores.balanced_accuracy,
         "test_macro_f1": scores.macro_f1,
+        "auroc": macro_auroc(test.y, probabilities),
         "probe_strength": probe.C,
     }
     return Evaluated(
@@ -45,6 +41,8 @@ COLUMNS = (
            heading="balanced", better="higher"),
     Column("test_macro_f1", "linear probe, macro F1 on test: mean over the classes",
            heading="macro F1", better="higher"),
+    Column("auroc", "linear probe, area under the ROC curve on test: of each class against the rest, mean over the "
+           "classes", heading="AUROC", better="higher"),
     Column("probe_strength", "C of the linear probe: inverse of its penalty, or its learning rate", last=True),
 )  # fmt: skip
 evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=10)
