@@ -110,20 +110,6 @@ def test_columns_are_what_their_own_functions_give() -> None:
     assert 0.8 < columns["test_accuracy"] < 1
 
 
-def test_the_number_of_neighbours_is_the_best_on_validation_and_of_equals_the_largest() -> None:
-    ks = (1, 2, 5, 10, 20, 50)  # of 80 training images
-    predicted = {k: knn_predict(FEATURES[TRAIN], LABELS[TRAIN], FEATURES[VAL], num_classes=10, k=k) for k in ks}
-    accuracy = {k: accuracy_score(LABELS[VAL], predicted[k]) for k in ks}
-    best = max(k for k in ks if accuracy[k] == max(accuracy.values()))
-    columns = values(context())
-    assert min(accuracy.values()) < accuracy[best]
-    assert columns["knn_k"] == best != 20
-    chosen = knn_predict(FEATURES[TRAIN], LABELS[TRAIN], FEATURES[TEST], num_classes=10, k=best)
-    assert columns["knn_best_accuracy"] == pytest.approx(accuracy_score(LABELS[TEST], chosen))
-    unchosen = values(context(val=NOTHING, knn_neighbours=7))
-    assert (unchosen["knn_k"], unchosen["knn_best_accuracy"]) == (7, unchosen["knn_accuracy"])
-
-
 def test_a_measure_that_cannot_be_computed_is_empty_and_the_others_are_as_they_were(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

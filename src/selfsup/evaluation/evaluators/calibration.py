@@ -75,4 +75,4 @@ COLUMNS = (
     Column("temperature", "temperature of the linear probe: the one with the smallest cross entropy on validation; "
            "empty where every validation image is right, for then none is", form=".3g"),
 )  # fmt: skip
-evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=15)
+evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=92)

@@ -8,13 +8,11 @@ import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.embedding import unit_rows
-from selfsup.evaluation.evaluation_context import EvaluationContext, Part
+from selfsup.evaluation.evaluation_context import EvaluationContext
 
 #: Neighbours and temperature; k is the smaller of this and the number of training images.
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
-#: Numbers of neighbours that validation chooses from.
-NUMBERS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def knn_predict(
@@ -74,26 +72,14 @@ def knn_predict_each(
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    train, fixed, temperature = cell.train, cell.config.knn_neighbours, cell.config.knn_temperature
-
-    def accuracies(part: Part, *ks: int) -> np.ndarray:
-        predicted = knn_predict_each(
-            train.x, train.y, part.x, ks, num_classes=len(cell.classes), temperature=temperature
-        )
-        return (predicted == part.y).mean(axis=1)
-
-    # Of equally good numbers the largest; one beyond the training images is none of its own.
-    numbers = [k for k in reversed(NUMBERS) if k <= len(train.x)]
-    best = numbers[accuracies(cell.val, *numbers).argmax()] if len(cell.val.y) else fixed
-    accuracy, chosen = accuracies(cell.test, fixed, best)
-    return Evaluated({"knn_accuracy": float(accuracy), "knn_best_accuracy": float(chosen), "knn_k": best})
+    k, temperature = cell.config.knn_neighbours, cell.config.knn_temperature
+    classes = len(cell.classes)
+    predicted = knn_predict(cell.train.x, cell.train.y, cell.test.x, num_classes=classes, k=k, temperature=temperature)
+    return Evaluated({"knn_accuracy": float((predicted == cell.test.y).mean())})
 
 
 COLUMNS = (
     Column("knn_accuracy", "weighted kNN (Wu et al. 2018): test accuracy; `--knn-neighbours 20 --knn-temperature 0.07`",
            heading="kNN", better="higher"),
-    Column("knn_best_accuracy", "kNN, test accuracy with the number of neighbours, from 1 to 200, that is best on "
-           "validation", heading="kNN, best k", better="higher"),
-    Column("knn_k", "this number; without validation images that of `--knn-neighbours`", int),
 )  # fmt: skip
 evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=20)

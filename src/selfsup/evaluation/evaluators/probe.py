@@ -6,7 +6,7 @@ import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
-from selfsup.evaluation.scores import macro_auroc, score
+from selfsup.evaluation.scores import score
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
@@ -19,7 +19,6 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
         "test_accuracy": scores.accuracy,
         "test_balanced_accuracy": scores.balanced_accuracy,
         "test_macro_f1": scores.macro_f1,
-        "auroc": macro_auroc(test.y, probabilities),
         "probe_strength": probe.C,
     }
     return Evaluated(
@@ -41,8 +40,6 @@ COLUMNS = (
            heading="balanced", better="higher"),
     Column("test_macro_f1", "linear probe, macro F1 on test: mean over the classes",
            heading="macro F1", better="higher"),
-    Column("auroc", "linear probe, area under the ROC curve on test: of each class against the rest, mean over the "
-           "classes", heading="AUROC", better="higher"),
     Column("probe_strength", "C of the linear probe: inverse of its penalty, or its learning rate", last=True),
 )  # fmt: skip
 evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=10)
