@@ -27,10 +27,10 @@ def test_the_number_is_the_best_on_validation_and_of_equals_the_largest() -> Non
 
 
 def test_among_outliers_many_neighbours_are_chosen_and_among_small_groups_one() -> None:
-    """Two classes on an arc: of the training images every fifth is of the other class, or every place has its own."""
+    """Two classes on an arc: of the training images every fifth is of the other class, or pairs take turns."""
     angles = np.linspace(0, np.pi, 200)
     x = np.c_[np.cos(angles), np.sin(angles)].astype(np.float32)
-    halves, stripes = np.arange(200) // 100, np.arange(200) // 4 % 2
+    halves, stripes = np.arange(200) // 100, np.arange(200) // 2 % 2
     outliers = np.where(np.arange(200) % 5 == 0, 1 - halves, halves)
     cell = evaluation_of_digits()
     for train, truth, few in ((outliers, halves, False), (stripes, stripes, True)):
