@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from digit_features import digit_features
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from selfsup.evaluation import logistic
 from selfsup.evaluation.linear_probe import CS
-from selfsup.evaluation.logistic import solve, solve_path
+from selfsup.evaluation.logistic import minimise, solve, solve_path
 
 
 def gradient(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, C: float) -> float:
@@ -87,6 +89,26 @@ def test_an_embedding_of_which_a_few_directions_hold_nearly_all_is_solved_for_ev
     weights, biases = solve_path(wide, y, CS, num_classes=10)
     for weight, bias, C in zip(weights, biases, CS, strict=True):
         assert gradient(wide, y, weight, bias, C) < 2e-6, C
+
+
+@pytest.mark.parametrize("classes", [75, 300])
+def test_many_classes_of_few_images_need_few_steps(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embeddings of few directions, as untrained networks have. One curvature for all took 256 steps (of 300)."""
+    rng = np.random.default_rng(0)
+    y = torch.from_numpy(np.tile(np.arange(classes), 3))
+    hidden = rng.normal(size=(classes, 24))[y] + 0.3 * rng.normal(size=(len(y), 24))
+    x = torch.from_numpy(np.maximum(hidden @ rng.normal(size=(24, 256)), 0))
+    x = (x - x.mean(0)) / x.std(0)
+    asked = []
+
+    def counted(objective: logistic.Objective, *rest: Any) -> Tensor:
+        return minimise(lambda *point: asked.append(1) or objective(*point), *rest)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(logistic, "minimise", counted)
+    weights, biases = solve_path(x, y, CS, num_classes=classes)
+    assert len(asked) < 150
+    for weight, bias, C in zip(weights, biases, CS, strict=True):
+        assert gradient(x, y, weight, bias, C) < 2e-6, C
 
 
 def test_a_single_class_has_nothing_to_learn() -> None:

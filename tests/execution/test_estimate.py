@@ -20,7 +20,7 @@ JOB = Job(tuple(Cell("moco", "simclr", 0.1, n, 0) for n in (5, 20)), shared=True
 def seconds(job: Job, **values: object) -> float:
     fixed = {"epochs": 10, "batch_size": 50, "protocol": "label-efficiency", "image_size": 32, "grow_from": 1}
     config = validate({**fixed, **values})
-    return _job_seconds(config, job, LABELS, SPLIT, STEPS)
+    return _job_seconds(config, job, LABELS, SPLIT, STEPS, width=0)
 
 
 def test_a_training_and_its_judgement_are_counted() -> None:
@@ -38,3 +38,15 @@ def test_fine_tuning_is_counted_for_every_cell_and_learning_rate() -> None:
     baseline = Job((Cell("frozen", None, None, 5, 0),), shared=True)
     tuned = seconds(baseline, evaluate="finetune", finetune_epochs=7, finetune_lrs="0.1")
     assert tuned == pytest.approx(SECONDS_PER_CELL + 7 * 4 * 5 / 50 * 0.1)
+
+
+def test_the_probe_of_many_classes_is_counted() -> None:
+    """600 classes of three images, at width 512: seconds, and not the few milliseconds of four classes."""
+    config = validate({"image_size": 32})
+    labels = np.repeat(np.arange(600), 5)
+    split = Split(np.flatnonzero(np.arange(3000) % 5 < 3), np.arange(0), np.arange(0))
+    untrained = Job((Cell("random", None, None, "all", 0),), shared=True)
+    many = _job_seconds(config, untrained, labels, split, STEPS, width=512)
+    few = _job_seconds(config, untrained, LABELS, SPLIT, STEPS, width=512)
+    assert few == pytest.approx(SECONDS_PER_CELL, abs=0.2)
+    assert 3 < many - few < 20

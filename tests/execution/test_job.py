@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 import selfsup
+from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell, Job
 from selfsup.errors import Interrupted
 from selfsup.evaluation.embedding import embed
@@ -139,6 +141,24 @@ def test_a_collapse_is_named_with_its_epoch_and_the_usual_causes(
     assert "collapsed" in row.message
     assert "epoch 2" in row.message
     assert "learning rate" in row.message
+
+
+@pytest.mark.parametrize("weight", [1e12, np.inf])
+def test_embeddings_beyond_any_measure_end_as_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: float
+) -> None:
+    """The training's own numbers are as they were: its network is another one once it has ended."""
+    monkeypatch.setattr(method_class("simclr"), "encoder", property(lambda self: _magnified(self.backbone, weight)))
+    row = run_simclr(tmp_path / "study", epochs=2)
+    assert row.status == "diverged"
+    assert "after epoch 2; a smaller learning rate would help" in row.message
+    assert pd.isna(row.test_accuracy)
+
+
+def _magnified(backbone: Backbone, weight: float) -> Backbone:
+    magnified = copy.deepcopy(backbone)
+    magnified.register_forward_hook(lambda module, given, result: result * weight)
+    return magnified
 
 
 def test_a_healthy_cell_has_no_message(tmp_path: Path) -> None:

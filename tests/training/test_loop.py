@@ -439,6 +439,15 @@ def test_an_absurd_learning_rate_ends_as_diverged_in_the_epoch_where_it_happened
     assert all(math.isfinite(line.loss) for line in outcome.state.log[:-1])
 
 
+def test_a_loss_that_explodes_without_becoming_infinite_ends_as_diverged_in_that_epoch() -> None:
+    outcome = run(built("supervised", optimizer="sgd"), replace(PLAN, epochs=5, lr=300.0))
+    *before, last = (line.loss for line in outcome.state.log)
+    assert outcome.status == "diverged"
+    assert outcome.state.first_loss == pytest.approx(math.log(10), rel=0.5)  # about guessing
+    assert 100 * outcome.state.first_loss < last < math.inf
+    assert all(loss < 100 * outcome.state.first_loss for loss in before)
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_some_epochs_of_training_lower_the_loss_of_real_images(name: str) -> None:
     """On the digits, views drawn anew in every step; against the same training with a rate of zero."""

@@ -17,10 +17,11 @@ from selfsup.evaluation.evaluation_context import EvaluationContext, Part, Train
 from selfsup.evaluation.evaluators import evaluate
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.job_callbacks import CheckpointCallbacks, ShouldStop, embed_plain
-from selfsup.execution.publishing import Found, publish
+from selfsup.execution.publishing import Found, publish, publish_diverged
 from selfsup.methods import Method
 from selfsup.record.results import CellResult
 from selfsup.training.callbacks import Callbacks
+from selfsup.training.diagnostics import embedding_exploded
 from selfsup.training.state import Outcome
 
 
@@ -32,13 +33,15 @@ def evaluate_cells(
     rung_scores: Mapping[str, Mapping[int, float]],
     should_stop: ShouldStop,
 ) -> list[CellResult]:
-    """Evaluate and publish every cell of a training."""
+    """Evaluate and publish every cell of a training; one whose embedding has exploded is published as diverged."""
     backbone = method.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train_images = {cell: study.probe_images(cell) for cell in job.cells}
     # Without labels there is nothing to fit on.
     fitted = {cell: indices if study.store.classes else indices[:0] for cell, indices in train_images.items()}
     wanted = np.unique(np.concatenate([*fitted.values(), study.split.val, study.evaluated]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
+    if embedding_exploded(embedded.features):
+        return [publish_diverged(study, cell, outcome, rung_scores[cell.id]) for cell in job.cells]
     network = _network(study, backbone)
     weights = _write_weights(study, job, backbone)
     results = []

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.backbones import build_backbone
+from selfsup.backbones import Backbone, build_backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, unfinished
 from selfsup.config.schema import StudyConfig
@@ -22,6 +22,7 @@ from selfsup.data.pages import with_pages
 from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split, draw_subset
+from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
@@ -46,6 +47,8 @@ OPENED_IMAGES = 1000
 FINE_TUNING = ("supervised", AUGMENTATION)
 #: Seconds for a worker's start; measured on two cores and rounded up.
 SECONDS_PER_START = 10.0
+#: Seconds of solving a probe, per class, image and dimension that the images span; measured on one core.
+SECONDS_PER_PRODUCT = 1e-8
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ def plan_study(
     resources = resolve_resources(config, len(grid.jobs))
     steps = _time_steps(config, left, resources, glance.side)
     share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
-    seconds = sum(_job_seconds(config, job, labels, split, steps, share) for job in left)
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    seconds = sum(_job_seconds(config, job, labels, split, steps, backbone.num_features, share) for job in left)
     return Plan(
         config=config,
         grid=grid,
@@ -138,7 +142,7 @@ def plan_study(
         opened=glance.opened,
         audit=(*source.ignored, *glance.audit, *small),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
-        bytes=_study_bytes(config, grid, split),
+        bytes=_study_bytes(config, grid, split, backbone),
         store_bytes=3.0 * len(source.names) * glance.side**2,
     )
 
@@ -228,13 +232,17 @@ def _job_seconds(
     labels: np.ndarray | None,
     split: Split,
     steps: Mapping[tuple[str, str], float],
+    width: int,
     share: float = 1.0,
 ) -> float:
-    """Seconds of a job, of whose epochs a scheduler is expected to run this share."""
+    """Seconds of a job, of whose epochs a scheduler is expected to run this share; `width` is that of an embedding."""
     cell = job.cells[0]
     evaluating = SECONDS_PER_CELL * len(job.cells)
+    subsets = [draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed) for c in job.cells]
+    if labels is not None:
+        evaluating += sum(_probe_seconds(np.bincount(labels[subset]), width) for subset in subsets)
     if "finetune" in config.evaluate and labels is not None:
-        tuned = sum(len(draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed)) for c in job.cells)
+        tuned = sum(map(len, subsets))
         passes = config.finetune_epochs * len(config.finetune_lrs)
         evaluating += passes * tuned / config.batch_size * steps[FINE_TUNING]
     if cell.augmentation is None:
@@ -246,12 +254,19 @@ def _job_seconds(
     return share * full_steps * steps[cell.method, cell.augmentation] + evaluating
 
 
-def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
+def _probe_seconds(counts: np.ndarray, width: int) -> float:
+    """Seconds of solving a cell's probes on so many images per class; with few classes, hardly any."""
+    counts = counts[counts > 0]
+    probes = [(1, int(counts.sum())), *((DRAWS, k * len(counts)) for k in drawable(counts.tolist()))]
+    products = sum(number * images * len(counts) * min(images, width) for number, images in probes)
+    return SECONDS_PER_PRODUCT * products
+
+
+def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split, backbone: Backbone) -> float:
     """Embeddings, pictures and kept weights."""
-    network = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
+    weights = sum(t.numel() * t.element_size() for t in backbone.network.state_dict().values())
     evaluated = len(split.test) or min(len(split.train), config.map_points)
-    per_cell = evaluated * (2.0 * network.num_features + 400) + 300e3
+    per_cell = evaluated * (2.0 * backbone.num_features + 400) + 300e3
     kept = {
         "all": len(grid.cells),
         "none": 0,

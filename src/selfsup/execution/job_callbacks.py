@@ -20,7 +20,7 @@ from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.schedulers.base import Scheduler, read_scores
 from selfsup.training.callbacks import Callbacks
-from selfsup.training.diagnostics import COLLAPSED_BELOW, effective_rank, embedding_std
+from selfsup.training.diagnostics import COLLAPSED_BELOW, effective_rank, embedding_exploded, embedding_std
 from selfsup.training.state import EpochLog
 
 OnEpoch = Callable[[EpochLog, int], None]
@@ -127,7 +127,7 @@ class JobCallbacks(CheckpointCallbacks):
 def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, float]:
     """What the report would choose settings by, of every cell of the job by id, if its training ended here.
 
-    Validation accuracy, or effective rank without labels; 0 where the embedding has collapsed, of
+    Validation accuracy, or effective rank without labels; 0 where the embedding has collapsed or exploded, of
     which the report would choose nothing.
     """
     labels, val = study.store.labels, study.split.val
@@ -135,6 +135,8 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
     probes = {cell: study.probe_images(cell) if validated else study.evaluated for cell in job.cells}
     wanted = np.unique(np.concatenate([*probes.values(), *([val] if validated else [])]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
+    if embedding_exploded(embedded.features):
+        return {cell.id: 0.0 for cell in job.cells}
     if embedding_std(torch.from_numpy(embedded.of(val if validated else study.evaluated)).double()) < COLLAPSED_BELOW:
         return {cell.id: 0.0 for cell in job.cells}
     if labels is None or not len(val):

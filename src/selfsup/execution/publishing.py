@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from selfsup.execution.artifacts import cell_files, training_files
 from selfsup.execution.context import StudyContext
 from selfsup.methods import Method
 from selfsup.record.results import PRUNED, CellResult
-from selfsup.training.diagnostics import COLLAPSED_BELOW, collapse_epoch
+from selfsup.training.diagnostics import COLLAPSED_BELOW, EXPLODED_EMBEDDING, collapse_epoch
 from selfsup.training.state import Outcome, TrainingState
 
 #: What usually makes a collapse, for the cell's message.
@@ -36,7 +37,7 @@ class Found:
 
 def publish(study: StudyContext, cell: Cell, method: Method, found: Found, weights: Mapping[str, Path]) -> CellResult:
     evaluated, state = found.evaluated, found.outcome.state
-    collapsed = method.tags.trains and evaluated.values["embedding_std"] < COLLAPSED_BELOW
+    collapsed = method.tags.trains and evaluated.values.get("embedding_std", math.nan) < COLLAPSED_BELOW
     result = CellResult.of(
         cell,
         "collapsed" if collapsed else "done",
@@ -58,11 +59,21 @@ def _collapse_message(state: TrainingState) -> str:
 
 
 def publish_diverged(study: StudyContext, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]) -> CellResult:
-    epoch = outcome.state.log[-1].epoch
-    message = f"the loss was not finite in epoch {epoch}; a smaller learning rate would help"
+    message = _divergence_message(outcome)
     result = _training_result(study, cell, "diverged", outcome, message=message)
     study.folder.write_cell(result, training_files(study, cell, outcome), _rungs(rung_scores))
     return result
+
+
+def _divergence_message(outcome: Outcome) -> str:
+    if not outcome.state.log:
+        return "the embeddings of the untrained network are not finite; other weights or another network would help"
+    last = outcome.state.log[-1]
+    if outcome.status == "done":
+        what = f"the embeddings had values that are not finite or beyond {EXPLODED_EMBEDDING:,.0f} after"
+    else:
+        what = f"the loss {f'exploded, to {last.loss:.3g},' if math.isfinite(last.loss) else 'was not finite'} in"
+    return f"{what} epoch {last.epoch}; a smaller learning rate would help"
 
 
 def publish_pruned(study: StudyContext, cell: Cell, outcome: Outcome, rung_scores: Mapping[int, float]) -> CellResult:

@@ -14,6 +14,9 @@ from selfsup.methods.base import Step
 #: Standard deviation of unit-length embeddings, times sqrt(width), below which all images have
 #: practically one embedding; a healthy one is of the order of 1 (Chen & He 2021, section 4.1).
 COLLAPSED_BELOW = 0.01
+#: A mean loss so many times that of the first step (of 1, if that is less) is far worse than guessing, and values of
+#: embeddings are beyond what measures can be computed from: the training has exploded.
+EXPLODED_LOSS, EXPLODED_EMBEDDING = 100.0, 1e6
 
 
 @torch.no_grad()
@@ -91,6 +94,16 @@ def entropy_rank(spectrum: np.ndarray) -> float:
     """The number of equal values that a spectrum is worth: exp of the entropy of its shares."""
     share = spectrum / max(spectrum.sum(), 1e-12) + 1e-12
     return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def loss_exploded(loss: float, first: float) -> bool:
+    """Whether an epoch's mean loss is beyond hope, or not finite; `first` is that of the training's first step."""
+    return not loss <= EXPLODED_LOSS * max(1.0, first)
+
+
+def embedding_exploded(features: np.ndarray) -> bool:
+    """Whether an embedding, shape (n, width), holds values that are not finite or beyond any measure."""
+    return not float(np.abs(features).max(initial=0.0)) <= EXPLODED_EMBEDDING
 
 
 def collapse_epoch(embedding_stds: Sequence[float]) -> int | None:

@@ -17,7 +17,7 @@ from selfsup.methods.base import Batch, Method, Progress, Step
 from selfsup.seeding import derive_seed
 from selfsup.training.batches import ON_CUDA, Batches, Images, Loading, Request
 from selfsup.training.callbacks import Callbacks
-from selfsup.training.diagnostics import effective_rank, step_signals
+from selfsup.training.diagnostics import effective_rank, loss_exploded, step_signals
 from selfsup.training.distributed import Shards
 from selfsup.training.graphs import Graphs
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
@@ -128,7 +128,7 @@ class Training:
                 self.callbacks.save_checkpoint(self._checkpoint())
                 return Outcome("paused", self.state, self.recipe)
             yield from self._epoch_steps(epoch)
-            if self.shards.agree(not math.isfinite(self.state.log[-1].loss)):
+            if self.shards.agree(loss_exploded(self.state.log[-1].loss, self.state.first_loss)):
                 return Outcome("diverged", self.state, self.recipe)
             if epoch + 1 == self._last_epoch():
                 break
@@ -141,11 +141,13 @@ class Training:
         # The sums stay on the device: reading them at every step would wait for it.
         sums = self._sums(state.sums)
         scalars = {name: self._sums(total) for name, total in state.scalar_sums.items()}
+        first = self._sums(state.first_loss)
         started = time.perf_counter()
         for number in range(state.step, (epoch + 1) * self.steps_per_epoch):
             request = self.batches.request(number)
             step = yield request
             sums[:-1] += step_signals(step)
+            first = sums[0].clone() if not state.step else first
             for name, value in step.scalars.items():
                 scalars[name] = scalars.get(name, self._sums(0.0)) + value.detach()
             state.step += 1
@@ -157,11 +159,11 @@ class Training:
                 now = time.perf_counter()
                 state.epoch_seconds += (now - started) / self.sharing
                 started = now
-                self._keep_sums(sums, scalars)
+                self._keep_sums(sums, scalars, first)
                 self.callbacks.save_checkpoint(self._checkpoint())
                 if stop:
                     raise Interrupted
-        self._keep_sums(sums, scalars)
+        self._keep_sums(sums, scalars, first)
         state.epoch_seconds += (time.perf_counter() - started) / self.sharing
         self._close_epoch(epoch)
 
@@ -169,8 +171,8 @@ class Training:
         kind = torch.float64 if self.fabric.device.type == "cpu" else torch.float32
         return to_device(torch.tensor(values, dtype=kind), self.fabric.device)
 
-    def _keep_sums(self, sums: Tensor, scalars: Mapping[str, Tensor]) -> None:
-        self.state.sums = sums.tolist()
+    def _keep_sums(self, sums: Tensor, scalars: Mapping[str, Tensor], first: Tensor) -> None:
+        self.state.sums, self.state.first_loss = sums.tolist(), first.item()
         self.state.scalar_sums = {name: total.item() for name, total in scalars.items()}
 
     def _close_epoch(self, epoch: int) -> None:
@@ -192,7 +194,8 @@ class Training:
             images_per_second=len(self.indices) / seconds,
             scalars={name: total / self.steps_per_epoch for name, total in state.scalar_sums.items()},
         )
-        self.state = TrainingState(state.step, state.seconds + seconds, log=[*state.log, log])
+        log_so_far = [*state.log, log]
+        self.state = TrainingState(state.step, state.seconds + seconds, first_loss=state.first_loss, log=log_so_far)
         self.callbacks.on_epoch_end(log, self._last_epoch())
 
     def take(self, request: Request) -> Step:

@@ -68,6 +68,8 @@ class TrainingState:
         The same of what the method reports by name.
     epoch_seconds : float
         Training time of the epoch at hand.
+    first_loss : float
+        Of the first step.
     """
 
     step: int = 0
@@ -75,6 +77,7 @@ class TrainingState:
     sums: list[float] = field(default_factory=lambda: [0.0] * 5)
     scalar_sums: dict[str, float] = field(default_factory=dict)
     epoch_seconds: float = 0.0
+    first_loss: float = 0.0
     log: list[EpochLog] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:

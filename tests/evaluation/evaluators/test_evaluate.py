@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from torch import Tensor
 
 from selfsup.config.validation import validate
@@ -19,7 +19,8 @@ from selfsup.evaluation import evaluators
 from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
-from selfsup.evaluation.evaluators import evaluate, load_evaluators, measures
+from selfsup.evaluation.evaluators import evaluate, load_evaluators, measures, view_measures
+from selfsup.evaluation.evaluators.calibration import expected_calibration_error, fit_temperature
 from selfsup.evaluation.evaluators.clusters import find_clusters
 from selfsup.evaluation.evaluators.few_shot import few_shot
 from selfsup.evaluation.evaluators.knn import knn_predict
@@ -90,6 +91,11 @@ def test_columns_are_what_their_own_functions_give() -> None:
     assert columns["knn_accuracy"] == pytest.approx(accuracy_score(LABELS[TEST], neighbours))
     assert columns["val_accuracy"] == pytest.approx(accuracy_score(LABELS[VAL], probe.predict(FEATURES[VAL])))
     assert columns["probe_strength"] == probe.C
+    probabilities = probe.probabilities(FEATURES[TEST])
+    assert columns["auroc"] == pytest.approx(roc_auc_score(LABELS[TEST], probabilities, multi_class="ovr"))
+    assert columns["temperature"] == fit_temperature(probe.logits(FEATURES[VAL]), LABELS[VAL])
+    assert columns["ece"] == expected_calibration_error(LABELS[TEST], probabilities)
+    assert columns["ece_calibrated"] != columns["ece"]
     spread = embedding_std(torch.from_numpy(FEATURES[TEST])).item()
     assert columns["embedding_std"] == pytest.approx(spread, rel=1e-5)
     assert columns["effective_rank"] == effective_rank(FEATURES[TEST])
@@ -102,6 +108,16 @@ def test_columns_are_what_their_own_functions_give() -> None:
     assert columns["lidar"] == lidar(views)
     assert (columns["alignment"], columns["uniformity"]) == (alignment(*views), uniformity(views[0]))
     assert 0.8 < columns["test_accuracy"] < 1
+
+
+def test_a_measure_that_cannot_be_computed_is_empty_and_the_others_are_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = values(context())
+    monkeypatch.setattr(view_measures, "alignment", lambda *views: np.linalg.inv(np.zeros((2, 2))))
+    with pytest.warns(UserWarning, match=r"view-measures cannot be computed of this embedding \(Singular matrix\)"):
+        found = values(context())
+    assert found == {k: v for k, v in columns.items() if k not in ("lidar", "alignment", "uniformity")}
 
 
 def test_only_what_is_for_every_cell_or_named_is_evaluated() -> None:

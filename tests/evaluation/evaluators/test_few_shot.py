@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from selfsup.evaluation.evaluators import few_shot as module
-from selfsup.evaluation.evaluators.few_shot import DRAWS, SHOTS, few_shot
+from selfsup.evaluation.evaluators.few_shot import DRAWS, SHOTS, drawable, few_shot
 from selfsup.evaluation.linear_probe import fit_linear_probe
 
 DATA = load_digits()
@@ -51,6 +51,13 @@ def test_mean_and_deviation_are_over_the_draws() -> None:
 def test_a_class_with_no_more_than_k_images_leaves_that_k_out() -> None:
     rows = np.concatenate([np.flatnonzero(Y[:300] == label)[:5] for label in range(10)])
     assert [shot.k for shot in few_shot(X[rows], Y[rows], X[TEST], Y[TEST])] == [1]
+
+
+def test_draws_of_very_many_classes_are_left_out() -> None:
+    assert drawable([11] * 100) == [1, 5, 10]
+    assert drawable([11] * 101) == [1, 5]  # 1,010 images
+    assert drawable([3] * 447) == [1]
+    assert drawable([3] * 448) == []  # 448 images of as many classes
 
 
 def test_the_seed_draws_the_images_whatever_the_embedding() -> None:

@@ -65,6 +65,14 @@ def test_too_few_views_to_fill_the_width_give_no_lidar() -> None:
     assert 1 < lidar(np.random.default_rng(0).normal(size=(2, 10, 10))) < 10
 
 
+def test_embeddings_beyond_the_digits_of_a_number_have_no_lidar_and_are_no_crash() -> None:
+    """Of two directions that vary alike in all views the covariance is singular but for delta, which 1e20 swallows."""
+    views = np.repeat(gaussian(30, 4)[None], 3, axis=0) + 0.1 * np.random.default_rng(0).normal(size=(3, 30, 4))
+    views[..., 3] = views[..., 2]
+    assert np.isfinite(lidar(views))
+    assert np.isnan(lidar(views * 1e20))
+
+
 def test_views_that_are_all_alike_are_no_crash() -> None:
     assert lidar(np.ones((3, 10, 4))) == pytest.approx(1, abs=1e-6)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,16 +34,25 @@ def measures() -> tuple[Column, ...]:
 def evaluate(cell: EvaluationContext, requested: Sequence[str]) -> Evaluated:
     """What the evaluators find out about a cell: those for every cell, and those in `requested`.
 
+    An evaluator whose numbers cannot be computed of this embedding leaves its columns empty, with a warning.
+
     Raises
     ------
     UserError
         If one of them gives a value for a column that it does not declare.
     """
+    from numpy.linalg import LinAlgError
+    from torch.linalg import LinAlgError as TorchLinAlgError
+
     found = Evaluated({})
     for name, evaluator in load_evaluators().items():
         if not (evaluator.default or name in requested) or (evaluator.needs_labels and not cell.labelled):
             continue
-        more = evaluator.evaluate(cell)
+        try:
+            more = evaluator.evaluate(cell)
+        except (ArithmeticError, LinAlgError, TorchLinAlgError) as error:
+            warnings.warn(f"{name} cannot be computed of this embedding ({error})", stacklevel=2)
+            continue
         registry.require(more.values, [column.name for column in evaluator.columns], kind=f"column of {name}:")
         found = Evaluated(
             {**found.values, **more.values},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
 from selfsup.evaluation.linear_probe import standardisation
-from selfsup.evaluation.logistic import solve
+from selfsup.evaluation.logistic import OWN_IMAGES, solve
 from selfsup.seeding import derive_seed
 
 #: Images per class that are tried, those that have columns of their own, and draws of each.
@@ -20,7 +21,9 @@ COLUMN_SHOTS = 5
 DRAWS = 20
 #: Most images of a draw: with hundreds of classes, many draws of more would cost more than the training.
 MOST_IMAGES = 1_000
-#: Most entries of the embeddings, or of the test images' logits, that are handled at once.
+#: Most entries of a draw's logits, for the same reason: the single images of 447 classes.
+MOST_LOGITS = 200_000
+#: Most entries of the embeddings, the test images' logits, or what the solver keeps, that are handled at once.
 MOST_ENTRIES = 20_000_000
 #: Penalty of every draw, scikit-learn's default: from so few images nothing can be chosen.
 STRENGTH = 1.0
@@ -54,10 +57,7 @@ def few_shot(
     device: str = "cpu",
     seed: int = 0,
 ) -> list[FewShot]:
-    """Logistic regression from `k` images per class, drawn `draws` times, for every `k` of `shots`.
-
-    A `k` is left out where some class has no more than `k` training images, for the draws would
-    hardly differ, and where a draw would hold more than `MOST_IMAGES`.
+    """Logistic regression from `k` images per class, drawn `draws` times, for every `k` of :func:`drawable`.
 
     Embeddings are standardised over all training images, which takes no labels.
 
@@ -76,9 +76,7 @@ def few_shot(
     x, tested = (torch.from_numpy((part - mean) / scale).to(place) for part in (train_x, test_x))
     members = [np.flatnonzero(y == label) for label in range(len(present))]
     found = []
-    for k in shots:
-        if min(map(len, members)) <= k or k * len(members) > MOST_IMAGES:
-            continue
+    for k in drawable([len(m) for m in members], shots):
         rng = np.random.default_rng(derive_seed(seed, "few-shot", k))
         rows = np.stack([np.concatenate([rng.choice(m, k, replace=False) for m in members]) for _ in range(draws)])
         predicted = present[_predict(x, torch.from_numpy(y).to(place), torch.from_numpy(rows).to(place), tested)]
@@ -87,10 +85,23 @@ def few_shot(
     return found
 
 
+def drawable(counts: Sequence[int], shots: tuple[int, ...] = SHOTS) -> list[int]:
+    """Those of `shots` that are drawn from classes of so many training images.
+
+    A `k` is left out where some class has no more than `k`, for the draws would hardly differ, and where a draw would
+    be too large.
+    """
+    images = {k: k * len(counts) for k in shots}
+    fitting = [k for k in shots if images[k] <= MOST_IMAGES and images[k] * len(counts) <= MOST_LOGITS]
+    return [k for k in fitting if min(counts) > k]
+
+
 def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
     """Classes, shape (draws, len(tested)), by the probe on each draw; `rows` has shape (draws, images)."""
     classes = int(y.max()) + 1
-    group = max(1, MOST_ENTRIES // max(rows.shape[1] * x.shape[1], len(tested) * classes))
+    images, width = rows.shape[1], x.shape[1]
+    kept = classes * min(images, width) * OWN_IMAGES
+    group = max(1, MOST_ENTRIES // max(images * width, len(tested) * classes, kept))
     predicted = []
     for part in rows.split(group):
         weight, bias = solve(x[part], y[part], STRENGTH, num_classes=classes)
@@ -107,7 +118,8 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 
 COLUMNS = (
     Column("few_shot_accuracy", "probes on 5 images per class: mean test accuracy over 20 draws. `metrics.json` has 1, "
-           "5 and 10, each where every class has more images than that and all classes together no more than 1,000",
+           "5 and 10, each where every class has more images than that and all classes together no more than "
+           "1,000 (of 1, 447)",
            heading="5-shot", better="higher"),
     Column("few_shot_sd", "standard deviation over these draws"),
 )  # fmt: skip

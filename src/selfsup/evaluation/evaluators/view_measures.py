@@ -31,7 +31,7 @@ def lidar(views: np.ndarray, *, delta: float = 1e-4) -> float:
     -------
     float
         Between 1 and min(n - 1, width); NaN where the q views of n images cannot fill S_w, that is
-        where n (q - 1) is less than the width.
+        where n (q - 1) is less than the width, and where embeddings are so large that `delta` is lost.
     """
     count, images, width = views.shape
     if images * (count - 1) < width:
@@ -42,7 +42,10 @@ def lidar(views: np.ndarray, *, delta: float = 1e-4) -> float:
     between = means - means.mean(axis=0)
     s_w = within.T @ within / len(within) + delta * np.eye(width)
     # The eigenvalues of S_w^-1/2 S_b S_w^-1/2 are those of L^-1 S_b L^-T for S_w = L L^T.
-    whitened = np.linalg.solve(np.linalg.cholesky(s_w), between.T)
+    try:
+        whitened = np.linalg.solve(np.linalg.cholesky(s_w), between.T)
+    except np.linalg.LinAlgError:
+        return math.nan
     return entropy_rank(squared_singular_values(whitened))
 
 
