@@ -97,7 +97,7 @@ def test_studies_inside_their_data_are_no_images_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows refuses such names")
 def test_a_study_of_folders_with_odd_names_goes_on(tmp_path: Path) -> None:
-    grid = {"methods": "random", "backbone": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
+    grid = {"methods": "random", "backbones": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
     data = save_images(tmp_path / "data")
     names = {"bean": "=SUM(A1)\r", "pea": 'gr\u00fcn "1"'}
     for old, new in names.items():
