@@ -276,7 +276,10 @@ def fused(given: argparse.Namespace, findings: Findings) -> None:
     for method, size in product(("simclr", "dino"), given.sizes[:2]):
         asked = argparse.Namespace(
             **{**vars(given), "images": given.images // 2},
-            **{"method": method, "backbone": network(given, NETWORKS[method]), "image_size": size, "epochs": 3},
+            method=method,
+            backbone=network(given, NETWORKS[method]),
+            image_size=size,
+            epochs=3,
         )
         alone = asked.images / fuse.alone(1, hardware, asked)
         findings.note("fused", f"{method} {size} px, 1", images=alone)
