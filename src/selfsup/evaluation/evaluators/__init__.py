@@ -42,7 +42,7 @@ def evaluate(cell: EvaluationContext, requested: Sequence[str]) -> Evaluated:
         If one of them gives a value for a column that it does not declare.
     """
     from numpy.linalg import LinAlgError
-    from torch.linalg import LinAlgError as TorchLinAlgError
+    from torch.linalg import LinAlgError as TorchLinAlgError  # type: ignore[attr-defined]
 
     found = Evaluated({})
     for name, evaluator in load_evaluators().items():
