@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import http.server
-import argparse
 import os
 import pickle
 import re
