@@ -94,6 +94,7 @@ WRONG: list[tuple[str, Any]] = [
     ("val_fraction", math.nan),
     ("test_fraction", "much"),
     ("split_seed", -1),
+    ("split_duplicates", "perhaps"),
     ("methods", []),
     ("methods", ""),
     ("methods", [7]),

@@ -6,7 +6,17 @@ from typing import get_args
 
 import numpy as np
 
-from selfsup.data.audit import HEADINGS, AuditEntry, Problem, find_duplicates, printable, small_classes, summarize
+from selfsup.data.audit import (
+    HEADINGS,
+    AuditEntry,
+    Problem,
+    copies,
+    find_duplicates,
+    label_conflicts,
+    printable,
+    small_classes,
+    summarize,
+)
 from selfsup.data.split import Split
 
 NAMES = [f"{number}.png" for number in range(7)]
@@ -16,22 +26,36 @@ def split(train: list[int], val: list[int], test: list[int]) -> Split:
     return Split(*(np.array(side, np.int64) for side in (train, val, test)))
 
 
-def test_twins_across_the_split_are_reported_with_both_names() -> None:
-    digests = np.array([b"a", b"b", b"c", b"a", b"c", b"d", b"d"])
-    entries = find_duplicates(NAMES, digests, split([0, 1, 2], [3, 5], [4, 6]))
-    assert [(entry.path, entry.problem) for entry in entries] == [
-        ("3.png", "duplicate across split"),
-        ("4.png", "duplicate across split"),
-        ("6.png", "duplicate across split"),
+def test_copies_across_the_split_are_reported_with_both_names() -> None:
+    originals = np.array([0, 1, 2, 0, 2, 5, 5])
+    entries = find_duplicates(NAMES, originals, split([0, 1, 2], [3, 5], [4, 6]))
+    assert [(entry.path, entry.problem, entry.detail) for entry in entries] == [
+        ("3.png", "duplicate across split", "in val, and a copy of '0.png' in train"),
+        ("4.png", "duplicate across split", "in test, and a copy of '2.png' in train"),
+        ("6.png", "duplicate across split", "in test, and a copy of '5.png' in val"),
     ]
-    assert "in val" in entries[0].detail
-    assert "'0.png' in train" in entries[0].detail
-    assert "'2.png' in train" in entries[1].detail
-    assert "'5.png' in val" in entries[2].detail
 
 
-def test_twins_on_one_side_do_no_harm() -> None:
-    assert find_duplicates(NAMES[:3], np.array([b"a", b"a", b"b"]), split([0, 1], [], [2])) == []
+def test_copies_on_one_side_do_no_harm() -> None:
+    assert find_duplicates(NAMES[:3], np.array([0, 0, 2]), split([0, 1], [], [2])) == []
+
+
+def test_exact_and_near_copies_are_listed_with_the_image_that_they_are_copies_of() -> None:
+    digests, originals = np.array([b"a", b"b", b"a", b"c", b"c"]), np.array([0, 1, 0, 1, 1])
+    assert copies(NAMES, digests, originals) == [
+        AuditEntry("2.png", "duplicate", "same pixels as '0.png'"),
+        AuditEntry("3.png", "near duplicate", "nearly the same as '1.png'"),
+        AuditEntry("4.png", "duplicate", "same pixels as '3.png'"),
+    ]
+
+
+def test_every_image_whose_pixels_stand_under_several_classes_is_listed() -> None:
+    digests, labels = np.array([b"a", b"b", b"a", b"a", b"b"]), np.array([0, 1, 0, 2, 1])
+    assert label_conflicts(NAMES, digests, labels, ["bean", "pea", "rye"]) == [
+        AuditEntry("0.png", "label conflict", "is of class 'bean', and '3.png' of class 'rye'"),
+        AuditEntry("2.png", "label conflict", "is of class 'bean', and '3.png' of class 'rye'"),
+        AuditEntry("3.png", "label conflict", "is of class 'rye', and '0.png' of class 'bean'"),
+    ]
 
 
 def test_small_classes_say_what_was_asked_for_and_what_there_is() -> None:

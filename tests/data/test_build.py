@@ -21,7 +21,6 @@ from PIL import Image
 
 from pictures import labelled_folder, save_picture, smooth
 from selfsup.data import decoding_threads as reading
-from selfsup.data.audit import AuditEntry
 from selfsup.data.build import prepare_store
 from selfsup.data.decode import Decoded
 from selfsup.data.decoding_threads import DecodedImage, read_all
@@ -154,14 +153,15 @@ def test_one_readable_class_out_of_two_is_refused(tmp_path: Path) -> None:
         build(data, tmp_path / "cache")
 
 
-def test_equal_pixels_are_reported_even_in_unequal_files(tmp_path: Path) -> None:
+def test_copies_are_known_even_in_unequal_files_and_classes(tmp_path: Path) -> None:
     data = labelled_folder(tmp_path / "d")
-    Image.fromarray(smooth(0)).save(data / "class_1/twin.bmp")  # class_0/0.png is smooth(0) too
+    Image.fromarray(smooth(0)).save(data / "class_1/equal.bmp")  # class_0/0.png is smooth(0) too
+    large = save_picture(data / "class_0/large.png", seed=7, width=128, height=96)
+    Image.open(large).resize((64, 48)).save(data / "class_0/small.jpg")
     store = build(data, tmp_path / "cache")
-    (entry,) = store.audit
-    detail = "same pixels as 'class_0/0.png', which is of class 'class_0'"
-    assert entry == AuditEntry("class_1/twin.bmp", "duplicate", detail)
-    assert len(set(store.digests.tolist())) == len(store) - 1
+    named = dict(zip(store.names, [store.names[original] for original in store.originals], strict=True))
+    copies = {"class_1/equal.bmp": "class_0/0.png", "class_0/small.jpg": "class_0/large.png"}
+    assert named == {name: copies.get(name, name) for name in store.names}
 
 
 def test_the_digest_tells_shapes_apart() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfsup.data.split import Split, draw_subset, split_images
+from selfsup.data.split import Split, draw_subset, has_several, split_images
 from selfsup.errors import UserError
 
 SIDES = ("train", "val", "test")
@@ -97,6 +98,67 @@ def test_classes_are_divided_independently_of_each_other() -> None:
     second = split_images(longer, val_fraction=0.1, test_fraction=0.2, seed=3)
     assert np.array_equal(first.test, second.test[second.test < 80])
     assert not np.array_equal(first.test[first.test < 40], first.test[first.test >= 40] - 40)
+
+
+def with_copies(labels: np.ndarray, originals: np.ndarray, seed: int = 0, **more: Any) -> Split:
+    return split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=seed, originals=originals, **more)
+
+
+@given(CLASS_SIZES, SEEDS)
+def test_without_copies_the_split_is_the_same(sizes: list[int], seed: int) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    old = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=seed)
+    new = with_copies(labels, np.arange(len(labels)), seed)
+    assert all(np.array_equal(getattr(old, side), getattr(new, side)) for side in ("train", "val", "test"))
+
+
+@given(CLASS_SIZES, SEEDS, st.integers(1, 12))
+def test_copies_are_on_one_side_and_something_is_left_to_train(sizes: list[int], seed: int, reach: int) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    back = np.random.default_rng(seed).integers(0, reach, len(labels))
+    originals = np.maximum(np.arange(len(labels)) - back, 0)
+    found = with_copies(labels, originals, seed)
+    assert_is_a_partition(found, len(labels))
+    sides = np.select([np.isin(range(len(labels)), getattr(found, side)) for side in SIDES], range(3))
+    for original in np.unique(originals):
+        assert len(set(sides[originals == original])) == 1
+        if len(set(labels[originals == original])) > 1:
+            assert set(sides[originals == original]) == {0}
+    assert all((sides[labels == label] == 0).any() for label in range(len(sizes)) if sizes[label])
+
+
+def test_a_class_of_pairs_is_on_all_sides_in_nearly_its_shares() -> None:
+    for pairs in (4, 5, 10, 50):
+        found = with_copies(np.zeros(2 * pairs, np.int64), np.repeat(np.arange(pairs) * 2, 2))
+        assert 2 <= len(found.test) <= max(2, 0.2 * 2 * pairs)
+        assert 2 <= len(found.val) <= max(2, 0.1 * 2 * pairs)
+
+
+def test_many_copies_of_one_image_are_for_training() -> None:
+    originals = np.array([*range(20), *[20] * 80])
+    found = with_copies(np.zeros(100, np.int64), originals)
+    assert set(range(20, 100)) <= set(found.train.tolist())
+    assert (len(found.val), len(found.test)) == (0, 20)
+
+
+def test_images_of_conflicting_labels_are_not_evaluated_whatever_divides_them() -> None:
+    labels = np.repeat([0, 1], 30)
+    conflicts = np.zeros(60, bool)
+    conflicts[[3, 40, 17, 55]] = True
+    together = np.arange(60)
+    together[[40, 55]] = 3, 17
+    official = np.arange(60) % 5 == 0
+    assert conflicts[with_copies(labels, together, conflicts=conflicts).train].sum() == 4
+    for more in ({}, {"groups": [str(place // 2) for place in range(60)]}, {"official_test": official}):
+        for seed in range(5):
+            found = with_copies(labels, np.arange(60), seed, conflicts=conflicts, **more)
+            assert not conflicts[found.val].any()
+            assert not conflicts[found.test].any()
+
+
+def test_labels_of_equal_keys_are_several_where_they_differ() -> None:
+    keys, labels = np.array([b"x", b"y", b"x", b"z", b"y"]), np.array([2, 1, 0, 2, 1])
+    assert has_several(labels, keys).tolist() == [True, False, True, False, False]
 
 
 def test_without_labels_everything_is_for_training() -> None:

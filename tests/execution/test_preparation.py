@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 import selfsup
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
+from selfsup.data.split import split_images
 from selfsup.data.store import open_store
 from selfsup.errors import UserError
 from selfsup.execution.configuration import require_sound, resolve_image_size
@@ -38,10 +40,12 @@ def save_images(root: Path, *, per_class: int = 5) -> Path:
     return root
 
 
-def begin(data: Path, out: Path, **options: object) -> tuple[StudyFolder, StudyConfig]:
+def begin(
+    data: Path, out: Path, say: Callable[[str], None] = lambda line: None, **options: object
+) -> tuple[StudyFolder, StudyConfig]:
     folder, config = StudyFolder(out), validate({"data": str(data), **options})
     folder.create()
-    prepare_images(folder, config, lambda line: None)
+    prepare_images(folder, config, say)
     folder.write_config(config)
     return folder, config
 
@@ -197,6 +201,77 @@ def test_groups_are_written_down_for_the_statistics(tmp_path):
     folder, _ = begin(tmp_path / "data", tmp_path / "without")
     with np.load(folder.path / "split.npz") as arrays:
         assert "groups" not in arrays
+
+
+def split_of(folder: StudyFolder) -> dict[str, np.ndarray]:
+    with np.load(folder.path / "split.npz") as arrays:
+        return dict(arrays)
+
+
+def save_photographs(root: Path) -> dict[str, str]:
+    """A folder of two classes with copies, and of which image each is one."""
+    rng = np.random.default_rng(0)
+    copies = {}
+    for label in ("bean", "pea"):
+        (root / label).mkdir(parents=True)
+        for number in range(20):
+            picture = Image.fromarray(rng.integers(0, 256, (5, 5, 3), np.uint8)).resize(
+                (96, 96), Image.Resampling.BICUBIC
+            )
+            picture.save(root / label / f"{number:02d}.png")
+            if number < 10:
+                copies[f"{label}/small_{number}.jpg"] = f"{label}/{number:02d}.png"
+                picture.resize((64, 64)).save(root / f"{label}/small_{number}.jpg", quality=80)
+    return copies
+
+
+def test_copies_stay_on_one_side_unless_they_may_be_divided(tmp_path: Path) -> None:
+    copies = save_photographs(tmp_path / "data")
+    said: list[str] = []
+    folder, _ = begin(tmp_path / "data", tmp_path / "study", say=said.append)
+    split, names = split_of(folder), list(pd.read_csv(folder.path / "images.csv").path)
+    side_of = {names[index]: side for side in ("train", "val", "test") for index in split[side]}
+    assert all(side_of[name] == side_of[original] for name, original in copies.items())
+    groups = dict(zip(names, split["groups"].tolist(), strict=True))
+    assert all(
+        (groups[one] == groups[other]) == (copies.get(one) == other)
+        for one in copies
+        for other in names
+        if one != other
+    )
+    assert (
+        sum(line.startswith("Images that are earlier ones in another size or compression: 20 (") for line in said) == 1
+    )
+    audit = pd.read_csv(folder.path / "audit.csv")
+    assert set(audit[audit.problem == "near duplicate"].path) == set(copies)
+
+    divided, _ = begin(tmp_path / "data", tmp_path / "divided", split_duplicates=True, say=said.append)
+    old = split_images(np.repeat([0, 1], 30), val_fraction=0.1, test_fraction=0.2, seed=0)
+    assert all(np.array_equal(split_of(divided)[side], getattr(old, side)) for side in ("train", "val", "test"))
+    across = pd.read_csv(divided.path / "audit.csv").problem.value_counts()["duplicate across split"]
+    assert sum(line.startswith(f"Copies of images on another side of the split: {across} (") for line in said) == 1
+
+
+def test_pixels_under_several_classes_are_listed_and_never_evaluated(tmp_path: Path) -> None:
+    save_photographs(tmp_path / "data")
+    for number in range(6):
+        shutil.copy(tmp_path / f"data/bean/{number + 12}.png", tmp_path / f"data/pea/also_{number}.png")
+    for options in ({}, {"split_duplicates": True}, {"group": r"(\d+)\.png"}):
+        folder, _ = begin(tmp_path / "data", tmp_path / f"study-{len(options)}-{''.join(options)}", **options)
+        names, split = list(pd.read_csv(folder.path / "images.csv").path), split_of(folder)
+        audit = pd.read_csv(folder.path / "audit.csv")
+        conflicts = set(audit[audit.problem == "label conflict"].path)
+        assert conflicts == {f"bean/{n + 12}.png" for n in range(6)} | {f"pea/also_{n}.png" for n in range(6)}
+        assert not conflicts & {names[index] for side in ("val", "test") for index in split[side]}
+
+
+def test_the_digits_hold_no_copies_and_keep_their_split(tmp_path: Path) -> None:
+    folder, _ = begin(Path("digits"), tmp_path / "study")
+    split = split_of(folder)
+    labels = open_store(folder.read_json("dataset.json")["store"]).labels
+    old = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=0)
+    assert set(split) == {"train", "val", "test"}
+    assert all(np.array_equal(split[side], getattr(old, side)) for side in split)
 
 
 def test_a_report_tells_one_data_set_from_another_wherever_it_lies(tmp_path):

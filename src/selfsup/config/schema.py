@@ -118,6 +118,13 @@ class StudyConfig(BaseModel):
     test_fraction: float = _field(0.2, "Share of each class held out for the test.", "identity", gt=0, lt=0.5)
     split_seed: int = _field(0, "Seed of the train/validation/test split.", "identity", ge=0)
 
+    split_duplicates: bool = _field(
+        False,
+        "Divide copies of an image (equal, resized or compressed anew) as if they were different images; by default "
+        "they stay on one side of the split.",
+        "identity",
+    )
+
     plugin: Files = _field(
         (),
         "A Python file that brings a method, augmentation policy, data set, evaluator or executor under its name; "

@@ -11,7 +11,7 @@ import numpy as np
 
 from selfsup.config.grid import PerClass
 from selfsup.csv_files import csv_text
-from selfsup.data.split import Split
+from selfsup.data.split import Split, has_several
 
 Problem = Literal[
     "unreadable",
@@ -23,8 +23,10 @@ Problem = Literal[
     "looks like a split",
     "small class",
     "class missing on a side",
+    "label conflict",
     "duplicate across split",
     "duplicate",
+    "near duplicate",
     "same pixels",
     "too large",
     "pages",
@@ -45,8 +47,10 @@ HEADINGS: dict[Problem, str] = {
     "looks like a split": "Taken for a class, though it is called as a side of a split is",
     "small class": "Classes with fewer training images than asked for",
     "class missing on a side": "Classes without an image on one side of the split",
-    "duplicate across split": "Images with the pixels of another on another side of the split",
+    "label conflict": "Images whose pixels stand under several classes, left out of validation and test",
+    "duplicate across split": "Copies of images on another side of the split",
     "duplicate": "Images with the pixels of an earlier one",
+    "near duplicate": "Images that are earlier ones in another size or compression",
     "same pixels": "Many images are alike",
     "too large": "Images of too many pixels, set aside",
     "pages": "Several pages or frames",
@@ -115,30 +119,59 @@ def printable(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text.encode("utf-8", "backslashreplace").decode())
 
 
-def find_duplicates(names: Sequence[str], digests: np.ndarray, split: Split) -> list[AuditEntry]:
-    """Images whose pixels also occur on another side of the split.
+def find_duplicates(names: Sequence[str], originals: np.ndarray, split: Split) -> list[AuditEntry]:
+    """Images of which a copy, exact or nearly so, is on another side of the split.
 
     Parameters
     ----------
     names : sequence of str, length N
-    digests : ndarray, shape (N,)
-        Content hash of each image.
+    originals : ndarray of int64, shape (N,)
+        Of each image the one that it is a copy of, or itself.
     split : Split
 
     Returns
     -------
     list of AuditEntry
-        One per image of test (or val) that has a twin in train (or, failing that, in val), each
+        One per image of test (or val) that has a copy in train (or, failing that, in val), each
         naming both files.
     """
     entries = []
-    first_seen: dict[bytes, tuple[int, str]] = {}
+    first_seen: dict[int, tuple[int, str]] = {}
     for side, indices in (("train", split.train), ("val", split.val), ("test", split.test)):
-        for index in indices.tolist():
-            twin, where = first_seen.setdefault(digests[index], (index, side))
+        for index, original in zip(indices.tolist(), originals[indices].tolist(), strict=True):
+            twin, where = first_seen.setdefault(original, (index, side))
             if where != side:
-                detail = f"in {side}, and has the same pixels as '{names[twin]}' in {where}"
+                detail = f"in {side}, and a copy of '{names[twin]}' in {where}"
                 entries.append(AuditEntry(names[index], "duplicate across split", detail))
+    return entries
+
+
+def copies(names: Sequence[str], digests: np.ndarray, originals: np.ndarray) -> list[AuditEntry]:
+    """Images that are copies of earlier ones, exact ones by their `digests`; else as :func:`find_duplicates`."""
+    first: dict[bytes, int] = {}
+    entries = []
+    for index, (digest, original) in enumerate(zip(digests.tolist(), originals.tolist(), strict=True)):
+        twin = first.setdefault(digest, index)
+        if twin != index:
+            entries.append(AuditEntry(names[index], "duplicate", f"same pixels as '{names[twin]}'"))
+        elif original != index:
+            entries.append(AuditEntry(names[index], "near duplicate", f"nearly the same as '{names[original]}'"))
+    return entries
+
+
+def label_conflicts(
+    names: Sequence[str], digests: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> list[AuditEntry]:
+    """Images whose pixels also stand under another class, each with one of those; `labels` are indices of `classes`."""
+    found = np.flatnonzero(has_several(labels, digests)).tolist()
+    first: dict[bytes, dict[int, int]] = {}
+    for index in found:
+        first.setdefault(digests[index], {}).setdefault(int(labels[index]), index)
+    entries = []
+    for index in found:
+        other = next(twin for label, twin in first[digests[index]].items() if label != labels[index])
+        detail = f"is of class '{classes[labels[index]]}', and '{names[other]}' of class '{classes[labels[other]]}'"
+        entries.append(AuditEntry(names[index], "label conflict", detail))
     return entries
 
 

@@ -21,6 +21,7 @@ from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import Kind
+from selfsup.data.near_duplicates import find_originals
 from selfsup.data.opening import pixel_limit
 from selfsup.data.pages import PagedSource, describe_pages
 from selfsup.data.rendering import Renderer, Rendering
@@ -119,6 +120,7 @@ class _Decoded:
     kept: list[int] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
+    thumbnails: list[np.ndarray] = field(default_factory=list)
     audit: list[AuditEntry] = field(default_factory=list)
     scales: dict[Kind, ScaleTally] = field(default_factory=dict)
     transparent: int = 0
@@ -128,6 +130,7 @@ class _Decoded:
         self.kept.append(index)
         self.sizes.append(picture.pixels.shape[:2])
         self.digests.append(picture.digest)
+        self.thumbnails.append(picture.thumbnail)
         kind = picture.extent.kind
         self.scales.setdefault(kind, ScaleTally(kind, self.renderer.scale(kind))).count(name, picture.extent)
         self.transparent += picture.transparent
@@ -189,6 +192,7 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         "sizes": sizes,
         "offsets": np.concatenate([[0], np.cumsum(sizes.prod(1, dtype=np.int64) * 3)]),
         "digests": np.array(found.digests),
+        "originals": find_originals(np.array(found.digests), np.stack(found.thumbnails)),
     }
     names = [source.names[index] for index in found.kept]
     audit = list(found.audit)
@@ -203,11 +207,7 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         audit += [AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost]
     if source.official_test is not None:
         arrays["official_test"] = np.asarray(source.official_test, bool)[found.kept]
-    audit += [
-        *_rendered(source, found),
-        *_same_pixels(names, found.digests),
-        *_duplicates(names, found.digests, labels),
-    ]
+    audit += [*_rendered(source, found), *_same_pixels(names, found.digests)]
     meta = {
         "version": FORMAT_VERSION,
         "name": source.name,
@@ -233,19 +233,6 @@ def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
         yield from describe_pages(source.several, all_used=True)
     else:
         yield from describe_pages(found.paged, all_used=False)
-
-
-def _duplicates(names: Sequence[str], digests: Sequence[bytes], labels: Sequence[str] | None) -> list[AuditEntry]:
-    first: dict[bytes, int] = {}
-    entries = []
-    for index, digest in enumerate(digests):
-        twin = first.setdefault(digest, index)
-        if twin != index:
-            detail = f"same pixels as '{names[twin]}'"
-            if labels is not None and labels[twin] != labels[index]:
-                detail += f", which is of class '{labels[twin]}'"
-            entries.append(AuditEntry(names[index], "duplicate", detail))
-    return entries
 
 
 def _same_pixels(names: Sequence[str], digests: Sequence[bytes]) -> list[AuditEntry]:

@@ -17,6 +17,7 @@ from PIL import Image
 from selfsup.data.audit import AuditEntry
 from selfsup.data.brightness import Extent
 from selfsup.data.decode import decode
+from selfsup.data.near_duplicates import thumbnail
 from selfsup.data.opening import set_aside
 from selfsup.data.pages import PagedSource, page_numbers
 from selfsup.data.rendering import Renderer
@@ -35,6 +36,8 @@ class DecodedImage:
     pixels : ndarray of uint8, shape (H, W, 3)
     digest : bytes
         Hash of size and pixels, in hexadecimal.
+    thumbnail : ndarray of uint8
+        By which copies are found, see :mod:`selfsup.data.near_duplicates`.
     extent : Extent
         Of the values that the pixels were made from.
     transparent : bool
@@ -45,6 +48,7 @@ class DecodedImage:
 
     pixels: np.ndarray
     digest: bytes
+    thumbnail: np.ndarray
     extent: Extent
     transparent: bool
     pages: int
@@ -102,7 +106,7 @@ def _read(
         return set_aside(source.names[index], error)
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels.data)
-    return DecodedImage(pixels, digest.hexdigest().encode(), extent, transparent, pages)
+    return DecodedImage(pixels, digest.hexdigest().encode(), thumbnail(pixels), extent, transparent, pages)
 
 
 def _count_pages(image: Image.Image) -> int:

@@ -11,7 +11,7 @@ from selfsup.config.grid import PerClass
 from selfsup.errors import UserError
 from selfsup.seeding import derive_seed
 
-TRAIN, VAL, TEST = 0, 1, 2
+TRAIN, VAL, TEST, NO_SIDE = 0, 1, 2, -1
 # Orders of the groups that are tried; the best assignment wins. Few groups need many tries, and
 # many groups fall into place by themselves.
 TRIES, TRIES_TIMES_GROUPS = 64, 20_000
@@ -24,7 +24,7 @@ class Split:
     Attributes
     ----------
     train, val, test : ndarray of int64
-        Sorted indices of images; no index occurs twice.
+        Sorted indices of images; no index occurs twice, and those of images with conflicting labels may be missing.
     """
 
     train: np.ndarray
@@ -39,6 +39,8 @@ def split_images(
     test_fraction: float,
     seed: int,
     groups: Sequence[str] | None = None,
+    originals: np.ndarray | None = None,
+    conflicts: np.ndarray | None = None,
     official_test: np.ndarray | None = None,
     images: int | None = None,
 ) -> Split:
@@ -58,6 +60,12 @@ def split_images(
     groups : sequence of str, length N, optional
         Images of one group stay on one side. Classes are then balanced as well as the groups
         allow, and a class may be missing from a side.
+    originals : ndarray of int64, shape (N,), optional
+        Of each image the one that it is a copy of, or itself. Copies stay on one side, as long as there are no
+        `groups`, which go before: in val or test where they find room there, else in train, as do those of several
+        classes. Where there are no copies, the split is the same with and without it.
+    conflicts : ndarray of bool, shape (N,), optional
+        Images of whose pixels the class is not known; left out of val and test.
     official_test : ndarray of bool, shape (N,), optional
         The data set's own test images: they become `test`, and `val_fraction` applies to the rest.
     images : int, optional
@@ -85,12 +93,24 @@ def split_images(
         shares = np.array([1 - val_fraction, val_fraction, 0])
     rest = np.flatnonzero(sides != TEST)
     if groups is None:
-        sides[rest] = _sides_by_class(labels[rest], shares, seed)
+        copied = np.arange(len(rest)) if originals is None else originals[rest]
+        sides[rest] = _sides_by_class(labels[rest], copied, shares, seed)
     else:
         group = np.unique(np.asarray(groups, dtype=object), return_inverse=True)[1]
         _refuse_straddling(groups, group, sides)
         sides[rest] = _sides_by_group(labels[rest], group[rest], shares, seed)
+    if conflicts is not None:
+        sides[conflicts & (sides != TRAIN)] = NO_SIDE
     return Split(*(np.flatnonzero(sides == side).astype(np.int64) for side in (TRAIN, VAL, TEST)))
+
+
+def has_several(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """For every image whether those with the same key have several labels; bool of shape (N,)."""
+    place = np.unique(keys, return_inverse=True)[1]
+    lowest, highest = np.full(len(labels), labels.max(initial=0)), np.zeros(len(labels), labels.dtype)
+    np.minimum.at(lowest, place, labels)
+    np.maximum.at(highest, place, labels)
+    return (lowest < highest)[place]
 
 
 def draw_subset(labels: np.ndarray | None, train: np.ndarray, *, per_class: PerClass, seed: int) -> np.ndarray:
@@ -136,14 +156,27 @@ def _shuffle(count: int, seed: int, stream: str, *position: int) -> np.ndarray:
     return np.random.default_rng(derive_seed(seed, stream, *position)).permutation(count)
 
 
-def _sides_by_class(labels: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
-    sides = np.full(len(labels), TRAIN)
+def _sides_by_class(labels: np.ndarray, originals: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """Images in a random order to test as long as there is room, then to val, the rest to train; copies together.
+
+    A side that would stay empty takes up to twice as many as it has room for, if half of the class is left to train.
+    """
+    copies = np.unique(originals, return_inverse=True)[1]
+    mixed, sizes = has_several(labels, copies), np.bincount(copies)
+    side_of = np.full(len(sizes), TRAIN)
     for label, members in _members(labels):
+        room = dict(zip((VAL, TEST), _held_out(len(members), shares), strict=True))
+        taken = {TEST: 0, VAL: 0}
         order = members[_shuffle(len(members), seed, "split", label)]
-        val, test = _held_out(len(members), shares)
-        sides[order[:test]] = TEST
-        sides[order[test : test + val]] = VAL
-    return sides
+        for copy in dict.fromkeys(copies[order[~mixed[order]]].tolist()):
+            size = sizes[copy]
+            for side in (TEST, VAL):
+                spare = not taken[side] and size <= 2 * room[side] and sum(taken.values()) + size <= len(members) // 2
+                if taken[side] + size <= room[side] or spare:
+                    taken[side] += size
+                    side_of[copy] = side
+                    break
+    return side_of[copies]
 
 
 def _held_out(count: int, shares: np.ndarray) -> tuple[int, int]:

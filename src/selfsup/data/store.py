@@ -5,7 +5,8 @@ A store is a folder of three files:
 ``pixels.bin``
     the pixels of all images, uint8, height x width x 3, back to back
 ``index.npz``
-    ``sizes`` int32 (N, 2), ``offsets`` int64 (N + 1), ``digests`` S32 (N,), and where known
+    ``sizes`` int32 (N, 2), ``offsets`` int64 (N + 1), ``digests`` S32 (N,),
+    ``originals`` int64 (N,), and where known
     ``labels`` int64 (N,) and ``official_test`` bool (N,)
 ``meta.json``
     ``version``, ``name``, ``names``, ``classes``, ``audit``, ``rendering``
@@ -32,7 +33,7 @@ from selfsup.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 PIXELS, INDEX, META = "pixels.bin", "index.npz", "meta.json"
 
 
@@ -60,6 +61,8 @@ class Store:
         The data set's own test images.
     digests : ndarray of bytes, shape (N,)
         Hash of each image's size and pixels.
+    originals : ndarray of int64, shape (N,)
+        The image that each is a copy of, exactly or nearly, or itself; see :mod:`selfsup.data.near_duplicates`.
     audit : tuple of AuditEntry
         What decoding noticed, and from :func:`selfsup.data.build.prepare_store` also the files that
         the source did not use.
@@ -78,6 +81,7 @@ class Store:
         self.audit = (*audit, *(AuditEntry(*entry) for entry in meta["audit"]))
         self.sizes = index["sizes"]
         self.digests = index["digests"]
+        self.originals = index["originals"]
         self.labels = index.get("labels")
         self.official_test = index.get("official_test")
         self._offsets = index["offsets"]

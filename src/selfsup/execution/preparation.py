@@ -13,14 +13,23 @@ import numpy as np
 from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, weights_file
 from selfsup.config.schema import StudyConfig
 from selfsup.csv_files import csv_rows
-from selfsup.data.audit import AuditEntry, audit_csv, find_duplicates, printable, small_classes, summarize
+from selfsup.data.audit import (
+    AuditEntry,
+    audit_csv,
+    copies,
+    find_duplicates,
+    label_conflicts,
+    printable,
+    small_classes,
+    summarize,
+)
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import read_groups
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
-from selfsup.data.split import Split, split_images
+from selfsup.data.split import Split, has_several, split_images
 from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
@@ -54,9 +63,12 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     )
     contents = Contents.of(store)
     _require_same(contents, folder, config)
-    split, groups = split_study(config, store.names, store.labels, store.official_test)
+    conflicts = None if store.labels is None else has_several(store.labels, store.digests)
+    split, groups = split_study(
+        config, store.names, store.labels, store.official_test, originals=store.originals, conflicts=conflicts
+    )
     _require_testable(store, split, config)
-    audit = [*store.audit, *find_duplicates(store.names, store.digests, split), *_small_classes(store, split, config)]
+    audit = [*store.audit, *_copies(store, split), *_small_classes(store, split, config)]
     _write_split(folder, split, groups)
     folder.write(AUDIT, audit_csv(audit))
     folder.write(IMAGES, contents.to_csv())
@@ -90,11 +102,22 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
 
 
 def split_study(
-    config: StudyConfig, names: Sequence[str], labels: np.ndarray | None, official_test: np.ndarray | None
-) -> tuple[Split, Sequence[str] | None]:
-    """The split of a study's images, and the group of each image where there are groups: pages of a file are one."""
+    config: StudyConfig,
+    names: Sequence[str],
+    labels: np.ndarray | None,
+    official_test: np.ndarray | None,
+    *,
+    originals: np.ndarray | None = None,
+    conflicts: np.ndarray | None = None,
+) -> tuple[Split, Sequence[str] | np.ndarray | None]:
+    """The split of a study's images, and the group of each image where there are groups.
+
+    Pages of a file are a group, and without other groups copies of an image are.
+    """
     files = [file_of(name) for name in names]
     groups = read_groups(config.group, files) if config.group else files if config.pages == "all" else None
+    if config.split_duplicates or originals is None or (originals == np.arange(len(names))).all():
+        originals = None
     split = split_images(
         labels,
         images=len(names),
@@ -102,9 +125,11 @@ def split_study(
         test_fraction=config.test_fraction,
         seed=config.split_seed,
         groups=groups,
+        originals=originals,
+        conflicts=conflicts,
         official_test=official_test,
     )
-    return split, groups
+    return split, originals if groups is None else groups
 
 
 def require_same_names(names: Sequence[str], folder: StudyFolder, config: StudyConfig) -> None:
@@ -151,13 +176,21 @@ def _require_testable(store: Store, split: Split, config: StudyConfig) -> None:
         )
 
 
+def _copies(store: Store, split: Split) -> list[AuditEntry]:
+    """Copies among the images, and what they do to the split and the classes."""
+    found = copies(store.names, store.digests, store.originals) + find_duplicates(store.names, store.originals, split)
+    if store.labels is not None:
+        found += label_conflicts(store.names, store.digests, store.labels, store.classes)
+    return found
+
+
 def _small_classes(store: Store, split: Split, config: StudyConfig) -> list[AuditEntry]:
     if store.labels is None:
         return []
     return list(small_classes(store.labels, store.classes, split, config.per_class))
 
 
-def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | None) -> None:
+def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | np.ndarray | None) -> None:
     """The sides of the split, and the number of every image's group where there are groups."""
     arrays = {"train": split.train, "val": split.val, "test": split.test}
     if groups is not None:
