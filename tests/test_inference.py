@@ -144,7 +144,7 @@ def test_new_images_are_put_on_the_studys_ground_and_have_its_pages(drawn: Study
 
 def test_the_images_decide_on_the_ground_where_the_study_had_no_transparent_one(shallow: Study, tmp_path: Path) -> None:
     _, said = embedded(shallow, save_drawings(tmp_path / "new", 0, range(2)))
-    assert any("these decide: 6 images have transparent pixels: on white" in line for line in said)
+    assert any("these decide: 6 images with transparent pixels: on white" in line for line in said)
 
 
 def refuse_to_open(*arguments: object, **options: object) -> None:

@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_set_aside_with_the_reason(tmp_path: Path) -> Non
     }
     reasons = {entry.path: entry.detail for entry in store.audit}
     assert "truncated" in reasons["class_1/cut.jpg"]
-    assert "more than 59,998 pixels; shrink or tile it, or raise --max-pixels" in reasons["class_1/large.png"]
+    assert reasons["class_1/large.png"] == "more than 59,998 pixels"
     assert reasons["class_0/text.jpg"] == "not an image in a known format"
     assert str(tmp_path) not in "".join(reasons.values())
 

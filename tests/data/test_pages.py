@@ -63,7 +63,7 @@ def test_every_page_can_be_an_image(tmp_path: Path, format: str) -> None:
     assert store.labels is not None
     assert store.labels.tolist() == [0, 0, 0, 1]
     assert [file_of(name) for name in store.names] == [f"x/a.{format}"] * 3 + ["y/c.png"]
-    assert told(store) == ["1 files with 3 in all: each is an image, and those of a file are a group"]
+    assert told(store) == ["1 file with 3 in all: each is an image, and those of a file are a group"]
     assert store.path != store_of(tmp_path / "d", "first").path
 
 

@@ -62,7 +62,7 @@ def test_the_ground_is_that_on_which_everything_stands_out(
         assert store.image(index)[0, 0].tolist() == [ground] * 3
         assert store.image(index)[16, 16].tolist() == list(colours[index % len(colours)])
     name = {0: "black", 128: "grey", 255: "white"}[ground]
-    assert told(store) == [f"6 images have transparent pixels: on {name}, on which what they show stands out most"]
+    assert told(store) == [f"6 images with transparent pixels: on {name}, on which what they show stands out most"]
 
 
 @pytest.mark.parametrize("format", ["png", "gif"])
@@ -89,4 +89,4 @@ def test_a_given_ground_holds(tmp_path: Path) -> None:
     drawing(0, (0, 0, 0)).save(tmp_path / "d/0.png")
     store = store_of(tmp_path / "d", Rendering(ground=128))
     assert store.image(0)[0, 0].tolist() == [128] * 3
-    assert told(store) == ["1 images have transparent pixels: on grey, as given"]
+    assert told(store) == ["1 image with transparent pixels: on grey, as given"]

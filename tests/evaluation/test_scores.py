@@ -17,7 +17,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from selfsup.evaluation.scores import per_class_csv, score
+from selfsup.evaluation.scores import macro_auroc, per_class_csv, score
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
@@ -67,3 +67,26 @@ def test_the_report_per_class_is_scikit_learns(pairs: list[tuple[int, int]]) -> 
     expected = precision_recall_fscore_support(true, predicted, labels=range(4), zero_division=0)
     for column, values in zip(("precision", "recall", "f1", "test_images"), expected, strict=True):
         assert [float(row[column]) for row in rows] == pytest.approx(list(values), abs=1e-6)
+
+
+def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
+    """Mann and Whitney: of all pairs of an image of the class and one of the rest, a tie counting half."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, 60)
+    probabilities = rng.dirichlet(np.ones(4), 60).round(1)  # with ties, and a class that is not tested
+    areas = []
+    for label in range(3):
+        inside, outside = probabilities[true == label, label], probabilities[true != label, label]
+        pairs = [(a > b) + (a == b) / 2 for a in inside for b in outside]
+        areas.append(sum(pairs) / len(pairs))
+    assert macro_auroc(true, probabilities) == pytest.approx(np.mean(areas))
+
+
+def test_auroc_of_two_classes_is_that_of_either() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]])
+    assert macro_auroc(np.array([0, 0, 1, 1]), probabilities) == 1
+    assert macro_auroc(np.array([0, 1, 0, 1]), probabilities) == pytest.approx(3 / 4)
+
+
+def test_auroc_of_a_single_class_is_unknown() -> None:
+    assert np.isnan(macro_auroc(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]])))

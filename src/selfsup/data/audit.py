@@ -52,7 +52,7 @@ HEADINGS: dict[Problem, str] = {
     "duplicate": "Images with the pixels of an earlier one",
     "near duplicate": "Images that are earlier ones in another size or compression",
     "same pixels": "Many images are alike",
-    "too large": "Images of too many pixels, set aside",
+    "too large": "Images of too many pixels, set aside (shrink or tile them, or raise --max-pixels in a new study)",
     "pages": "Several pages or frames",
     "transparency": "Transparency",
     "brightness scale": "Brightness (see --full-scale)",

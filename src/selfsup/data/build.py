@@ -228,7 +228,11 @@ def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
     if found.transparent:
         ground = GROUNDS[found.renderer.ground()]
         why = "as given" if given.ground is not None else "on which what they show stands out most"
-        yield AuditEntry("*", "transparency", f"{found.transparent} images have transparent pixels: on {ground}, {why}")
+        yield AuditEntry(
+            "*",
+            "transparency",
+            f"{found.transparent} image{'s' * (found.transparent != 1)} with transparent pixels: on {ground}, {why}",
+        )
     if isinstance(source, PagedSource):
         yield from describe_pages(source.several, all_used=True)
     else:

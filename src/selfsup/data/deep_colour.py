@@ -30,12 +30,12 @@ def bits_per_colour(image: Image.Image) -> int:
     return 8
 
 
-def read_colours(image: Image.Image) -> np.ndarray:
-    """Channels of an image for which :func:`bits_per_colour` is above 8, before it is loaded.
+def read_channels(image: Image.Image) -> np.ndarray:
+    """Channels of an image for which :func:`bits_per_colour` is above 8, or of any TIFF, before it is loaded.
 
     Returns
     -------
-    ndarray of unsigned integers, shape (H, W, C)
+    ndarray, shape (H, W, C) or, for a grey TIFF, (H, W)
         Grey or RGB, and alpha where there is one.
 
     Raises

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from selfsup.data.deep_colour import bits_per_colour, read_colours
+from selfsup.data.deep_colour import bits_per_colour, read_channels
+from selfsup.data.scientific_tiff import ScientificTiff
 
 Kind = Literal["8-bit", "integer", "floating"]
 GDAL_NODATA = 42113  # the TIFF tag
@@ -37,7 +38,7 @@ class DeepPixels(NamedTuple):
 
 def kind_of(image: Image.Image) -> Kind:
     """Whether an opened image, not yet loaded, holds integers of more than 8 bits, or floating-point numbers."""
-    if image.mode == "F":
+    if image.mode == "F" or (isinstance(image, ScientificTiff) and image.floating):
         return "floating"
     deep = image.mode == "I" or image.mode.startswith("I;") or bits_per_colour(image) > 8
     return "integer" if deep else "8-bit"
@@ -51,14 +52,15 @@ def deep_pixels(image: Image.Image) -> DeepPixels:
     Exception
         Whatever the readers raise for a damaged image.
     """
-    if image.mode not in ("RGB", "RGBA", "LA"):
-        return DeepPixels(_without_absent(np.asarray(image, np.float32), _nodata(image)))
-    channels = read_colours(image)
+    colour = image.mode in ("RGB", "RGBA", "LA")
+    channels = read_channels(image) if colour or isinstance(image, ScientificTiff) else np.asarray(image)
     alpha = None
-    if image.has_transparency_data and channels.shape[2] in (2, 4):
-        alpha = channels[..., -1].astype(np.float32) / np.iinfo(channels.dtype).max
-    colours = channels[..., 0] if channels.shape[2] < 3 else channels[..., :3]
-    return DeepPixels(colours.astype(np.float32), alpha)
+    if colour and image.has_transparency_data and channels.shape[2] in (2, 4):
+        opaque = np.iinfo(channels.dtype).max if channels.dtype.kind == "u" else 1
+        alpha = channels[..., -1].astype(np.float32) / opaque
+    if colour:
+        channels = channels[..., 0] if channels.shape[2] < 3 else channels[..., :3]
+    return DeepPixels(_without_absent(channels.astype(np.float32), _nodata(image)), alpha)
 
 
 def _nodata(image: Image.Image) -> float:

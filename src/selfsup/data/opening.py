@@ -25,9 +25,7 @@ def pixel_limit(most: int) -> Iterator[None]:
 def set_aside(name: str, error: Exception) -> AuditEntry:
     """Why there is no image `name`: what a source or a reader of images raised."""
     if isinstance(error, Image.DecompressionBombError):
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        detail = f"more than {most:,} pixels; shrink or tile it, or raise --max-pixels in a new study"
-        return AuditEntry(name, "too large", detail)
+        return AuditEntry(name, "too large", f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels")
     return AuditEntry(name, "empty" if isinstance(error, EmptyFileError) else "unreadable", _reason(error))
 
 

@@ -49,7 +49,11 @@ def describe_pages(several: Sequence[int], *, all_used: bool) -> list[AuditEntry
         return []
     used = "each is an image, and those of a file are a group" if all_used else "the first of each is used"
     hint = "" if all_used else "; --pages all takes every one for an image in a new study"
-    return [AuditEntry("*", "pages", f"{len(several)} files with {sum(several)} in all: {used}{hint}")]
+    return [
+        AuditEntry(
+            "*", "pages", f"{len(several)} file{'s' * (len(several) != 1)} with {sum(several)} in all: {used}{hint}"
+        )
+    ]
 
 
 class PagedSource:

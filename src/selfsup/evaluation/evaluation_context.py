@@ -13,6 +13,7 @@ from torch import Tensor
 from selfsup.backbones import Backbone
 from selfsup.config.schema import StudyConfig
 from selfsup.evaluation.embedding import batches, embed_views, sample_rows
+from selfsup.evaluation.linear_probe import LinearProbe, fit_linear_probe
 from selfsup.training.batches import Images
 from selfsup.training.callbacks import Callbacks
 from selfsup.views import load_policy
@@ -128,6 +129,14 @@ class EvaluationContext:
     def sample(self) -> np.ndarray:
         """The embeddings that measures without labels look at: of the test images, or some of them."""
         return sample_rows(self.test.x, self.seed)
+
+    @cached_property
+    def probe(self) -> LinearProbe:
+        """The linear probe, for all who look at its predictions."""
+        return fit_linear_probe(
+            self.train.x, self.train.y, self.val.x, self.val.y,
+            num_classes=len(self.classes), solver=self.config.probe, device=self.device, seed=self.seed,
+        )  # fmt: skip
 
 
 def views_wanted(images: int, width: int) -> int:

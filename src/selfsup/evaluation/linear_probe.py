@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from selfsup.evaluation.logistic import solve_path
 from selfsup.evaluation.sgd import descend
@@ -44,12 +45,13 @@ class LinearProbe:
     C: float
     val_accuracy: float
 
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Scores of the classes, float64, shape (n, classes), of embeddings of shape (n, width)."""
+        return (features - self.mean) / self.scale @ self.weight.T + self.bias
+
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Class probabilities, float64, shape (n, classes), of embeddings of shape (n, width)."""
-        logits = (features - self.mean) / self.scale @ self.weight.T + self.bias
-        logits -= logits.max(axis=1, keepdims=True)
-        exp = np.exp(logits)
-        return exp / exp.sum(axis=1, keepdims=True)
+        return softmax(self.logits(features), axis=1)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Most probable class, int64, shape (n,)."""

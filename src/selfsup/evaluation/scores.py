@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,27 @@ def score(true: np.ndarray, predicted: np.ndarray, *, num_classes: int) -> Score
         macro_f1=float(f1_score(true, predicted, labels=tested, average="macro", zero_division=0)),
         confusion=confusion,
     )
+
+
+def macro_auroc(true: np.ndarray, probabilities: np.ndarray) -> float:
+    """Area under the ROC curve of each tested class against the rest, mean over these classes.
+
+    Parameters
+    ----------
+    true : ndarray of int64, shape (n,)
+    probabilities : ndarray, shape (n, classes)
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN where fewer than two classes were tested.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    tested = np.unique(true)
+    if len(tested) < 2:
+        return math.nan
+    return float(roc_auc_score(true[:, None] == tested, probabilities[:, tested], average="macro"))
 
 
 def per_class_csv(confusion: np.ndarray, classes: Sequence[str]) -> str:

@@ -67,6 +67,10 @@ class Loading:
     ahead: bool = False
 
 
+#: How they come to a CUDA device unless a training is told otherwise.
+ON_CUDA = Loading(resident=True, ahead=True)
+
+
 class Batches:
     """Which images come in which step, and their views.
 
@@ -138,15 +142,17 @@ class Batches:
         index = 0
         for group, policy in self._view_groups:
             side = group.pixels(full_side, self._plan.side_step)
+            drawn = []
             for _ in range(group.count):
                 # Drawn for the whole batch, so that a view does not depend on how the batch is divided.
-                drawn = policy.draw(all_sizes, side, generator, View(index, group.scale))[mine]
-                made = self._shards.gather(policy.apply(pixels, sizes, drawn, side), count)
-                views.setdefault(group.name, []).append(made)
+                drawn.append(policy.draw(all_sizes, side, generator, View(index, group.scale))[mine])
                 if group.mask is not None:
                     hidden = to_device(group.mask.draw(count, side, generator), self._device)
                     masks.setdefault(group.name, []).append(hidden)
                 index += 1
+            # A GPU computes them faster than the host can ask for them; on a CPU those of one view fit the cache.
+            made = views_of(policy, pixels, sizes, drawn, side, at_once=self._device.type == "cuda")
+            views.setdefault(group.name, []).extend(self._shards.gather(view, count) for view in made)
         labels, places = (torch.from_numpy(rows) for rows in (self._labels[request.rows], request.rows))
         return Inputs(views, masks, to_device(labels, self._device), to_device(places, self._device))
 
@@ -155,6 +161,16 @@ class Batches:
         """Where images are read from, and their indices there; of fused trainings, one alone comes to this."""
         kept = keep_on(self._device, self._images, self._indices) if self._resident else None
         return (self._images, self._indices) if kept is None else (kept, np.arange(len(self._indices)))
+
+
+def views_of(
+    policy: Policy, pixels: Tensor, sizes: Tensor, drawn: Sequence[Any], side: int, *, at_once: bool
+) -> Sequence[Tensor]:
+    """A view of each image for each of the parameters `drawn`, one after another or all of them `at_once`."""
+    if not at_once or len(drawn) == 1:
+        return [policy.apply(pixels, sizes, parameters, side) for parameters in drawn]
+    number, joined = len(drawn), type(drawn[0]).join(drawn)
+    return policy.apply(torch.cat([pixels] * number), torch.cat([sizes] * number), joined, side).split(len(pixels))
 
 
 class _Ahead:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from torch import Tensor
 
 from selfsup.config.validation import validate
@@ -20,6 +20,7 @@ from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.evaluation.evaluators import evaluate, load_evaluators, measures, view_measures
+from selfsup.evaluation.evaluators.calibration import expected_calibration_error, fit_temperature
 from selfsup.evaluation.evaluators.clusters import find_clusters
 from selfsup.evaluation.evaluators.few_shot import few_shot
 from selfsup.evaluation.evaluators.knn import knn_predict
@@ -90,6 +91,11 @@ def test_columns_are_what_their_own_functions_give() -> None:
     assert columns["knn_accuracy"] == pytest.approx(accuracy_score(LABELS[TEST], neighbours))
     assert columns["val_accuracy"] == pytest.approx(accuracy_score(LABELS[VAL], probe.predict(FEATURES[VAL])))
     assert columns["probe_strength"] == probe.C
+    probabilities = probe.probabilities(FEATURES[TEST])
+    assert columns["auroc"] == pytest.approx(roc_auc_score(LABELS[TEST], probabilities, multi_class="ovr"))
+    assert columns["temperature"] == fit_temperature(probe.logits(FEATURES[VAL]), LABELS[VAL])
+    assert columns["ece"] == expected_calibration_error(LABELS[TEST], probabilities)
+    assert columns["ece_calibrated"] != columns["ece"]
     spread = embedding_std(torch.from_numpy(FEATURES[TEST])).item()
     assert columns["embedding_std"] == pytest.approx(spread, rel=1e-5)
     assert columns["effective_rank"] == effective_rank(FEATURES[TEST])

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from selfsup.evaluation.evaluators.knn import NEIGHBOURS, TEMPERATURE, knn_predict
+from selfsup.evaluation.evaluators.knn import NEIGHBOURS, TEMPERATURE, knn_predict, knn_predict_each
 
 
 def by_loops(
@@ -80,3 +80,11 @@ def test_fewer_training_images_than_neighbours_all_vote() -> None:
 def test_a_zero_embedding_is_no_crash() -> None:
     predicted = knn_predict(np.zeros((3, 2)), np.array([0, 1, 1]), np.zeros((1, 2)), num_classes=2)
     assert predicted.tolist() == [1]
+
+
+def test_several_numbers_of_neighbours_at_once_are_each_as_alone() -> None:
+    (train_x, train_y), (test_x, _) = cloud(60, 1), cloud(33, 2)
+    ks = (200, 1, 7)
+    each = knn_predict_each(train_x, train_y, test_x, ks, num_classes=4)
+    for k, predicted in zip(ks, each, strict=True):
+        assert predicted.tolist() == by_loops(train_x, train_y, test_x, 4, k, 0.07)

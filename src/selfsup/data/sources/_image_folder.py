@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from selfsup.data.audit import AuditEntry, Problem, printable
+from selfsup.data.scientific_tiff import open_image
 from selfsup.data.sources._passed_over import is_left_by_a_system, own_kind
 from selfsup.data.sources.base import EmptyFileError, digest_of
 from selfsup.errors import UserError
@@ -144,7 +145,7 @@ class FolderSource:
         path = self._paths[index]
         if self._facts[path][0] == 0:
             raise EmptyFileError("the file holds no bytes")
-        return Image.open(self._root / path, formats=readable_formats())
+        return open_image(self._root / path, readable_formats())
 
 
 def _top(path: str) -> str | None:

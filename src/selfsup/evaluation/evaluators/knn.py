@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
@@ -36,17 +38,36 @@ def knn_predict(
     -------
     ndarray of int64, shape (len(test_x),)
     """
-    k = min(k, len(train_x))
-    bank = unit_rows(train_x)
-    predicted = np.empty(len(test_x), np.int64)
+    return knn_predict_each(
+        train_x, train_y, test_x, (k,), num_classes=num_classes, temperature=temperature, chunk=chunk
+    )[0]
+
+
+def knn_predict_each(
+    train_x: np.ndarray,
+    train_y: np.ndarray,
+    test_x: np.ndarray,
+    ks: Sequence[int],
+    *,
+    num_classes: int,
+    temperature: float = TEMPERATURE,
+    chunk: int = 4096,
+) -> np.ndarray:
+    """As :func:`knn_predict`, for several k at once: int64, shape (len(ks), len(test_x))."""
+    ks = [min(k, len(train_x)) for k in ks]
+    bank, most = unit_rows(train_x), max(ks)
+    predicted = np.empty((len(ks), len(test_x)), np.int64)
     for start in range(0, len(test_x), chunk):
         similarity = unit_rows(test_x[start : start + chunk]) @ bank.T
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+        nearest = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
+        order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
+        nearest = np.take_along_axis(nearest, order, axis=1)
         weights = np.exp(np.take_along_axis(similarity, nearest, axis=1) / temperature)
-        votes = np.zeros((len(similarity), num_classes))
-        rows = np.repeat(np.arange(len(similarity)), k)
-        np.add.at(votes, (rows, train_y[nearest].ravel()), weights.ravel())
-        predicted[start : start + chunk] = votes.argmax(axis=1)
+        for row, k in enumerate(ks):
+            votes = np.zeros((len(similarity), num_classes))
+            images = np.repeat(np.arange(len(votes)), k)
+            np.add.at(votes, (images, train_y[nearest[:, :k]].ravel()), weights[:, :k].ravel())
+            predicted[row, start : start + chunk] = votes.argmax(axis=1)
     return predicted
 
 

@@ -6,19 +6,14 @@ import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
-from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.evaluation.scores import score
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    train, val, test, classes = cell.train, cell.val, cell.test, len(cell.classes)
-    probe = fit_linear_probe(
-        train.x, train.y, val.x, val.y,
-        num_classes=classes, solver=cell.config.probe, device=cell.device, seed=cell.seed,
-    )  # fmt: skip
+    probe, test = cell.probe, cell.test
     probabilities = probe.probabilities(test.x)
     predicted = probabilities.argmax(axis=1)
-    scores = score(test.y, predicted, num_classes=classes)
+    scores = score(test.y, predicted, num_classes=len(cell.classes))
     columns = {
         "val_accuracy": probe.val_accuracy,
         "test_accuracy": scores.accuracy,

@@ -1,0 +1,18 @@
+"""Area under the ROC curve of the linear probe's probabilities."""
+
+from __future__ import annotations
+
+from selfsup.evaluation.base import Column, Evaluated, Evaluator
+from selfsup.evaluation.evaluation_context import EvaluationContext
+from selfsup.evaluation.scores import macro_auroc
+
+
+def _evaluate(cell: EvaluationContext) -> Evaluated:
+    return Evaluated({"auroc": macro_auroc(cell.test.y, cell.probe.probabilities(cell.test.x))})
+
+
+COLUMNS = (
+    Column("auroc", "linear probe, area under the ROC curve on test: of each class against the rest, mean over the "
+           "classes", heading="AUROC", better="higher"),
+)  # fmt: skip
+evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=91)
