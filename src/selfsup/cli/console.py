@@ -10,13 +10,16 @@ import threading
 #: For characters of ours that an old code page does not have; what users named is escaped.
 PLAIN = {"–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "α": "alpha", "→": "->"}
 
+#: What Python sets for what cannot be encoded, where users have not.
+SYSTEMS_OWN = ("strict", "backslashreplace", "surrogateescape")
+
 
 def write_what_consoles_have() -> None:
     """Let both streams replace what their encoding lacks, where they would end finished work with an error."""
     codecs.register_error("selfsup.plain", _replace)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None and getattr(stream, "errors", "") in ("strict", "backslashreplace", "surrogateescape"):
+        if reconfigure is not None and getattr(stream, "errors", "") in SYSTEMS_OWN:
             reconfigure(errors="selfsup.plain")
 
 
