@@ -41,7 +41,7 @@ TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 IMAGES = 96
 WITH_GRAPHS = pytest.param(True, marks=pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs need CUDA"))
 GRAPHS = pytest.mark.parametrize("graphs", [False, WITH_GRAPHS])
-LOADINGS = [Loading(), Loading(resident=True), Loading(ahead=True), Loading(resident=True, ahead=True)]
+LOADINGS = [Loading(), Loading(resident=True, ahead=True), Loading(resident=True, ahead=True, steps=2)]
 
 pytestmark = [
     pytest.mark.gpu,
@@ -162,7 +162,7 @@ class StopAfter(Callbacks):
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_training_stopped_and_resumed_ends_as_if_it_never_was(name: str, loading: Loading, graphs: bool) -> None:
     whole, piece, rest = built(name), built(name), built(name)
-    expected = training_of(whole, precision="bf16", graphs=graphs).run()
+    expected = training_of(whole, precision="bf16", loading=loading, graphs=graphs).run()
     stopping = StopAfter(4)
     with pytest.raises(Interrupted):
         training_of(piece, precision="bf16", callbacks=stopping, loading=loading, graphs=graphs).run()
