@@ -34,13 +34,14 @@ from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan
 from selfsup.training.state import Outcome
 from selfsup.views import load_policy
+from selfsup.views.base import PUT_ASIDE, to_device
 
 DEVICE = os.environ.get("SELFSUP_TEST_DEVICE", "cuda")
 TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 IMAGES = 96
 WITH_GRAPHS = pytest.param(True, marks=pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs need CUDA"))
 GRAPHS = pytest.mark.parametrize("graphs", [False, WITH_GRAPHS])
-LOADINGS = [Loading(), Loading(resident=True), Loading(ahead=True), Loading(resident=True, ahead=True)]
+LOADINGS = [Loading(), Loading(resident=True, ahead=True), Loading(resident=True, ahead=True, steps=2)]
 
 pytestmark = [
     pytest.mark.gpu,
@@ -161,7 +162,7 @@ class StopAfter(Callbacks):
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_training_stopped_and_resumed_ends_as_if_it_never_was(name: str, loading: Loading, graphs: bool) -> None:
     whole, piece, rest = built(name), built(name), built(name)
-    expected = training_of(whole, precision="bf16").run()
+    expected = training_of(whole, precision="bf16", loading=loading, graphs=graphs).run()
     stopping = StopAfter(4)
     with pytest.raises(Interrupted):
         training_of(piece, precision="bf16", callbacks=stopping, loading=loading, graphs=graphs).run()
@@ -170,6 +171,22 @@ def test_a_training_stopped_and_resumed_ends_as_if_it_never_was(name: str, loadi
     assert losses(found) == losses(expected)
     for key, value in whole.state_dict().items():
         assert torch.equal(rest.state_dict()[key], value), key
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs need CUDA")
+@pytest.mark.parametrize("name", [name for name in TRAINED if name != "dino"])  # which learns from two calls
+def test_graphs_change_no_digit_of_a_network_that_learns_from_one_call(name: str) -> None:
+    plain, recorded = (built(name), built(name))
+    training_of(plain, precision="bf16").run()
+    training_of(recorded, precision="bf16", graphs=True).run()
+    for key, value in plain.state_dict().items():
+        assert torch.equal(recorded.state_dict()[key], value), key
+
+
+def test_what_is_on_the_device_is_not_sent_again() -> None:
+    device = torch.device(DEVICE)
+    there = torch.zeros(PUT_ASIDE + 1, dtype=torch.uint8, device=device)
+    assert to_device(there, device).data_ptr() == there.data_ptr()
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from selfsup.backbones import Backbone
-from selfsup.evaluation.embedding import embed, embed_views
+from selfsup.evaluation.embedding import _ahead, embed, embed_views
 from selfsup.testing.backbones import tiny_backbone
 from selfsup.testing.digit_batches import SIDE, batch_of_digits
 from selfsup.views import load_policy
@@ -47,6 +50,23 @@ def test_embeddings_are_the_networks_answer_to_the_plain_images(backbone: Backbo
     found = embed_digits(backbone, list(range(40)))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_batches_are_read_ahead_in_order_and_an_error_comes_through() -> None:
+    begun = [threading.Event() for _ in range(3)]
+
+    def read() -> Iterator[int]:
+        for number, event in enumerate(begun):
+            event.set()
+            yield number
+        raise OSError("a torn image")
+
+    ahead = _ahead(read())
+    assert [next(ahead) for _ in range(2)] == [0, 1]
+    assert begun[2].wait(10)  # while the second is in use
+    assert next(ahead) == 2
+    with pytest.raises(OSError, match="torn"):
+        next(ahead)
 
 
 def test_an_embedding_does_not_depend_on_its_batch_mates_or_its_place(

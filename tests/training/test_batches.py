@@ -11,14 +11,14 @@ from torch import Tensor
 
 from selfsup.methods import method_class
 from selfsup.testing.methods import build
-from selfsup.training.batches import Images, Loading, keep_on
+from selfsup.training.batches import Images, Loading, keep_on, views_of
 from selfsup.training.device import Hardware
 from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan
-from selfsup.views import load_policy
+from selfsup.views import View, load_policy
 
 CPU = torch.device("cpu")
-LOADINGS = [Loading(resident=True), Loading(ahead=True), Loading(resident=True, ahead=True)]
+LOADINGS = [Loading(resident=True), Loading(ahead=True), Loading(resident=True, ahead=True), Loading(True, True, 2)]
 
 
 class Ragged:
@@ -48,6 +48,18 @@ def training_of(name: str, images: Images, indices: np.ndarray, loading: Loading
     fabric = Hardware("cpu", "fp32").fabric()
     method = build(method_class(name))
     return Training(method, images, indices, indices % 10, load_policy("simclr"), plan, fabric, loading=loading)
+
+
+@pytest.mark.parametrize("side", [16, 64])
+@pytest.mark.parametrize("name", ["byol", "crop", "none", "simclr", "weak"])
+def test_views_made_at_once_are_those_made_one_after_another(name: str, side: int) -> None:
+    policy, (pixels, sizes) = load_policy(name), Ragged().batch(np.arange(20))
+    drawn = [policy.draw(sizes, side, torch.Generator().manual_seed(7 + i), View(i)) for i in range(3)]
+    expected = views_of(policy, pixels, sizes, drawn, side, at_once=False)
+    found = views_of(policy, pixels, sizes, drawn, side, at_once=True)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=0, atol=1e-6)
+        assert other.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("name", ["simclr", "mae"])

@@ -163,6 +163,25 @@ def test_views_are_made_once_for_all() -> None:
     assert [policy.made for policy in policies] == [2 * 4, 0, 0]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_batch_norm_is_given_channels_that_come_last(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's then asks for ``is_contiguous`` of that format, which vmap refuses."""
+    plan = {"epochs": 1, "precision": precision, "policy": load_policy("simclr")}
+    trainings = [training_of(method_of().float(), lr, **plan) for lr in LRS[:2]]
+    strides = []
+    compute = torch.batch_norm
+
+    def noted(images: Tensor, *rest: Any) -> Tensor:
+        strides.append(images.stride())
+        return compute(images, *rest)
+
+    monkeypatch.setattr(torch, "batch_norm", noted)
+    train_together(trainings)
+    of_images = [stride for stride in strides if len(stride) == 4]
+    assert of_images
+    assert all(list(stride) == sorted(stride, reverse=True) for stride in of_images)
+
+
 def test_mixed_precision_computes_every_layer_in_what_it_has_alone() -> None:
     def kinds(together: bool) -> tuple[list[tuple[str, torch.dtype]], list[float]]:
         """The layers' outputs as they come, and the loss of either training."""

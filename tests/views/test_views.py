@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from selfsup.views import View, load_policy
 from selfsup.views.crop_and_colour import BLUR_FROM
+from selfsup.views.resample import resample
 
 TOLERANCE = 1e-3
 ONE_LEVEL = 1 / 255
@@ -77,6 +78,16 @@ def test_evaluation_sees_torchvisions_resize_and_centre_crop(batch, sizes, out_s
     for view, image, (height, width) in zip(views, images, sizes.tolist(), strict=True):
         resized = TF.resize(image[:, :height, :width] / 255, [out_size], antialias=True)
         assert (view - TF.center_crop(resized, [out_size])).abs().max() < ONE_LEVEL + 1e-5
+
+
+@pytest.mark.parametrize("side", [16, 64])  # by matrices, and by torch's kernel
+def test_an_image_of_the_views_size_is_its_own_view(side, generator):
+    pixels = torch.arange(2 * side * side * 3).remainder(256).byte().view(2, side, side, 3).permute(0, 3, 1, 2)
+    sizes = torch.full((2, 2), side)
+    view = load_policy("none")(pixels, sizes, side, generator)
+    resampled = resample(pixels, load_policy("none").draw(sizes, side, generator), side)
+    assert torch.equal(view, resampled)
+    assert view.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_evaluation_draws_nothing(batch, generator):

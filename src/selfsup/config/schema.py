@@ -225,6 +225,9 @@ class StudyConfig(BaseModel):
 
     backbone: str = _field("resnet18", "Any timm model name.", "identity", min_length=1)
     weights: str = _field("none", "Initial weights: none, imagenet, or a file.", "identity", min_length=1)
+    allow_partial_weights: bool = _field(
+        False, "Take a file of weights that fits the backbone in part only; the rest stays untrained.", "identity"
+    )
     stem: Literal["standard", "small"] = _field(
         "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"
     )

@@ -36,7 +36,7 @@ class DecodedImage:
     pixels : ndarray of uint8, shape (H, W, 3)
     digest : bytes
         Hash of size and pixels, in hexadecimal.
-    thumbnail : ndarray of uint8
+    thumbnail : ndarray of float32
         By which copies are found, see :mod:`selfsup.data.near_duplicates`.
     extent : Extent
         Of the values that the pixels were made from.

@@ -96,7 +96,8 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
         backbone = imagenet_backbone(config.backbone, image_size=config.side, stem=config.stem)
     else:
         backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-        say(f"Weights from {config.weights}: {load_weights(backbone, Path(config.weights))}.")
+        loaded = load_weights(backbone, Path(config.weights), partial=config.allow_partial_weights)
+        say(f"Weights from {config.weights}: {loaded}.")
     folder.write(folder.initial_weights.name, weights_file(backbone))
 
 

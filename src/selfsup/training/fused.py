@@ -144,7 +144,7 @@ class _Together:
 
     def _loss(self, batch: Batch, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Any, ...]:
         # Within, for vmap does not see a precision that was chosen around it.
-        with self.trainings[0].fabric.autocast(), _MixedPrecision():
+        with self.trainings[0].fabric.autocast(), _AsAlone():
             step: Step = functional_call(self._network, (parameters, buffers), (batch,))
         scalars = {name: value.detach() for name, value in step.scalars.items()}
         return (step.loss, step.embedding.detach(), scalars, *(side.detach() for side in step.pair or ()))
@@ -157,14 +157,17 @@ class _Together:
                     training.method.get_parameter(name.removeprefix("method.")).grad = gradient
 
 
-class _MixedPrecision(TorchFunctionMode):
-    """Within, mixed precision does what it does where nothing is batched.
+class _AsAlone(TorchFunctionMode):
+    """Within, layers do what they do where nothing is batched.
 
     vmap turns a convolution into one that autocast does not know on every device, and takes running
-    statistics of the input's kind alone.
+    statistics of the input's kind alone. On a GPU, batch norm asks of images whose channels come last
+    what vmap cannot say; contiguous() would leave those of one pixel, which are both.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.batch_norm and args[0].dim() == 4:
+            args = (args[0].clone(memory_format=torch.contiguous_format), *args[1:])
         kind = args[0].device.type if func in (F.conv2d, F.batch_norm) else ""
         if not kind or not torch.is_autocast_enabled(kind):
             return func(*args, **(kwargs or {}))

@@ -23,7 +23,9 @@ class Graphs:
     """Records each call of a backbone in a step, forward and backward, and replays it in later steps.
 
     A call is told by its place in the step and the shapes of what it is given: what two calls of a step give stands
-    in two places of memory. Recording changes no weight, statistic or random number.
+    in two places of memory. Recording changes no weight, statistic or random number. In mixed precision the
+    gradients of a network that learns from two calls, as DINO's, are summed in float32 and not in the lower
+    precision: a training with graphs ends as without them up to that rounding, of other methods to the last digit.
 
     Parameters
     ----------

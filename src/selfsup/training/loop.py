@@ -15,7 +15,7 @@ from torch import Tensor
 from selfsup.errors import Interrupted, UserError
 from selfsup.methods.base import Batch, Method, Progress, Step
 from selfsup.seeding import derive_seed
-from selfsup.training.batches import Batches, Images, Loading, Request
+from selfsup.training.batches import ON_CUDA, Batches, Images, Loading, Request
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.diagnostics import effective_rank, loss_exploded, step_signals
 from selfsup.training.distributed import Shards
@@ -47,7 +47,7 @@ class Training:
         the loss and gradients of one process, and stop when the callbacks of the first say so.
     callbacks : Callbacks, optional
     loading : Loading, optional
-        How images come to the device.
+        How images come to the device; by default as is fastest on its kind.
     graphs : bool
         Whether the backbones are computed as CUDA graphs, on one CUDA device.
 
@@ -91,9 +91,8 @@ class Training:
         self.recipe = recipe_of(method)
         view_groups = [(group, load_policy(group.policy) if group.policy else policy) for group in method.view_groups()]
         labels = np.full(len(indices), -1) if labels is None else labels
-        self.batches = Batches(
-            images, indices, labels, view_groups, self.plan, self.shards, fabric.device, loading or Loading()
-        )
+        loading = loading or (ON_CUDA if fabric.device.type == "cuda" else Loading())
+        self.batches = Batches(images, indices, labels, view_groups, self.plan, self.shards, fabric.device, loading)
         self.graphs = Graphs(self.batches.pause) if graphs and self.shards.count == 1 else None
         scaler = getattr(fabric.strategy.precision, "scaler", None)
         optimizer = build_optimizer(self.method, plan.lr, fused=scaler is None)

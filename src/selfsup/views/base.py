@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, Self
 
@@ -14,7 +15,7 @@ PUT_ASIDE = 64 * 1024
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device, without waiting for what a CUDA device is doing."""
-    if device.type != "cuda":
+    if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return (tensor.pin_memory() if tensor.nbytes > PUT_ASIDE else tensor).to(device, non_blocking=True)
 
@@ -32,6 +33,13 @@ class PerImage:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         moved = {k: to_device(v, device) if isinstance(v, Tensor) else v.to(device) for k, v in values.items()}
         return type(self)(**moved)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The parameters of all parts, one part after the other."""
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
+        joined = {k: torch.cat(v) if isinstance(v[0], Tensor) else type(v[0]).join(v) for k, v in columns.items()}
+        return cls(**joined)
 
 
 @dataclass(frozen=True)

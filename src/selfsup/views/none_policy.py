@@ -22,6 +22,8 @@ class CentrePolicy(Policy):
         return Crop(box, resized, offset, flip=torch.zeros(len(sizes), dtype=torch.bool))
 
     def apply(self, images: Tensor, sizes: Tensor, params: Crop, out_size: int) -> Tensor:
+        if images.shape[2:] == (out_size, out_size) and bool((sizes == out_size).all()):
+            return images.contiguous(memory_format=torch.channels_last).float().mul_(1 / 255)  # each is its own view
         return in_parts(images, params, out_size, resample)
 
 
