@@ -140,6 +140,15 @@ def take(training: Training, request: Any) -> None:
     training.method.after_step(training._progress(request.step + 1))
 
 
+@pytest.mark.parametrize("loading", LOADINGS[1:], ids=str)
+@pytest.mark.parametrize("name", ["simclr", "dino", "mae"])
+def test_batches_are_the_same_however_images_come(name: str, loading: Loading) -> None:
+    plain, other = (training_of(built(name), loading=way).batches for way in (LOADINGS[0], loading))
+    for step in range(6):
+        expected, found = plain.get(plain.request(step)), other.get(other.request(step))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
 class StopAfter(Callbacks):
     """Stops after some number of steps, and has the checkpoint of the stop."""
 
