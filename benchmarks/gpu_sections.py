@@ -26,7 +26,7 @@ import fuse
 from bare import BarePass
 from gpu_rates import FAST, NETWORKS, PLAIN, busy_seconds, network, rate, seconds_of, set_up, settle, steps_of, training
 from selfsup.backbones import build_backbone
-from selfsup.evaluation.embedding import BATCH, embed
+from selfsup.evaluation.embedding import GPU_BATCH, embed
 from selfsup.training.batches import Loading
 from selfsup.training.device import Hardware, choose_hardware
 from selfsup.training.diagnostics import effective_rank
@@ -38,7 +38,14 @@ if TYPE_CHECKING:
     from gpu import Findings
 
 ROOT = Path(__file__).resolve().parents[1]
-LOADINGS = {"plain": PLAIN, "resident": Loading(resident=True), "ahead": Loading(ahead=True), "both": FAST}
+LOADINGS = {
+    "plain": PLAIN,
+    "resident": Loading(resident=True),
+    "ahead": Loading(ahead=True),
+    "both": Loading(resident=True, ahead=True),
+    "steps": Loading(resident=True, steps=8),
+    "all": Loading(resident=True, ahead=True, steps=8),
+}
 
 
 def describe(given: argparse.Namespace, findings: Findings) -> None:
@@ -75,7 +82,8 @@ def tests(given: argparse.Namespace, findings: Findings) -> None:
 def rates(given: argparse.Namespace, findings: Findings) -> None:
     """Images per second of our loop against the bare pass of the same networks and crops; the device's share.
 
-    `plain`: as it is; `both`: images kept on the device, and batches made ahead; `graphs`: CUDA graphs as well.
+    `plain`: each batch read, sent and made when it is asked for; `ours`: as we have it by default; `graphs`: CUDA
+    graphs as well.
     """
     for size in given.sizes:
         for method in NETWORKS:
@@ -84,7 +92,7 @@ def rates(given: argparse.Namespace, findings: Findings) -> None:
             bare_rate = given.batch_size / bare_seconds
             plain, fast = (rate(given, method, size, loading) for loading in (PLAIN, FAST))
             case = f"{method} {size} px"
-            findings.note("rates", case, plain=plain, both=fast, bare=bare_rate, both_of_bare=fast / bare_rate)
+            findings.note("rates", case, plain=plain, ours=fast, bare=bare_rate, ours_of_bare=fast / bare_rate)
             step_seconds = busy_seconds(given, steps_of(training(given, method, size, loading=FAST)))
             findings.note(
                 "rates",
@@ -171,10 +179,16 @@ def _once(now: Callable[[], float], call: Callable[[], object]) -> float:
 
 def loading(given: argparse.Namespace, findings: Findings) -> None:
     """Images per second by how images come to the device."""
-    for size in given.sizes:
-        for method in NETWORKS if size == given.sizes[0] else ["simclr"]:
-            found = {name: rate(given, method, size, way) for name, way in LOADINGS.items()}
-            findings.note("loading", f"{method} {size} px", **found)
+    size = _middle(given)
+    for method in NETWORKS:
+        for name, way in LOADINGS.items():
+            findings.note("loading", f"{method} {size} px", **{name: rate(given, method, size, way)})
+
+
+def _middle(given: argparse.Namespace) -> int:
+    """The size for what takes too long at every size."""
+    sizes: list[int] = given.sizes
+    return sizes[len(sizes) // 2]
 
 
 def operators(given: argparse.Namespace, findings: Findings) -> None:
@@ -259,16 +273,19 @@ def _graph(bare: BarePass) -> Callable[[], None]:
 def fused(given: argparse.Namespace, findings: Findings) -> None:
     """Learning rates in one network against one after another, --fuse 1, 4 and 8: images per second of all."""
     hardware = Hardware(given.device, "bf16")
-    for size in given.sizes[:2]:
-        for method in ("simclr", "dino"):
-            asked = argparse.Namespace(
-                **vars(given), method=method, backbone=network(given, NETWORKS[method]), image_size=size, epochs=4
-            )
-            alone = given.images / fuse.alone(1, hardware, asked)
-            findings.note("fused", f"{method} {size} px, 1", images=alone)
-            for number in (2,) if given.tiny else (4, 8):
-                together = number * given.images / fuse.together(number, hardware, asked)
-                findings.note("fused", f"{method} {size} px, {number}", images=together, gain=together / alone)
+    for method, size in (*product(("simclr",), given.sizes[:2]), ("dino", given.sizes[0])):
+        asked = argparse.Namespace(
+            **{**vars(given), "images": given.images // 2},
+            method=method,
+            backbone=network(given, NETWORKS[method]),
+            image_size=size,
+            epochs=3,
+        )
+        alone = asked.images / fuse.alone(1, hardware, asked)
+        findings.note("fused", f"{method} {size} px, 1", images=alone)
+        for number in (2,) if given.tiny else (4, 8):
+            together = number * asked.images / fuse.together(number, hardware, asked)
+            findings.note("fused", f"{method} {size} px, {number}", images=together, gain=together / alone)
 
 
 def workers(given: argparse.Namespace, findings: Findings) -> None:
@@ -282,13 +299,13 @@ def workers(given: argparse.Namespace, findings: Findings) -> None:
     for here, _ in ends:
         here.recv()  # it has made its imports
     ways = (False, True) if given.device.startswith("cuda") else (False,)
-    for size, method, graphs in product(given.sizes[:2], ("simclr", "dino"), ways):
-        found = {}
+    size = _middle(given)
+    for method, graphs in product(("simclr", "dino"), ways):
         for number in numbers:
             for here, _ in ends[:number]:
                 here.send((method, size, len(ends) // number, graphs))
-            found[f"of_{number}"] = sum(here.recv() for here, _ in ends[:number])
-        findings.note("workers", f"{method} {size} px{', graphs' * graphs}", **found)
+            together = sum(here.recv() for here, _ in ends[:number])
+            findings.note("workers", f"{method} {size} px{', graphs' * graphs}", **{f"of_{number}": together})
     for here, _ in ends:
         here.send(None)
 
@@ -304,19 +321,24 @@ def _work(pipe: Any, given: argparse.Namespace) -> None:
 
 
 def embedding(given: argparse.Namespace, findings: Findings) -> None:
-    """Embedding, images per second: ours (float32) and the bare forward pass by precision; how far off each is."""
+    """Embedding, images per second: ours and the bare forward pass as it is, and by precision; how far off each is."""
     for name in ("resnet18", "vit_tiny_patch16_224"):
         for size in given.sizes[-2:]:
             torch.manual_seed(0)
             backbone = build_backbone(network(given, name), image_size=size).to(given.device).eval()
-            pictures, indices = fuse.Pictures(given.images, size), np.arange(given.images)
-            embed_all = partial(embed, backbone, pictures, indices, image_size=size, device=given.device)
-            found = {"ours": given.images / _fastest(embed_all)}
-            views = torch.rand(BATCH, 3, size, size, device=given.device).to(memory_format=torch.channels_last)
+            count = 2 * given.images
+            pictures = fuse.Pictures(count, size)
+            pictures.pixels = pictures.pixels.contiguous(memory_format=torch.channels_last)  # as the store has them
+            embed_all = partial(embed, backbone, pictures, np.arange(count), image_size=size, device=given.device)
+            found = {"ours": count / _fastest(embed_all)}
+            views = torch.rand(GPU_BATCH, 3, size, size, device=given.device).to(memory_format=torch.channels_last)
             exact = copy.deepcopy(backbone).double()(views[:32].double()).detach()
+            with torch.no_grad():
+                found["bare"] = GPU_BATCH / seconds_of(given, partial(backbone, views))
+            found["ours_of_bare"] = found["ours"] / found["bare"]
             for precision in ("fp32", "tf32", "bf16"):
                 with _precision(given, precision), torch.no_grad():
-                    found[precision] = BATCH / seconds_of(given, partial(backbone, views))
+                    found[precision] = GPU_BATCH / seconds_of(given, partial(backbone, views))
                     found[f"{precision}_off"] = float((backbone(views[:32]) - exact).norm() / exact.norm())
             findings.note("embedding", f"{name} {size} px", **found)
 
@@ -354,7 +376,7 @@ def lightly(given: argparse.Namespace, findings: Findings) -> None:
             seed=0,
             device=given.device,
         )
-        ours = findings.values.get("rates", {}).get(f"simclr {size} px", {}).get("both", float("nan"))
+        ours = findings.values.get("rates", {}).get(f"simclr {size} px", {}).get("ours", float("nan"))
         findings.note(
             "lightly", f"simclr {size} px", lightly=max(trained.rates), ours_of_lightly=ours / max(trained.rates)
         )
@@ -362,5 +384,5 @@ def lightly(given: argparse.Namespace, findings: Findings) -> None:
 
 SECTIONS: dict[str, Callable[[argparse.Namespace, Findings], None]] = {
     section.__name__: section
-    for section in (tests, rates, parts, operators, workers, fused, embedding, settings, optimizers, loading, lightly)
+    for section in (tests, rates, fused, workers, embedding, lightly, loading, parts, operators, settings, optimizers)
 }

@@ -161,6 +161,7 @@ WRONG: list[tuple[str, Any]] = [
     ("track", [7]),
     ("track", None),
     ("track_weights", "perhaps"),
+    ("allow_partial_weights", "perhaps"),
     ("scheduler", 3),
     ("fuse", 0),
     ("reduction_factor", 1),

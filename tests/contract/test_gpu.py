@@ -41,7 +41,7 @@ TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 IMAGES = 96
 WITH_GRAPHS = pytest.param(True, marks=pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs need CUDA"))
 GRAPHS = pytest.mark.parametrize("graphs", [False, WITH_GRAPHS])
-LOADINGS = [Loading(), Loading(resident=True), Loading(ahead=True), Loading(resident=True, ahead=True)]
+LOADINGS = [Loading(), Loading(resident=True, ahead=True), Loading(resident=True, ahead=True, steps=2)]
 
 pytestmark = [
     pytest.mark.gpu,
@@ -140,6 +140,15 @@ def take(training: Training, request: Any) -> None:
     training.method.after_step(training._progress(request.step + 1))
 
 
+@pytest.mark.parametrize("loading", LOADINGS[1:], ids=str)
+@pytest.mark.parametrize("name", ["simclr", "dino", "mae"])
+def test_batches_are_the_same_however_images_come(name: str, loading: Loading) -> None:
+    plain, other = (training_of(built(name), loading=way).batches for way in (LOADINGS[0], loading))
+    for step in range(6):
+        expected, found = plain.get(plain.request(step)), other.get(other.request(step))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
 class StopAfter(Callbacks):
     """Stops after some number of steps, and has the checkpoint of the stop."""
 
@@ -162,7 +171,7 @@ class StopAfter(Callbacks):
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_training_stopped_and_resumed_ends_as_if_it_never_was(name: str, loading: Loading, graphs: bool) -> None:
     whole, piece, rest = built(name), built(name), built(name)
-    expected = training_of(whole, precision="bf16", graphs=graphs).run()
+    expected = training_of(whole, precision="bf16", loading=loading, graphs=graphs).run()
     stopping = StopAfter(4)
     with pytest.raises(Interrupted):
         training_of(piece, precision="bf16", callbacks=stopping, loading=loading, graphs=graphs).run()

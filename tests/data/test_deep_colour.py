@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -79,6 +81,15 @@ def test_files_of_8_bits_are_left_to_pillow() -> None:
         assert bits_per_colour(Image.open(io.BytesIO(content))) == 8
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_an_image_that_a_source_has_loaded_is_taken_as_it_is(tmp_path: Path, file: str) -> None:
+    (tmp_path / "a").write_bytes(FILES[file](COLOURS))
+    with Image.open(tmp_path / "a") as image:
+        image.load()
+        renderer = Renderer(None, Rendering(integer=(1030, 1230)))  # type: ignore[arg-type]
+        assert decode(image, store_size=32, renderer=renderer).pixels.shape == (24, 16, 3)
+
+
 @pytest.mark.parametrize("file", ["PNG", "TIFF"])
 def test_colours_are_scaled_together_turned_and_put_on_the_ground(file: str) -> None:
     values = np.concatenate([COLOURS, ALPHA], axis=2)
@@ -88,7 +99,12 @@ def test_colours_are_scaled_together_turned_and_put_on_the_ground(file: str) -> 
         exif[0x0112] = 3
         chunk = exif.tobytes().removeprefix(b"Exif\0\0")
         content = (
-            content[:33] + len(chunk).to_bytes(4) + b"eXIf" + chunk + imagecodecs_crc(b"eXIf" + chunk) + content[33:]
+            content[:33]
+            + len(chunk).to_bytes(4)
+            + b"eXIf"
+            + chunk
+            + zlib.crc32(b"eXIf" + chunk).to_bytes(4)
+            + content[33:]
         )
     else:
         content = tiff(values, extrasamples=["unassalpha"], extratags=[(0x0112, "H", 1, 3, True)])
@@ -98,12 +114,6 @@ def test_colours_are_scaled_together_turned_and_put_on_the_ground(file: str) -> 
     opacity = ALPHA / 65535
     expected = (COLOURS - 1030.0).clip(0, 200) / 200 * 255 * opacity + 255 * (1 - opacity)
     assert np.abs(pixels[::-1, ::-1] - expected).max() <= 2
-
-
-def imagecodecs_crc(data: bytes) -> bytes:
-    import zlib
-
-    return zlib.crc32(data).to_bytes(4)
 
 
 def test_a_later_page_is_read() -> None:

@@ -18,7 +18,7 @@ from selfsup.training.plan import TrainingPlan
 from selfsup.views import View, load_policy
 
 CPU = torch.device("cpu")
-LOADINGS = [Loading(resident=True), Loading(ahead=True), Loading(resident=True, ahead=True)]
+LOADINGS = [Loading(resident=True), Loading(ahead=True), Loading(resident=True, ahead=True), Loading(True, True, 2)]
 
 
 class Ragged:

@@ -85,7 +85,7 @@ def _create(name: str, image_size: int, in_channels: int, weights: Path | None =
     require_model(name)
     try:
         return _create_with_options(name, image_size, in_channels, weights)
-    except (AssertionError, ValueError) as error:
+    except (AssertionError, RuntimeError, ValueError) as error:  # the second: published weights are of another size
         raise _unfit_size(name, image_size, error) from None
 
 

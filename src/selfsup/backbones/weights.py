@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
 import re
@@ -10,67 +11,117 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from selfsup.backbones.backbone import Backbone
+from selfsup.backbones.checkpoints import FoundTensors, describe, find_tensors, flatten
 from selfsup.errors import UserError
 
-#: Prefixes under which other tools store a backbone inside a whole model.
-_WRAPPERS = re.compile(
-    r"^(module|model|backbone|encoder|encoder_q|network|base_encoder|momentum_encoder|student|online_network)\."
-)
 #: Heads of classifiers and of self-supervised methods, which a feature extractor does not have.
-_HEAD = re.compile(r"^(fc|head|classifier|projector|projection_head|predictor|prediction_head)\b")
+_HEAD = re.compile(
+    r"^(fc|heads?|head_\w+|classifier|last_linear|last_layer|pre_logits|aux\w*|projector|projection\w*|predictor|"
+    r"prediction_head|prototypes|queue\w*|decoder\w*|mask_token)\b"
+)
 #: Names of the file of weights in a repository of the hub.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
 class WeightReport:
-    """How a file's weights fitted a network."""
+    """How a file's weights fitted a network.
+
+    Attributes
+    ----------
+    loaded : int
+        Number of tensors.
+    missing, unexpected, mismatched : tuple of str
+        Tensors that the file, or the network, has not, and those of another shape; no heads.
+    found : FoundTensors
+        Where in the file they were.
+    """
 
     loaded: int
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
+    found: FoundTensors
 
     def __str__(self) -> str:
-        parts = [f"{self.loaded} tensors loaded"]
-        for name in ("missing", "unexpected", "mismatched"):
-            keys = getattr(self, name)
+        place = f" from below '{self.found.place}'" * bool(self.found.place)
+        parts = [f"{self.loaded} tensors loaded{place}{', numbered parts by their order' * self.found.by_order}"]
+        lists = {
+            "resampled to the views' size": self.found.resampled,
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "mismatched": self.mismatched,
+        }
+        for name, keys in lists.items():
             if keys:
                 shown = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
                 parts.append(f"{len(keys)} {name} ({shown})")
         return "; ".join(parts)
 
 
-def load_weights(backbone: Backbone, path: Path) -> WeightReport:
+def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> WeightReport:
     """Load weights from a file into `backbone`; heads in the file are left out.
 
-    Accepts safetensors and torch state dicts (read with ``weights_only=True``), bare or under the
-    usual wrappers (``state_dict``, ``module.``, ``backbone.``, …), with timm's or torchvision's names.
+    Accepts safetensors and torch checkpoints (read with ``weights_only=True``), the network at any depth of
+    dictionaries and wrappers (``state_dict``, ``module.``, ``backbone.``, …), with timm's or torchvision's names or
+    those that timm converts. Position embeddings are resampled to the network's size as timm does.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    path : Path
+    partial : bool
+        Whether the network may keep some tensors as they are, and the file have some that it has not.
 
     Raises
     ------
     UserError
-        If the file is missing, is not such a file, or fits the network in less than half.
+        If the file is missing, is not such a file, holds values that are not finite, or does not fit.
     """
-    given = _read_state_dict(path)
+    checkpoint = _read_checkpoint(path)
     expected = backbone.network.state_dict()
-    state = _unwrap(given, expected)
+    found = find_tensors(checkpoint, backbone.network)
+    state = found.tensors
     fitting = {k: v for k, v in state.items() if k in expected and v.shape == expected[k].shape}
     report = WeightReport(
         loaded=len(fitting),
         missing=tuple(k for k in expected if k not in state and not k.endswith("num_batches_tracked")),
         unexpected=tuple(k for k in state if k not in expected and not _HEAD.match(k)),
         mismatched=tuple(k for k in state if k in expected and state[k].shape != expected[k].shape),
+        found=found,
     )
-    if len(fitting) < len(expected) / 2:
-        raise UserError(f"The weights in '{path}' do not fit this backbone: {report}; check --weights and --backbone.")
+    _require_fit(report, backbone, checkpoint, path, partial)
+    broken = [k for k, v in fitting.items() if v.is_floating_point() and not bool(v.isfinite().all())]
+    if broken:
+        raise UserError(
+            f"{len(broken)} of the tensors in '{path}' hold values that are not finite (NaN), as '{broken[0]}': that "
+            f"training had diverged; take weights from before it did."
+        )
     backbone.network.load_state_dict(fitting, strict=False)
     return report
+
+
+def _require_fit(
+    report: WeightReport, backbone: Backbone, checkpoint: Mapping[Any, Any], path: Path, partial: bool
+) -> None:
+    """Refuse a file of another network, which would leave this one partly untrained without anybody's noticing."""
+    # A small stem has a first convolution of its own, which no file has.
+    own = {"conv1.weight"} if isinstance(getattr(backbone.network, "maxpool", None), nn.Identity) else set()
+    unfit = {*report.missing, *report.unexpected, *report.mismatched} - own
+    if report.loaded and (partial or not unfit):
+        return
+    mostly = report.loaded >= len(backbone.network.state_dict()) / 2
+    remedy = ", or add --allow-partial-weights, which leaves these tensors as they are" if mostly else ""
+    holds = "" if mostly else f"; the file holds {describe(checkpoint)}"
+    raise UserError(
+        f"The weights in '{path}' do not fit this backbone: {report}{holds}; check --weights and --backbone{remedy}."
+    )
 
 
 def weights_file(backbone: Backbone) -> bytes:
@@ -211,35 +262,20 @@ def _require_reachable() -> None:
         urllib.request.urlopen(urllib.request.Request(ENDPOINT, method="HEAD"), timeout=5).close()
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
+def _read_checkpoint(path: Path) -> Mapping[Any, Any]:
     require_weights_file(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # the options of a training, which are no code
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
             f"'{path}' is not a safetensors file or a torch state dict that loads without running code "
             f"({type(error).__name__}); save the model's state_dict() and pass that file to --weights."
         ) from None
-    for key in ("state_dict", "model", "teacher", "student"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not flatten(content):
         raise UserError(f"'{path}' holds no state dict; save the model's state_dict() and pass that file to --weights.")
-    return {k: v for k, v in content.items() if isinstance(v, Tensor)}
-
-
-def _unwrap(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Strip wrappers such as ``module.backbone.``: as many as make the most names fit."""
-    best = state = dict(given)
-    while any(_WRAPPERS.match(key) for key in state):
-        stripped: dict[str, Tensor] = {}
-        for key, value in state.items():
-            stripped.setdefault(_WRAPPERS.sub("", key), value)
-        state = stripped
-        if sum(k in expected for k in state) > sum(k in expected for k in best):
-            best = state
-    return best
+    return content

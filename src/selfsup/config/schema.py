@@ -158,8 +158,8 @@ class StudyConfig(BaseModel):
 
     evaluate: Names = _field(
         ("probe",),
-        "What cells are evaluated by beside what is computed of every cell: finetune (backbone and classifier), or "
-        "others of `selfsup list evaluators`.",
+        "What cells are evaluated by beside what is computed of every cell: finetune (backbone and classifier), "
+        "attentive (a probe on patches), layers (a probe on the best level), or others of `selfsup list evaluators`.",
         "identity",
     )
     probe: Literal["logistic", "sgd"] = _field(
@@ -193,6 +193,9 @@ class StudyConfig(BaseModel):
         "Trained networks to be judged as they are, at their own input size: timm's names, each with @ and a file or "
         "folder of its weights if need be; or none.",
         "axis",
+    )
+    allow_partial_weights: bool = _field(
+        False, "Take a file of weights that fits the backbone in part only; the rest stays untrained.", "identity"
     )
     stem: Literal["standard", "small"] = _field(
         "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"

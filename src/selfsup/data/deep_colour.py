@@ -12,8 +12,8 @@ _SIZE_MARKER = b"\xff\x4f\xff\x51"  # begins a JPEG 2000 codestream; its bits st
 
 
 def bits_per_colour(image: Image.Image) -> int:
-    """Bits of each colour of an opened image that is not yet loaded; 8 where Pillow reads all there are."""
-    if image.mode not in ("RGB", "RGBA", "LA"):
+    """Bits of each colour of an opened image; 8 where Pillow reads all there are, or has read the image already."""
+    if image.mode not in ("RGB", "RGBA", "LA") or getattr(image, "fp", None) is None:
         return 8
     match image.format:
         case "PNG":

@@ -140,7 +140,7 @@ class _Problems:
         p = torch.softmax(theta.float() @ self.rows.mT, dim=1)
         curvature = p * (1 - p)
         own, images = curvature.topk(min(OWN_IMAGES, curvature.shape[2]), dim=2)
-        shared = curvature.scatter(2, images, 0.0).mean(dim=1).clamp(min=1e-9)
+        shared = curvature.mean(dim=1).clamp(min=1e-9)
         hessian = (self.rows.mT @ (shared[..., None] * self.rows)).double()
         # Rounding may have taken from a direction all that it had.
         floor = ROUNDING * hessian.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None] + penalty
@@ -159,9 +159,9 @@ class _Problems:
 class _InverseHessian:
     """A guess at the inverse Hessian of every class of every problem; its product with vectors of float32.
 
-    A class's Hessian is a sum over the images. Most count alike for all classes: the mean over the classes is
-    inverted once. Those that a class is least sure of join by Woodbury's identity. With many classes of few images,
-    of which the mean says nothing, this takes a tenth of the steps, or less.
+    A class's Hessian is a sum over the images. Most count alike for all classes: the mean over the classes is inverted
+    once. What the images that a class is least sure of have beyond it joins by Woodbury's identity. With many classes
+    of few images, of which the mean says nothing, this takes a tenth of the steps, or less.
 
     Attributes
     ----------

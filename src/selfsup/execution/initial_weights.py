@@ -82,7 +82,8 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
         else:
             backbone = build_backbone(source.name, image_size=side, stem=stem)
             file = weights_at(source.file, source.name)
-            say(f"Weights from {file}: {load_weights(backbone, file)}.")
+            loaded = load_weights(backbone, file, partial=config.allow_partial_weights)
+            say(f"Weights from {file}: {loaded}.")
         kept.parent.mkdir(exist_ok=True)
         folder.write(f"{kept.parent.name}/{kept.name}", weights_file(backbone))
 

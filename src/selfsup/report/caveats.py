@@ -33,6 +33,7 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
             f"intervals are wide; {ENOUGH_SEEDS} or more say much more."
         )
     sentences += _at_the_edge(study.results, best)
+    sentences += _without_attention(study)
     sentences += _stopped_early(study)
     missing = [name for name in candidate_names(study.results).values() if name not in found.names]
     if missing:
@@ -71,6 +72,17 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
 def _untested(found: Answer, best: Choice) -> list[str]:
     tested = {c.other.name for c in found.comparisons} | {best.name}
     return [name for name in found.names if name not in tested]
+
+
+def _without_attention(study: RecordedStudy) -> list[str]:
+    """Methods that learn by masking patches, where no probe looked at patches."""
+    masked = [method for method in dict.fromkeys(study.results["method"]) if study.tags(method).needs_tokens]
+    if not masked or not study.labelled or study.results["attentive_accuracy"].notna().any():
+        return []
+    return [
+        f"Where {listed(masked)} would rank: what is learnt from masked patches lies in the patches, and the linear "
+        f"probe reads a summary of them. A study with --evaluate attentive compares by the patches as well."
+    ]
 
 
 def _stopped_early(study: RecordedStudy) -> list[str]:

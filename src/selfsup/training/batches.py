@@ -61,14 +61,20 @@ class Loading:
     ahead : bool
         A thread makes the next batch while the device trains on this one. Not with several devices per cell, whose
         processes must exchange in one order.
+    steps : int
+        Steps of an epoch, at least 1, whose views are made at once, where they are small: a GPU computes them faster
+        than the host can ask for them. Not with several devices per cell either.
     """
 
     resident: bool = False
     ahead: bool = False
+    steps: int = 1
 
 
 #: How they come to a CUDA device unless a training is told otherwise.
-ON_CUDA = Loading(resident=True, ahead=True)
+ON_CUDA = Loading(resident=True, ahead=True, steps=8)
+#: Bytes of the views that are made at once, unless those of one step are more.
+AT_ONCE = 128 * 1024**2
 
 
 class Batches:
@@ -103,6 +109,8 @@ class Batches:
         self._resident = loading.resident
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
         self._ahead = _Ahead(self._make, device) if loading.ahead and shards.count == 1 else None
+        self._at_once = max(1, min(loading.steps, AT_ONCE // self._bytes())) if shards.count == 1 else 1
+        self._made: tuple[int, list[Inputs]] = (-1, [])
 
     def request(self, step: int) -> Request:
         """The step's images: every image once per epoch, in batches of equal size ± 1.
@@ -118,43 +126,84 @@ class Batches:
 
     def get(self, request: Request) -> Inputs:
         """The batch of a step."""
-        if self._ahead is None:
-            return self._make(request)
-        following = request.step + 1
-        return self._ahead.get(request, self.request(following) if following < self._steps else None)
+        # From the same step on, whichever is asked for: a training that goes on computes what it would have.
+        first = request.step - request.step % self.steps_per_epoch % self._at_once
+        if self._made[0] != first:
+            requests = self._requests(first)
+            if self._ahead is None:
+                self._made = first, self._make(requests)
+            else:
+                self._made = first, self._ahead.get(requests, self._requests(requests[-1].step + 1))
+        return self._made[1][request.step - first]
+
+    def _requests(self, first: int) -> list[Request]:
+        """The steps that are made at once, from the `first` on: none after the last epoch."""
+        end = min(first + self._at_once, (first // self.steps_per_epoch + 1) * self.steps_per_epoch, self._steps)
+        return [self.request(step) for step in range(first, end)]
+
+    def _bytes(self) -> int:
+        """Of the views of a step."""
+        sides = [
+            group.pixels(self._plan.image_size, self._plan.side_step)
+            for group, _ in self._view_groups
+            for _ in range(group.count)
+        ]
+        return sum(side**2 for side in sides) * 3 * 4 * self._plan.batch_size
 
     def pause(self) -> None:
         """Wait until nothing is being made ahead; the next :meth:`get` goes on."""
         if self._ahead is not None:
             self._ahead.pause()
 
-    def _make(self, request: Request) -> Inputs:
-        count = len(request.rows)
-        mine = self._shards.rows(count)
+    def _make(self, requests: Sequence[Request]) -> list[Inputs]:
+        """The batches of some steps of an epoch: views as of one large batch, of which each step draws its part."""
         images, indices = self._source
-        pixels, sizes = images.batch(indices[request.rows[mine]])
+        shares = [self._shards.rows(len(request.rows)) for request in requests]
+        rows = [request.rows[share] for request, share in zip(requests, shares, strict=True)]
+        lengths = [len(mine) for mine in rows]
+        pixels, sizes = images.batch(indices[np.concatenate(rows)])
         pixels, sizes = to_device(pixels, self._device), sizes.cpu()
-        all_sizes = self._shards.gather(sizes, count)
-        full_side = self._plan.side(request.epoch)
+        drawn = [
+            self._draw(request, self._shards.gather(of_step, len(request.rows)))
+            for request, of_step in zip(requests, sizes.split(lengths), strict=True)
+        ]
+        found = [self._without_views(request) for request in requests]
+        for number, (group, policy) in enumerate(self._view_groups):
+            parameters = [
+                _joined([of_step[share] for of_step, share in zip(of_view, shares, strict=True)])
+                for of_view in zip(*(of_groups[number].views for of_groups in drawn), strict=True)
+            ]
+            # A GPU computes them faster than the host can ask for them; on a CPU those of one view fit the cache.
+            at_once = self._device.type == "cuda"
+            for view in views_of(policy, pixels, sizes, parameters, self._side(group, requests[0]), at_once=at_once):
+                for inputs, request, part in zip(found, requests, view.split(lengths), strict=True):
+                    inputs.views.setdefault(group.name, []).append(self._shards.gather(part, len(request.rows)))
+            for inputs, of_groups in zip(found, drawn, strict=True):
+                if group.mask is not None:
+                    inputs.masks.setdefault(group.name, []).extend(of_groups[number].masks)
+        return found
+
+    def _draw(self, request: Request, sizes: Tensor) -> list[_Drawn]:
+        """What is random in a step, by group; for the whole batch, so that no view depends on how it is divided."""
         generator = torch.Generator().manual_seed(derive_seed(self._plan.seed, "views", request.step))
-        views: dict[str, list[Tensor]] = {}
-        masks: dict[str, list[Tensor]] = {}
+        found: list[_Drawn] = []
         index = 0
         for group, policy in self._view_groups:
-            side = group.pixels(full_side, self._plan.side_step)
-            drawn = []
+            side, drawn = self._side(group, request), _Drawn([], [])
             for _ in range(group.count):
-                # Drawn for the whole batch, so that a view does not depend on how the batch is divided.
-                drawn.append(policy.draw(all_sizes, side, generator, View(index, group.scale))[mine])
+                drawn.views.append(policy.draw(sizes, side, generator, View(index, group.scale)))
                 if group.mask is not None:
-                    hidden = to_device(group.mask.draw(count, side, generator), self._device)
-                    masks.setdefault(group.name, []).append(hidden)
+                    drawn.masks.append(to_device(group.mask.draw(len(sizes), side, generator), self._device))
                 index += 1
-            # A GPU computes them faster than the host can ask for them; on a CPU those of one view fit the cache.
-            made = views_of(policy, pixels, sizes, drawn, side, at_once=self._device.type == "cuda")
-            views.setdefault(group.name, []).extend(self._shards.gather(view, count) for view in made)
+            found.append(drawn)
+        return found
+
+    def _side(self, group: ViewGroup, request: Request) -> int:
+        return group.pixels(self._plan.side(request.epoch), self._plan.side_step)
+
+    def _without_views(self, request: Request) -> Inputs:
         labels, places = (torch.from_numpy(rows) for rows in (self._labels[request.rows], request.rows))
-        return Inputs(views, masks, to_device(labels, self._device), to_device(places, self._device))
+        return Inputs({}, {}, to_device(labels, self._device), to_device(places, self._device))
 
     @cached_property
     def _source(self) -> tuple[Images, np.ndarray]:
@@ -163,46 +212,62 @@ class Batches:
         return (self._images, self._indices) if kept is None else (kept, np.arange(len(self._indices)))
 
 
+class _Drawn(NamedTuple):
+    """Parameters of each view of a group, and its masks on the device."""
+
+    views: list[Any]
+    masks: list[Tensor]
+
+
 def views_of(
     policy: Policy, pixels: Tensor, sizes: Tensor, drawn: Sequence[Any], side: int, *, at_once: bool
 ) -> Sequence[Tensor]:
     """A view of each image for each of the parameters `drawn`, one after another or all of them `at_once`."""
-    if not at_once or len(drawn) == 1:
+    if not at_once:
         return [policy.apply(pixels, sizes, parameters, side) for parameters in drawn]
-    number, joined = len(drawn), type(drawn[0]).join(drawn)
-    return policy.apply(torch.cat([pixels] * number), torch.cat([sizes] * number), joined, side).split(len(pixels))
+    every, every_size = (torch.cat([one] * len(drawn)) if len(drawn) > 1 else one for one in (pixels, sizes))
+    return policy.apply(every, every_size, _joined(drawn), side).split(len(pixels))
+
+
+def _joined(parameters: Sequence[Any]) -> Any:
+    return parameters[0] if len(parameters) == 1 else type(parameters[0]).join(parameters)
 
 
 class _Ahead:
-    """Makes every batch while the one before it is used: in a thread, and on a stream, of its own."""
+    """Makes the batches of the next steps while those of these are used: in a thread, and on a stream, of its own."""
 
-    def __init__(self, make: Callable[[Request], Inputs], device: torch.device) -> None:
-        self._make_batch, self._device = make, device
+    def __init__(self, make: Callable[[Sequence[Request]], list[Inputs]], device: torch.device) -> None:
+        self._make_batches, self._device = make, device
         self._thread = ThreadPoolExecutor(1, "batches")
-        self._begun: dict[int, Future[tuple[Inputs, Any]]] = {}
+        self._begun: dict[int, Future[tuple[list[Inputs], Any]]] = {}
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def get(self, request: Request, following: Request | None) -> Inputs:
-        """The batch of a step; that of the `following` one is begun."""
-        begun = self._begun.pop(request.step, None) or self._thread.submit(self._make, request)
-        self._begun = {} if following is None else {following.step: self._thread.submit(self._make, following)}
-        inputs, ready = begun.result()
+    def get(self, requests: Sequence[Request], following: Sequence[Request]) -> list[Inputs]:
+        """The batches of some steps; those of the `following` ones are begun."""
+        begun = self._begun.pop(requests[0].step, None) or self._thread.submit(self._make, requests)
+        self._begun = {following[0].step: self._thread.submit(self._make, following)} if following else {}
+        batches, ready = begun.result()
         if ready is not None:
             using = torch.cuda.current_stream(self._device)
             using.wait_event(ready)
-            views_and_masks = [*inputs.views.values(), *inputs.masks.values()]
-            for tensor in [inputs.labels, inputs.places, *(tensor for group in views_and_masks for tensor in group)]:
-                tensor.record_stream(using)  # its memory is not given to the next batch before this one is used
-        return inputs
+            for inputs in batches:
+                views_and_masks = [*inputs.views.values(), *inputs.masks.values()]
+                for tensor in [
+                    inputs.labels,
+                    inputs.places,
+                    *(tensor for group in views_and_masks for tensor in group),
+                ]:
+                    tensor.record_stream(using)  # its memory is not given to other batches before this one is used
+        return batches
 
     def pause(self) -> None:
         """Wait until what is begun is done."""
         wait(self._begun.values())
 
-    def _make(self, request: Request) -> tuple[Inputs, Any]:
+    def _make(self, requests: Sequence[Request]) -> tuple[list[Inputs], Any]:
         with torch.cuda.stream(self._stream):  # of None, nothing
-            inputs = self._make_batch(request)
-            return inputs, self._stream.record_event() if self._stream else None
+            batches = self._make_batches(requests)
+            return batches, self._stream.record_event() if self._stream else None
 
 
 class KeptImages:

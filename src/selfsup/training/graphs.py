@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from selfsup.backbones.backbone import Backbone, replaced_calls
 
+#: Whether a training on a CUDA device does so unless it is told otherwise.
+GRAPHS_ON_CUDA = False
 #: Most calls that are recorded: each keeps the memory of its activations. Others are made as they were.
 MOST_GRAPHS = 16
 

@@ -19,7 +19,7 @@ from selfsup.training.batches import ON_CUDA, Batches, Images, Loading, Request
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.diagnostics import effective_rank, loss_exploded, step_signals
 from selfsup.training.distributed import Shards
-from selfsup.training.graphs import Graphs
+from selfsup.training.graphs import GRAPHS_ON_CUDA, Graphs
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
 from selfsup.training.plan import TrainingPlan, learning_rate, side_step_of
 from selfsup.training.state import EpochLog, Outcome, TrainingState
@@ -48,8 +48,8 @@ class Training:
     callbacks : Callbacks, optional
     loading : Loading, optional
         How images come to the device; by default as is fastest on its kind.
-    graphs : bool
-        Whether the backbones are computed as CUDA graphs, on one CUDA device.
+    graphs : bool, optional
+        Whether the backbones are computed as CUDA graphs, on one CUDA device; by default as is fastest.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Training:
         fabric: Any,
         callbacks: Callbacks | None = None,
         loading: Loading | None = None,
-        graphs: bool = False,
+        graphs: bool | None = None,
     ) -> None:
         self.indices = indices
         self.plan = replace(plan, side_step=side_step_of(method.backbone.patch_size))
@@ -91,8 +91,10 @@ class Training:
         self.recipe = recipe_of(method)
         view_groups = [(group, load_policy(group.policy) if group.policy else policy) for group in method.view_groups()]
         labels = np.full(len(indices), -1) if labels is None else labels
-        loading = loading or (ON_CUDA if fabric.device.type == "cuda" else Loading())
+        cuda = fabric.device.type == "cuda"
+        loading = loading or (ON_CUDA if cuda else Loading())
         self.batches = Batches(images, indices, labels, view_groups, self.plan, self.shards, fabric.device, loading)
+        graphs = cuda and GRAPHS_ON_CUDA if graphs is None else graphs
         self.graphs = Graphs(self.batches.pause) if graphs and self.shards.count == 1 else None
         scaler = getattr(fabric.strategy.precision, "scaler", None)
         optimizer = build_optimizer(self.method, plan.lr, fused=scaler is None)

@@ -38,6 +38,8 @@ def evaluate(cell: EvaluationContext, requested: Sequence[str]) -> Evaluated:
 
     Raises
     ------
+    ArithmeticError, LinAlgError
+        If so there is no prediction for any image.
     UserError
         If one of them gives a value for a column that it does not declare.
     """
@@ -45,6 +47,7 @@ def evaluate(cell: EvaluationContext, requested: Sequence[str]) -> Evaluated:
     from torch.linalg import LinAlgError as TorchLinAlgError  # type: ignore[attr-defined]
 
     found = Evaluated({})
+    failure: Exception | None = None
     for name, evaluator in load_evaluators().items():
         if not (evaluator.default or name in requested) or (evaluator.needs_labels and not cell.labelled):
             continue
@@ -52,6 +55,7 @@ def evaluate(cell: EvaluationContext, requested: Sequence[str]) -> Evaluated:
             more = evaluator.evaluate(cell)
         except (ArithmeticError, LinAlgError, TorchLinAlgError) as error:
             warnings.warn(f"{name} cannot be computed of this embedding ({error})", stacklevel=2)
+            failure = error
             continue
         registry.require(more.values, [column.name for column in evaluator.columns], kind=f"column of {name}:")
         found = Evaluated(
@@ -61,4 +65,6 @@ def evaluate(cell: EvaluationContext, requested: Sequence[str]) -> Evaluated:
             more.predicted if found.predicted is None else found.predicted,
             more.confidence if found.confidence is None else found.confidence,
         )
+    if failure is not None and found.predicted is None:
+        raise failure
     return found

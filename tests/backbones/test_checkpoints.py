@@ -1,0 +1,97 @@
+"""Files of other tools: numbered parts, other sides, other networks, and values that are none."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torchvision
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+from selfsup.backbones import Backbone, build_backbone, load_weights
+from selfsup.errors import UserError
+
+
+def resnet(size: int = 18) -> nn.Module:
+    torch.manual_seed(size)
+    return getattr(torchvision.models, f"resnet{size}")()
+
+
+def saved(state: dict[str, object] | nn.Module, folder: Path) -> Path:
+    torch.save(state.state_dict() if isinstance(state, nn.Module) else state, folder / "weights.pth")
+    return folder / "weights.pth"
+
+
+def fresh(name: str = "resnet18", side: int = 32) -> Backbone:
+    torch.manual_seed(0)
+    return build_backbone(name, image_size=side)
+
+
+def as_lightly_stores(network: nn.Module, parts: int = 9) -> nn.Module:
+    """The parts of a ResNet but its classifier in a Sequential, under the heads of a SimCLR."""
+    backbone = nn.Sequential(*list(network.children())[:parts])
+    return nn.ModuleDict(OrderedDict(backbone=backbone, projection_head=nn.Sequential(nn.Linear(512, 128))))
+
+
+def test_a_sequential_of_numbered_parts_is_loaded_by_their_order(tmp_path: Path) -> None:
+    donor, backbone = resnet(), fresh()
+    report = load_weights(backbone, saved(as_lightly_stores(donor), tmp_path))
+    assert str(report) == "120 tensors loaded from below 'backbone.', numbered parts by their order"
+    images = torch.rand(3, 3, 32, 32)
+    expected = nn.Sequential(*list(donor.eval().children())[:-1], nn.Flatten())(images)
+    torch.testing.assert_close(backbone.eval().network(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("donor", "parts"), [(18, 7), (34, 9)], ids=["a part is missing", "another network"])
+def test_numbered_parts_that_are_not_the_networks_are_refused_with_what_they_are(
+    tmp_path: Path, donor: int, parts: int
+) -> None:
+    file = saved(as_lightly_stores(resnet(donor), parts), tmp_path)
+    with pytest.raises(UserError, match=r"tensors, the first of them 'backbone\.0\.weight' \(64 x 3 x 7 x 7\), "):
+        load_weights(fresh(), file)
+
+
+def test_position_embeddings_of_another_side_are_resampled_as_timm_does(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    donor = timm.create_model("test_vit", img_size=224)
+    backbone = fresh("test_vit", 96)
+    report = load_weights(backbone, saved({"model": donor.state_dict()}, tmp_path))
+    assert "; 1 resampled to the views' size (pos_embed)" in str(report)
+    expected = resample_abs_pos_embed(donor.pos_embed, (6, 6), (14, 14), num_prefix_tokens=1)
+    torch.testing.assert_close(backbone.network.pos_embed, expected)
+    assert torch.equal(backbone.network.blocks[0].attn.qkv.weight, donor.blocks[0].attn.qkv.weight)
+
+
+@pytest.mark.parametrize(("name", "of", "side"), [("test_vit_relpos", 224, 96), ("eva02_tiny_patch14_224", 224, 112)])
+def test_families_of_other_position_embeddings_are_taken_at_another_side(
+    tmp_path: Path, name: str, of: int, side: int
+) -> None:
+    donor = timm.create_model(name, img_size=of)
+    report = load_weights(fresh(name, side), saved(donor, tmp_path))
+    assert report.missing == report.unexpected == report.mismatched == ()
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("34", "18"), ("18", "34")])
+def test_a_larger_networks_weights_in_a_smaller_one_and_the_reverse_are_refused(
+    tmp_path: Path, given: str, wanted: str
+) -> None:
+    file, backbone = saved(resnet(int(given)), tmp_path), fresh(f"resnet{wanted}")
+    before = backbone.network.layer4[1].conv1.weight.clone()
+    with pytest.raises(
+        UserError, match=r"do not fit this backbone: 1[0-9]{2} tensors loaded; .*--allow-partial-weights"
+    ):
+        load_weights(backbone, file)
+    assert torch.equal(backbone.network.layer4[1].conv1.weight, before)
+    load_weights(backbone, file, partial=True)
+    assert not torch.equal(backbone.network.layer4[1].conv1.weight, before)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    state: dict[str, Tensor] = resnet().state_dict()
+    state["layer2.0.conv1.weight"][0, 0, 0, 0] = torch.nan
+    with pytest.raises(UserError, match=r"1 of the tensors in '.*' hold values that are not finite .*layer2\.0\.conv1"):
+        load_weights(fresh(), saved(state, tmp_path))
