@@ -193,7 +193,7 @@ def test_a_real_network_tells_photographs_apart(weights: Path, tmp_path: Path) -
             picture.crop((left, top, left + 128, top + 128)).save(tmp_path / "photos" / name / f"{place}.png")
     study = selfsup.compare(
         tmp_path / "photos", out=tmp_path / "study", backbone="test_resnet", weights="none",
-        references=f"tf_efficientnet_lite0@{weights}", **{**SMALL, "per_class": "1"},
+        references=f"tf_efficientnet_lite0@{weights}", **{**SMALL, "per_class": "all"},
     )  # fmt: skip
     found = study.results.set_index("method").test_accuracy
     assert found["reference"] == 1.0
