@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import torch
 from joblib import cpu_count
 
 from selfsup.backbones import build_backbone
+from selfsup.config.grid import Job
 from selfsup.config.schema import StudyConfig
 from selfsup.execution.executors.base import Resources
 from selfsup.methods import view_groups_of
 from selfsup.training.device import Hardware, choose_hardware, count_devices, require_devices
 from selfsup.training.plan import side_step_of
+from selfsup.training.precision_timing import fastest, time_precisions
 
 #: Main memory of one worker before it trains anything, and of the activations that one view of
 #: 224 x 224 pixels leaves for the backward pass of a ResNet-18 in float32; both in bytes, measured.
 WORKER_BYTES = 900e6
 ACTIVATION_BYTES = 25e6
+#: Pixels from which on it pays to time precisions: minutes of a ResNet-18 on a core. Images of 64 px in a timed batch.
+WORTH_TIMING, TIMED_IMAGES = 2e8, 32
 
 
 def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
@@ -29,6 +36,29 @@ def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
     require_devices(hardware, config.devices)
     threads = config.threads or max(1, cores // (workers * config.devices))
     return Resources(hardware, workers, threads)
+
+
+def time_precision(config: StudyConfig, resources: Resources, jobs: Sequence[Job], images: int) -> Resources:
+    """The resources with the precision that trains the study's network fastest, where ``auto`` leaves the choice.
+
+    That is on a CPU with instructions for bf16, which not every network gains from. Timing takes seconds, and is
+    left out where `jobs` on so many images are over in minutes.
+    """
+    trained = sum(job.cells[0].lr is not None for job in jobs) * config.epochs * images * config.side**2
+    hardware = resources.hardware
+    if config.precision != "auto" or (hardware.kind, hardware.precision) != ("cpu", "bf16") or trained < WORTH_TIMING:
+        return resources
+    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    batch = min(config.batch_size, max(8, int(TIMED_IMAGES * (64 / config.side) ** 2)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(resources.threads)
+    try:
+        rates = time_precisions(backbone, ("bf16", "fp32"), side=config.side, images=batch)
+    finally:
+        torch.set_num_threads(before)
+    seen = " and ".join(f"{rate:.0f} in {precision}" for precision, rate in rates.items())
+    why = f"timed here: {seen}, images of {config.side} px per second"
+    return replace(resources, hardware=choose_hardware(config.device, fastest(rates), why=why))
 
 
 def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
