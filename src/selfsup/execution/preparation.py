@@ -146,7 +146,7 @@ def require_enough(labels: np.ndarray | None, split: Split, config: StudyConfig)
     images = len(split.train) if labels is None else len(labels)
     if images < FEWEST:
         raise UserError(
-            f"'{config.data}' has {counted(images, 'image')} that can be used, of which nothing can be learned or said; "
+            f"'{config.data}' has {counted(images, 'image')} that can be used, of which nothing can be learned; "
             f"give at least {FEWEST}, and better hundreds."
         )
     if labels is not None and not (len(split.val) and len(split.test)):
