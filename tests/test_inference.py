@@ -11,7 +11,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import selfsup
+from selfsup import inference
 from selfsup.csv_files import csv_rows
+from selfsup.data.cache import REMEDY
 from selfsup.errors import UserError
 from selfsup.inference import embed_images, find_cell, load_probe, predict_classes, predict_images
 from selfsup.record.results import CellResult
@@ -192,3 +194,35 @@ def test_images_are_labelled_by_the_probe(shallow: Study, tmp_path: Path) -> Non
     assert (table["class"] == table.path.str.split("/").str[0]).mean() > 0.8
     assert isinstance(cell, CellResult)
     assert predict_classes(found, embed_images(found, cell, folder, device="cpu")).equals(table)
+
+
+@pytest.mark.parametrize("name", ["photo", ".hidden.png", "photo.dat"])
+def test_one_image_is_one_whatever_its_name(shallow: Study, tmp_path: Path, name: str) -> None:
+    file = save_digits(tmp_path / "folder", 1, range(1), np.uint8) / "0" / "0.tif"
+    plain, _ = embedded(shallow, file)
+    renamed = file.rename(tmp_path / name)
+    found = embed_images(shallow, shallow.best(), renamed)
+    assert found.names == (name,)
+    np.testing.assert_array_equal(found.features[0], plain[file.name])
+
+
+def test_what_is_not_there_and_what_is_no_image_are_named(shallow: Study, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    for name, sentence in {
+        "gone.png": r"There is no file or folder '.*gone\.png'; give a folder of images, or an image\.",
+        "notes.txt": r"No image of 'notes\.txt' can be read, of 1 \(1 x not an image",
+    }.items():
+        with pytest.raises(UserError, match=sentence):
+            embed_images(shallow, shallow.best(), tmp_path / name)
+
+
+def test_a_full_temporary_folder_is_mended_by_another(
+    shallow: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise UserError(f"'pixels.bin' cannot be written (No space left on device); {REMEDY}.")
+
+    monkeypatch.setattr(inference, "prepare_store", full)
+    images = save_digits(tmp_path / "folder", 1, range(1), np.uint8)
+    with pytest.raises(UserError, match=r"\(No space left on device\); make room there, or set .* TMPDIR to another"):
+        embed_images(shallow, shallow.best(), images)

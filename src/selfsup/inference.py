@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfsup.data.audit import printable
 from selfsup.data.build import prepare_store
+from selfsup.data.cache import REMEDY
 from selfsup.data.pages import with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
+from selfsup.data.sources._image_folder import IMAGE_SUFFIXES, FolderSource
+from selfsup.data.sources.base import Source
 from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.evaluation.embedding import embed
@@ -90,12 +94,15 @@ def embed_images(
     Raises
     ------
     UserError
-        If the device is not there, or the cell's weights were not kept, before any image is
-        opened; or if there is no readable image.
+        If there are no such images, the device is not there, or the cell's weights were not kept, before any image
+        is opened; or if there is no readable image.
     """
+    images = Path(images).expanduser()
+    if not images.exists():
+        raise UserError(f"There is no file or folder '{printable(str(images))}'; give a folder of images, or an image.")
     where = choose_hardware(device, "fp32").device
     backbone = study.load_backbone(cell)
-    with _decoded(Path(images), study, say) as store:
+    with _decoded(images, study, say) as store:
         features = embed(
             backbone,  # type: ignore[arg-type]
             store,
@@ -169,22 +176,49 @@ def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
     )
 
 
+def _source(images: Path, scratch: Path) -> Source:
+    """The images of a folder; or one image, which is one whatever its name is: hidden, or without an ending."""
+    if not images.is_file():
+        return open_source(str(images), unlabelled=True)
+    folder = scratch / "one"
+    folder.mkdir()
+    ending = "" if images.suffix.lower() in IMAGE_SUFFIXES else ".png"
+    (folder / f"{images.name.lstrip('.')}{ending}").symlink_to(images.resolve())
+    source = FolderSource(folder, name=images.name, unlabelled=True)
+    source.names = [printable(images.name)]
+    return source
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for as long as it is needed, where the system keeps such.
+
+    Raises
+    ------
+    UserError
+        If it cannot be had, or has no room for what is decoded.
+    """
+    remedy = "make room there, or set the environment variable TMPDIR to another folder"
+    try:
+        with tempfile.TemporaryDirectory(prefix="selfsup-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise UserError(f"Images cannot be decoded into a temporary folder ({error}); {remedy}.") from None
+    except UserError as error:
+        raise UserError(str(error).replace(REMEDY, remedy)) from None
+
+
 @contextmanager
 def _decoded(images: Path, study: Study, say: Say) -> Iterator[Store]:
     """The images, decoded as the study's were, for as long as they are needed."""
     rendering = Rendering.from_json(study.folder.read_json("dataset.json")["rendering"])
-    with tempfile.TemporaryDirectory(prefix="selfsup-") as scratch:
-        folder = images
-        if images.is_file():
-            folder = Path(scratch) / "one"
-            folder.mkdir()
-            (folder / images.name).symlink_to(images.resolve())
+    with _scratch() as scratch:
         store = prepare_store(
-            with_pages(open_source(str(folder), unlabelled=True), study.config.pages),
+            with_pages(_source(images, scratch), study.config.pages),
             store_size=study.config.resolved_store_size,
             rendering=rendering,
             max_pixels=study.config.max_pixels,
-            cache_dir=Path(scratch) / "store",
+            cache_dir=scratch / "store",
         )
         for line in _remarks(store, rendering):
             say(line)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from selfsup.backbones import Backbone, build_backbone
-from selfsup.testing.backbones import tiny_transformer
+from selfsup.testing.backbones import tiny_backbone, tiny_transformer
 
 VIT, CNN = "test_vit", "test_resnet"
 
@@ -65,6 +65,39 @@ def test_a_convolutional_network_has_no_tokens() -> None:
     assert build(VIT).is_transformer
     with pytest.raises(TypeError, match="no tokens"):
         backbone.tokens(images())
+
+
+@pytest.mark.parametrize("name", [CNN, "tf_efficientnet_lite0", "test_byobnet"])
+def test_patches_of_a_convolutional_network_are_what_its_embedding_is_the_mean_of(name: str) -> None:
+    backbone = build(name)
+    patches = backbone.patches(images(side=64))
+    assert patches.shape == (3, 4, backbone.num_features)
+    torch.testing.assert_close(patches.mean(dim=1), backbone(images(side=64)))
+    features = backbone.network.forward_features(backbone.normalise(images(side=64)))
+    torch.testing.assert_close(patches[:, 1], features[:, :, 0, 1])
+
+
+def test_patches_come_row_by_row_whatever_the_layout() -> None:
+    """A Swin transformer has its channels last."""
+    backbone = build("swin_tiny_patch4_window7_224")
+    pictures = images(side=64)
+    features = backbone.network.forward_features(backbone.normalise(pictures))
+    expected = torch.stack([features[:, row, column] for row in range(2) for column in range(2)], dim=1)
+    torch.testing.assert_close(backbone.patches(pictures), expected)
+
+
+def test_patches_of_a_transformer_are_its_tokens_without_the_prefix() -> None:
+    backbone = build(VIT)
+    torch.testing.assert_close(backbone.patches(images()), backbone.tokens(images()).patches)
+    hybrid = build("vit_tiny_r_s16_p8_224")
+    tokens = hybrid.network.forward_features(hybrid.normalise(images(side=64)))
+    torch.testing.assert_close(hybrid.patches(images(side=64)), tokens[:, 1:])
+
+
+def test_a_network_that_shows_nothing_has_its_embedding_as_its_only_patch() -> None:
+    torch.manual_seed(0)
+    backbone = tiny_backbone().eval()
+    torch.testing.assert_close(backbone.patches(images())[:, 0], backbone(images()))
 
 
 def test_levels_are_the_means_of_the_last_stages() -> None:

@@ -206,3 +206,16 @@ def test_pickled_arrays_are_not_read(make_study):
         content = dict(arrays)
     np.savez(path, **content | {"predicted": np.array([{"a": 1}], dtype=object)})
     assert read_study(writer.path).embeddings(cell) is None
+
+
+def test_without_an_attentive_probe_methods_that_learn_from_masked_patches_are_not_ranked(make_study):
+    def ranks_nowhere(writer) -> list[str]:
+        return [sentence for sentence in answer(writer.path).caveats if "--evaluate attentive" in sentence]
+
+    assert ranks_nowhere(make_study("without", sizes=("20",))) == []
+    writer = make_study("masked", methods=("simclr", "mae"), sizes=("20",))
+    (sentence,) = ranks_nowhere(writer)
+    assert sentence.startswith("Where mae would rank: ")
+    table = pd.read_csv(writer.path / "results.csv")
+    table.assign(attentive_accuracy=table.test_accuracy).to_csv(writer.path / "results.csv", index=False)
+    assert ranks_nowhere(writer) == []

@@ -104,6 +104,26 @@ class Backbone(nn.Module):
         network: Any = self.network
         return network.forward_head(torch.cat(tokens, dim=1), pre_logits=True)
 
+    def patches(self, images: Tensor) -> Tensor:
+        """What the embedding is pooled from: tokens of patches, or the pixels of the last feature map.
+
+        Returns
+        -------
+        Tensor
+            Shape (n, k, width), row by row of the image; `width` may differ from that of an embedding. A network that
+            shows nothing of its inside has its embedding as the only patch.
+        """
+        if self.patch_size is not None:
+            return self.tokens(images).patches
+        network: Any = self.network
+        if not hasattr(network, "forward_features"):
+            return self(images)[:, None]
+        features = network.forward_features(self.normalise(images))
+        if features.dim() == 3:
+            return features[:, getattr(network, "num_prefix_tokens", 0) :]
+        last = getattr(network, "output_fmt", "NCHW") == "NHWC"
+        return features.flatten(1, 2) if last else features.flatten(2).mT
+
     def levels(self, images: Tensor) -> list[Tensor]:
         """Pooled outputs of the last stages (of a transformer, blocks), the last one last.
 

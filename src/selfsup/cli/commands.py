@@ -14,6 +14,7 @@ import click
 
 from selfsup._version import __version__
 from selfsup.cli import listing
+from selfsup.cli.console import ignore_interrupts, write_what_consoles_have
 from selfsup.cli.options import given_values, study_options
 from selfsup.csv_files import QUOTING
 from selfsup.errors import Interrupted, UserError
@@ -26,6 +27,10 @@ FAILED, REFUSED, STOPPED = 1, 2, 128
 class _Group(click.Group):
     """Turns the errors that a user can mend into one sentence and exit code 2."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        write_what_consoles_have()
+        return super().make_context(*args, **kwargs)
+
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
@@ -33,6 +38,7 @@ class _Group(click.Group):
             click.echo(f"selfsup: {error}", err=True)
             sys.exit(REFUSED)
         except (Interrupted, KeyboardInterrupt) as stop:
+            ignore_interrupts()
             goes_on = "; the same command goes on from here" * (context.invoked_subcommand == "run")
             click.echo(f"selfsup: stopped{goes_on}.", err=True)
             sys.exit(STOPPED + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT))

@@ -205,8 +205,8 @@ class StudyConfig(BaseModel):
 
     evaluate: Names = _field(
         ("probe",),
-        "What cells are evaluated by beside what is computed of every cell: finetune (backbone and classifier), or "
-        "others of `selfsup list evaluators`.",
+        "What cells are evaluated by beside what is computed of every cell: finetune (backbone and classifier), "
+        "attentive (a probe on patches), layers (a probe on the best level), or others of `selfsup list evaluators`.",
         "identity",
     )
     probe: Literal["logistic", "sgd"] = _field(

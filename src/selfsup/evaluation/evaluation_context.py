@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from selfsup.backbones import Backbone
@@ -60,9 +61,31 @@ class TrainedNetwork:
             image_size=self.config.side, device=self.device,
         )  # fmt: skip
 
-    def batches(self, indices: np.ndarray) -> Iterator[Tensor]:
-        """The images at `indices` as the network is shown them, for what a pooled embedding does not hold."""
-        return batches(self.images, indices, plain_view, image_size=self.config.side, device=self.device)
+    @torch.no_grad()
+    def outputs(self, look: Callable[[Tensor], Sequence[Tensor]], indices: np.ndarray) -> list[Tensor]:
+        """What `look`, such as ``backbone.levels``, makes of the images at `indices` as they are.
+
+        For what a pooled embedding does not hold.
+
+        Parameters
+        ----------
+        look : callable
+            From a batch of images on `device`, with the backbone in evaluation mode and without gradients, to tensors
+            with an entry per image.
+        indices : ndarray of int64, shape (n,)
+            Places in the store, at least one.
+
+        Returns
+        -------
+        list of Tensor
+            Each joined over the batches: of length n, on `device`.
+        """
+        was_training = self.backbone.training
+        self.backbone.eval().to(self.device)
+        plain = batches(self.images, indices, plain_view, image_size=self.config.side, device=self.device)
+        looks = [look(batch) for batch in plain]
+        self.backbone.train(was_training)
+        return [torch.cat(parts) for parts in zip(*looks, strict=True)]
 
 
 @dataclass(frozen=True)

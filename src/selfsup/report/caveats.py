@@ -32,6 +32,7 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
             f"intervals are wide; {ENOUGH_SEEDS} or more say much more."
         )
     sentences += _at_the_edge(study.results, best)
+    sentences += _without_attention(study)
     sentences += _stopped_early(study)
     missing = [name for name in dict.fromkeys(study.results["method"]) if name not in found.methods]
     if missing:
@@ -70,6 +71,17 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
 def _untested(found: Answer, best: Choice) -> list[str]:
     tested = {c.other.method for c in found.comparisons} | {best.method}
     return [method for method in found.methods if method not in tested]
+
+
+def _without_attention(study: RecordedStudy) -> list[str]:
+    """Methods that learn by masking patches, where no probe looked at patches."""
+    masked = [method for method in dict.fromkeys(study.results["method"]) if study.tags(method).needs_tokens]
+    if not masked or not study.labelled or study.results["attentive_accuracy"].notna().any():
+        return []
+    return [
+        f"Where {listed(masked)} would rank: what is learnt from masked patches lies in the patches, and the linear "
+        f"probe reads a summary of them. A study with --evaluate attentive compares by the patches as well."
+    ]
 
 
 def _stopped_early(study: RecordedStudy) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfsup.config.grid import Tags
 from selfsup.errors import UserError
 from selfsup.record.results import result_columns
 
@@ -79,14 +80,14 @@ class RecordedStudy:
     config: str = ""
     groups: NDArray[np.int64] | None = None
 
-    def uses_labels(self, method: str) -> bool:
-        """Whether a method's training reads labels; False for one that is not installed any more."""
+    def tags(self, method: str) -> Tags:
+        """What is known of a method; nothing in particular of one that is not installed any more."""
         from selfsup.methods import method_class
 
         try:
-            return method_class(method).tags.uses_labels
+            return method_class(method).tags
         except UserError:
-            return False
+            return Tags()
 
     @property
     def classes(self) -> tuple[str, ...]:

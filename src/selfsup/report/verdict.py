@@ -64,7 +64,7 @@ def _choices(study: RecordedStudy, outcomes: Outcomes) -> tuple[Choice, ...]:
                 interval=outcomes.interval(row["cells"]),
                 train_seconds=_number(cells["train_seconds"].mean()),
                 cells=row["cells"],
-                uses_labels=study.uses_labels(row["method"]),
+                uses_labels=study.tags(row["method"]).uses_labels,
             )
         )
     return tuple(found)

@@ -216,7 +216,9 @@ def test_larger_goodness_is_better(measure: str, better: Callable[[float], bool]
 
 def test_what_needs_more_than_the_embedding_sees_the_images_as_the_network_does() -> None:
     network = context().network
-    (batch,) = network.batches(TEST)
-    expected = embed(network.backbone, network.images, TEST, image_size=8, device="cpu")
-    with torch.no_grad():
-        np.testing.assert_allclose(network.backbone.eval()(batch).numpy(), expected, atol=1e-6)
+    network.backbone.train()
+    (seen,) = network.outputs(lambda images: [network.backbone(images)], np.arange(300))  # in several batches
+    assert network.backbone.training
+    assert not seen.requires_grad
+    expected = embed(network.backbone, network.images, np.arange(300), image_size=8, device="cpu")
+    np.testing.assert_allclose(seen.numpy(), expected, atol=1e-6)

@@ -13,11 +13,14 @@ from selfsup.errors import Interrupted
 class StopFlag:
     """While entered, the first SIGINT or SIGTERM sets the flag; a second Ctrl-C interrupts at once.
 
+    Whatever that breaks off, and whichever error it becomes there, is Interrupted.
+
     Outside the main thread, where Python has no signals, it stays unset.
     """
 
     def __init__(self) -> None:
         self._signal = 0
+        self._at_once = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -26,9 +29,11 @@ class StopFlag:
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._at_once and kind is not None:
+            raise Interrupted(self._signal) from None
 
     def __call__(self) -> bool:
         return self._signal != 0
@@ -40,5 +45,6 @@ class StopFlag:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self() and number == signal.SIGINT:
+            self._at_once = True
             raise KeyboardInterrupt
         self._signal = number
