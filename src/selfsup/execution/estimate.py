@@ -26,7 +26,7 @@ from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
-from selfsup.execution.preparation import require_same_names, split_study
+from selfsup.execution.preparation import require_enough, require_same_names, split_study
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
@@ -125,6 +125,7 @@ def plan_study(
     left = unfinished(grid.jobs, finished)
     split, _ = split_study(config, source.names, labels, source.official_test)
     classes = sorted(set(source.labels or ()))
+    require_enough(labels, split, config)
     small = [] if labels is None else small_classes(labels, classes, split, config.per_class)
     config = config.with_side_for([glance.short_side])
     require_views(config)
