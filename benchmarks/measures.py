@@ -12,18 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from selfsup.config.grid import Cell, Job
 from selfsup.config.validation import validate
+from selfsup.evaluation.attentive_probe import fit_attentive_probes
+from selfsup.evaluation.evaluators.calibration import expected_calibration_error, fit_temperature
 from selfsup.evaluation.evaluators.clusters import find_clusters
 from selfsup.evaluation.evaluators.few_shot import few_shot
-from selfsup.evaluation.evaluators.knn import knn_predict
+from selfsup.evaluation.evaluators.knn import knn_predict, knn_predict_each
+from selfsup.evaluation.evaluators.knn_best import NEIGHBOURS
 from selfsup.evaluation.evaluators.structure import alpha_req
 from selfsup.evaluation.evaluators.view_measures import alignment, lidar, uniformity
 from selfsup.evaluation.linear_probe import CS, fit_linear_probe, standardisation
 from selfsup.evaluation.logistic import TOLERANCE
+from selfsup.evaluation.scores import macro_auroc
 from selfsup.execution.context import StudyContext
 from selfsup.execution.job import run_job
 from selfsup.execution.preparation import prepare_images
@@ -66,6 +71,8 @@ def by_scikit_learn(x: np.ndarray, y: np.ndarray) -> None:
 def print_measures(images: int, width: int) -> None:
     (x, y), (val_x, val_y), (test_x, test_y) = (embeddings(n, width, s) for s, n in enumerate((images, 200, images)))
     views = np.stack([test_x, test_x + np.random.default_rng(0).normal(size=test_x.shape)])
+    probe = fit_linear_probe(x, y, val_x, val_y, num_classes=CLASSES)
+    patches = torch.from_numpy(np.stack([np.random.default_rng(k).normal(x) for k in range(4)], 1)).float()
     measures: dict[str, Callable[[], object]] = {
         "effective_rank": lambda: effective_rank(test_x),
         "alpha_req": lambda: alpha_req(test_x),
@@ -75,8 +82,15 @@ def print_measures(images: int, width: int) -> None:
         "clusters": lambda: find_clusters(test_x, candidates=(CLASSES,)),
         "few-shot": lambda: few_shot(x, y, test_x, test_y),
         "kNN": lambda: knn_predict(x, y, test_x, num_classes=CLASSES),
+        "kNN, 8 numbers": lambda: knn_predict_each(x, y, test_x, NEIGHBOURS, num_classes=CLASSES),
+        "calibration": lambda: (
+            fit_temperature(probe.logits(val_x), val_y),
+            expected_calibration_error(test_y, probe.probabilities(test_x)),
+        ),
+        "AUROC": lambda: macro_auroc(test_y, probe.probabilities(test_x)),
         "probe": lambda: fit_linear_probe(x, y, val_x, val_y, num_classes=CLASSES),
         "probe, sgd": lambda: fit_linear_probe(x, y, val_x, val_y, num_classes=CLASSES, solver="sgd"),
+        "probe, attentive": lambda: fit_attentive_probes(patches.clone(), torch.from_numpy(y), CS, num_classes=CLASSES),
         "probe, scikit-learn": lambda: by_scikit_learn(x, y),
     }
     print(f"{images} embeddings of width {width}")

@@ -236,8 +236,10 @@ def test_a_study_runs_to_its_report(tmp_path: Path) -> None:
         backbone="test_resnet",
         image_size=16,
         fuse=2,
+        evaluate=["probe", "attentive", "layers"],
         device=DEVICE,
         executor="inline",
     )
     assert set(study.results["status"]) == {"done"}
+    assert study.results[["attentive_accuracy", "layer"]].notna().all(axis=None)
     assert study.report().exists()

@@ -274,6 +274,42 @@ def test_the_digits_hold_no_copies_and_keep_their_split(tmp_path: Path) -> None:
     assert all(np.array_equal(split[side], getattr(old, side)) for side in split)
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("images", [1, 2, 3, 4])
+def test_one_to_four_images_are_refused_before_anything_runs(tmp_path: Path, images: int, labelled: bool) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(images):
+        place = tmp_path / "data" / (f"class {number % 2}" if labelled else "all")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(place / f"{number}.png")
+    values = {"data": str(tmp_path / "data"), "methods": "random", "backbone": "test_resnet"}
+    noun = "image" if images == 1 else "images"
+    for refused in (plan_study, lambda values: begin(tmp_path / "data", tmp_path / "study")):
+        with pytest.raises(UserError, match=rf"has {images} {noun} that can be used.*; give at least 5"):
+            refused(values)
+
+
+def test_classes_of_two_images_cannot_be_validated_and_that_is_said(tmp_path: Path) -> None:
+    save_images(tmp_path / "data", per_class=2)
+    (tmp_path / "data/rye").mkdir()
+    Image.fromarray(np.zeros((12, 12), np.uint8)).save(tmp_path / "data/rye/1.png")
+    with pytest.raises(UserError, match=r"hold one out for validation and one for the test \(3 are needed\)"):
+        begin(tmp_path / "data", tmp_path / "study")
+
+
+def test_a_class_of_one_image_and_batches_of_two_run_to_their_end(tmp_path: Path) -> None:
+    save_images(tmp_path / "data", per_class=4)
+    (tmp_path / "data/rye").mkdir()
+    Image.fromarray(np.arange(144, dtype=np.uint8).reshape(12, 12)).save(tmp_path / "data/rye/1.png")
+    grid = {"backbone": "test_resnet", "image_size": 32, "executor": "inline", "threads": 1, "augmentations": "weak"}
+    study = selfsup.compare(
+        tmp_path / "data", out=tmp_path / "study", methods="moco,supervised", lrs="0.01", per_class="1,all", epochs=1,
+        batch_size=2, **grid,
+    )  # fmt: skip
+    assert set(study.results.status) <= {"done", "collapsed"}
+    assert study.results.train_images.tolist() == [3, 5, 3, 5]
+
+
 def test_a_report_tells_one_data_set_from_another_wherever_it_lies(tmp_path):
     from selfsup.report.recorded import read_study
 

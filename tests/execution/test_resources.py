@@ -11,10 +11,15 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+import selfsup
+from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.execution import resources
-from selfsup.execution.resources import available_memory, resolve_resources, views_per_image
+from selfsup.execution.executors.base import Resources
+from selfsup.execution.resources import available_memory, resolve_resources, time_precision, views_per_image
+from selfsup.training import device
+from selfsup.training.device import Hardware
 
 
 def test_several_devices_of_a_cell_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,3 +70,54 @@ def test_small_crops_count_by_their_area() -> None:
     assert views_per_image(config) == 2 + 6 / 4
     assert views_per_image(config.model_copy(update={"methods": ("simclr", "supervised")})) == 2
     assert views_per_image(config.model_copy(update={"methods": ("frozen",)})) == 1
+
+
+BF16 = Resources(Hardware("cpu", "bf16"), workers=1, threads=1)
+SMALL = {"backbone": "test_resnet", "image_size": 32}
+JOB = Job((Cell("moco", "weak", 0.1, "all", 0),))
+#: Images that 100 epochs in 32 px take minutes for.
+MANY = 10_000
+
+
+@pytest.mark.parametrize(
+    ("rates", "chosen"),
+    [({"bf16": 63, "fp32": 94}, "fp32"), ({"bf16": 158, "fp32": 92}, "bf16"), ({"bf16": 100, "fp32": 105}, "bf16")],
+)
+def test_auto_precision_is_what_trains_the_network_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, rates: dict[str, float], chosen: str
+) -> None:
+    monkeypatch.setattr(resources, "time_precisions", lambda *given, **options: rates)
+    hardware = time_precision(StudyConfig(**SMALL, device="cpu"), BF16, [JOB], MANY).hardware
+    assert hardware.precision == chosen
+    seen = f"{rates['bf16']} in bf16 and {rates['fp32']} in fp32"
+    assert hardware.reason.endswith(f" in {chosen} (timed here: {seen}, images of 32 px per second).")
+
+
+@pytest.mark.parametrize(
+    ("values", "hardware", "images"),
+    [
+        ({"precision": "bf16"}, BF16.hardware, MANY),
+        ({}, Hardware("cpu", "fp32"), MANY),
+        ({}, Hardware("cuda", "bf16"), MANY),
+        ({}, BF16.hardware, 100),
+    ],
+    ids=["chosen by the user, or stored", "no bf16", "a GPU", "a study of seconds"],
+)
+def test_nothing_is_timed_where_nothing_is_to_be_gained(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], hardware: Hardware, images: int
+) -> None:
+    monkeypatch.delattr(resources, "time_precisions")
+    given = Resources(hardware, 1, 1)
+    assert time_precision(StudyConfig(**SMALL, **values), given, [JOB], images) is given
+
+
+def test_the_timed_precision_is_the_studys_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run would find the other one faster, and does not ask."""
+    monkeypatch.setattr(device, "_cpu_has_bf16", lambda: True)
+    monkeypatch.setattr(resources, "WORTH_TIMING", 0)
+    grid = {**SMALL, "image_size": 16, "epochs": 1, "per_class": "2", "augmentations": "weak", "lrs": "0.1"}
+    for methods, rates in (("moco", {"bf16": 1, "fp32": 2}), ("moco,simclr", {"bf16": 2, "fp32": 1})):
+        monkeypatch.setattr(resources, "time_precisions", lambda *given, rates=rates, **options: rates)
+        study = selfsup.compare("digits", out=tmp_path, executor="inline", device="cpu", methods=methods, **grid)
+        assert study.config.precision == "fp32"
+    assert (study.results.status == "done").all()

@@ -699,3 +699,10 @@ def test_a_training_stopped_before_or_in_its_decay_ends_as_if_it_never_was(stop:
     outcome = run(resumed, STOPPING, images=64, callbacks=Scored(LEVEL, None, first.checkpoint))
     assert numbers(outcome) == numbers(expected)
     assert_same_state(resumed, whole)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "steps"), [(1, 2, 1), (2, 2, 1), (3, 2, 1), (5, 2, 2), (9, 4, 3), (8, 4, 2)]
+)
+def test_no_batch_is_of_one_image_where_there_are_two(images: int, batch_size: int, steps: int) -> None:
+    assert TrainingPlan(1, batch_size, 32, lr=0.1, seed=0).steps_per_epoch(images) == steps

@@ -29,9 +29,9 @@ from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.initial_weights import network_of, resolve_networks
-from selfsup.execution.preparation import require_same_names, split_study
+from selfsup.execution.preparation import require_enough, require_same_names, split_study
 from selfsup.execution.progress import SECONDS_PER_CELL, Kind, kind_of
-from selfsup.execution.resources import resolve_resources
+from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
 from selfsup.methods import method_class, read_settings
@@ -131,10 +131,11 @@ def plan_study(
     left = unfinished(grid.jobs, finished)
     split, _ = split_study(config, source.names, labels, source.official_test)
     classes = sorted(set(source.labels or ()))
+    require_enough(labels, split, config)
     small = [] if labels is None else small_classes(labels, classes, split, config.per_class)
     config = config.with_side_for([glance.short_side])
     require_views(config)
-    resources = resolve_resources(config, len(grid.jobs))
+    resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(source.names))
     steps = _time_steps(config, left, resources, glance.side)
     share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
     candidates = dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells)

@@ -30,6 +30,7 @@ from selfsup.data.sources import open_source
 from selfsup.data.split import Split, has_several, split_images
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 
 Say = Callable[[str], None]
@@ -39,6 +40,8 @@ OnDecoded = Callable[[int, int], None]
 IMAGES = "images.csv"
 #: File of the study with the images that were set aside, and whatever else was noticed about them.
 AUDIT = "audit.csv"
+#: Fewer images are refused.
+FEWEST = 5
 
 
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
@@ -65,7 +68,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     split, groups = split_study(
         config, store.names, store.labels, store.official_test, originals=store.originals, conflicts=conflicts
     )
-    _require_testable(store, split, config)
+    require_enough(store.labels, split, config)
     audit = [*store.audit, *_copies(store, split), *_small_classes(store, split, config)]
     _write_split(folder, split, groups)
     folder.write(AUDIT, audit_csv(audit))
@@ -110,6 +113,27 @@ def split_study(
     return split, originals if groups is None else groups
 
 
+def require_enough(labels: np.ndarray | None, split: Split, config: StudyConfig) -> None:
+    """Refuse so few images that nothing can be said of them.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than ``FEWEST``, or none for validation or for the test where there are labels.
+    """
+    images = len(split.train) if labels is None else len(labels)
+    if images < FEWEST:
+        raise UserError(
+            f"'{config.data}' has {counted(images, 'image')} that can be used, of which nothing can be learned; "
+            f"give at least {FEWEST}, and better hundreds."
+        )
+    if labels is not None and not (len(split.val) and len(split.test)):
+        raise UserError(
+            f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
+            f"test (3 are needed); add images, or use --unlabelled."
+        )
+
+
 def require_same_names(names: Sequence[str], folder: StudyFolder, config: StudyConfig) -> None:
     """Refuse images of other names than those the study in `folder` was begun with, without decoding any.
 
@@ -143,14 +167,6 @@ def _refuse_changes(changes: str, folder: StudyFolder, config: StudyConfig) -> N
         raise UserError(
             f"The images of '{config.data}' are not those with which '{folder.path}' was begun: {changes}; "
             f"bring them back as they were, or choose another --out."
-        )
-
-
-def _require_testable(store: Store, split: Split, config: StudyConfig) -> None:
-    if store.labels is not None and not len(split.test):
-        raise UserError(
-            f"No class of '{config.data}' has enough images to hold one out for the test (2 are needed); add images, "
-            f"or use --unlabelled."
         )
 
 

@@ -21,7 +21,7 @@ from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarte
 from selfsup.execution.initial_weights import prepare_weights, resolve_networks
 from selfsup.execution.preparation import prepare_images
 from selfsup.execution.progress import Tally
-from selfsup.execution.resources import resolve_resources
+from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Scheduler, read_records
 from selfsup.execution.study_grid import lay_out
@@ -93,6 +93,8 @@ class StudyRun:
         grid = lay_out(asked, labelled=store.labels is not None)
         scheduler = load_scheduler(config, self.folder)
         resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
+        if self.executor.here:
+            resources = time_precision(config, resources, grid.jobs, len(store))
         if config.fuse == "auto":  # 1 everywhere, until a gain was measured on a GPU
             config = config.model_copy(update={"fuse": 1})
         prepare_weights(self.folder, config, self.watcher.say)

@@ -65,8 +65,8 @@ class Hardware:
         return fabric
 
 
-def choose_hardware(device: str, precision: str) -> Hardware:
-    """Resolve ``auto`` to what this machine has.
+def choose_hardware(device: str, precision: str, *, why: str = "as configured") -> Hardware:
+    """Resolve ``auto`` to what this machine has; `why` it is to be any other precision.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def choose_hardware(device: str, precision: str) -> Hardware:
     kind = chosen.partition(":")[0]
     if precision == "fp16" and kind == "cpu":
         raise UserError("--precision fp16 needs a GPU; on a CPU use bf16 or fp32, or leave it at auto.")
-    how, why = (precision, "as configured") if precision != "auto" else _best_precision(kind)
+    how, why = (precision, why) if precision != "auto" else _best_precision(kind)
     where = "the best device here" if device == "auto" else "as configured"
     return Hardware(chosen, how, f"Training on {_describe(chosen)} ({where}) in {how} ({why}).")
 

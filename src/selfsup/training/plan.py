@@ -57,7 +57,8 @@ class TrainingPlan:
         )
 
     def steps_per_epoch(self, images: int) -> int:
-        return max(1, math.ceil(images / self.batch_size))
+        # Batch normalisation has no use for a batch of one.
+        return max(1, min(math.ceil(images / self.batch_size), images // 2))
 
     def side(self, epoch: int) -> int:
         """Side in pixels of the views of an epoch (from 0): small ones first, for they cost least.
