@@ -57,6 +57,12 @@ def test_many_classes_fit_and_have_no_numbers(classes: int, written: int) -> Non
     assert all(upper.y0 >= lower.y1 - 1 for upper, lower in itertools.pairwise(boxes))
 
 
+def test_of_hundreds_of_classes_some_are_named_at_their_places() -> None:
+    axes = matrix(np.eye(250, dtype=int), [f"class {i}" for i in range(250)])
+    assert ticks(axes) == ([f"class {i}" for i in range(0, 250, 3)],) * 2
+    assert axes.get_xticks().tolist() == list(range(0, 250, 3))
+
+
 @pytest.mark.parametrize(("names", "turned"), [(["cat", "dog", "ox"], 0), (["a cat", "dog", "ox"], 90)])
 def test_long_names_below_the_columns_stand_upright(names: list[str], turned: int) -> None:
     axes = matrix(names=names)

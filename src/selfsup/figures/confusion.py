@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import ArrayLike
 from selfsup.figures.canvas import LIGHT, Save, Theme, add_colour_bar, label, name_ticks, new_figure, shorten, to_png
 
 MOST_CLASSES_WITH_COUNTS = 20
+#: More could not be read, and take seconds to draw.
+MOST_NAMES = 100
 
 
 def confusion_matrix(
@@ -22,7 +25,7 @@ def confusion_matrix(
     ----------
     counts : array_like of int, shape [C, C]
         Images of true class i that were predicted as class j. Up to 20 classes, the numbers are
-        written into the squares.
+        written into the squares; of more than 100, some are named.
     classes : sequence of str, length C
         Class names; any text.
     title : str
@@ -48,7 +51,7 @@ def confusion_matrix(
     image = axes.imshow(share, cmap=scale, vmin=0, vmax=1)
     text_size = float(np.interp(n, [10, 40, 100], [8.5, 7, 5]))
     short = [shorten(name, 20) for name in classes]
-    name_ticks(axes, short, short, color=theme.ink, fontsize=text_size)
+    name_ticks(axes, short, short, every=math.ceil(n / MOST_NAMES), color=theme.ink, fontsize=text_size)
     axes.tick_params(axis="x", rotation=90 if max(map(len, short), default=0) > 3 else 0)
     axes.set_xlabel("predicted class", **label(theme))
     axes.set_ylabel("true class", **label(theme))
