@@ -282,7 +282,7 @@ def test_one_to_four_images_are_refused_before_anything_runs(tmp_path: Path, ima
         place = tmp_path / "data" / (f"class {number % 2}" if labelled else "all")
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(place / f"{number}.png")
-    values = {"data": str(tmp_path / "data"), "methods": "random", "backbone": "test_resnet"}
+    values = {"data": str(tmp_path / "data"), "methods": "random", "backbones": "test_resnet"}
     noun = "image" if images == 1 else "images"
     for refused in (plan_study, lambda values: begin(tmp_path / "data", tmp_path / "study")):
         with pytest.raises(UserError, match=rf"has {images} {noun} that can be used.*; give at least 5"):

@@ -73,8 +73,8 @@ def test_small_crops_count_by_their_area() -> None:
 
 
 BF16 = Resources(Hardware("cpu", "bf16"), workers=1, threads=1)
-SMALL = {"backbone": "test_resnet", "image_size": 32}
-JOB = Job((Cell("moco", "weak", 0.1, "all", 0),))
+SMALL = {"backbones": "test_resnet", "image_size": 32}
+JOB = Job((Cell("moco", "test_resnet", "weak", 0.1, "all", 0),))
 #: Images that 100 epochs in 32 px take minutes for.
 MANY = 10_000
 
