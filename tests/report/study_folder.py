@@ -24,8 +24,9 @@ SKILL = {
     "simclr": (0.885, 1.5),
     "frozen": (0.68, 1.2),
     "random": (0.45, 1.0),
+    "reference": (0.9, 0.3),
 }
-UNTRAINED = ("frozen", "random")
+UNTRAINED = ("frozen", "random", "reference")
 
 
 class FakeStore:
@@ -48,6 +49,8 @@ class FolderWriter:
     augmentations: tuple[str, ...] = ("weak", "simclr")
     lrs: tuple[float, ...] = (0.01, 0.06, 10.0)
     sizes: tuple[str, ...] = ("5", "20", "all")
+    backbones: tuple[str, ...] = ("resnet18",)
+    reference: str = "vit_small.dino"
     seeds: int = 1
     classes: tuple[str, ...] = tuple(f"digit {i}" for i in range(10))
     labelled: bool = True
@@ -82,22 +85,19 @@ class FolderWriter:
         return self.path
 
     def _write_method(self, method: str, seed: int) -> None:
-        if method in UNTRAINED:
-            for size in self.sizes:
-                self._write_cell(Cell(method, "resnet18", None, None, _per_class(size), seed), size)
-            return
-        for augmentation in self.augmentations:
-            for lr in self.lrs:
-                for size in self.sizes:
-                    self._write_cell(Cell(method, "resnet18", augmentation, lr, _per_class(size), seed), size)
+        for backbone in (self.reference,) if method == "reference" else self.backbones:
+            for augmentation in self.augmentations if method not in UNTRAINED else (None,):
+                for lr in self.lrs if method not in UNTRAINED else (None,):
+                    for size in self.sizes:
+                        self._write_cell(Cell(method, backbone, augmentation, lr, _per_class(size), seed), size)
 
     def _write_cell(self, cell: Cell, size: str) -> None:
         rng = np.random.default_rng(zlib.crc32(cell.id.encode()))
         status = self.status_of.get(cell.id, "diverged" if cell.lr == 10 and cell.method != "supervised" else "done")
         folder = self.path / "cells" / cell.id
         folder.mkdir(parents=True)
-        row = {"cell": cell.id, "method": cell.method, "augmentation": cell.augmentation, "lr": cell.lr,
-               "per_class": size, "seed": cell.seed, "status": status, "epochs": 100 if cell.lr else 0,
+        row = {"cell": cell.id, "method": cell.method, "backbone": cell.backbone, "augmentation": cell.augmentation,
+               "lr": cell.lr, "per_class": size, "seed": cell.seed, "status": status, "epochs": 100 if cell.lr else 0,
                "train_images": 1260 if size == "all" else min(1260, 10 * int(size))}  # fmt: skip
         if cell.lr is not None:
             row["train_seconds"] = 40.0 + 1.2 * row["train_images"]

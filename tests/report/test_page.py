@@ -210,6 +210,25 @@ def test_a_baseline_that_is_as_good_is_not_hidden(make_study):
     )
 
 
+def test_the_first_screen_says_where_no_trained_network_was_compared(make_study):
+    missing = "No network that somebody has trained was compared here"
+    assert missing in read(write_report(make_study(methods=("moco", "frozen")).path)).visible
+    for name, options in {
+        "reference": {"methods": ("moco", "reference")},
+        "trained on": {"methods": ("moco",), "backbones": ("resnet18@imagenet",)},
+    }.items():
+        assert missing not in read(write_report(make_study(name, **options).path)).visible
+
+
+def test_where_training_helps_with_few_images_only_the_page_says_so(make_study):
+    writer = make_study(methods=("moco", "frozen"), sizes=("5", "all"))
+    source = writer.path / "cells" / answer(writer.path).best.cells[0] / "embeddings.npz"
+    (writer.path / "cells" / "frozen-resnet18-nall-s0" / "embeddings.npz").write_bytes(source.read_bytes())
+    visible = read(write_report(writer.path)).visible
+    assert "With 5 images per class use moco; with all images the frozen backbone may do as well" in visible
+    assert "Training was shown to beat every network without it with 5 images per class (moco +" in visible
+
+
 def test_a_number_of_images_that_no_class_has_is_not_quoted_as_if_it_had(make_study):
     writer = make_study(methods=("moco",), sizes=("20", "5000"))
     visible = read(write_report(writer.path)).visible

@@ -11,6 +11,7 @@ from selfsup.errors import UserError
 from selfsup.report.pairwise import verdict_of
 from selfsup.report.recorded import read_study
 from selfsup.report.statistics import Interval, PairedTest
+from selfsup.report.table import headline
 from selfsup.report.verdict import answer
 
 
@@ -42,6 +43,73 @@ def test_a_network_without_training_that_does_as_well_is_named_first(make_study)
     found = answer(writer.path)
     assert [c.other.method for c in found.not_beaten] == ["frozen"]
     assert found.caveats[0].startswith("That training helps at all: moco was not shown to do better than frozen")
+
+
+def raw_p_value(writer, one: str, other: str) -> float:
+    """McNemar's exact test between two cells, from their files."""
+    right = []
+    for cell in (one, other):
+        with np.load(writer.path / "cells" / cell / "embeddings.npz") as arrays:
+            right.append(arrays["labels"] == arrays["predicted"])
+    uneven = int((right[0] != right[1]).sum())
+    return float(binomtest(int((right[0] & ~right[1]).sum()), uneven).pvalue)
+
+
+def test_a_gain_is_over_every_network_without_training_and_corrected_for_the_sizes(make_study):
+    writer = make_study(methods=("moco", "frozen", "random", "reference"), sizes=("5", "20"))
+    found = answer(writer.path)
+    assert [gain.one.per_class for gain in found.gains] == ["5", "20"]
+    largest = []
+    for gain in found.gains:
+        rivals = [c for c in found.choices if not c.trains and c.per_class == gain.one.per_class]
+        assert gain.other == max(rivals, key=lambda choice: choice.test_accuracy)
+        largest.append(max(raw_p_value(writer, gain.one.cells[0], rival.cells[0]) for rival in rivals))
+    (first, second), (smaller, larger) = found.gains, sorted(largest)
+    holm = {smaller: 2 * smaller, larger: max(2 * smaller, larger)}
+    for gain, p in zip((first, second), largest, strict=True):
+        if gain.test.difference > 0:
+            assert gain.p_adjusted == pytest.approx(min(1.0, holm[p]))
+
+
+def test_where_training_helps_with_few_images_only_the_answer_says_with_how_many_and_by_how_much(make_study):
+    writer = make_study(methods=("moco", "frozen", "random"), sizes=("5", "20", "all"))
+    copy_outcome(writer, answer(writer.path).best.cells[0], "frozen-resnet18-nall-s0")
+    found = answer(writer.path)
+    assert [gain.verdict for gain in found.gains] == ["better", "better", "no difference shown"]
+    few, some = (f"{gain.test.difference:+.3f}" for gain in found.gains[:2])
+    assert headline(found).startswith(
+        f"Training was shown to beat every network without it with 5 images per class (moco {few}) and 20 images per "
+        f"class (moco {some}); with all images no difference was shown. "
+    )
+
+
+def test_a_reference_that_does_better_is_named_in_the_first_sentence(make_study):
+    writer = make_study(methods=("moco", "frozen", "reference"), sizes=("20",))
+    best = answer(writer.path).best.cells[0]
+    copy_outcome(writer, best, "reference-vit_small.dino-n20-s0")
+    assert headline(answer(writer.path)).startswith(
+        "No self-supervised method was shown to do better than the frozen vit_small.dino, which costs no training. "
+    )
+    copy_outcome(writer, "reference-vit_small.dino-n20-s0", best)
+    with np.load(writer.path / "cells" / best / "embeddings.npz") as arrays:
+        content = dict(arrays)
+    perfect = {**content, "predicted": content["labels"]}
+    np.savez(writer.path / "cells" / "reference-vit_small.dino-n20-s0" / "embeddings.npz", **perfect)
+    assert headline(answer(writer.path)).startswith(
+        "The frozen vit_small.dino, which costs no training, does better than any self-supervised method"
+    )
+
+
+def test_networks_are_told_apart_where_there_are_several(make_study):
+    writer = make_study(methods=("moco", "frozen", "random"), backbones=("resnet18", "vit_tiny@mae"), sizes=("20",))
+    found = answer(writer.path)
+    assert found.names == (
+        "moco resnet18", "moco vit_tiny@mae", "frozen resnet18", "frozen vit_tiny@mae", "random resnet18",
+        "random vit_tiny@mae",
+    )  # fmt: skip
+    assert found.best.name in headline(found)
+    assert len(found.comparisons) == 5
+    assert answer(make_study("of one network", methods=("moco", "frozen")).path).names == ("moco", "frozen")
 
 
 def test_every_pair_is_tested_at_every_size(make_study):

@@ -81,8 +81,10 @@ def gains_by_training(
         tested = [(c, test) for c in rivals if (test := outcomes.compare(best, c)) is not None]
         if tested:
             rival, test = min(tested, key=lambda pair: pair[1].difference)
-            p_values = [test.p_value for _, test in tested]
-            p = max(p_values) if test.difference > 0 else min(1.0, min(p_values) * len(tested))
+            worse = [other.p_value for _, other in tested if other.difference < 0]
+            p = min([1.0, *(len(tested) * p_value for p_value in worse)])
+            if test.difference > 0:
+                p = max(other.p_value for _, other in tested)
             found.append((best, rival, test, p))
     adjusted = holm([p for *_, p in found])
     return tuple(
