@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import fuse
 from selfsup.backbones import Backbone
-from selfsup.training.batches import ON_CUDA, Loading
+from selfsup.training.batches import Loading
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
 from selfsup.training.loop import Training
@@ -22,7 +22,7 @@ from selfsup.training.state import EpochLog
 
 NETWORKS = {"simclr": "resnet18", "dino": "vit_tiny_patch16_224", "mae": "vit_tiny_patch16_224"}
 TINY_NETWORKS = {"resnet18": "test_resnet", "vit_tiny_patch16_224": "test_vit"}
-PLAIN, FAST = Loading(), ON_CUDA
+PLAIN, FAST = Loading(), Loading(resident=True, ahead=True, steps=8)
 
 
 class Watch(Callbacks):

@@ -64,7 +64,7 @@ def train_all(values: dict[str, Any], out: Path) -> list[Trained]:
     found = []
     for row in study.folder.recorded().values():
         size = row["per_class"] if row["per_class"] == "all" else int(row["per_class"])
-        cell = Cell(row["method"], row["augmentation"], row["lr"], size, row["seed"])
+        cell = Cell(row["method"], row["backbone"], row["augmentation"], row["lr"], size, row["seed"])
         accuracies = (row[name] if row["status"] == "done" else -np.inf for name in ("val_accuracy", "test_accuracy"))
         found.append(Trained(cell, row["status"], read_scores(row), *accuracies))
     return found

@@ -82,7 +82,7 @@ def test_csv_and_parquet_hold_the_same_table(study: selfsup.Study) -> None:
 
 
 def test_a_cell_holds_every_file_that_the_readme_names(study: selfsup.Study) -> None:
-    names = {path.name for path in (study.path / "cells" / "simclr-weak-lr0.03-nall-s0").iterdir()}
+    names = {path.name for path in (study.path / "cells" / "simclr-test_resnet-weak-lr0.03-nall-s0").iterdir()}
     assert names == {
         "config.json",
         "metrics.json",
@@ -146,10 +146,10 @@ def test_a_larger_grid_runs_only_the_new_cells_and_a_changed_setting_is_refused(
     out = tmp_path / "study"
     small = {**TINY, "methods": "simclr", "per_class": "5"}
     selfsup.compare("digits", out=out, **small)
-    before = (out / "cells" / "simclr-weak-lr0.03-n5-s0" / "metrics.json").stat().st_mtime_ns
+    before = (out / "cells" / "simclr-test_resnet-weak-lr0.03-n5-s0" / "metrics.json").stat().st_mtime_ns
     grown = selfsup.compare("digits", out=out, **{**small, "lrs": "0.01,0.03", "per_class": "5,10"})
     assert len(grown.results) == 4
-    assert (out / "cells" / "simclr-weak-lr0.03-n5-s0" / "metrics.json").stat().st_mtime_ns == before
+    assert (out / "cells" / "simclr-test_resnet-weak-lr0.03-n5-s0" / "metrics.json").stat().st_mtime_ns == before
     table = (out / "results.csv").read_bytes()
     with pytest.raises(UserError, match=r"epochs: 2 in the study, 3 now"):
         selfsup.compare("digits", out=out, **{**small, "epochs": 3})
@@ -200,7 +200,7 @@ def test_unlabelled_images_get_clusters_and_no_accuracy(tmp_path: Path) -> None:
         tmp_path / "data", out=tmp_path / "study", **{**TINY, "methods": "simclr,supervised", "per_class": "5,all"}
     )
     (row,) = study.results.itertuples()
-    assert row.cell == "simclr-weak-lr0.03-nall-s0"
+    assert row.cell == "simclr-test_resnet-weak-lr0.03-nall-s0"
     assert pd.isna(row.test_accuracy)
     assert row.clusters >= 2
     assert (study.path / "cells" / row.cell / "tsne.html").exists()
@@ -272,8 +272,8 @@ def test_embed_and_predict_new_images(study: selfsup.Study, tmp_path: Path) -> N
     assert table.probability.between(0.1, 1).all()
     single = embed_images(found, cell, folder / "2.png", device="cpu")
     np.testing.assert_allclose(single.features[0], embeddings.features[2], rtol=1e-4, atol=1e-5)
-    _, named = find_cell(study.path / "cells" / "random-n5-s0")
-    assert named.cell == "random-n5-s0"
+    _, named = find_cell(study.path / "cells" / "random-test_resnet-n5-s0")
+    assert named.cell == "random-test_resnet-n5-s0"
     with pytest.raises(UserError, match="neither a study nor a cell"):
         find_cell(tmp_path)
 
@@ -283,7 +283,11 @@ def test_a_command_runs_the_cells_that_it_names_and_no_others_of_the_study(tmp_p
     grid = {**TINY, "methods": "random"}
     selfsup.compare("digits", out=out, **{**grid, "per_class": "5", "seeds": 1})
     study = selfsup.compare("digits", out=out, **{**grid, "per_class": "10", "seeds": 2})
-    assert set(study.results.cell) == {"random-n5-s0", "random-n10-s0", "random-n10-s1"}
+    assert set(study.results.cell) == {
+        "random-test_resnet-n5-s0",
+        "random-test_resnet-n10-s0",
+        "random-test_resnet-n10-s1",
+    }
     assert study.config.per_class == (5, 10)
 
 
@@ -309,7 +313,7 @@ def test_what_holds_for_one_command_is_not_handed_on_to_the_next(tmp_path: Path)
     study = selfsup.compare("digits", out=out, **grid, workers=3, checkpoint_seconds=7)
     assert study.folder.read_running_config().checkpoint_seconds == 7
     assert not {"workers", "checkpoint_seconds"} & set(tomllib.loads((out / "config.toml").read_text()))
-    cell = json.loads((out / "cells" / "random-n5-s0" / "config.json").read_text())
+    cell = json.loads((out / "cells" / "random-test_resnet-n5-s0" / "config.json").read_text())
     assert "workers" not in cell["study"]
     selfsup.compare("digits", out=out, **grid)
     assert study.folder.read_running_config().checkpoint_seconds == StudyConfig().checkpoint_seconds
@@ -351,7 +355,7 @@ def test_every_command_that_made_a_study_is_in_its_history_and_its_report(tmp_pa
         ({"group": "("}, "--group '(' is not a regular expression"),
         ({"settings": {"moco": {"temprature": 1}}}, "Did you mean 'temperature'"),
         ({"settings": {"simclr": {"temperature": -1}}}, "simclr.temperature = -1 does not fit"),
-        ({"weights": "nofile"}, "There is no weights file 'nofile'"),
+        ({"weights": "nofile"}, "nofile'; name a file that is there"),
         ({"device": "cuda:99"}, "--device cuda:99 is not on this machine"),
         ({"backbone": "test_vit", "stem": "small"}, "--stem small is for networks of the ResNet family"),
     ],

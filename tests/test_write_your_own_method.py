@@ -80,7 +80,7 @@ def test_its_method_is_listed_planned_run_resumed_and_refused_once_it_has_change
     assert done.returncode == 0, done.stderr
     study = desk / "my-study"
     results = pd.read_csv(study / "results.csv").set_index("cell")
-    assert results.status.to_dict() == {"vicreg-weak-lr0.05-n5-s0": "done", "simclr-weak-lr0.05-n5-s0": "done"}
+    assert results.status.to_dict() == {"vicreg-weak-lr0.05-n5-s0": "done", "simclr-resnet18-weak-lr0.05-n5-s0": "done"}
     log = pd.read_csv(study / "cells" / "vicreg-weak-lr0.05-n5-s0" / "training_log.csv")
     assert {"invariance", "variance", "covariance"} <= set(log.columns)
 

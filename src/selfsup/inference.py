@@ -104,10 +104,10 @@ def embed_images(
     backbone = study.load_backbone(cell)
     with _decoded(images, study, say) as store:
         features = embed(
-            backbone,  # type: ignore[arg-type]
+            backbone,
             store,
             np.arange(len(store)),
-            image_size=study.config.side,
+            image_size=backbone.image_size,
             device=where,
         )
         return Embeddings(store.names, features, cell.cell)

@@ -16,8 +16,8 @@ from selfsup.record.storage import Mirror, is_address, kept_in_step, local_folde
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
 
+    from selfsup.backbones import Backbone
     from selfsup.execution.run import Reporting
     from selfsup.execution.watchers import Watcher
 
@@ -107,7 +107,7 @@ class Study:
             raise UserError(f"'{self.path}' has no finished cell '{wanted}'; results.csv lists those it has.")
         return CellResult.read(metrics)
 
-    def load_backbone(self, cell: str | Cell | CellResult | None = None) -> nn.Module:
+    def load_backbone(self, cell: str | Cell | CellResult | None = None) -> Backbone:
         """The trained backbone of a cell, in evaluation mode.
 
         Parameters
@@ -125,7 +125,8 @@ class Study:
         UserError
             If the cell's weights were not kept.
         """
-        from selfsup.backbones import build_backbone, load_weights
+        from selfsup.backbones import load_weights
+        from selfsup.execution.initial_weights import network_of
 
         result = self.best() if cell is None else self.result(cell)
         weights = self.folder.weights(result.cell)
@@ -134,8 +135,7 @@ class Study:
                 f"The weights of '{result.cell}' were not kept ({result.status}, keep = {self.config.keep}); "
                 f"`best()` names a cell that has them, and a study begun with `--keep all` has those of every cell."
             )
-        config = self.config
-        backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+        backbone = network_of(self.config, result.method, result.backbone)
         load_weights(backbone, weights)
         return backbone.eval()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import http.server
 import os
 import pickle
@@ -11,7 +10,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,14 +19,15 @@ import timm
 import torch
 import torchvision
 from safetensors.torch import save, save_file
+from tests.weights_hub import Hub
 from torch import Tensor, nn
 
 from selfsup.backbones import (
     Backbone,
     build_backbone,
-    imagenet_backbone,
     list_backbones,
     load_weights,
+    published_backbone,
 )
 from selfsup.backbones.weights import pretrained_file
 from selfsup.errors import UserError
@@ -344,48 +343,12 @@ def test_a_torch_file_without_a_state_dict_is_refused(tmp_path: Path, content: o
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     for place in (tmp_path / "gone.pth", tmp_path):
         with pytest.raises(
-            UserError, match=r"There is no weights file '.*'; --weights takes none, imagenet, or a file"
+            UserError, match=r"There is no weights file '.*'; name a file that is there, or none, auto or imagenet"
         ):
             load_weights(fresh(), place)
 
 
 # -- published weights, from a hub on this machine ------------------------------------------------------
-
-
-class Hub:
-    """Serves one file as the weights hub does, and notes what is asked for."""
-
-    def __init__(self, weights: bytes) -> None:
-        self.weights: bytes | None = weights
-        self.requests: list[str] = []
-        hub = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self.answer()
-
-            def do_GET(self) -> None:
-                self.wfile.write(self.answer())
-
-            def answer(self) -> bytes:
-                hub.requests.append(f"{self.command} {self.path}")
-                found = hub.weights if self.path.endswith("/resolve/main/model.safetensors") else None
-                self.send_response(404 if found is None else 200)
-                self.send_header("Content-Length", str(len(found or b"")))
-                self.send_header("ETag", f'"{hashlib.sha256(found or b"").hexdigest()}"')
-                self.send_header("X-Repo-Commit", "a" * 40)
-                self.end_headers()
-                return found or b""
-
-            def log_message(self, *args: object) -> None: ...
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -400,8 +363,8 @@ def test_published_weights_come_from_the_hub_once_and_then_from_the_cache(
     hub: Hub, donor: nn.Module, tmp_path: Path
 ) -> None:
     code = """
-from selfsup.backbones import imagenet_backbone
-print(float(imagenet_backbone("resnet18", image_size=32).network.conv1.weight.double().sum()))
+from selfsup.backbones import published_backbone
+print(float(published_backbone("resnet18", image_size=32).network.conv1.weight.double().sum()))
 """
     env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     env |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path), "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
@@ -417,25 +380,6 @@ print(float(imagenet_backbone("resnet18", image_size=32).network.conv1.weight.do
     hub.requests.clear()
     assert use() == pytest.approx(expected, rel=1e-9)
     assert hub.requests == []
-
-
-@pytest.fixture
-def hub_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Point this process to a hub, with an empty cache."""
-    from huggingface_hub import constants
-
-    def point(address: str) -> None:
-        for proxy in ("http_proxy", "https_proxy", "all_proxy"):
-            monkeypatch.delenv(proxy, raising=False)
-            monkeypatch.delenv(proxy.upper(), raising=False)
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-
-    return point
 
 
 REFUSAL = (
@@ -459,7 +403,7 @@ def test_without_a_network_the_refusal_says_what_to_do_and_nothing_is_tried_agai
         port = nobody.server_port
     hub_at(f"http://127.0.0.1:{port}")
     with pytest.raises(UserError, match=REFUSAL) as refusal:
-        imagenet_backbone("resnet18", image_size=32)
+        published_backbone("resnet18", image_size=32)
     assert downloads == []
     assert "\n" not in str(refusal.value)
 
@@ -478,7 +422,7 @@ def test_a_hub_that_never_answers_is_given_up_after_seconds(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         hub_at(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(UserError, match=REFUSAL):
-            imagenet_backbone("resnet18", image_size=32)
+            published_backbone("resnet18", image_size=32)
     assert len(limits) == 1
     assert limits[0] <= 5
     assert downloads == []
@@ -488,7 +432,7 @@ def test_a_hub_that_lacks_the_file_is_the_same_refusal(hub: Hub, hub_at: Callabl
     hub_at(hub.address)
     hub.weights = None
     with pytest.raises(UserError, match=REFUSAL):
-        imagenet_backbone("resnet18", image_size=32)
+        published_backbone("resnet18", image_size=32)
     assert len(hub.requests) >= 2  # it was there, and was asked for the file
 
 
@@ -496,7 +440,7 @@ def test_the_stem_is_replaced_after_the_published_weights_were_loaded(
     hub: Hub, hub_at: Callable[[str], None], donor: nn.Module
 ) -> None:
     hub_at(hub.address)
-    network = imagenet_backbone("resnet18", image_size=32, stem="small").network
+    network = published_backbone("resnet18", image_size=32, stem="small").network
     assert network.conv1.weight.shape == (64, 3, 3, 3)
     assert torch.equal(network.layer1[0].conv1.weight, donor.layer1[0].conv1.weight)
 

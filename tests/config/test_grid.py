@@ -5,39 +5,59 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selfsup.config.grid import Cell, Job, Tags, expand, format_lr, fuse_jobs, group_jobs
+from selfsup.config import grid as grids
+from selfsup.config.axes import AXES, format_lr
+from selfsup.config.grid import Cell, Job, Tags, fuse_jobs, group_jobs
+from selfsup.config.network_source import NetworkSource
 
 TAGS = {
     "simclr": Tags(),
     "moco": Tags(),
     "supervised": Tags(uses_labels=True),
     "frozen": Tags(trains=False),
+    "random": Tags(trains=False, keeps_weights=False),
+    "reference": Tags(trains=False, of_references=True),
 }
-METHODS = st.lists(st.sampled_from(sorted(TAGS)), unique=True)
+RESNET, TRAINED, VIT = map(NetworkSource.parse, ("resnet18", "resnet18@imagenet", "vit_tiny@some/where/mae.pth"))
+METHODS = st.lists(st.sampled_from(["simclr", "moco", "supervised", "frozen"]), unique=True)
+NETWORKS = st.lists(st.sampled_from([RESNET, TRAINED, VIT]), min_size=1, unique=True)
 AUGMENTATIONS = st.lists(st.sampled_from(["weak", "simclr"]), min_size=1, unique=True)
 LRS = st.lists(st.floats(1e-300, 1e300, exclude_min=True), min_size=1, max_size=4, unique=True)
 SIZES = st.lists(st.integers(1, 10**6) | st.just("all"), min_size=1, max_size=4, unique=True)
 GRIDS = st.fixed_dictionaries(
-    {"methods": METHODS, "augmentations": AUGMENTATIONS, "lrs": LRS, "per_class": SIZES, "seeds": st.integers(1, 3)}
+    {
+        "methods": METHODS,
+        "backbones": NETWORKS,
+        "augmentations": AUGMENTATIONS,
+        "lrs": LRS,
+        "per_class": SIZES,
+        "seeds": st.integers(1, 3),
+    }
 )
 
 
+def expand(backbones: Sequence[NetworkSource] = (RESNET,), **axes: Any) -> list[Cell]:
+    return grids.expand(backbones=backbones, **axes)
+
+
 def cell(method: str = "moco", n: int | str = 20, seed: int = 0, lr: float | None = 0.06) -> Cell:
-    return Cell(method, None if lr is None else "weak", lr, n, seed)
+    return Cell(method, "resnet18", None if lr is None else "weak", lr, n, seed)
 
 
 # -- names ---------------------------------------------------------------------------------------
 
 
 def test_a_cell_is_named_by_all_that_it_is() -> None:
-    assert cell().id == str(cell()) == "moco-weak-lr0.06-n20-s0"
-    assert cell("frozen", "all", 2, None).id == "frozen-nall-s2"
+    assert cell().id == str(cell()) == "moco-resnet18-weak-lr0.06-n20-s0"
+    assert cell("frozen", "all", 2, None).id == "frozen-resnet18-nall-s2"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +81,7 @@ def test_no_two_cells_of_a_grid_share_an_id(grid: dict) -> None:
 @given(GRIDS)
 def test_an_id_is_a_plain_file_name(grid: dict) -> None:
     for c in expand(**grid, tags=TAGS):
-        assert set(c.id) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-+")
+        assert set(c.id) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-+_@")
         assert not c.id.startswith((".", "-"))
         assert len(c.id) < 100
 
@@ -73,11 +93,15 @@ def test_an_id_is_a_plain_file_name(grid: dict) -> None:
 def test_a_grid_is_the_product_of_its_axes_and_baselines_skip_two_of_them(grid: dict) -> None:
     trained = [name for name in grid["methods"] if TAGS[name].trains]
     untrained = [name for name in grid["methods"] if not TAGS[name].trains]
+    networks = [source.label for source in grid["backbones"]]
     seeds = range(grid["seeds"])
     wanted = {
         Cell(*point)
-        for point in itertools.product(trained, grid["augmentations"], grid["lrs"], grid["per_class"], seeds)
-    } | {Cell(name, None, None, n, seed) for name in untrained for n in grid["per_class"] for seed in seeds}
+        for point in itertools.product(trained, networks, grid["augmentations"], grid["lrs"], grid["per_class"], seeds)
+    } | {
+        Cell(name, network, None, None, n, seed)
+        for name, network, n, seed in itertools.product(untrained, networks, grid["per_class"], seeds)
+    }
     assert set(expand(**grid, tags=TAGS)) == wanted
 
 
@@ -87,12 +111,12 @@ def test_cells_come_in_the_order_of_the_axes_with_seeds_outermost() -> None:
         f"{name}-s{seed}"
         for seed in (0, 1)
         for name in (
-            "moco-weak-lr0.1-n5",
-            "moco-weak-lr0.1-nall",
-            "moco-weak-lr0.01-n5",
-            "moco-weak-lr0.01-nall",
-            "frozen-n5",
-            "frozen-nall",
+            "moco-resnet18-weak-lr0.1-n5",
+            "moco-resnet18-weak-lr0.1-nall",
+            "moco-resnet18-weak-lr0.01-n5",
+            "moco-resnet18-weak-lr0.01-nall",
+            "frozen-resnet18-n5",
+            "frozen-resnet18-nall",
         )
     ]
 
@@ -102,6 +126,54 @@ def test_more_seeds_add_cells_after_those_that_were_there(grid: dict) -> None:
     before = expand(**grid, tags=TAGS)
     after = expand(**{**grid, "seeds": grid["seeds"] + 1}, tags=TAGS)
     assert after[: len(before)] == before
+
+
+def test_each_network_has_rates_of_its_own() -> None:
+    cells = expand(
+        [RESNET, VIT],
+        methods=["simclr"],
+        augmentations=["weak"],
+        lrs=["3x"],
+        per_class=[5],
+        seeds=1,
+        tags=TAGS,
+        rates={("simclr", "resnet18"): 0.01, ("simclr", "vit_tiny@mae"): 0.001},
+    )
+    assert [(cell.backbone, cell.lr) for cell in cells] == [("resnet18", 0.03), ("vit_tiny@mae", 0.003)]
+
+
+def test_what_keeps_no_weights_is_there_once_per_architecture() -> None:
+    grid = {"augmentations": ["weak"], "lrs": [0.1], "per_class": [5], "seeds": 1, "tags": TAGS}
+    cells = expand([RESNET, TRAINED, VIT], methods=["frozen", "random"], **grid)
+    assert [cell.id for cell in cells] == [
+        "frozen-resnet18-n5-s0",
+        "frozen-resnet18@imagenet-n5-s0",
+        "frozen-vit_tiny@mae-n5-s0",
+        "random-resnet18-n5-s0",
+        "random-vit_tiny-n5-s0",
+    ]
+
+
+def test_references_stand_in_their_method_alone_and_are_embedded_once_for_all_seeds() -> None:
+    cells = expand(
+        methods=["frozen", "reference"],
+        references=[NetworkSource.parse("dino.lvd", "imagenet")],
+        augmentations=["weak"],
+        lrs=[0.1],
+        per_class=[5, "all"],
+        seeds=2,
+        tags=TAGS,
+    )
+    jobs = group_jobs(cells, protocol="data-regime", tags=TAGS)
+    assert {job.id: len(job.cells) for job in jobs} == {
+        "frozen-resnet18-nall-s0-shared": 2,
+        "frozen-resnet18-nall-s1-shared": 2,
+        "reference-dino.lvd-nall-s0-shared": 4,
+    }
+
+
+def test_every_attribute_of_a_cell_that_names_it_is_an_axis() -> None:
+    assert [axis.name for axis in AXES] == [field for field in vars(cell()) if field != "lr_multiple"]
 
 
 # -- jobs ----------------------------------------------------------------------------------------
@@ -129,9 +201,9 @@ def test_label_efficiency_trains_once_for_all_numbers_of_labels_unless_labels_tr
     sizes = {job.id: [c.per_class for c in job.cells] for job in jobs}
     expected = {}
     for seed in (0, 1):
-        expected[f"moco-weak-lr0.1-nall-s{seed}-shared"] = [5, 20, "all"]
-        expected |= {f"supervised-weak-lr0.1-n{n}-s{seed}": [n] for n in (5, 20, "all")}
-        expected[f"frozen-nall-s{seed}-shared"] = [5, 20, "all"]
+        expected[f"moco-resnet18-weak-lr0.1-nall-s{seed}-shared"] = [5, 20, "all"]
+        expected |= {f"supervised-resnet18-weak-lr0.1-n{n}-s{seed}": [n] for n in (5, 20, "all")}
+        expected[f"frozen-resnet18-nall-s{seed}-shared"] = [5, 20, "all"]
     assert sizes == expected
     assert list(sizes) == list(expected)
 
@@ -160,14 +232,14 @@ def test_a_multiple_is_of_the_methods_own_rate_to_three_digits() -> None:
         per_class=[5],
         seeds=1,
         tags=TAGS,
-        rates={"simclr": 0.03, "supervised": 0.000123456},
+        rates={("simclr", "resnet18"): 0.03, ("supervised", "resnet18"): 0.000123456},
     )
-    assert [(cell.method, cell.lr) for cell in cells] == [
-        ("simclr", 0.009),
-        ("simclr", 0.03),
-        ("supervised", 3.7e-5),
-        ("supervised", 0.000123),
-        ("frozen", None),
+    assert [(cell.method, cell.lr, cell.lr_multiple) for cell in cells] == [
+        ("simclr", 0.009, 0.3),
+        ("simclr", 0.03, 1.0),
+        ("supervised", 3.7e-5, 0.3),
+        ("supervised", 0.000123, 1.0),
+        ("frozen", None, None),
     ]
 
 
@@ -179,7 +251,7 @@ def test_multiples_that_come_to_one_rate_are_one_cell() -> None:
         per_class=[5],
         seeds=1,
         tags=TAGS,
-        rates={"simclr": 0.03},
+        rates={("simclr", "resnet18"): 0.03},
     )
     assert [cell.lr for cell in cells] == [0.03]
 
@@ -194,9 +266,9 @@ def test_a_method_with_views_of_its_own_is_not_crossed_with_augmentations() -> N
         tags={"mae": Tags(augmentation="crop"), "simclr": Tags()},
     )
     assert [cell.id for cell in cells] == [
-        "mae-crop-lr0.1-n5-s0",
-        "simclr-weak-lr0.1-n5-s0",
-        "simclr-simclr-lr0.1-n5-s0",
+        "mae-resnet18-crop-lr0.1-n5-s0",
+        "simclr-resnet18-weak-lr0.1-n5-s0",
+        "simclr-resnet18-simclr-lr0.1-n5-s0",
     ]
 
 
@@ -208,7 +280,7 @@ def test_a_job_sent_to_another_process_is_the_same_there(grid: dict, protocol: s
 
 
 def jobs_of(*lrs: float) -> list[Job]:
-    return [Job((Cell("simclr", "weak", lr, 5, 0),)) for lr in lrs]
+    return [Job((Cell("simclr", "resnet18", "weak", lr, 5, 0),)) for lr in lrs]
 
 
 def test_sets_of_learning_rates_do_not_change_when_some_are_finished() -> None:
@@ -216,9 +288,9 @@ def test_sets_of_learning_rates_do_not_change_when_some_are_finished() -> None:
     whole = fuse_jobs(grid, grid, 2)
     assert [[cell.lr for cell in job.cells] for job in whole] == [[0.1, 0.2], [0.3, 0.4], [0.5]]
     assert [job.id for job in whole] == [
-        "simclr-weak-n5-s0-fused0",
-        "simclr-weak-n5-s0-fused1",
-        "simclr-weak-lr0.5-n5-s0",
+        "simclr-resnet18-weak-n5-s0-fused0",
+        "simclr-resnet18-weak-n5-s0-fused1",
+        "simclr-resnet18-weak-lr0.5-n5-s0",
     ]
     assert [job for fused in whole for job in fused.trainings] == grid
     rest = fuse_jobs(grid[2:], grid, 2)
@@ -228,12 +300,12 @@ def test_sets_of_learning_rates_do_not_change_when_some_are_finished() -> None:
 
 def test_only_what_differs_in_learning_rate_alone_is_fused() -> None:
     grid = [
-        Job((Cell(method, "weak", lr, size, seed),))
+        Job((Cell(method, "resnet18", "weak", lr, size, seed),))
         for method in ("simclr", "byol")
         for size in (5, 20)
         for seed in (0, 1)
         for lr in (0.1, 0.2)
-    ] + [Job((Cell("random", None, None, 5, 0),)), Job((Cell("frozen", None, None, 5, 0),))]
+    ] + [Job((Cell("random", "resnet18", None, None, 5, 0),)), Job((Cell("frozen", "resnet18", None, None, 5, 0),))]
     fused = fuse_jobs(grid, grid, 8)
     assert len(fused) == 8 + 2
     assert all(len({cell.lr for cell in job.cells}) == 2 for job in fused[:8])
@@ -241,7 +313,10 @@ def test_only_what_differs_in_learning_rate_alone_is_fused() -> None:
 
 
 def test_shared_trainings_are_fused_whichever_of_their_cells_are_left() -> None:
-    grid = [Job(tuple(Cell("simclr", "weak", lr, size, 0) for size in (5, 20)), shared=True) for lr in (0.1, 0.2)]
+    grid = [
+        Job(tuple(Cell("simclr", "resnet18", "weak", lr, size, 0) for size in (5, 20)), shared=True)
+        for lr in (0.1, 0.2)
+    ]
     left = [grid[0].without({grid[0].cells[0].id}), grid[1]]
     assert [[(cell.lr, cell.per_class) for cell in job.cells] for job in fuse_jobs(left, grid, 2)] == [
         [(0.1, 20), (0.2, 5), (0.2, 20)]

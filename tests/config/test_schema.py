@@ -139,7 +139,8 @@ WRONG: list[tuple[str, Any]] = [
     ("finetune_epochs", 0),
     ("finetune_lrs", "0"),
     ("finetune_lrs", ""),
-    ("backbone", ""),
+    ("backbones", "@x"),
+    ("references", "resnet18@none"),
     ("weights", ""),
     ("stem", "tiny"),
     ("device", "gpu"),
@@ -215,6 +216,8 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
     roles = {name: role_of(name) for name in StudyConfig.model_fields}
     assert {name for name, role in roles.items() if role == "axis"} == {
         "methods",
+        "backbones",
+        "references",
         "augmentations",
         "lrs",
         "per_class",
@@ -223,6 +226,7 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
     assert set(roles.values()) == {"axis", "plugins", "identity", "place", "contents", "runtime"}
     assert {name for name, role in roles.items() if role == "runtime"} == {
         "workers",
+        "weights",
         "checkpoint_seconds",
         "data_root",
         "data_url",

@@ -50,6 +50,7 @@ def test_full_is_the_reference_studys_grid_of_455_cells() -> None:
     tags = {name: method_class(name).tags for name in config.methods}
     cells = expand(
         methods=config.methods,
+        backbones=config.networks,
         augmentations=config.augmentations,
         lrs=config.lrs,
         per_class=config.per_class,
@@ -67,7 +68,7 @@ def test_full_is_the_reference_studys_grid_of_455_cells() -> None:
     assert len(cells) == 455
     assert {(c.method, c.augmentation, c.lr, c.per_class, c.seed) for c in cells} == expected
     assert (config.epochs, config.image_size, config.weights) == (100, 224, "imagenet")
-    assert config.backbone.startswith("resnet18")
+    assert config.backbones == ("resnet18.tv_in1k@imagenet",)
 
 
 def test_an_unknown_preset_is_met_with_the_nearest() -> None:

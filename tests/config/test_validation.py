@@ -21,7 +21,7 @@ from selfsup.methods import method_class, method_names, read_settings
         ("grow_from", "a number above 0 and at most 1"),
         ("unlabelled", "true or false"),
         ("group", "text"),
-        ("backbone", "text that is not empty"),
+        ("weights", "text that is not empty"),
         ("threads", "a whole number of at least 1"),
         ("workers", "a whole number above 0 or 'auto'"),
         ("schedule", "'cosine' or 'constant'"),

@@ -21,7 +21,7 @@ def refusal(**values: Any) -> str:
 
 
 def test_a_method_that_needs_patches_is_refused_for_a_network_without_any() -> None:
-    assert refusal(methods="simclr,mae", backbone="test_resnet") == (
+    assert refusal(methods="simclr,mae", backbones="test_resnet") == (
         "mae needs the tokens of patches that a plain vision transformer has, and 'test_resnet' has none; choose such "
         "a network, as in --backbone vit_tiny_patch16_224, or leave mae out of --methods."
     )
@@ -29,13 +29,13 @@ def test_a_method_that_needs_patches_is_refused_for_a_network_without_any() -> N
 
 def test_every_method_is_accepted_for_a_vision_transformer() -> None:
     require_views(
-        validate({"methods": "simclr,moco,byol,supervised,dino,mae", "backbone": "test_vit", "image_size": 32})
+        validate({"methods": "simclr,moco,byol,supervised,dino,mae", "backbones": "test_vit", "image_size": 32})
     )
 
 
 def test_small_crops_are_refused_for_a_network_of_one_size() -> None:
     """A mixer's layers have one weight for every patch of the image."""
-    said = refusal(methods="dino", backbone="mixer_s16_224", image_size=64)
+    said = refusal(methods="dino", backbones="mixer_s16_224", image_size=64)
     assert said.startswith("dino has views of 24 px beside those of 64 px, and 'mixer_s16_224' takes one size only")
     assert "or leave dino out of --methods" in said
 
@@ -44,18 +44,18 @@ def test_a_method_that_several_devices_cannot_train_is_refused_for_them(monkeypa
     cls = method_class("simclr")
     monkeypatch.setattr(cls, "tags", type(cls.tags)(can_distribute=False))
     assert "simclr cannot be trained on several devices; use --devices 1" in refusal(
-        methods="simclr", backbone="test_resnet", devices=2
+        methods="simclr", backbones="test_resnet", devices=2
     )
 
 
 def test_views_begin_at_whole_patches() -> None:
-    require_views(validate({"methods": "simclr", "backbone": "test_vit", "image_size": 64, "grow_from": 0.6}))
+    require_views(validate({"methods": "simclr", "backbones": "test_vit", "image_size": 64, "grow_from": 0.6}))
 
 
 def test_a_method_that_is_new_to_a_study_is_refused_for_its_network(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     folder.running.mkdir()
-    begun = {"methods": "simclr", "backbone": "test_resnet", "image_size": 32}
+    begun = {"methods": "simclr", "backbones": "test_resnet", "image_size": 32}
     folder.write_config(validate(begun))
     assert resolve_configuration(folder, {**begun, "methods": "byol"}).methods == ("simclr", "byol")
     with pytest.raises(UserError, match="mae needs the tokens of patches"):
@@ -64,7 +64,7 @@ def test_a_method_that_is_new_to_a_study_is_refused_for_its_network(tmp_path: Pa
 
 def test_masks_are_refused_for_views_of_a_single_patch() -> None:
     """Of one patch none is hidden, and a loss over no patch is not a number."""
-    asked = {"methods": "mae", "backbone": "test_vit", "image_size": 64}
+    asked = {"methods": "mae", "backbones": "test_vit", "image_size": 64}
     require_views(validate({**asked, "grow_from": 0.5}))
     assert refusal(**asked, grow_from=0.25) == (
         "mae hides some patches of a view, of which 'test_vit' has 1 in 16 px; choose larger views, or leave mae out "

@@ -13,18 +13,31 @@ from selfsup.execution.progress import SECONDS_PER_CELL
 
 LABELS = np.repeat(np.arange(4), 50)
 SPLIT = Split(np.arange(0, 200, 2), np.arange(1, 200, 4), np.arange(3, 200, 4))
-STEPS = {("moco", "simclr"): 0.5, ("supervised", "weak"): 0.1}
-JOB = Job(tuple(Cell("moco", "simclr", 0.1, n, 0) for n in (5, 20)), shared=True)
+STEPS = {("moco", "resnet18", "simclr"): 0.5, ("supervised", "resnet18", "weak"): 0.1}
+
+
+def embedding(width: int = 0, seconds: float = 0.0) -> dict[tuple[str, str], tuple[int, float]]:
+    return {(method, "resnet18"): (width, seconds) for method in ("moco", "frozen", "random")}
+
+
+JOB = Job(tuple(Cell("moco", "resnet18", "simclr", 0.1, n, 0) for n in (5, 20)), shared=True)
 
 
 def seconds(job: Job, **values: object) -> float:
     fixed = {"epochs": 10, "batch_size": 50, "protocol": "label-efficiency", "image_size": 32, "grow_from": 1}
     config = validate({**fixed, **values})
-    return _job_seconds(config, job, LABELS, SPLIT, STEPS, width=0)
+    return _job_seconds(config, job, LABELS, SPLIT, STEPS, embedding())
 
 
 def test_a_training_and_its_judgement_are_counted() -> None:
     assert seconds(JOB) == pytest.approx(10 * 100 / 50 * 0.5 + 2 * SECONDS_PER_CELL)
+
+
+def test_embedding_is_counted_once_for_all_cells_of_a_training() -> None:
+    images = len(SPLIT.train) + len(SPLIT.val) + len(SPLIT.test)
+    config = validate({"image_size": 32})
+    one, two = (_job_seconds(config, JOB, LABELS, SPLIT, STEPS, embedding(seconds=rate)) for rate in (0.5, 2.0))
+    assert two - one == pytest.approx(1.5 * images)
 
 
 def test_small_views_are_counted_by_their_area() -> None:
@@ -35,7 +48,7 @@ def test_small_views_are_counted_by_their_area() -> None:
 def test_fine_tuning_is_counted_for_every_cell_and_learning_rate() -> None:
     tuned = seconds(JOB, evaluate="finetune", finetune_epochs=7, finetune_lrs="0.1,0.01,0.001")
     assert tuned - seconds(JOB) == pytest.approx(7 * 3 * (4 * 5 + 4 * 20) / 50 * 0.1)
-    baseline = Job((Cell("frozen", None, None, 5, 0),), shared=True)
+    baseline = Job((Cell("frozen", "resnet18", None, None, 5, 0),), shared=True)
     tuned = seconds(baseline, evaluate="finetune", finetune_epochs=7, finetune_lrs="0.1")
     assert tuned == pytest.approx(SECONDS_PER_CELL + 7 * 4 * 5 / 50 * 0.1)
 
@@ -45,8 +58,8 @@ def test_the_probe_of_many_classes_is_counted() -> None:
     config = validate({"image_size": 32})
     labels = np.repeat(np.arange(600), 5)
     split = Split(np.flatnonzero(np.arange(3000) % 5 < 3), np.arange(0), np.arange(0))
-    untrained = Job((Cell("random", None, None, "all", 0),), shared=True)
-    many = _job_seconds(config, untrained, labels, split, STEPS, width=512)
-    few = _job_seconds(config, untrained, LABELS, SPLIT, STEPS, width=512)
+    untrained = Job((Cell("random", "resnet18", None, None, "all", 0),), shared=True)
+    many = _job_seconds(config, untrained, labels, split, STEPS, embedding(512))
+    few = _job_seconds(config, untrained, LABELS, SPLIT, STEPS, embedding(512))
     assert few == pytest.approx(SECONDS_PER_CELL, abs=0.2)
     assert 3 < many - few < 20

@@ -88,7 +88,7 @@ def test_a_job_stopped_anywhere_ends_with_the_same_numbers(tuned: selfsup.Study,
     shutil.copytree(tuned.path, tmp_path / "study", ignore=shutil.ignore_patterns("cells", "running"))
     study = StudyContext(StudyFolder(tmp_path / "study"), Hardware("cpu", "fp32"))
     study.folder.create()
-    job = Job(tuple(Cell("moco", "weak", 0.03, n, 0) for n in (2, 5)), shared=True)
+    job = Job(tuple(Cell("moco", "test_resnet", "weak", 0.03, n, 0) for n in (2, 5)), shared=True)
     with pytest.raises(Interrupted):
         run_job(study, job, should_stop=StopAt(number))
     finished = study.folder.finished()
@@ -174,7 +174,7 @@ def test_settings_of_neighbours_and_probe_reach_the_numbers(tmp_path: Path) -> N
     row = run_simclr(out, epochs=1, knn_neighbours=1, probe="sgd")
     study = selfsup.load_study(out)
     found, labels = opened(study), opened(study).store.labels
-    parts = [found.subset(Cell("simclr", "weak", 0.03, 10, 0)), found.split.val, found.split.test]
+    parts = [found.subset(Cell("simclr", "test_resnet", "weak", 0.03, 10, 0)), found.split.val, found.split.test]
     backbone = study.load_backbone(study.result(row.cell))
     features = [embed(backbone, found.store, part, image_size=16, device="cpu") for part in parts]
     nearest = KNeighborsClassifier(1, metric="cosine").fit(features[0], labels[parts[0]])

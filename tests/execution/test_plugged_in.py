@@ -74,7 +74,7 @@ def _unplugged() -> Any:
 def test_workers_load_what_the_study_keeps(files: dict[str, str], tmp_path: Path) -> None:
     brought = [files["renamed"], files["soft"], files["few_digits"]]
     study = compare("few-digits", plugin=brought, out=tmp_path / "s", **{**STUDY, "augmentations": "soft"})
-    assert study.results[["cell", "status"]].values.tolist() == [["renamed-soft-lr0.03-n5-s0", "done"]]
+    assert study.results[["cell", "status"]].values.tolist() == [["renamed-test_resnet-soft-lr0.03-n5-s0", "done"]]
     assert sorted(path.name for path in (study.path / plugins.FOLDER).iterdir()) == [
         "few_digits.py",
         "renamed.py",

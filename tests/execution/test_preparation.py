@@ -68,7 +68,7 @@ def test_a_whole_study_goes_on_with_its_images_moved(tmp_path: Path) -> None:
     moved = shutil.copytree(data, tmp_path / "elsewhere", copy_function=shutil.copyfile)
     shutil.rmtree(data)
     study = selfsup.compare(moved, out=tmp_path / "study", per_class="1,2", **grid)
-    assert list(study.results.cell) == ["random-n1-s0", "random-n2-s0"]
+    assert list(study.results.cell) == ["random-test_resnet-n1-s0", "random-test_resnet-n2-s0"]
     assert study.results.iloc[0].equals(begun.results.iloc[0])
     assert study.config.data == str(moved)
     with pytest.raises(UserError, match=r"The images of 'digits' are not those .* 1797 added .* 10 missing"):
@@ -81,7 +81,7 @@ def test_studies_inside_their_data_are_no_images_of_it(tmp_path: Path) -> None:
     first = selfsup.compare(data, out=data / "first", per_class="1", **grid)
     first.report("md")
     again = selfsup.compare(data, out=data / "first", per_class="1,2", **grid)
-    assert list(again.results.cell) == ["random-n1-s0", "random-n2-s0"]
+    assert list(again.results.cell) == ["random-test_resnet-n1-s0", "random-test_resnet-n2-s0"]
     second = selfsup.compare(data, out=data / "studies" / "second", per_class="1", **grid)
     assert second.folder.read_json("dataset.json")["classes"] == ["bean", "pea"]
     audit = pd.read_csv(second.path / "audit.csv").set_index("path")
@@ -97,7 +97,7 @@ def test_studies_inside_their_data_are_no_images_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows refuses such names")
 def test_a_study_of_folders_with_odd_names_goes_on(tmp_path: Path) -> None:
-    grid = {"methods": "random", "backbone": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
+    grid = {"methods": "random", "backbones": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
     data = save_images(tmp_path / "data")
     names = {"bean": "=SUM(A1)\r", "pea": 'gr\u00fcn "1"'}
     for old, new in names.items():
@@ -111,8 +111,8 @@ def test_a_study_of_folders_with_odd_names_goes_on(tmp_path: Path) -> None:
         {"data": str(data), "per_class": "1,2", **{k: v for k, v in grid.items() if k != "executor"}}, out=begun.path
     )
     study = selfsup.compare(data, out=tmp_path / "study", per_class="1,2", **grid)
-    assert list(study.results.cell) == ["random-n1-s0", "random-n2-s0"]
-    report = study.path / "cells" / "random-n1-s0" / "classification_report.csv"
+    assert list(study.results.cell) == ["random-test_resnet-n1-s0", "random-test_resnet-n2-s0"]
+    report = study.path / "cells" / "random-test_resnet-n1-s0" / "classification_report.csv"
     assert list(pd.read_csv(report)["class"]) == sorted(names.values())
 
 
@@ -159,12 +159,12 @@ def test_the_size_of_views_is_resolved_by_the_images_and_stays(tmp_path: Path) -
 
 def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'mixer_s16_224' takes views of one size only.*add --grow-from 1\."):
-        require_sound(validate({"backbone": "mixer_s16_224", "image_size": 64, "grow_from": 0.5}))
-    require_sound(validate({"backbone": "mixer_s16_224", "image_size": 64, "grow_from": 1}))
+        require_sound(validate({"backbones": "mixer_s16_224", "image_size": 64, "grow_from": 0.5}))
+    require_sound(validate({"backbones": "mixer_s16_224", "image_size": 64, "grow_from": 1}))
     data = save_images(tmp_path / "data")
     folder = StudyFolder(tmp_path / "study")
     folder.create()
-    config = validate({"data": str(data), "backbone": "vit_tiny_patch16_224", "grow_from": 1})
+    config = validate({"data": str(data), "backbones": "vit_tiny_patch16_224", "grow_from": 1})
     assert resolve_image_size(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
 
 
@@ -282,7 +282,7 @@ def test_one_to_four_images_are_refused_before_anything_runs(tmp_path: Path, ima
         place = tmp_path / "data" / (f"class {number % 2}" if labelled else "all")
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(place / f"{number}.png")
-    values = {"data": str(tmp_path / "data"), "methods": "random", "backbone": "test_resnet"}
+    values = {"data": str(tmp_path / "data"), "methods": "random", "backbones": "test_resnet"}
     noun = "image" if images == 1 else "images"
     for refused in (plan_study, lambda values: begin(tmp_path / "data", tmp_path / "study")):
         with pytest.raises(UserError, match=rf"has {images} {noun} that can be used.*; give at least 5"):

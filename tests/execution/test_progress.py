@@ -10,10 +10,10 @@ from selfsup.execution.executors.base import EpochDone, JobDone, JobStarted
 from selfsup.execution.progress import SECONDS_PER_CELL, Running, Tally
 
 SIZES = (5, 20, "all")
-SHARED = Job(tuple(Cell("simclr", "weak", 0.1, n, 0) for n in SIZES), shared=True)
-SMALL = Job((Cell("moco", "weak", 0.1, 5, 0),))
-LARGE = Job((Cell("moco", "weak", 0.1, "all", 0),))
-UNTRAINED = Job(tuple(Cell("frozen", None, None, n, 0) for n in SIZES), shared=True)
+SHARED = Job(tuple(Cell("simclr", "resnet18", "weak", 0.1, n, 0) for n in SIZES), shared=True)
+SMALL = Job((Cell("moco", "resnet18", "weak", 0.1, 5, 0),))
+LARGE = Job((Cell("moco", "resnet18", "weak", 0.1, "all", 0),))
+UNTRAINED = Job(tuple(Cell("frozen", "resnet18", None, None, n, 0) for n in SIZES), shared=True)
 #: Training images of three classes, one of which has fewer than asked for.
 COUNTS = (100, 100, 3)
 

@@ -66,15 +66,15 @@ def test_workers_and_threads_are_for_the_cores_that_the_process_may_use() -> Non
 
 def test_small_crops_count_by_their_area() -> None:
     """DINO at 64 px with patches of 16: 2 large views and 6 of 32 px, each a fourth."""
-    config = validate({"methods": "random,simclr,dino", "backbone": "test_vit", "image_size": 64})
+    config = validate({"methods": "random,simclr,dino", "backbones": "test_vit", "image_size": 64})
     assert views_per_image(config) == 2 + 6 / 4
     assert views_per_image(config.model_copy(update={"methods": ("simclr", "supervised")})) == 2
     assert views_per_image(config.model_copy(update={"methods": ("frozen",)})) == 1
 
 
 BF16 = Resources(Hardware("cpu", "bf16"), workers=1, threads=1)
-SMALL = {"backbone": "test_resnet", "image_size": 32}
-JOB = Job((Cell("moco", "weak", 0.1, "all", 0),))
+SMALL = {"backbones": "test_resnet", "image_size": 32}
+JOB = Job((Cell("moco", "test_resnet", "weak", 0.1, "all", 0),))
 #: Images that 100 epochs in 32 px take minutes for.
 MANY = 10_000
 

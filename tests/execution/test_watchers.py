@@ -15,8 +15,8 @@ from selfsup.execution.watchers import Lines
 
 
 def test_cells_of_one_training_are_counted_one_by_one() -> None:
-    shared = Job(tuple(Cell("simclr", "weak", 0.1, n, 0) for n in (5, 20, "all")), shared=True)
-    small = Job((Cell("moco", "weak", 0.1, 5, 0),))
+    shared = Job(tuple(Cell("simclr", "resnet18", "weak", 0.1, n, 0) for n in (5, 20, "all")), shared=True)
+    small = Job((Cell("moco", "resnet18", "weak", 0.1, 5, 0),))
     out = io.StringIO()
     lines = Lines(out)
     tally = Tally([shared, small], (100,), epochs=10, workers=1, done=2)
@@ -24,9 +24,9 @@ def test_cells_of_one_training_are_counted_one_by_one() -> None:
     lines.on_event(JobStarted(shared, 0))
     lines.on_event(JobDone(shared, 0, {cell.id: "done" for cell in shared.cells}))
     assert [line.split(":")[0] for line in out.getvalue().splitlines()[1:]] == [
-        "[3/6] simclr-weak-lr0.1-n5-s0",
-        "[4/6] simclr-weak-lr0.1-n20-s0",
-        "[5/6] simclr-weak-lr0.1-nall-s0",
+        "[3/6] simclr-resnet18-weak-lr0.1-n5-s0",
+        "[4/6] simclr-resnet18-weak-lr0.1-n20-s0",
+        "[5/6] simclr-resnet18-weak-lr0.1-nall-s0",
     ]
 
 

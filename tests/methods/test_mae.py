@@ -124,7 +124,9 @@ def test_a_norm_behind_the_pooling_is_left_out_of_the_training() -> None:
     network = VisionTransformer(
         img_size=16, patch_size=4, embed_dim=24, depth=1, num_heads=2, num_classes=0, global_pool="avg", fc_norm=True
     )
-    method = MAE(Backbone(network, 24, (0.5,) * 3, (0.25,) * 3), MAE.Settings(decoder_dim=16, decoder_depth=1))
+    method = MAE(
+        Backbone(network, 24, (0.5,) * 3, (0.25,) * 3, image_size=16), MAE.Settings(decoder_dim=16, decoder_depth=1)
+    )
     method.loss(batch_for(method)).loss.backward()
     taking = [parameter for parameter in method.parameters() if parameter.requires_grad]
     assert all(parameter.grad is not None for parameter in taking)

@@ -26,7 +26,7 @@ from selfsup.methods import method_class
 from selfsup.record.folder import StudyFolder, to_json
 from selfsup.record.results import FINAL, STATUSES, CellResult, result_columns
 
-CELL = Cell("moco", "weak", 0.06, 20, 0)
+CELL = Cell("moco", "resnet18", "weak", 0.06, 20, 0)
 FILES = {"loss.png": b"\x89PNG", "training_log.csv": b"epoch,loss\n1,0.5\n", "backbone.safetensors": b"weights"}
 CONFIG = validate({"methods": "moco,byol,frozen", "lrs": "0.1,0.01", "per_class": "all,20,5", "seeds": 2})
 
@@ -46,6 +46,7 @@ def row(cell: Cell = CELL, status: str = "done", **values: Any) -> CellResult:
 def cells_of(config: StudyConfig) -> list[Cell]:
     return expand(
         methods=config.methods,
+        backbones=config.networks,
         augmentations=config.augmentations,
         lrs=config.lrs,
         per_class=config.per_class,
@@ -325,13 +326,16 @@ def test_a_study_that_has_begun_is_never_removed(tmp_path: Path) -> None:
 def test_weights_of_a_run_that_was_killed_before_its_study_began_are_not_used(tmp_path: Path) -> None:
     study = StudyFolder(tmp_path / "study")
     study.create()
-    study.initial_weights.write_bytes(b"of other settings")
+    weights = study.initial_weights("resnet18@imagenet")
+    weights.parent.mkdir()
+    weights.write_bytes(b"of other settings")
     study.sweep()
-    assert not study.initial_weights.exists()
+    assert not weights.exists()
     study.write_config(CONFIG)
-    study.initial_weights.write_bytes(b"of this study")
+    weights.parent.mkdir()
+    weights.write_bytes(b"of this study")
     study.sweep()
-    assert study.initial_weights.exists()
+    assert weights.exists()
 
 
 def test_what_holds_for_one_run_reaches_its_workers_and_not_the_studys_configuration(tmp_path: Path) -> None:
@@ -505,7 +509,7 @@ def test_csv_parquet_and_table_are_the_same(folder: StudyFolder) -> None:
         folder.write_cell(row(cell, STATUSES[number % 4], **values), {})
     table = folder.write_results()
     assert list(table.columns) == [column.name for column in result_columns()]
-    text = dict.fromkeys(("cell", "method", "augmentation", "per_class", "status", "message"), str)
+    text = dict.fromkeys(("cell", "method", "backbone", "augmentation", "per_class", "status", "message"), str)
     from_csv = pd.read_csv(folder.path / "results.csv", dtype=text, float_precision="round_trip")
     from_parquet = pd.read_parquet(folder.path / "results.parquet")
     pd.testing.assert_frame_equal(from_parquet, table, check_dtype=False)
@@ -527,7 +531,7 @@ def test_rows_come_in_the_order_of_the_grid_with_learning_rates_rising(folder: S
 
 
 def test_cells_of_an_earlier_and_larger_grid_stay_in_the_table(folder: StudyFolder) -> None:
-    stranger = Cell("simclr", "weak", 0.5, 7, 0)
+    stranger = Cell("simclr", "resnet18", "weak", 0.5, 7, 0)
     folder.write_cell(row(stranger), {})
     folder.write_cell(row(), {})
     assert list(folder.results().cell) == [CELL.id, stranger.id]

@@ -17,12 +17,13 @@ from selfsup.record.results import MEASURED_COLUMNS, CellResult, result_columns
 
 #: What scripts and spreadsheets of users rely on.
 HEADER = (
-    "cell,method,augmentation,lr,per_class,seed,status,epochs,val_accuracy,test_accuracy,test_balanced_accuracy,"
+    "cell,method,backbone,augmentation,lr,per_class,seed,lr_multiple,status,epochs,val_accuracy,test_accuracy,"
+    "test_balanced_accuracy,"
     "test_macro_f1,knn_accuracy,few_shot_accuracy,few_shot_sd,finetune_accuracy,finetune_val_accuracy,finetune_lr,"
     "final_loss,train_seconds,images_per_second,train_images,embedding_std,effective_rank,alpha_req,lidar,alignment,"
     "uniformity,clusters,cluster_stability,silhouette,probe_strength,rung_score,message"
 )
-CELL = Cell("moco", "weak", 0.06, 20, 3)
+CELL = Cell("moco", "resnet18", "weak", 0.06, 20, 3)
 
 
 def test_the_columns_that_there_were_keep_their_names_and_places() -> None:
@@ -53,7 +54,7 @@ def test_a_value_without_a_column_is_refused() -> None:
 
 
 def test_a_column_that_is_declared_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    again = type(knn.evaluator)(knn.evaluator.evaluate, columns=(CELL_COLUMNS[5],))
+    again = type(knn.evaluator)(knn.evaluator.evaluate, columns=(CELL_COLUMNS[6],))
     monkeypatch.setattr(knn, "evaluator", again)
     with pytest.raises(UserError, match=r"The column 'seed' of results\.csv is declared twice"):
         result_columns()

@@ -84,12 +84,12 @@ class FolderWriter:
     def _write_method(self, method: str, seed: int) -> None:
         if method in UNTRAINED:
             for size in self.sizes:
-                self._write_cell(Cell(method, None, None, _per_class(size), seed), size)
+                self._write_cell(Cell(method, "resnet18", None, None, _per_class(size), seed), size)
             return
         for augmentation in self.augmentations:
             for lr in self.lrs:
                 for size in self.sizes:
-                    self._write_cell(Cell(method, augmentation, lr, _per_class(size), seed), size)
+                    self._write_cell(Cell(method, "resnet18", augmentation, lr, _per_class(size), seed), size)
 
     def _write_cell(self, cell: Cell, size: str) -> None:
         rng = np.random.default_rng(zlib.crc32(cell.id.encode()))

@@ -48,7 +48,7 @@ def test_its_column_stands_after_those_of_others_in_the_results(tmp_path: Path) 
     folder = StudyFolder(tmp_path / "study")
     folder.create()
     folder.write_config(validate({"methods": "random"}))
-    folder.write_cell(CellResult.of(Cell("random", None, None, 5, 0), "done", magnitude=0.25), {})
+    folder.write_cell(CellResult.of(Cell("random", "resnet18", None, None, 5, 0), "done", magnitude=0.25), {})
     ours = [column.name for column in result_columns() if column.name != "magnitude"]
     assert folder.write_results().columns.tolist() == [*ours, "magnitude"]
     table = pd.read_csv(folder.path / "results.csv")
@@ -58,8 +58,9 @@ def test_its_column_stands_after_those_of_others_in_the_results(tmp_path: Path) 
 def test_it_is_held_against_the_accuracies_in_its_own_direction() -> None:
     accuracy = [0.2, 0.5, 0.9, 0.7]
     results = pd.DataFrame({
-        "method": "moco", "augmentation": "weak", "lr": [0.1, 0.2, 0.3, 0.4], "per_class": "all", "seed": 0,
-        "status": "done", "val_accuracy": accuracy, "test_accuracy": accuracy, "magnitude": 1 - np.array(accuracy),
+        "method": "moco", "backbone": "net", "augmentation": "weak", "lr": [0.1, 0.2, 0.3, 0.4], "per_class": "all",
+        "seed": 0, "status": "done", "val_accuracy": accuracy, "test_accuracy": accuracy,
+        "magnitude": 1 - np.array(accuracy),
     })  # fmt: skip
     (found,) = agreements(results)
     assert (found.measure, found.correlation.rho, found.regret) == ("magnitude", 1, 0)

@@ -164,8 +164,8 @@ def cell_page(study) -> Path:
         slots=study.indices.searchsorted(study.indices[rows]),
         sheet=sheet_for(len(study.indices)),
     )
-    page = study.path / "cells" / "frozen-n20-s0" / "tsne.html"
-    page.write_text(tsne_page(data, title="frozen-n20-s0"), encoding="utf-8")
+    page = study.path / "cells" / "frozen-resnet18-n20-s0" / "tsne.html"
+    page.write_text(tsne_page(data, title="frozen-resnet18-n20-s0"), encoding="utf-8")
     return page
 
 
@@ -178,7 +178,7 @@ def test_a_cell_page_opens_from_the_disk(study, cell_page):
 
 
 def test_a_cell_page_takes_its_files_from_the_study(cell_page, server):
-    seen = in_browser(cell_page, "return await hover(3);", address=f"{server}/cells/frozen-n20-s0")
+    seen = in_browser(cell_page, "return await hover(3);", address=f"{server}/cells/frozen-resnet18-n20-s0")
     assert seen["problems"] == []
     fetched = [name for name in seen["requests"] if not name.startswith("data:")]
     assert sorted(fetched) == [f"{server}/assets/bokeh.min.js", f"{server}/assets/thumbnails.webp"]
@@ -313,8 +313,9 @@ def test_the_table_of_cells_is_not_cut_on_a_laptop(study):
     page = study.path / "full.html"
     read = read_study(study.path)
     longest = {column.name: 0.1234 for column in shown_columns() if column.form} | {
-        "cell": "supervised-simclr-lr0.0001-n200-s0", "method": "supervised", "augmentation": "simclr", "lr": 0.0001,
-        "per_class": "200", "seed": 0.0, "status": "collapsed", "clusters": 10.0, "train_seconds": 12345.0,
+        "cell": "supervised-resnet18-simclr-lr0.0001-n200-s0", "method": "supervised", "augmentation": "simclr",
+        "lr": 0.0001, "per_class": "200", "seed": 0.0, "status": "collapsed", "clusters": 10.0,
+        "train_seconds": 12345.0,
     }  # fmt: skip
     full = read.results.assign(**longest)
     page.write_text(render(replace(read, results=full)), encoding="utf-8")
@@ -361,7 +362,7 @@ def test_the_table_of_cells_can_be_sorted_and_searched(study):
     # Cells without a value stay last either way.
     assert found["up"][-1] == found["down"][-1] == ""
     assert [float(text) for text in found["lrs"] if text] == sorted(float(text) for text in found["lrs"] if text)
-    assert found["left"] == ["moco-weak-lr10-n5-s0"]
+    assert found["left"] == ["moco-resnet18-weak-lr10-n5-s0"]
     assert found["said"] == "1 of 8 cells"
 
 

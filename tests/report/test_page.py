@@ -117,9 +117,9 @@ def test_links_lead_into_the_study(make_study):
     writer = make_study(sizes=("20",))
     page = read(write_report(writer.path))
     targets = {a["href"] for t, a in page.elements if t == "a" and a["href"].startswith("cells/")}
-    assert "cells/moco-weak-lr0.06-n20-s0/tsne.html" in targets
-    assert "cells/moco-weak-lr10.0-n20-s0/" not in targets
-    assert "cells/moco-weak-lr10-n20-s0/" in targets
+    assert "cells/moco-resnet18-weak-lr0.06-n20-s0/tsne.html" in targets
+    assert "cells/moco-resnet18-weak-lr10.0-n20-s0/" not in targets
+    assert "cells/moco-resnet18-weak-lr10-n20-s0/" in targets
 
 
 def test_hostile_class_and_file_names_stay_text(report):
@@ -173,7 +173,7 @@ def test_one_cell_makes_a_report(report):
 def test_one_method_at_the_largest_size_and_several_below_make_a_report(report):
     """As after Ctrl-C, or where a study was extended by one method: there is nothing to compare but below."""
     grid = {"methods": ("simclr", "moco"), "augmentations": ("weak",), "lrs": (0.01,), "sizes": ("5", "20")}
-    page = report(**grid, status_of={"moco-weak-lr0.01-n20-s0": "failed"})
+    page = report(**grid, status_of={"moco-resnet18-weak-lr0.01-n20-s0": "failed"})
     assert "all 1 of these comparisons together" in page.visible
 
 
@@ -185,7 +185,7 @@ def test_no_cell_makes_a_report(make_study):
 
 
 def test_only_failed_cells_make_a_report(make_study):
-    ids = {f"moco-weak-lr0.06-n{n}-s0": s for n, s in (("5", "failed"), ("20", "diverged"))}
+    ids = {f"moco-resnet18-weak-lr0.06-n{n}-s0": s for n, s in (("5", "failed"), ("20", "diverged"))}
     writer = make_study(methods=("moco",), augmentations=("weak",), lrs=(0.06,), sizes=("5", "20"), status_of=ids)
     visible = read(write_report(writer.path)).visible
     assert "No cell has finished well" in visible
@@ -201,11 +201,13 @@ def test_a_baseline_that_is_as_good_is_not_hidden(make_study):
     writer = make_study(methods=("moco", "frozen"), sizes=("20",))
     best = answer(writer.path).best.cells[0]
     source = writer.path / "cells" / best / "embeddings.npz"
-    (writer.path / "cells" / "frozen-n20-s0" / "embeddings.npz").write_bytes(source.read_bytes())
+    (writer.path / "cells" / "frozen-resnet18-n20-s0" / "embeddings.npz").write_bytes(source.read_bytes())
     visible = read(write_report(writer.path)).visible
-    assert "No method is shown to beat the frozen backbone" in visible
+    assert "No training is shown to beat the frozen backbone, which costs none" in visible
     assert "What was tried is moco with weak augmentation" in visible
-    assert re.search(r"The frozen backbone, without any training, reaches 0\.\d+; no difference was shown", visible)
+    assert re.search(
+        r"The frozen backbone, without any training here, reaches 0\.\d+; no difference was shown", visible
+    )
 
 
 def test_a_number_of_images_that_no_class_has_is_not_quoted_as_if_it_had(make_study):

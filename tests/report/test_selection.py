@@ -133,6 +133,6 @@ def test_only_weights_of_chosen_settings_are_kept() -> None:
             {"cell": c, "lr": lr, "val_accuracy": v, "method": "m", "augmentation": a, "per_class": "5", "seed": 0}
             for c, lr, v, a in rows
         ]
-    ).assign(status="done")
+    ).assign(status="done", backbone="net")
     assert superfluous_weights(table) == ["a", "b", "d"]  # of equals, the smaller learning rate stays
     assert superfluous_weights(table.assign(status="diverged")) == []

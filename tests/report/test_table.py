@@ -57,7 +57,7 @@ def test_the_headline_does_not_hide_a_network_without_training(make_study):
     writer = make_study(methods=("moco", "frozen"), sizes=("20",))
     cells = writer.path / "cells"
     best = answer(writer.path).best.cells[0]
-    (cells / "frozen-n20-s0" / "embeddings.npz").write_bytes((cells / best / "embeddings.npz").read_bytes())
+    (cells / "frozen-resnet18-n20-s0" / "embeddings.npz").write_bytes((cells / best / "embeddings.npz").read_bytes())
     assert headline(answer(writer.path)).startswith(
         "No self-supervised method was shown to do better than the frozen backbone, without training. The only one"
     )

@@ -38,7 +38,7 @@ def copy_outcome(writer, cell: str, onto: str) -> None:
 def test_a_network_without_training_that_does_as_well_is_named_first(make_study):
     writer = make_study(methods=("moco", "frozen", "random"), sizes=("20",))
     assert answer(writer.path).not_beaten == ()
-    copy_outcome(writer, answer(writer.path).best.cells[0], "frozen-n20-s0")
+    copy_outcome(writer, answer(writer.path).best.cells[0], "frozen-resnet18-n20-s0")
     found = answer(writer.path)
     assert [c.other.method for c in found.not_beaten] == ["frozen"]
     assert found.caveats[0].startswith("That training helps at all: moco was not shown to do better than frozen")
@@ -94,7 +94,7 @@ def test_the_comparison_uses_the_predictions_of_the_chosen_cells(make_study):
         with np.load(writer.path / "cells" / cell / "embeddings.npz") as arrays:
             return arrays["labels"] == arrays["predicted"]
 
-    best, other = right(found.best.cells[0]), right("frozen-nall-s0")
+    best, other = right(found.best.cells[0]), right("frozen-resnet18-nall-s0")
     wins, losses = int((best & ~other).sum()), int((~best & other).sum())
     assert comparison.test.difference == pytest.approx((wins - losses) / len(best))
     assert comparison.test.p_value == pytest.approx(binomtest(wins, wins + losses).pvalue)
@@ -103,7 +103,7 @@ def test_the_comparison_uses_the_predictions_of_the_chosen_cells(make_study):
 
 def test_cells_with_other_test_images_are_not_compared(make_study):
     writer = make_study(methods=("moco", "frozen"), sizes=("all",))
-    path = writer.path / "cells" / "frozen-nall-s0" / "embeddings.npz"
+    path = writer.path / "cells" / "frozen-resnet18-nall-s0" / "embeddings.npz"
     with np.load(path) as arrays:
         content = dict(arrays)
     np.savez(path, **content | {"indices": content["indices"] + 1})
@@ -194,7 +194,7 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path):
 
 def test_a_damaged_embeddings_file_is_left_out(make_study):
     writer = make_study(methods=("moco", "frozen"), sizes=("all",))
-    (writer.path / "cells" / "frozen-nall-s0" / "embeddings.npz").write_bytes(b"PK\x03\x04 torn")
+    (writer.path / "cells" / "frozen-resnet18-nall-s0" / "embeddings.npz").write_bytes(b"PK\x03\x04 torn")
     assert answer(writer.path).comparisons == ()
 
 

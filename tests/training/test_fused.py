@@ -318,14 +318,14 @@ def test_a_fused_study_is_as_one_that_is_not(executor: str, tmp_path: Path, alon
     watcher = CountsEpochs()
     fused = selfsup.compare("digits", out=tmp_path / "study", executor=executor, fuse=2, watcher=watcher, **TINY)
     assert_studies_alike(fused, alone)
-    untrained = weights_of(alone, "random-n5-s0")
+    untrained = weights_of(alone, "random-test_resnet-n5-s0")
     trained = [cell for cell in alone.results.cell if cell.startswith("simclr")]
     assert len(trained) == 3
     for cell in trained:
         update = weights_of(alone, cell) - untrained
         # The learning rates differ by three and more: a hundredth is far from that, and from what 32 bits round off.
         assert (weights_of(fused, cell) - weights_of(alone, cell)).norm() < 0.01 * update.norm()
-    assert watcher.told == {"simclr-weak-n5-s0-fused0": 1, "simclr-weak-lr0.1-n5-s0": 1}
+    assert watcher.told == {"simclr-test_resnet-weak-n5-s0-fused0": 1, "simclr-test_resnet-weak-lr0.1-n5-s0": 1}
     assert fused.config.fuse == 2
     assert not [path for path in (fused.path / "running").iterdir() if path.is_dir() and path.name != "aside"]
 

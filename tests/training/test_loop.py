@@ -94,7 +94,7 @@ class Pixels(nn.Module):
 
 
 def watched(settings: MethodSettings | None = None) -> Watched:
-    return Watched(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3), settings)
+    return Watched(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3, image_size=16), settings)
 
 
 def run(
@@ -483,7 +483,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 
 def test_the_log_holds_the_similarities_of_a_method_that_compares_views_and_its_momentum() -> None:
-    method = Paired(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3))
+    method = Paired(Backbone(Pixels(), 3, (0.0,) * 3, (1.0,) * 3, image_size=16))
     log = run(method, images=24, plan=replace(PLAN, batch_size=8)).state.log
     for line, steps in zip(log, (slice(0, 3), slice(3, 6)), strict=True):
         assert line.positive_similarity == pytest.approx(np.mean(method.positives[steps]), abs=1e-6)

@@ -22,7 +22,7 @@ class Layer(Method):
         layer = nn.Linear(4, 4)
         for parameter in layer.parameters():
             nn.init.ones_(parameter)
-        super().__init__(Backbone(layer, 4, (0.0,) * 3, (1.0,) * 3), MethodSettings(**settings))
+        super().__init__(Backbone(layer, 4, (0.0,) * 3, (1.0,) * 3, image_size=4), MethodSettings(**settings))
         self.layer = layer
 
 

@@ -69,7 +69,7 @@ def test_a_step_on_two_devices_is_that_on_one(tmp_path: Path) -> None:
     )
     exact = ["cell", "status", "epochs", "train_images"]
     pd.testing.assert_frame_equal(two.results[exact], one.results[exact])
-    trained, untrained = "moco-weak-lr0.03-n5-s0", "random-n5-s0"
+    trained, untrained = "moco-test_resnet-weak-lr0.03-n5-s0", "random-test_resnet-n5-s0"
     update = weights_of(one, trained) - weights_of(one, untrained)
     assert (weights_of(two, trained) - weights_of(one, trained)).norm() < 0.01 * update.norm()
     assert not followers()

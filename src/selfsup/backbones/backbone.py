@@ -40,6 +40,8 @@ class Backbone(nn.Module):
         Width of an embedding.
     mean, std : tuple of float, length in_channels
         Of the channels, for images in [0, 1].
+    image_size : int
+        Side in pixels of the images that it is built for, and evaluated on.
 
     Attributes
     ----------
@@ -53,8 +55,17 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, num_features: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        num_features: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        *,
+        image_size: int,
+    ) -> None:
         super().__init__()
+        self.image_size = image_size
         self.network = network
         self.num_features = num_features
         self.in_channels = len(mean)

@@ -15,15 +15,18 @@ from selfsup.backbones.weights import pretrained_file, require_model
 from selfsup.errors import UserError
 
 
-def build_backbone(name: str, *, image_size: int, stem: str = "standard", in_channels: int = 3) -> Backbone:
+def build_backbone(
+    name: str, *, image_size: int | None = None, stem: str = "standard", in_channels: int = 3
+) -> Backbone:
     """An untrained backbone, initialised from torch's global random state.
 
     Parameters
     ----------
     name : str
         Any timm model name.
-    image_size : int
-        Side of the views in pixels; transformers lay out their patches for it, and most take others too.
+    image_size : int, optional
+        Side of the views in pixels; transformers lay out their patches for it, and most take others too. By default
+        the side that the network was published for.
     stem : {"standard", "small"}
         "small" replaces a ResNet's 7x7 stride-2 convolution and pooling by a 3x3 convolution,
         for small images (Chen et al. 2020, appendix B.9).
@@ -35,19 +38,40 @@ def build_backbone(name: str, *, image_size: int, stem: str = "standard", in_cha
     UserError
         If timm has no such model, it cannot be built for this image size, or the stem does not fit it.
     """
-    return _wrap(_create(name, image_size, in_channels), name, image_size, stem, in_channels)
+    side = image_size or published_side(name)
+    return _wrap(_create(name, side, in_channels), name, side, stem, in_channels)
 
 
-def imagenet_backbone(name: str, *, image_size: int, stem: str = "standard", in_channels: int = 3) -> Backbone:
-    """A backbone with the ImageNet weights that timm publishes for it, adapted to other channels as timm does.
+def published_backbone(
+    name: str, *, image_size: int | None = None, stem: str = "standard", in_channels: int = 3
+) -> Backbone:
+    """A backbone with the weights that timm publishes for it, adapted to other channels as timm does.
+
+    Parameters are those of :func:`build_backbone`.
 
     Raises
     ------
     UserError
         If there are none, or they are not on this machine and cannot be downloaded.
     """
-    network = _create(name, image_size, in_channels, pretrained_file(name))
-    return _wrap(network, name, image_size, stem, in_channels)
+    side = image_size or published_side(name)
+    network = _create(name, side, in_channels, pretrained_file(name))
+    return _wrap(network, name, side, stem, in_channels)
+
+
+def published_side(name: str) -> int:
+    """Side in pixels of the images that a network of timm was published for.
+
+    Raises
+    ------
+    UserError
+        If timm has no such model.
+    """
+    import timm
+
+    require_model(name)
+    published = timm.get_pretrained_cfg(name)
+    return 224 if published is None else int(published.input_size[-1])
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
@@ -96,7 +120,7 @@ def _wrap(network: nn.Module, name: str, image_size: int, stem: str, in_channels
     quicken_tiny_convolutions(network)
     width = _measure_width(network, name, image_size, in_channels)
     mean, std = (_for_channels(network.pretrained_cfg[key], in_channels) for key in ("mean", "std"))  # type: ignore[index]
-    return Backbone(network, width, mean, std)
+    return Backbone(network, width, mean, std, image_size=image_size)
 
 
 def _for_channels(values: Any, in_channels: int) -> tuple[float, ...]:

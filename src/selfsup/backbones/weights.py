@@ -8,7 +8,7 @@ import difflib
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ _HEAD = re.compile(
     r"^(fc|heads?|head_\w+|classifier|last_linear|last_layer|pre_logits|aux\w*|projector|projection\w*|predictor|"
     r"prediction_head|prototypes|queue\w*|decoder\w*|mask_token)\b"
 )
+#: Names of the file of weights in a repository of the hub.
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def require_weights_file(path: Path) -> None:
         If there is none.
     """
     if not path.is_file():
-        raise UserError(f"There is no weights file '{path}'; --weights takes none, imagenet, or a file.")
+        raise UserError(f"There is no weights file '{path}'; name a file that is there, or none, auto or imagenet.")
 
 
 def require_model(name: str) -> None:
@@ -179,7 +181,7 @@ def pretrained_file(name: str) -> Path:
     published = timm.get_pretrained_cfg(name)
     if published is None or not published.hf_hub_id:
         raise UserError(f"timm publishes no weights for '{name}'; use --weights none, or pass a file to --weights.")
-    for file in ("model.safetensors", "pytorch_model.bin"):
+    for file in WEIGHT_FILES:
         cached = try_to_load_from_cache(published.hf_hub_id, file)
         if isinstance(cached, str):
             return Path(cached)
@@ -195,6 +197,61 @@ def pretrained_file(name: str) -> Path:
             f"The ImageNet weights of '{name}' are not on this machine and cannot be downloaded "
             f"({type(error).__name__}): {remedy}."
         ) from error
+
+
+def unobtainable(names: Iterable[str]) -> dict[str, str]:
+    """Those of timm's networks whose published weights are neither on this machine nor to be downloaded, and why.
+
+    Looks at the hub's cache, and asks the hub, for at most five seconds.
+    """
+    import timm
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    found: dict[str, str] = {}
+    silent = "this machine is told to stay offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
+    for name in dict.fromkeys(names):
+        published = timm.get_pretrained_cfg(name)
+        repository = published.hf_hub_id if published else None
+        if not repository:
+            found[name] = "timm publishes no weights of it"
+        elif any(isinstance(try_to_load_from_cache(repository, file), str) for file in WEIGHT_FILES):
+            continue
+        elif silent:
+            found[name] = silent
+        else:
+            try:
+                get_hf_file_metadata(hf_hub_url(repository, WEIGHT_FILES[0]), timeout=5)
+            except GatedRepoError:
+                found[name] = (
+                    f"its licence is to be accepted at {constants.ENDPOINT}/{repository}, then `hf auth login`"
+                )
+            except HfHubHTTPError as error:
+                found[name] = f"the hub answers {error.response.status_code}"
+            except Exception as error:
+                silent = found[name] = f"the hub cannot be reached ({type(error).__name__})"
+    return found
+
+
+def weights_at(path: Path, name: str) -> Path:
+    """The file of a network's weights: `path`, or if that is a folder, the one in it that has the network's name.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    if not path.is_dir():
+        require_weights_file(path)
+        return path
+    names = dict.fromkeys((name, name.partition(".")[0], "model", "pytorch_model"))
+    for file in (path / f"{name}{suffix}" for name in names for suffix in (".safetensors", ".bin", ".pth", ".pt")):
+        if file.is_file():
+            return file
+    raise UserError(
+        f"The folder '{path}' has no weights of '{name}' (such as {name}.safetensors or model.safetensors); "
+        f"name the file itself."
+    )
 
 
 def _require_reachable() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from selfsup.config.grid import format_lr
+from selfsup.config.axes import format_lr
 from selfsup.evaluation.evaluators import measures
 from selfsup.execution.words import counted
 from selfsup.record.storage import shown
@@ -71,17 +71,22 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _print_table(table: pd.DataFrame, columns: dict[str, Callable[[Any], str]]) -> None:
-    shown = Table("method", "per class", "augmentation", "lr", box=None, pad_edge=False)
+    shown = Table("method", box=None, pad_edge=False)
+    several = table["backbone"].nunique() > 1
+    if several:
+        shown.add_column("backbone", overflow="fold")
+    for heading in ("per class", "augmentation", "lr"):
+        shown.add_column(heading)
     for heading in columns:
         shown.add_column(heading, justify="right")
     for row in table.itertuples():
-        shown.add_row(*_settings_of(row), *(fill(row) for fill in columns.values()))
+        shown.add_row(*_settings_of(row, several), *(fill(row) for fill in columns.values()))
     Console().print(shown)
 
 
-def _settings_of(row: Any) -> list[str]:
+def _settings_of(row: Any, several: bool) -> list[str]:
     lr = "" if math.isnan(row.lr) else format_lr(row.lr)
-    return [row.method, row.per_class, row.augmentation, lr]
+    return [row.method, *([row.backbone] if several else []), row.per_class, row.augmentation, lr]
 
 
 def _number(value: float, form: str) -> str:

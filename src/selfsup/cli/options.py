@@ -46,7 +46,8 @@ def _field_option(name: str, field: FieldInfo, only_with: tuple[str, ...] = ()) 
         return click.option(flag, name, multiple=True, metavar="FILE", help=help)
     if field.annotation is bool:
         return click.option(flag, name, is_flag=True, default=None, help=help)
-    return click.option(flag, name, metavar="VALUE", help=f"{help}{_default(field.default)}")
+    flags = ("--backbone", flag) if name == "backbones" else (flag,)
+    return click.option(*flags, name, metavar="VALUE", help=f"{help}{_default(field.default)}")
 
 
 def _default(value: Any) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from selfsup import plugins
-from selfsup.config.schema import StudyConfig, names_of, no_repeats, role_of
+from selfsup.config.field_types import no_repeats
+from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
+from selfsup.config.schema import StudyConfig, names_of, role_of
 from selfsup.config.toml_files import lasting_values
 from selfsup.config.validation import validate
 
@@ -50,7 +53,8 @@ def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
         elif name == "seeds":
             grown[name] = max(stored.seeds, new)
         elif role_of(name) in ("axis", "plugins"):
-            grown[name] = no_repeats((*getattr(stored, name), *new))
+            known = getattr(stored, name)
+            grown[name] = no_repeats((*known, *(_as_known(new, known) if name == "backbones" else new)))
     return stored.model_copy(update=grown)
 
 
@@ -58,4 +62,18 @@ def narrow(config: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
     """The configuration with the axes that `requested` names as they are there: what one command asks for."""
     checked = validate({**config.model_dump(), **requested})
     axes = {name: getattr(checked, name) for name in requested if role_of(name) == "axis"}
+    if "backbones" in axes:
+        axes["backbones"] = _as_known(axes["backbones"], config.backbones)
+    if "references" in axes:  # without those that could not be had
+        axes["references"] = tuple(text for text in axes["references"] if text in config.references)
     return config.model_copy(update=axes)
+
+
+def _as_known(networks: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The networks, those with ``auto`` as weights as the study has resolved them."""
+    resolved = []
+    for source in map(NetworkSource.parse, networks):
+        same = [str(replace(source, weights=weights)) for weights in (PUBLISHED, NONE)]
+        found = [text for text in same if text in known] if source.weights == AUTO else []
+        resolved.append(found[0] if found else str(source))
+    return no_repeats(tuple(resolved))

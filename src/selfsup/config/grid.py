@@ -5,10 +5,12 @@ Pure functions over small frozen dataclasses; nothing here touches files or impo
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
+
+from selfsup.config.axes import AXES
+from selfsup.config.network_source import NONE, NetworkSource
 
 PerClass = int | Literal["all"]
 Protocol = Literal["data-regime", "label-efficiency"]
@@ -36,6 +38,8 @@ class Tags:
         Whether trainings that differ in learning rate alone may be computed as one batched network.
     can_distribute : bool
         Whether several devices may share its training.
+    of_references : bool
+        True for the one that takes the study's references in place of its networks; nothing of it depends on the seed.
     """
 
     trains: bool = True
@@ -45,6 +49,7 @@ class Tags:
     augmentation: str | None = None
     can_fuse: bool = True
     can_distribute: bool = True
+    of_references: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Cell:
     ----------
     method : str
         Name of the method, for example ``"moco"``.
+    backbone : str
+        Label of the network and its initial weights, for example ``"resnet18"`` or ``"resnet18@imagenet"``.
     augmentation : str or None
         Name of the augmentation policy; None where the method does not train.
     lr : float or None
@@ -63,24 +70,23 @@ class Cell:
         Training images (data-regime) or labels (label-efficiency) per class.
     seed : int
         Draws the subset, the initial weights of the heads, the order and the views.
+    lr_multiple : float or None
+        Where the learning rate was asked for as a multiple of the method's own, that multiple; no part of the id.
     """
 
     method: str
+    backbone: str
     augmentation: str | None
     lr: float | None
     per_class: PerClass
     seed: int
+    lr_multiple: float | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
-        """Readable and unique in a study, for example ``moco-weak-lr0.06-n20-s0``."""
-        parts = [self.method]
-        if self.augmentation is not None:
-            parts.append(self.augmentation)
-        if self.lr is not None:
-            parts.append(f"lr{format_lr(self.lr)}")
-        parts += [f"n{self.per_class}", f"s{self.seed}"]
-        return "-".join(parts)
+        """Readable and unique in a study, for example ``moco-resnet18-weak-lr0.06-n20-s0``."""
+        values = ((axis, getattr(self, axis.name)) for axis in AXES)
+        return "-".join(axis.written(value) for axis, value in values if value is not None)
 
     def __str__(self) -> str:
         return self.id
@@ -147,41 +153,51 @@ class Job:
         return replace(self, cells=left) if left else None
 
 
-def format_lr(lr: float) -> str:
-    """Shortest text that reads back as the same float: 0.06, 0.0003, 1, 10."""
-    text = repr(float(lr))
-    text = re.sub(r"\.0$", "", text)
-    return text.replace("e-0", "e-")
-
-
 def expand(
     *,
     methods: Sequence[str],
+    backbones: Sequence[NetworkSource],
+    references: Sequence[NetworkSource] = (),
     augmentations: Sequence[str],
     lrs: Sequence[float | str],
     per_class: Sequence[PerClass],
     seeds: int,
     tags: Mapping[str, Tags],
-    rates: Mapping[str, float] = {},
+    rates: Mapping[tuple[str, str], float] = {},
 ) -> list[Cell]:
     """All cells of a grid, in the order of its axes, the seeds outermost.
 
     A method that does not train has no augmentation and no learning rate, so it appears once per
-    number of images and seed. Seeds come outermost so that a study stopped half-way holds whole
-    replicates. A learning rate such as ``"3x"`` is so many times the method's own of `rates`, to three digits.
+    network, number of images and seed; one that keeps no weights, once per architecture. Seeds come outermost so
+    that a study stopped half-way holds whole replicates. A learning rate such as ``"3x"`` is so many times the
+    method's own of `rates`, by method and label of the network, to three digits.
     """
     cells = []
     for seed in range(seeds):
         for method in methods:
-            trains, own = tags[method].trains, tags[method].augmentation
-            for augmentation in ([own] if own else augmentations) if trains else [None]:
-                for lr in dict.fromkeys(_rate(lr, rates.get(method, 0.0)) for lr in lrs) if trains else [None]:
-                    cells += [Cell(method, augmentation, lr, n, seed) for n in per_class]
-    return cells
+            known = tags[method]
+            networks = references if known.of_references else backbones
+            for network in networks if known.keeps_weights else [replace(source, weights=NONE) for source in networks]:
+                own = rates.get((method, network.label), 0.0)
+                for augmentation, lr, multiple in _settings(known, augmentations, lrs, own):
+                    cells += [Cell(method, network.label, augmentation, lr, n, seed, multiple) for n in per_class]
+    return list(dict.fromkeys(cells))
 
 
-def _rate(lr: float | str, own: float) -> float:
-    return float(f"{own * float(lr.removesuffix('x')):.3g}") if isinstance(lr, str) else lr
+def _settings(
+    tags: Tags, augmentations: Sequence[str], lrs: Sequence[float | str], own: float
+) -> Iterator[tuple[str | None, float | None, float | None]]:
+    """Augmentation, learning rate and the multiple that it is of a method's `own`; one of nothing without training."""
+    if not tags.trains:
+        yield None, None, None
+        return
+    for augmentation in [tags.augmentation] if tags.augmentation else augmentations:
+        for lr in lrs:
+            if isinstance(lr, str):
+                multiple = float(lr.removesuffix("x"))
+                yield augmentation, float(f"{own * multiple:.3g}"), multiple
+            else:
+                yield augmentation, lr, None
 
 
 def group_jobs(cells: Iterable[Cell], *, protocol: Protocol, tags: Mapping[str, Tags]) -> list[Job]:
@@ -191,6 +207,8 @@ def group_jobs(cells: Iterable[Cell], *, protocol: Protocol, tags: Mapping[str, 
         method = tags[cell.method]
         shared = not method.trains or (protocol == "label-efficiency" and not method.uses_labels)
         key = replace(cell, per_class="all") if shared else cell
+        if method.of_references:
+            key = replace(key, seed=0)
         members.setdefault((key, shared), []).append(cell)
     return [Job(tuple(group), shared) for (_, shared), group in members.items()]
 

@@ -26,9 +26,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
 
+from selfsup.config.field_types import Files, Lrs, Names, Rates, Sizes, different_networks
 from selfsup.config.grid import Protocol
+from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
 
 Role = Literal["axis", "plugins", "identity", "place", "contents", "runtime"]
 #: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
@@ -39,55 +41,6 @@ MAX_PIXELS = 178_956_970
 
 def _field(default: Any, help: str, role: Role, **constraints: Any) -> Any:
     return Field(default, description=help, json_schema_extra={"role": role}, **constraints)
-
-
-def _split_commas(value: Any) -> Any:
-    """Let ``"a,b"`` and a single number stand for a list, as on the command line."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    if isinstance(value, int | float):
-        return [value]
-    return value
-
-
-def _one_or_several(value: Any) -> Any:
-    """Let a single path stand for a list; it may hold commas."""
-    return [value] if isinstance(value, str) else value
-
-
-def _split_sizes(value: Any) -> Any:
-    """As :func:`_split_commas`, with ``ALL`` in any case of its letters."""
-    parts = _split_commas(value)
-    return [part.lower() if isinstance(part, str) else part for part in parts] if isinstance(parts, list) else parts
-
-
-def no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values, each once, in its first place."""
-    return tuple(dict.fromkeys(value))
-
-
-def _split_rates(value: Any) -> Any:
-    """Numbers as numbers and multiples as text: ``0.01,0.03`` or ``0.3x,1x``; not both."""
-    parts = _split_commas(value)
-    if not isinstance(parts, list | tuple):
-        return parts
-    texts = [str(part).strip().lower() for part in parts]
-    multiples = [text.endswith("x") for text in texts]
-    try:
-        numbers = [float(text.removesuffix("x")) for text in texts]
-    except ValueError:
-        numbers = [math.nan]
-    if any(multiples) != all(multiples) or not all(0 < number < math.inf for number in numbers):
-        raise ValueError("must be numbers above 0, or multiples of each method's own rate such as 0.3x,1x,3x; not both")
-    return [f"{number:g}x" for number in numbers] if any(multiples) else numbers
-
-
-Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
-_Lr = Annotated[float, Field(gt=0)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
-Lrs = Annotated[tuple[_Lr, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
-Rates = Annotated[tuple[float | str, ...], BeforeValidator(_split_rates), AfterValidator(no_repeats)]
-Sizes = Annotated[tuple[PositiveInt | Literal["all"], ...], BeforeValidator(_split_sizes), AfterValidator(no_repeats)]
 
 
 class StudyConfig(BaseModel):
@@ -223,8 +176,24 @@ class StudyConfig(BaseModel):
     finetune_epochs: int = _field(30, "Epochs of fine-tuning.", "identity", ge=1)
     finetune_lrs: Lrs = _field((0.003, 0.03), "Learning rates that fine-tuning chooses from.", "identity")
 
-    backbone: str = _field("resnet18", "Any timm model name.", "identity", min_length=1)
-    weights: str = _field("none", "Initial weights: none, imagenet, or a file.", "identity", min_length=1)
+    weights: str = _field(
+        "auto",
+        "Initial weights of the networks that --backbones names without @: none, imagenet (those that timm publishes), "
+        "auto (those where they can be had, else none), or a file.",
+        "runtime",
+        min_length=1,
+    )
+    backbones: Names = _field(
+        ("resnet18",),
+        "Networks to compare: any timm model names, each with @ and its initial weights if need be.",
+        "axis",
+    )
+    references: Names = _field(
+        ("vit_small_patch16_dinov3.lvd1689m", "resnet50.tv_in1k", "tf_efficientnet_lite0.in1k"),
+        "Trained networks to be judged as they are, at their own input size: timm's names, each with @ and a file or "
+        "folder of its weights if need be; or none.",
+        "axis",
+    )
     allow_partial_weights: bool = _field(
         False, "Take a file of weights that fits the backbone in part only; the rest stays untrained.", "identity"
     )
@@ -284,7 +253,20 @@ class StudyConfig(BaseModel):
     )
     map_points: int = _field(5000, "Most points on a t-SNE map.", "identity", ge=10)
 
-    @field_validator("methods", "augmentations", "lrs", "per_class", "evaluate", "finetune_lrs")
+    @field_validator("backbones")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return different_networks([NetworkSource.parse(text, info.data.get("weights", AUTO)) for text in value])
+
+    @field_validator("references")
+    @classmethod
+    def _references(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        sources = [NetworkSource.parse(text, PUBLISHED) for text in value if text != NONE]
+        if any(source.weights in (NONE, AUTO) for source in sources):
+            raise ValueError("must be trained networks: NAME for the published weights, or NAME@FILE")
+        return different_networks(sources)
+
+    @field_validator("methods", "backbones", "augmentations", "lrs", "per_class", "evaluate", "finetune_lrs")
     @classmethod
     def _not_empty(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if not value:
@@ -297,10 +279,10 @@ class StudyConfig(BaseModel):
         # The choice of learning rates rests on the probe.
         return ("probe", *(name for name in value if name != "probe"))
 
-    @field_validator("data", "data_root", "data_url", "group", "weights")
+    @field_validator("data", "data_root", "data_url", "group", "weights", "backbones", "references")
     @classmethod
-    def _text(cls, value: str | None) -> str | None:
-        if any("\ud800" <= c <= "\udfff" for c in value or ""):
+    def _text(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if any("\ud800" <= c <= "\udfff" for c in "".join(value or "")):
             raise ValueError("its name is not valid UTF-8, which TOML cannot hold; rename the file or folder")
         return value
 
@@ -310,6 +292,16 @@ class StudyConfig(BaseModel):
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value, flags=re.ASCII):
             raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
         return value
+
+    @property
+    def networks(self) -> tuple[NetworkSource, ...]:
+        """The networks to compare, and where their weights come from."""
+        return tuple(map(NetworkSource.parse, self.backbones))
+
+    @property
+    def reference_networks(self) -> tuple[NetworkSource, ...]:
+        """The references, and where their weights come from."""
+        return tuple(map(NetworkSource.parse, self.references))
 
     @property
     def side(self) -> int:

@@ -42,10 +42,17 @@ def load_values(
             raise UserError("--config is empty; name a TOML file, or leave the option out.")
         layers.append(read_toml(Path(file)))
     layers.append(overrides or {})
-    values: dict[str, Any] = reduce(_merge, layers, {})
+    values: dict[str, Any] = reduce(_merge, map(_in_full, layers), {})
     for name in ("description", "format"):  # of a preset, and of a study's config.toml given as a file
         values.pop(name, None)
     return values
+
+
+def _in_full(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer with the short form ``backbone`` in full."""
+    if "backbone" in layer and "backbones" in layer:
+        raise UserError("--backbone is the short form of --backbones, and both are given; leave one of them out.")
+    return {"backbones" if name == "backbone" else name: value for name, value in layer.items()}
 
 
 def _merge(known: Any, given: Any) -> Any:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from selfsup.config.axes import AXES
 from selfsup.evaluation.evaluators import measures
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Cells that are alike but for their learning rate.
-ALIKE = ["method", "augmentation", "per_class", "seed"]
+ALIKE = [axis.name for axis in AXES if axis.name != "lr"]
 #: Fewest cells for which a correlation is given.
 LEAST_CELLS = 4
 

@@ -23,6 +23,8 @@ T = TypeVar("T")
 MEASURED_IMAGES = 1_000
 #: Images that are embedded at once, and as they are on a GPU, where more of them take hardly longer.
 BATCH, GPU_BATCH = 128, 256
+#: Whether those on a GPU are so many, and read in a thread: not before it was measured.
+AHEAD_ON_CUDA = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def embed(backbone: Backbone, images: Images, indices: np.ndarray, *, image_size
     -------
     ndarray of float32, shape (len(indices), num_features)
     """
-    at_once = GPU_BATCH if device.startswith("cuda") else BATCH
+    at_once = GPU_BATCH if _reads_ahead(device) else BATCH
     plain = batches(images, indices, plain_view, image_size=image_size, device=device, at_once=at_once)
     return _run(backbone, plain, len(indices), device)
 
@@ -108,9 +110,13 @@ def batches(
     """Views of the images at `indices`, the same at every call with the same number of the stream."""
     starts = range(0, len(indices), at_once)
     read = (images.batch(indices[start : start + at_once]) for start in starts)
-    for start, (pixels, sizes) in zip(starts, _ahead(read) if device.startswith("cuda") else read, strict=True):
+    for start, (pixels, sizes) in zip(starts, _ahead(read) if _reads_ahead(device) else read, strict=True):
         generator = torch.Generator().manual_seed(derive_seed(0, "evaluation", stream, start))
         yield policy(to_device(pixels, torch.device(device)), sizes, image_size, generator)
+
+
+def _reads_ahead(device: str) -> bool:
+    return AHEAD_ON_CUDA and device.startswith("cuda")
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

@@ -58,7 +58,7 @@ class TrainedNetwork:
         count = views_wanted(len(self.viewed), self.backbone.num_features)
         return embed_views(
             self.backbone, self.images, self.viewed, load_policy("simclr"), count,
-            image_size=self.config.side, device=self.device,
+            image_size=self.backbone.image_size, device=self.device,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class TrainedNetwork:
         """
         was_training = self.backbone.training
         self.backbone.eval().to(self.device)
-        plain = batches(self.images, indices, plain_view, image_size=self.config.side, device=self.device)
+        plain = batches(self.images, indices, plain_view, image_size=self.backbone.image_size, device=self.device)
         looks = [look(batch) for batch in plain]
         self.backbone.train(was_training)
         return [torch.cat(parts) for parts in zip(*looks, strict=True)]

@@ -149,8 +149,10 @@ class _Problems:
         problems = torch.arange(len(p), device=p.device)[:, None, None]
         rows = beyond.sqrt()[..., None] * self.rows[problems, images]
         inner = torch.eye(own.shape[2], device=p.device) + (rows.flatten(1, 2) @ inverse).view_as(rows) @ rows.mT
+        # None of its eigenvalues is below 1, though rounding may say so where images are alike.
+        values, vectors = torch.linalg.eigh(inner)
         n = p.shape[2]
-        return _InverseHessian(inverse * n, rows, torch.linalg.inv(inner.double()).float() / n)
+        return _InverseHessian(inverse * n, rows, (vectors / values.clamp(min=1)[..., None, :]) @ vectors.mT / n)
 
 
 @dataclass(frozen=True)

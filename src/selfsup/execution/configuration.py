@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from selfsup.backbones import Backbone, build_backbone, require_weights_file, takes_side
+from selfsup.backbones import Backbone, build_backbone, takes_side, weights_at
 from selfsup.config.continuation import differences, extend
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
@@ -68,8 +67,9 @@ def require_sound(config: StudyConfig, *, here: bool = True) -> None:
         read_groups(config.group, [])
     # Whether the backbone takes the images' size is seen when they are; whether there is such a backbone, now.
     require_views(config.with_side_for([]))
-    if config.weights not in ("none", "imagenet"):
-        require_weights_file(Path(config.weights))
+    for source in (*config.networks, *config.reference_networks):
+        if source.file is not None:
+            weights_at(source.file, source.name)
 
 
 def require_views(config: StudyConfig) -> None:
@@ -81,24 +81,25 @@ def require_views(config: StudyConfig) -> None:
         If it takes views of one size only where smaller ones are asked for, or has no tokens of patches where a
         method needs them.
     """
-    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    step = side_step_of(backbone.patch_size)
-    smallest = first_side(config.side, config.grow_from, step)
-    if not takes_side(backbone, smallest):
-        raise UserError(
-            f"'{config.backbone}' takes views of one size only, and --grow-from {config.grow_from:g} begins with "
-            f"smaller ones; add --grow-from 1."
-        )
-    for name in config.methods:
-        _require_network(name, config, backbone, smallest, step)
+    for network in dict.fromkeys(source.name for source in config.networks):
+        backbone = build_backbone(network, image_size=config.side, stem=config.stem)
+        step = side_step_of(backbone.patch_size)
+        smallest = first_side(config.side, config.grow_from, step)
+        if not takes_side(backbone, smallest):
+            raise UserError(
+                f"'{network}' takes views of one size only, and --grow-from {config.grow_from:g} begins with "
+                f"smaller ones; add --grow-from 1."
+            )
+        for name in config.methods:
+            _require_network(name, network, config, backbone, smallest, step)
 
 
-def _require_network(name: str, config: StudyConfig, backbone: Backbone, side: int, step: int) -> None:
+def _require_network(name: str, network: str, config: StudyConfig, backbone: Backbone, side: int, step: int) -> None:
     """Refuse a method that cannot train this network, or not on so many devices."""
     tags = method_class(name).tags
     if tags.needs_tokens and backbone.patch_size is None:
         raise UserError(
-            f"{name} needs the tokens of patches that a plain vision transformer has, and '{config.backbone}' has "
+            f"{name} needs the tokens of patches that a plain vision transformer has, and '{network}' has "
             f"none; choose such a network, as in --backbone vit_tiny_patch16_224, or leave {name} out of --methods."
         )
     if config.devices > 1 and not tags.can_distribute:
@@ -107,13 +108,13 @@ def _require_network(name: str, config: StudyConfig, backbone: Backbone, side: i
         pixels = group.pixels(side, step)
         if group.side < 1 and not takes_side(backbone, pixels):
             raise UserError(
-                f"{name} has views of {pixels} px beside those of {side} px, and '{config.backbone}' "
+                f"{name} has views of {pixels} px beside those of {side} px, and '{network}' "
                 f"takes one size only; choose another network, or leave {name} out of --methods."
             )
         hidden = None if group.mask is None else group.mask.draw(1, pixels, torch.Generator())
         if hidden is not None and bool(hidden.all() == hidden.any()):
             raise UserError(
-                f"{name} hides some patches of a view, of which '{config.backbone}' has {hidden.shape[1]} in {pixels} "
+                f"{name} hides some patches of a view, of which '{network}' has {hidden.shape[1]} in {pixels} "
                 f"px; choose larger views, or leave {name} out of --methods."
             )
 

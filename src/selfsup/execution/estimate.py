@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.backbones import Backbone, build_backbone
+from selfsup.backbones import Backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, unfinished
 from selfsup.config.schema import StudyConfig
@@ -22,12 +23,14 @@ from selfsup.data.pages import with_pages
 from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split, draw_subset
+from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
+from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.preparation import require_enough, require_same_names, split_study
-from selfsup.execution.progress import SECONDS_PER_CELL
+from selfsup.execution.progress import SECONDS_PER_CELL, Kind, kind_of
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
@@ -43,8 +46,10 @@ from selfsup.views import load_policy
 TIMED_STEPS = 3
 #: Most images of the source that are opened to learn how large they are, and whether they can be.
 OPENED_IMAGES = 1000
-#: Method and augmentation whose steps are those of fine-tuning.
-FINE_TUNING = ("supervised", AUGMENTATION)
+#: Method whose steps are those of fine-tuning.
+FINE_TUNING = "supervised"
+#: Images whose embedding is timed per network.
+EMBEDDED_IMAGES = 8
 #: Seconds for a worker's start; measured on two cores and rounded up.
 SECONDS_PER_START = 10.0
 #: Seconds of solving a probe, per class, image and dimension that the images span; measured on one core.
@@ -119,6 +124,7 @@ def plan_study(
         glance = _glance(source, config)
     if folder is not None:
         require_same_names(source.names, folder, config)
+    config = resolve_networks(config, say)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
     grid = lay_out(narrow(config, values), labelled=labels is not None)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
@@ -132,8 +138,10 @@ def plan_study(
     resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(source.names))
     steps = _time_steps(config, left, resources, glance.side)
     share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
-    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    seconds = sum(_job_seconds(config, job, labels, split, steps, backbone.num_features, share) for job in left)
+    candidates = dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells)
+    networks = {candidate: network_of(config, *candidate) for candidate in candidates}
+    embedding = _time_embedding(networks, resources, glance.side)
+    seconds = sum(_job_seconds(config, job, labels, split, steps, embedding, share) for job in left)
     return Plan(
         config=config,
         grid=grid,
@@ -143,7 +151,7 @@ def plan_study(
         opened=glance.opened,
         audit=(*source.ignored, *glance.audit, *small),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
-        bytes=_study_bytes(config, grid, split, backbone),
+        bytes=_study_bytes(config, grid, split, networks),
         store_bytes=3.0 * len(source.names) * glance.side**2,
     )
 
@@ -180,18 +188,17 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
     return _Glance(len(chosen), side, short_side, tuple(audit))
 
 
-def _time_steps(
-    config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int
-) -> dict[tuple[str, str], float]:
-    """Estimated seconds per step of a full batch for every trained method and augmentation of the grid."""
+def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int) -> dict[Kind, float]:
+    """Estimated seconds per step of a full batch for every kind of training in the grid."""
     make_deterministic(resources.threads)
-    kinds = {(job.cells[0].method, job.cells[0].augmentation): job.cells[0] for job in jobs}
+    cells = {kind_of(job): job.cells[0] for job in jobs}
     if "finetune" in config.evaluate:
-        kinds[FINE_TUNING] = Cell(*FINE_TUNING, lr=1e-4, per_class="all", seed=0)
+        tuned = (replace(cell, method=FINE_TUNING, augmentation=AUGMENTATION) for cell in cells.values())
+        cells |= {(cell.method, cell.backbone, cell.augmentation): cell for cell in tuned}
     return {
-        (method, augmentation): _seconds_per_step(config, cell, resources, side)
-        for (method, augmentation), cell in kinds.items()
-        if augmentation is not None
+        kind: _seconds_per_step(config, cell, resources, side)
+        for kind, cell in cells.items()
+        if cell.augmentation is not None
     }
 
 
@@ -199,7 +206,7 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
     assert cell.augmentation is not None
     images = _Noise(side)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
-    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
+    backbone = network_of(config, cell.method, cell.backbone)
     method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
     count = _timed_images(config)
     indices = np.arange(count)
@@ -208,6 +215,25 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
     outcome = Training(method, images, indices, indices % 10, policy, plan, fabric).run()
     seconds = [line.seconds for line in outcome.state.log[1:]]  # of an epoch, which is one step
     return float(np.median(seconds)) * config.batch_size / count
+
+
+#: By method and label of its network, the width of an embedding and the seconds of making one.
+_Embedding = Mapping[tuple[str, str], tuple[int, float]]
+
+
+def _time_embedding(networks: Mapping[tuple[str, str], Backbone], resources: Resources, side: int) -> _Embedding:
+    """Time each network's embedding of a few images at its own side; once per network and side."""
+    known: dict[tuple[str, int], float] = {}
+    images, indices = _Noise(side), np.arange(EMBEDDED_IMAGES)
+    found = {}
+    for (method, label), backbone in networks.items():
+        same = (label, backbone.image_size)
+        if same not in known:
+            began = time.perf_counter()
+            embed(backbone, images, indices, image_size=backbone.image_size, device=resources.hardware.device)
+            known[same] = (time.perf_counter() - began) / len(indices)
+        found[method, label] = backbone.num_features, known[same]
+    return found
 
 
 def _timed_images(config: StudyConfig) -> int:
@@ -232,27 +258,29 @@ def _job_seconds(
     job: Job,
     labels: np.ndarray | None,
     split: Split,
-    steps: Mapping[tuple[str, str], float],
-    width: int,
+    steps: Mapping[Kind, float],
+    embedding: _Embedding,
     share: float = 1.0,
 ) -> float:
-    """Seconds of a job, of whose epochs a scheduler is expected to run this share; `width` is that of an embedding."""
+    """Seconds of a job, of whose epochs a scheduler is expected to run this share."""
     cell = job.cells[0]
-    evaluating = SECONDS_PER_CELL * len(job.cells)
+    width, seconds_per_image = embedding[cell.method, cell.backbone]
+    images = len(split.train) + len(split.val) + len(split.test)
+    evaluating = SECONDS_PER_CELL * len(job.cells) + seconds_per_image * images
     subsets = [draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed) for c in job.cells]
     if labels is not None:
         evaluating += sum(_probe_seconds(np.bincount(labels[subset]), width) for subset in subsets)
     if "finetune" in config.evaluate and labels is not None:
         tuned = sum(map(len, subsets))
         passes = config.finetune_epochs * len(config.finetune_lrs)
-        evaluating += passes * tuned / config.batch_size * steps[FINE_TUNING]
+        evaluating += passes * tuned / config.batch_size * steps[FINE_TUNING, cell.backbone, AUGMENTATION]
     if cell.augmentation is None:
         return evaluating
     chosen = "all" if job.shared else cell.per_class
     images = len(draw_subset(labels, split.train, per_class=chosen, seed=cell.seed))
     sides = TrainingPlan(config.epochs, config.batch_size, config.side, lr=0, seed=0, grow_from=config.grow_from).sides
     full_steps = sum((side / config.side) ** 2 for side in sides) * images / config.batch_size
-    return share * full_steps * steps[cell.method, cell.augmentation] + evaluating
+    return share * full_steps * steps[kind_of(job)] + evaluating
 
 
 def _probe_seconds(counts: np.ndarray, width: int) -> float:
@@ -263,14 +291,15 @@ def _probe_seconds(counts: np.ndarray, width: int) -> float:
     return SECONDS_PER_PRODUCT * products
 
 
-def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split, backbone: Backbone) -> float:
+def _study_bytes(
+    config: StudyConfig, grid: GridOfStudy, split: Split, networks: Mapping[tuple[str, str], Backbone]
+) -> float:
     """Embeddings, pictures and kept weights."""
-    weights = sum(t.numel() * t.element_size() for t in backbone.network.state_dict().values())
     evaluated = len(split.test) or min(len(split.train), config.map_points)
-    per_cell = evaluated * (2.0 * backbone.num_features + 400) + 300e3
-    kept = {
-        "all": len(grid.cells),
-        "none": 0,
-        "best": len({replace(cell, lr=None, augmentation=None) for cell in grid.cells}),
-    }
-    return len(grid.cells) * per_cell + kept[config.keep] * weights
+    total = 0.0
+    for candidate, network in networks.items():
+        cells = [cell for cell in grid.cells if (cell.method, cell.backbone) == candidate]
+        weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
+        kept = {"all": len(cells), "none": 0, "best": len({replace(c, lr=None, augmentation=None) for c in cells})}
+        total += len(cells) * (evaluated * (2.0 * network.num_features + 400) + 300e3) + kept[config.keep] * weights
+    return total

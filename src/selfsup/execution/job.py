@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfsup.backbones import build_backbone, load_weights
+from selfsup.backbones import load_weights
 from selfsup.config.grid import Cell, Job
 from selfsup.execution.cell_evaluation import evaluate_cells
 from selfsup.execution.context import StudyContext
+from selfsup.execution.initial_weights import network_of
 from selfsup.execution.job_callbacks import FollowerCallbacks, JobCallbacks, OnEpoch, ShouldStop
 from selfsup.execution.publishing import publish_diverged, publish_pruned
 from selfsup.execution.schedulers import load_scheduler
@@ -147,9 +148,10 @@ def build_method(study: StudyContext, cell: Cell, train_images: np.ndarray) -> M
     config = study.config
     cls = method_class(cell.method)
     torch.manual_seed(derive_seed(cell.seed, "weights"))
-    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    if cls.tags.keeps_weights and study.folder.initial_weights.exists():
-        load_weights(backbone, study.folder.initial_weights)
+    backbone = network_of(config, cell.method, cell.backbone)
+    weights = study.folder.initial_weights(cell.backbone)
+    if cls.tags.keeps_weights and weights.exists():
+        load_weights(backbone, weights)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     return cls(backbone, settings, num_classes=len(study.store.classes), num_images=len(train_images))
 

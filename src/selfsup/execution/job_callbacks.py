@@ -158,4 +158,4 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
 
 def embed_plain(study: StudyContext, backbone: Backbone, indices: np.ndarray) -> np.ndarray:
     """Embeddings, shape (n, width), of images of the study as they are."""
-    return embed(backbone, study.store, indices, image_size=study.config.side, device=study.hardware.device)
+    return embed(backbone, study.store, indices, image_size=backbone.image_size, device=study.hardware.device)

@@ -1,16 +1,14 @@
-"""Makes a study ready to run: its images, their split and audit, and the initial weights."""
+"""Makes the images of a study ready: decoded, split, and what was noticed in them written down."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfsup.backbones import build_backbone, imagenet_backbone, load_weights, weights_file
 from selfsup.config.schema import StudyConfig
 from selfsup.csv_files import csv_rows
 from selfsup.data.audit import (
@@ -82,26 +80,6 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         say(f"All of this is listed in {folder.path / AUDIT}.")
     folder.write_json("dataset.json", _describe(store, split, noticed))
     return store
-
-
-def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
-    """Put the initial weights into the study, so that every worker and every later run has the same.
-
-    Raises
-    ------
-    UserError
-        If they cannot be had, or do not fit the backbone.
-    """
-    if config.weights == "none" or folder.initial_weights.exists():
-        return
-    if config.weights == "imagenet":
-        say(f"Loading the ImageNet weights of {config.backbone}.")
-        backbone = imagenet_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    else:
-        backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-        loaded = load_weights(backbone, Path(config.weights), partial=config.allow_partial_weights)
-        say(f"Weights from {config.weights}: {loaded}.")
-    folder.write(folder.initial_weights.name, weights_file(backbone))
 
 
 def split_study(

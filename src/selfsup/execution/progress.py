@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from selfsup.config.grid import Job
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried, JobStarted
 
-#: What the speed of a training depends on: its method and augmentation.
-Kind = tuple[str, str | None]
+#: What the speed of a training depends on: its method, network and augmentation.
+Kind = tuple[str, str, str | None]
 #: Seconds per cell for the probe, the maps and the pictures; measured on two cores for the digits and rounded up.
 SECONDS_PER_CELL = 3.0
 
@@ -75,8 +75,8 @@ class Tally:
                 event.job, event.epoch, event.epochs, event.loss, event.images_per_second, time.monotonic()
             )
             images = self._per_epoch[event.job.id]
-            self._trained[_kind(event.job)] += images
-            self._training[_kind(event.job)] += images / event.images_per_second
+            self._trained[kind_of(event.job)] += images
+            self._training[kind_of(event.job)] += images / event.images_per_second
         elif isinstance(event, JobRetried):
             self.running.pop(event.worker, None)
         elif isinstance(event, JobDone):
@@ -104,7 +104,7 @@ class Tally:
         last = job.until or running.epochs or self._epochs
         images = self._per_epoch[job.id] * (last - running.epoch)
         per_cell = self._evaluating / self._evaluated if self._evaluated else SECONDS_PER_CELL
-        return per_cell * len(job.cells) + (images * self._seconds_per_image(_kind(job)) if images else 0.0)
+        return per_cell * len(job.cells) + (images * self._seconds_per_image(kind_of(job)) if images else 0.0)
 
     def _seconds_per_image(self, kind: Kind) -> float:
         if not self._trained:
@@ -114,8 +114,10 @@ class Tally:
         return sum(self._training.values()) / sum(self._trained.values())
 
 
-def _kind(job: Job) -> Kind:
-    return job.cells[0].method, job.cells[0].augmentation
+def kind_of(job: Job) -> Kind:
+    """What the speed of a job depends on."""
+    cell = job.cells[0]
+    return cell.method, cell.backbone, cell.augmentation
 
 
 def _images_per_epoch(job: Job, train_counts: Sequence[int]) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from selfsup import registry
+from selfsup.config.network_source import NetworkSource
 from selfsup.config.toml_files import load_values, read_toml
 from selfsup.config.validation import validate
 from selfsup.execution.executors import take_executor
@@ -48,7 +50,7 @@ def requested_run(
     executor = take_executor(values)
     in_file = read_toml(Path(config)) if config is not None else {}
     validate(values, files={name: str(config) for name in in_file if name not in overrides})
-    return _with_full_paths(values), executor
+    return _with_full_paths(_with_weights(values)), executor
 
 
 def default_out(values: dict[str, Any]) -> Path:
@@ -57,12 +59,27 @@ def default_out(values: dict[str, Any]) -> Path:
     return Path("studies") / name
 
 
+def _with_weights(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, where they say anything of networks or their weights, with the weights of each network."""
+    if not {"backbones", "weights"} & values.keys():
+        return values
+    networks: dict[str, Any] = {name: values[name] for name in ("backbones", "weights") if name in values}
+    return {**values, "backbones": list(validate(networks).backbones)}
+
+
 def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in which folders and files are named in full, so that they mean the same from any folder."""
     full = dict(values)
-    names = {*registry.names(registry.SOURCE), "none", "imagenet"}
-    for name in ("data", "weights", "group", "data_root"):
+    names = {*registry.names(registry.SOURCE)}
+    for name in ("data", "group", "data_root"):
         value = full.get(name)
         if isinstance(value, str) and value not in names and Path(value).exists():
             full[name] = str(Path(value).resolve())
+    for name in {"backbones", "references"} & full.keys():
+        full[name] = [_with_full_path(text) for text in getattr(validate({name: full[name]}), name)]
     return full
+
+
+def _with_full_path(network: str) -> str:
+    source = NetworkSource.parse(network)
+    return str(replace(source, weights=str(source.file.resolve()))) if source.file else network

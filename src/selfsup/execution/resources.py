@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from statistics import harmonic_mean
 
 import psutil
 import torch
 from joblib import cpu_count
 
-from selfsup.backbones import build_backbone
+from selfsup.backbones import Backbone, build_backbone
 from selfsup.config.grid import Job
 from selfsup.config.schema import StudyConfig
 from selfsup.execution.executors.base import Resources
@@ -39,7 +41,7 @@ def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
 
 
 def time_precision(config: StudyConfig, resources: Resources, jobs: Sequence[Job], images: int) -> Resources:
-    """The resources with the precision that trains the study's network fastest, where ``auto`` leaves the choice.
+    """The resources with the precision that trains the study's networks fastest, where ``auto`` leaves the choice.
 
     That is on a CPU with instructions for bf16, which not every network gains from. Timing takes seconds, and is
     left out where `jobs` on so many images are over in minutes.
@@ -48,14 +50,14 @@ def time_precision(config: StudyConfig, resources: Resources, jobs: Sequence[Job
     hardware = resources.hardware
     if config.precision != "auto" or (hardware.kind, hardware.precision) != ("cpu", "bf16") or trained < WORTH_TIMING:
         return resources
-    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
     batch = min(config.batch_size, max(8, int(TIMED_IMAGES * (64 / config.side) ** 2)))
     before = torch.get_num_threads()
     torch.set_num_threads(resources.threads)
     try:
-        rates = time_precisions(backbone, ("bf16", "fp32"), side=config.side, images=batch)
+        timed = [time_precisions(b, ("bf16", "fp32"), side=config.side, images=batch) for b in _networks(config)]
     finally:
         torch.set_num_threads(before)
+    rates = {precision: harmonic_mean(rates[precision] for rates in timed) for precision in timed[0]}
     seen = " and ".join(f"{rate:.0f} in {precision}" for precision, rate in rates.items())
     why = f"timed here: {seen}, images of {config.side} px per second"
     return replace(resources, hardware=choose_hardware(config.device, fastest(rates), why=why))
@@ -74,13 +76,18 @@ def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
 
 def views_per_image(config: StudyConfig) -> float:
     """Views of full size that an image comes to in a step of the method that asks for most; small crops by area."""
-    backbone = build_backbone(config.backbone, image_size=config.side, stem=config.stem)
-    step = side_step_of(backbone.patch_size)
     most = 1.0
-    for name in config.methods:
+    for name, backbone in product(config.methods, _networks(config)):
+        step = side_step_of(backbone.patch_size)
         groups = view_groups_of(name, config.settings.get(name, {}), backbone)
         most = max(most, sum(group.count * (group.pixels(config.side, step) / config.side) ** 2 for group in groups))
     return most
+
+
+def _networks(config: StudyConfig) -> list[Backbone]:
+    """Each of the study's networks, once whatever its weights."""
+    names = dict.fromkeys(source.name for source in config.networks)
+    return [build_backbone(name, image_size=config.side, stem=config.stem) for name in names]
 
 
 def available_memory() -> int:

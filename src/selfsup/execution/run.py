@@ -18,7 +18,8 @@ from selfsup.execution.configuration import resolve_configuration, resolve_image
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
-from selfsup.execution.preparation import prepare_images, prepare_weights
+from selfsup.execution.initial_weights import prepare_weights, resolve_networks
+from selfsup.execution.preparation import prepare_images
 from selfsup.execution.progress import Tally
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
@@ -87,6 +88,7 @@ class StudyRun:
         trackers = self.reporting.load_trackers(config.track)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         config = resolve_image_size(config, store, self.watcher.say)
+        config = resolve_networks(config, self.watcher.say)
         asked = narrow(config, self.values)
         grid = lay_out(asked, labelled=store.labels is not None)
         scheduler = load_scheduler(config, self.folder)

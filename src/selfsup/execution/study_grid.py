@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
-from selfsup.backbones import build_backbone
+from selfsup.backbones import Backbone, build_backbone
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
+from selfsup.config.network_source import NONE, NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.methods import method_class, read_settings
+
+#: The method of the networks that ``--references`` names.
+REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,16 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
     UserError
         If nothing is left.
     """
-    tags = {name: method_class(name).tags for name in config.methods}
+    tags = {name: method_class(name).tags for name in (*config.methods, REFERENCE)}
+    if REFERENCE in config.methods:
+        raise UserError(f"--methods {REFERENCE} is what --references NAME,… adds by itself; name the networks there.")
     methods, per_class, notices = config.methods, config.per_class, list[str]()
     if not labelled:
         methods, per_class, notices = _without_labels(config, tags)
     cells = expand(
-        methods=methods,
+        methods=[*methods, *([REFERENCE] if config.references else [])],
+        backbones=config.networks,
+        references=config.reference_networks,
         augmentations=config.augmentations,
         lrs=config.lrs,
         per_class=per_class,
@@ -46,23 +55,24 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
     own = [f"{name} (views by '{tags[name].augmentation}')" for name in methods if tags[name].augmentation]
     if own:
         notices.append(f"--augmentations does not apply to {', '.join(own)}.")
-    if config.weights == "none" and {"frozen", "random"} <= set(methods):
-        notices.append("No initial weights were given, so 'frozen' is the same as 'random'.")
+    untrained = [source.label for source in config.networks if source.weights == NONE]
+    if untrained and {"frozen", "random"} <= set(methods):
+        notices.append(f"No initial weights were given for {', '.join(untrained)}: 'frozen' is the same as 'random'.")
     jobs = group_jobs(cells, protocol=config.protocol, tags=tags)
     return GridOfStudy(tuple(cells), tuple(jobs), tuple(notices))
 
 
-def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[str, float]:
-    """The learning rate of each method's recipe for the study's network and batch size.
+def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[tuple[str, str], float]:
+    """The learning rate of each method's recipe for each network and the batch size, by method and label.
 
     Raises
     ------
     UserError
         If a method is to have another optimizer, for whose rates its recipe says nothing.
     """
-    backbone = build_backbone(config.backbone, image_size=config.with_side_for([]).side, stem=config.stem)
     rates = {}
-    for name in methods:
+    built = [(source, _backbone(source, config)) for source in config.networks]
+    for name, (source, backbone) in product(methods, built):
         recipe = method_class(name).recipe_for(backbone)
         chosen = read_settings(name, config.settings.get(name, {})).optimizer or recipe.optimizer
         if method_class(name).tags.trains and chosen.rstrip("w") != recipe.optimizer.rstrip("w"):
@@ -70,8 +80,12 @@ def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[str, float]:
                 f"--lrs {','.join(map(str, config.lrs))} are multiples of the rate that {name} has with "
                 f"{recipe.optimizer}, and --set {name}.optimizer={chosen} needs another; give --lrs as numbers."
             )
-        rates[name] = recipe.lr_at(config.batch_size)
+        rates[name, source.label] = recipe.lr_at(config.batch_size)
     return rates
+
+
+def _backbone(source: NetworkSource, config: StudyConfig) -> Backbone:
+    return build_backbone(source.name, image_size=config.with_side_for([]).side, stem=config.stem)
 
 
 def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:

@@ -186,10 +186,9 @@ class StudyFolder:
         """Replace a file of the study in one step."""
         replace_file(self.path / name, content)
 
-    @property
-    def initial_weights(self) -> Path:
-        """The weights that every training starts from; absent where it starts from random ones."""
-        return self.path / "initial_weights.safetensors"
+    def initial_weights(self, network: str) -> Path:
+        """The weights that trainings of a network start from, by its label; absent where those are random."""
+        return self.path / "initial_weights" / f"{network}.safetensors"
 
     # -- cells -------------------------------------------------------------------------------
 
@@ -270,7 +269,7 @@ class StudyFolder:
     def sweep(self) -> None:
         """Remove what dead processes left half-written; needs the lock, and no job at work on a cluster."""
         if not self.exists():  # weights of other settings than those that this run will store
-            self.initial_weights.unlink(missing_ok=True)
+            shutil.rmtree(self.path / "initial_weights", ignore_errors=True)
         shutil.rmtree(self.aside, ignore_errors=True)
         shutil.rmtree(self.submitted, ignore_errors=True)
         for path in self.path.rglob("*.partial"):
@@ -304,13 +303,22 @@ class StudyFolder:
         config = self.read_config()
         axes = {
             "method": list(config.methods),
+            "backbone": [source.label for source in config.networks],
             "augmentation": list(config.augmentations),
             "per_class": [str(n) for n in config.per_class],
         }
 
         def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
             at = {name: axis.index(row[name]) if row[name] in axis else len(axis) for name, axis in axes.items()}
-            return row["seed"], at["method"], at["augmentation"], row["lr"] or 0.0, at["per_class"], row["cell"]
+            return (
+                row["seed"],
+                at["method"],
+                at["backbone"],
+                at["augmentation"],
+                row["lr"] or 0.0,
+                at["per_class"],
+                row["cell"],
+            )
 
         return key
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from selfsup import registry
+from selfsup.config.axes import AXES
 from selfsup.config.grid import Cell
 from selfsup.errors import UserError
 from selfsup.evaluation.base import Column
@@ -26,11 +27,10 @@ MEASURED_COLUMNS = ("train_seconds", "images_per_second")
 #: A row begins with these columns,
 CELL = (
     Column("cell", "id of the cell", str, form=""),
-    Column("method", "its method", str, heading="method", form=""),
-    Column("augmentation", "policy of its views; empty where nothing is trained", str, heading="augmentation", form=""),
-    Column("lr", "learning rate", heading="lr", form=".4g"),
-    Column("per_class", "training images (or labels) per class, or `all`", str, heading="per class", form="d"),
-    Column("seed", "seed", int, heading="seed", form=".4g"),
+    *(Column(axis.name, axis.about, axis.type, heading=axis.heading, form=axis.form) for axis in AXES),
+    Column(
+        "lr_multiple", "the learning rate as a multiple of the one in the method's recipe, where it was asked for so"
+    ),
     Column("status", f"how it ended: {', '.join(STATUSES)}", str, heading="status", form=""),
     Column("epochs", "epochs that were trained", int),
 )

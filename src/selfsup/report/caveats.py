@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from selfsup.config.grid import format_lr
+from selfsup.config.axes import format_lr
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy
+from selfsup.report.selection import candidate_names
 
 #: Seeds from which on the spread between trainings is known well enough to be of use.
 ENOUGH_SEEDS = 3
@@ -34,7 +35,7 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
     sentences += _at_the_edge(study.results, best)
     sentences += _without_attention(study)
     sentences += _stopped_early(study)
-    missing = [name for name in dict.fromkeys(study.results["method"]) if name not in found.methods]
+    missing = [name for name in candidate_names(study.results).values() if name not in found.names]
     if missing:
         sentences.append(f"No cell of {listed(missing)} finished well.")
     return sentences
@@ -44,22 +45,22 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     """Methods that the best one was not shown to differ from, or not compared with."""
     sentences = []
     if found.not_beaten:
-        untrained = listed([c.other.method for c in found.not_beaten])
+        untrained = listed([c.other.name for c in found.not_beaten])
         sentences.append(
-            f"That training helps at all: {best.method} was not shown to do better than {untrained}, without training. "
+            f"That training helps at all: {best.name} was not shown to do better than {untrained}, without training. "
             f"More epochs, more images or other learning rates may change that."
         )
     if found.close:
-        others = listed([c.other.method for c in found.close])
-        sentences.append(f"No difference was shown between {best.method} and {others}.")
+        others = listed([c.other.name for c in found.close])
+        sentences.append(f"No difference was shown between {best.name} and {others}.")
     if found.labelled and found.ties:
-        others = listed([choice.method for choice in found.ties])
+        others = listed([choice.name for choice in found.ties])
         sentences.append(
-            f"{others} have exactly the validation accuracy of {best.method}, which is named because it comes first."
+            f"{others} have exactly the validation accuracy of {best.name}, which is named because it comes first."
         )
     if found.labelled and (untested := _untested(found, best)):
-        sentences.append(f"{best.method} was not tested against {listed(untested)}: no finished cell to pair with.")
-    if found.comparisons and len(found.of(best.method)) > 1:
+        sentences.append(f"{best.name} was not tested against {listed(untested)}: no finished cell to pair with.")
+    if found.comparisons and len(found.of(best.name)) > 1:
         place = f"all {study.unit}" if best.per_class == "all" else f"{best.per_class} {study.unit} per class"
         sentences.append(
             f"The comparisons beside the answer are with {place}; "
@@ -69,8 +70,8 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
 
 
 def _untested(found: Answer, best: Choice) -> list[str]:
-    tested = {c.other.method for c in found.comparisons} | {best.method}
-    return [method for method in found.methods if method not in tested]
+    tested = {c.other.name for c in found.comparisons} | {best.name}
+    return [name for name in found.names if name not in tested]
 
 
 def _without_attention(study: RecordedStudy) -> list[str]:
@@ -101,7 +102,9 @@ def _stopped_early(study: RecordedStudy) -> list[str]:
 
 def _at_the_edge(results: pd.DataFrame, best: Choice) -> list[str]:
     """A choice at the end of the learning rates says that the best one may lie beyond."""
-    tried = sorted(results.loc[results["method"] == best.method, "lr"].dropna().unique())  # multiples differ by method
+    tried = sorted(
+        results.loc[results["method"].eq(best.method) & results["backbone"].eq(best.backbone), "lr"].dropna().unique()
+    )  # multiples differ by method
     if best.lr is None or len(tried) < 2 or best.lr not in (tried[0], tried[-1]):
         return []
     word, beyond = ("smallest", "smaller") if best.lr == tried[0] else ("largest", "larger")

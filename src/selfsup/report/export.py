@@ -138,7 +138,7 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
         ]
         rows += [
             (
-                choice.method,
+                choice.name,
                 choice.per_class,
                 choice.augmentation or wording.NOTHING,
                 wording.learning_rate(choice.lr),
@@ -153,16 +153,16 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
     if found.comparisons and found.best:
         rows = [("against", "difference", "95 % interval", "p, corrected", "so it is")]
         rows += [_compared(c) for c in found.comparisons]
-        yield f"{found.best.method} against the others", rows
+        yield f"{found.best.name} against the others", rows
     if found.pairwise:
         rows = [("per class", "method", "against", "difference", "95 % interval", "p, corrected", "so it is")]
-        rows += [(c.one.per_class, c.one.method, *_compared(c)) for c in found.pairwise]
+        rows += [(c.one.per_class, c.one.name, *_compared(c)) for c in found.pairwise]
         yield "Each method against each other one", rows
 
 
 def _compared(c: Comparison) -> tuple[str, ...]:
     return (
-        c.other.method,
+        c.other.name,
         wording.signed(c.test.difference),
         wording.signed_interval(c.test.interval),
         wording.p_value(c.p_adjusted).removeprefix("= "),

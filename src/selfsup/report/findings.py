@@ -17,7 +17,9 @@ class Choice:
 
     Attributes
     ----------
-    method : str
+    name : str
+        Of the method, with that of its network where the study has several; of a reference, its network's.
+    method, backbone : str
     augmentation : str
         ``""`` where the method does not train.
     lr : float or None
@@ -40,7 +42,9 @@ class Choice:
         Whether training reads labels.
     """
 
+    name: str
     method: str
+    backbone: str
     augmentation: str
     lr: float | None
     per_class: str
@@ -56,6 +60,11 @@ class Choice:
     def trains(self) -> bool:
         """Whether the method has a training."""
         return self.lr is not None
+
+    @property
+    def reference(self) -> bool:
+        """Whether it is a network that is judged as somebody else left it."""
+        return self.method == "reference"
 
     @property
     def self_supervised(self) -> bool:
@@ -134,6 +143,9 @@ class Answer:
         Every method at every number of images, in the order of the study.
     comparisons : tuple of Comparison
         `best` against each other method at the same number of images, corrected together.
+    gains : tuple of Comparison
+        One per number of images, ascending: the best method there against the network without training that comes
+        nearest; better only where it is better than every one of them. Corrected together.
     pairwise : tuple of Comparison
         Every pair of methods at every number of images, corrected together.
     labels_needed : tuple of LabelsNeeded
@@ -142,6 +154,8 @@ class Answer:
         None without labels, or where there was nothing to choose.
     caveats : tuple of str
         What the study does not show, one sentence each.
+    unit : str
+        What the numbers per class count: ``"images"``, or ``"labels"`` where training saw all images.
     total_seconds : float
         Training time of all recorded cells, added up.
     """
@@ -152,20 +166,22 @@ class Answer:
     ties: tuple[Choice, ...]
     choices: tuple[Choice, ...]
     comparisons: tuple[Comparison, ...]
+    gains: tuple[Comparison, ...]
     pairwise: tuple[Comparison, ...]
     labels_needed: tuple[LabelsNeeded, ...]
     optimism: Optimism | None
     caveats: tuple[str, ...]
+    unit: str
     total_seconds: float
 
-    def of(self, method: str) -> tuple[Choice, ...]:
-        """Choices of a method, by number of images."""
-        return tuple(choice for choice in self.choices if choice.method == method)
+    def of(self, name: str) -> tuple[Choice, ...]:
+        """Choices of a candidate, by number of images."""
+        return tuple(choice for choice in self.choices if choice.name == name)
 
     @property
-    def methods(self) -> tuple[str, ...]:
-        """Methods with a finished cell, in the order of the study."""
-        return tuple(dict.fromkeys(choice.method for choice in self.choices))
+    def names(self) -> tuple[str, ...]:
+        """Candidates with a finished cell, in the order of the study."""
+        return tuple(dict.fromkeys(choice.name for choice in self.choices))
 
     @property
     def sizes(self) -> tuple[str, ...]:
@@ -176,17 +192,26 @@ class Answer:
     def not_beaten(self) -> tuple[Comparison, ...]:
         """Comparisons of a best method that trains with networks that do not, where it is not shown to be better.
 
-        The one with the highest test accuracy comes first. Empty is what a study hopes for.
+        At the largest number of images; the one with the highest test accuracy comes first. Empty is what a study
+        hopes for.
         """
-        found = [c for c in self.comparisons if c.one.trains and not c.other.trains and c.verdict != "better"]
+        last = [gain for gain in self.gains[-1:] if gain.one == self.best and gain.verdict != "better"]
+        if not last:
+            return ()
+        found = [c for c in self.comparisons if not c.other.trains and c.verdict != "better"] or last
         return tuple(sorted(found, key=lambda c: -(c.other.test_accuracy or 0.0)))
+
+    @property
+    def shown_gains(self) -> tuple[Comparison, ...]:
+        """Those of the gains in which training was shown to help."""
+        return tuple(gain for gain in self.gains if gain.verdict == "better")
 
     @property
     def alone(self) -> bool:
         """Whether no other method of the best one's kind has finished at the same number of images."""
         best = self.best
         return best is not None and not any(
-            c.method != best.method and c.per_class == best.per_class and c.trains and c.uses_labels == best.uses_labels
+            c.name != best.name and c.per_class == best.per_class and c.trains and c.uses_labels == best.uses_labels
             for c in self.choices
         )
 
@@ -201,7 +226,7 @@ class Answer:
         counts: dict[tuple[str, str], list[int]] = {}
         for pair in self.pairwise:
             place = ("better", "no difference shown", "worse").index(pair.verdict)
-            one, other = pair.one.method, pair.other.method
+            one, other = pair.one.name, pair.other.name
             counts.setdefault((one, other), [0, 0, 0])[place] += 1
             counts.setdefault((other, one), [0, 0, 0])[2 - place] += 1
         return tuple(MethodPair(*pair, *found) for pair, found in counts.items())

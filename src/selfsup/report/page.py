@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
@@ -24,6 +26,7 @@ from selfsup.report.caveats import listed
 from selfsup.report.pictures import curves_figure, data_address, for_both_screens, in_both_themes, training_figures
 from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.series import baseline_panel, heatmap_panels
+from selfsup.report.table import gains
 from selfsup.report.verdict import answer_study
 
 MOST_AUDIT_ROWS = 200
@@ -77,7 +80,7 @@ def render(study: RecordedStudy, *, command: str | None = None, planned: int | N
         trusted=without_labels.trust(study),
         opinions=[] if study.labelled else without_labels.opinions(study.results),
         measure_names={measure.name: measure.title for measure in measures()},
-        columns=[c for c in shown_columns() if study.results[c.name].replace("", None).notna().any()],
+        columns=[c for c in shown_columns() if _tells(study.results[c.name])],
         counts=study.results["status"].value_counts().to_dict(),
         planned=planned,
         troubles=study.results[~study.results["status"].isin(["done", "pruned"])].to_dict("records"),
@@ -90,6 +93,11 @@ def render(study: RecordedStudy, *, command: str | None = None, planned: int | N
         written=f"{datetime.now():%Y-%m-%d %H:%M}",
         bokeh=Markup(bokeh_script().decode()) if best else "",
     )  # fmt: skip
+
+
+def _tells(values: pd.Series[Any]) -> bool:
+    """Whether a column of the results has values, and the one of networks, several."""
+    return bool(values.replace("", None).notna().any()) and (values.name != "backbone" or values.nunique() > 1)
 
 
 def shown_columns() -> list[Column]:
@@ -105,7 +113,7 @@ def templates() -> Environment:
         loader=PackageLoader("selfsup.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     filters = (
-        accuracy_colour, listed, wording.accuracy, wording.duration, wording.interval, wording.learning_rate,
+        accuracy_colour, gains, listed, wording.accuracy, wording.duration, wording.interval, wording.learning_rate,
         wording.p_value, wording.signed, wording.signed_interval, wording.size, wording.value,
     )  # fmt: skip
     environment.filters |= {written.__name__: written for written in filters}

@@ -62,8 +62,32 @@ class Outcomes:
 
 def against_the_others(outcomes: Outcomes, best: Choice, choices: Iterable[Choice]) -> tuple[Comparison, ...]:
     """`best` against each other method at the same number of images, corrected together."""
-    return _corrected(
-        outcomes, [(best, c) for c in choices if c.per_class == best.per_class and c.method != best.method]
+    return _corrected(outcomes, [(best, c) for c in choices if c.per_class == best.per_class and c.name != best.name])
+
+
+def gains_by_training(
+    outcomes: Outcomes, best_of_each_size: Iterable[Choice], choices: Iterable[Choice]
+) -> tuple[Comparison, ...]:
+    """What training gains at each number of images over the network without training that comes nearest.
+
+    Better than all of them is tested by the largest of the p-values (an intersection-union test: Berger 1982,
+    Technometrics 24), worse than one of them by the smallest, times their number; both then Holm-corrected for the
+    numbers of images.
+    """
+    untrained = [c for c in choices if not c.trains]
+    found = []
+    for best in best_of_each_size:
+        rivals = [c for c in untrained if best.trains and c.per_class == best.per_class]
+        tested = [(c, test) for c in rivals if (test := outcomes.compare(best, c)) is not None]
+        if tested:
+            rival, test = min(tested, key=lambda pair: pair[1].difference)
+            p_values = [test.p_value for _, test in tested]
+            p = max(p_values) if test.difference > 0 else min(1.0, min(p_values) * len(tested))
+            found.append((best, rival, test, p))
+    adjusted = holm([p for *_, p in found])
+    return tuple(
+        Comparison(best, rival, test, p, verdict_of(test, p))
+        for (best, rival, test, _), p in zip(found, adjusted, strict=True)
     )
 
 

@@ -115,12 +115,12 @@ def training_figures(study: RecordedStudy, answer: Answer) -> list[NamedFigure]:
     """The training curve of each method's chosen cell at its largest number of images."""
     return [
         NamedFigure(
-            f"training-{choice.method}",
-            f"Training of {choice.method}",
+            f"training-{choice.name}",
+            f"Training of {choice.name}",
             partial(
                 loss_curve,
                 log,
-                title=f"{choice.method}: {choice.augmentation} augmentation, lr {learning_rate(choice.lr)}",
+                title=f"{choice.name}: {choice.augmentation} augmentation, lr {learning_rate(choice.lr)}",
             ),
             f"Line chart: loss, embedding spread and rank, similarities and schedules by epoch of {choice.cells[0]}; "
             f"final loss {log['loss'][-1]:.3g}.",

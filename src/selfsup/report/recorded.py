@@ -106,6 +106,12 @@ class RecordedStudy:
         return frozenset(zip(listed["path"], listed["class"], strict=True))
 
     @property
+    def compares_trained(self) -> bool:
+        """Whether any network that finished had weights of somebody else, as a reference or to start from."""
+        finished = self.results[self.results["status"] == "done"]
+        return bool((finished["method"].eq("reference") | finished["backbone"].str.contains(r"[@.]")).any())
+
+    @property
     def unit(self) -> str:
         """What the numbers per class count: images, or labels where training saw all images."""
         return "labels" if self.settings.get("protocol") == "label-efficiency" else "images"

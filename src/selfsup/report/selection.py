@@ -7,15 +7,18 @@ only loosely.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from selfsup.config.axes import CHOSEN, COMPARED
 from selfsup.report.recorded import tidy
 
-CHOICE_COLUMNS = ["method", "per_class", "augmentation", "lr", "seeds", "score", "cells"]
+CHOICE_COLUMNS = [*COMPARED, "per_class", *CHOSEN, "seeds", "score", "cells"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,24 @@ def size_order(sizes: Iterable[str]) -> list[str]:
     return sorted(set(sizes), key=lambda size: (size == "all", 0 if size == "all" else int(size)))
 
 
+def candidates_of(results: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Of each row, what it is a cell of: its method and network."""
+    return list(results[COMPARED].itertuples(index=False, name=None))
+
+
+def candidate_names(results: pd.DataFrame) -> dict[tuple[Any, ...], str]:
+    """Short names of the methods with their networks: of a reference the network's, and without it where it is one."""
+    found = dict.fromkeys(candidates_of(results))
+    networks = Counter(method for method, _ in found)
+    names: dict[tuple[Any, ...], str] = {}
+    for method, backbone in found:
+        name = method if networks[method] == 1 else f"{method} {backbone}"
+        names[method, backbone] = backbone if method == "reference" else name
+    return names
+
+
 def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataFrame:
-    """The chosen augmentation and learning rate of each method at each number of images.
+    """The chosen augmentation and learning rate of each method and network at each number of images.
 
     The choice is the highest mean validation accuracy over the seeds (effective rank where there
     are no labels), among cells that are done. Settings that finished in more seeds come first, so
@@ -64,7 +83,7 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
     Returns
     -------
     DataFrame
-        Columns method, per_class (text), augmentation (``""`` for none), lr (NaN for none),
+        Columns method, backbone, per_class (text), augmentation (``""`` for none), lr (NaN for none),
         seeds (finished), score (mean of the criterion), cells (tuple of ids, by seed).
     """
     table = tidy(results)
@@ -72,17 +91,17 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
     done = table[(table["status"] == "done") & table["score"].notna()].sort_values("seed", kind="stable")
     if done.empty:
         return pd.DataFrame(columns=CHOICE_COLUMNS)
-    settings = ["method", "per_class", "augmentation", "lr"]
-    groups = done.groupby(settings, dropna=False, sort=False)
+    contest = [*COMPARED, "per_class", *(CHOSEN[:1] if per_augmentation else [])]
+    groups = done.groupby([*COMPARED, "per_class", *CHOSEN], dropna=False, sort=False)
     candidates = groups.agg(seeds=("seed", "nunique"), score=("score", "mean"), cells=("cell", tuple)).reset_index()
     # Means of the same numbers in another order differ in the last bit; they are equals.
     candidates["rounded"] = candidates["score"].round(12)
     ranked = candidates.sort_values(
         ["seeds", "rounded", "lr", "augmentation"], ascending=[False, False, True, True], kind="stable"
     )
-    chosen = ranked.groupby(settings[: 3 if per_augmentation else 2], sort=False).head(1)
-    methods, sizes = list(dict.fromkeys(table["method"])), size_order(chosen["per_class"])
-    placed = chosen.assign(row=chosen["method"].map(methods.index), column=chosen["per_class"].map(sizes.index))
+    chosen = ranked.groupby(contest, sort=False).head(1)
+    rows, sizes = list(dict.fromkeys(candidates_of(table))), size_order(chosen["per_class"])
+    placed = chosen.assign(row=[*map(rows.index, candidates_of(chosen))], column=chosen["per_class"].map(sizes.index))
     in_order = placed.sort_values(["row", "column", "augmentation"], kind="stable", ignore_index=True)
     return in_order[CHOICE_COLUMNS]
 
@@ -95,9 +114,9 @@ def superfluous_weights(results: pd.DataFrame) -> list[str]:
     """
     chosen = choose(results)
     kept = {cell for cells in chosen["cells"] for cell in cells}
-    decided = set(zip(chosen["method"], chosen["per_class"], strict=True))
-    rows = zip(results["cell"], results["method"], results["per_class"].astype(str), strict=True)
-    return [cell for cell, method, per_class in rows if (method, per_class) in decided and cell not in kept]
+    decided = set(zip(candidates_of(chosen), chosen["per_class"], strict=True))
+    rows = zip(results["cell"], candidates_of(results), results["per_class"].astype(str), strict=True)
+    return [cell for cell, candidate, per_class in rows if (candidate, per_class) in decided and cell not in kept]
 
 
 def optimism(results: pd.DataFrame) -> Optimism | None:
@@ -109,8 +128,9 @@ def optimism(results: pd.DataFrame) -> Optimism | None:
     done = table[(table["status"] == "done") & table["test_accuracy"].notna()]
     gains = []
     for choice in choose(results).to_dict("records"):
-        rivals = done[(done["method"] == choice["method"]) & (done["per_class"] == choice["per_class"])]
-        settings = rivals.groupby(["augmentation", "lr"], dropna=False)
+        contest = [*COMPARED, "per_class"]
+        rivals = done[(done[contest] == [choice[name] for name in contest]).all(axis=1)]
+        settings = rivals.groupby(CHOSEN, dropna=False)
         means = settings["test_accuracy"].mean()[settings["seed"].nunique() >= choice["seeds"]]
         if len(means) > 1:
             quoted = done.loc[done["cell"].isin(choice["cells"]), "test_accuracy"].mean()

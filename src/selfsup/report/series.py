@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from selfsup.config.grid import format_lr
+from selfsup.config.axes import COMPARED, format_lr
 from selfsup.figures.curves import Curve
 from selfsup.figures.heatmaps import Panel, Square
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy
-from selfsup.report.selection import choose, size_order
+from selfsup.report.selection import candidate_names, choose, size_order
 
 WORST_FIRST = ("failed", "diverged", "collapsed", "pruned")
 
@@ -21,12 +21,15 @@ def heatmap_panels(results: pd.DataFrame) -> list[Panel]:
     sizes = size_order(trained["per_class"])
     chosen = {cell for cells in choose(trained, per_augmentation=True)["cells"] for cell in cells}
     panels = []
-    for (method, augmentation), rows in trained.groupby(["method", "augmentation"], sort=False):
+    names = candidate_names(results)
+    for (method, backbone, augmentation), rows in trained.groupby([*COMPARED, "augmentation"], sort=False):
         lrs = sorted(rows["lr"].unique())
         cells = dict(list(rows.groupby(["lr", "per_class"], sort=False)))
         nothing = rows.iloc[:0]
         squares = tuple(tuple(_square(cells.get((lr, size), nothing), chosen) for size in sizes) for lr in lrs)
-        panels.append(Panel(str(method), str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares))
+        panels.append(
+            Panel(names[method, backbone], str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares)
+        )
     return panels
 
 
@@ -35,12 +38,12 @@ def baseline_panel(results: pd.DataFrame) -> Panel | None:
     rows = results[results["lr"].isna() & (results["augmentation"] == "")]
     if rows.empty:
         return None
-    methods, sizes = list(dict.fromkeys(rows["method"])), size_order(rows["per_class"])
+    names, sizes = candidate_names(results), size_order(rows["per_class"])
+    candidates = dict(list(rows.groupby(COMPARED, sort=False)))
     squares = tuple(
-        tuple(_square(rows[(rows["method"] == method) & (rows["per_class"] == size)], set()) for size in sizes)
-        for method in methods
+        tuple(_square(found[found["per_class"] == size], set()) for size in sizes) for found in candidates.values()
     )
-    return Panel("baselines without training", "", tuple(methods), tuple(sizes), squares)
+    return Panel("baselines without training", "", tuple(names[found] for found in candidates), tuple(sizes), squares)
 
 
 def _square(cells: pd.DataFrame, chosen: set[str]) -> Square:
@@ -61,7 +64,7 @@ def _square(cells: pd.DataFrame, chosen: set[str]) -> Square:
 def accuracy_series(answer: Answer, places: dict[str, float]) -> list[Curve]:
     """A curve per method at its chosen settings; baselines last."""
     curves = []
-    for method in answer.methods:
+    for method in answer.names:
         points = [c for c in answer.of(method) if c.test_accuracy is not None and c.per_class in places]
         points.sort(key=lambda choice: places[choice.per_class])
         if points:
@@ -82,7 +85,7 @@ def _curve(method: str, points: list[Choice], places: dict[str, float]) -> Curve
 
 def chosen_trainings(study: RecordedStudy, answer: Answer) -> list[tuple[Choice, dict[str, np.ndarray]]]:
     """Each method's choice at its largest number of images, with the training log of its first cell by columns."""
-    largest = [answer.of(method)[-1] for method in answer.methods]
+    largest = [answer.of(method)[-1] for method in answer.names]
     logs = [(choice, study.training_log(choice.cells[0])) for choice in largest]
     return [
         (choice, {str(name): log[name].to_numpy() for name in log.columns}) for choice, log in logs if log is not None

@@ -54,7 +54,7 @@ class Side:
         """Test accuracy of each method at the largest number of images."""
         at = self.answer.sizes[-1:]
         return {
-            c.method: c.test_accuracy for c in self.answer.choices if c.per_class in at and c.test_accuracy is not None
+            c.name: c.test_accuracy for c in self.answer.choices if c.per_class in at and c.test_accuracy is not None
         }
 
 
@@ -91,7 +91,7 @@ def render(study_dirs: Sequence[Path]) -> str:
     """The text of the page."""
     sides = _sides(study_dirs)
     ranks = rank_sides(sides)
-    methods = list(dict.fromkeys(method for side in sides for method in side.answer.methods))
+    methods = list(dict.fromkeys(method for side in sides for method in side.answer.names))
     return templates().get_template("side_by_side.html.j2").render(
         sides=sides,
         methods=methods,

@@ -9,9 +9,9 @@ import numpy as np
 
 from selfsup.report.caveats import caveats
 from selfsup.report.findings import Answer, Choice, LabelsNeeded
-from selfsup.report.pairwise import Outcomes, against_the_others, every_pair
+from selfsup.report.pairwise import Outcomes, against_the_others, every_pair, gains_by_training
 from selfsup.report.recorded import RecordedStudy, read_study
-from selfsup.report.selection import choose, criterion, optimism, size_order
+from selfsup.report.selection import candidate_names, choose, criterion, optimism, size_order
 
 
 def answer(study_dir: Path) -> Answer:
@@ -38,10 +38,12 @@ def answer_study(study: RecordedStudy) -> Answer:
         ties=() if best is None else tuple(c for c in _candidates(choices) if c != best and _equal(c, best)),
         choices=choices,
         comparisons=against_the_others(outcomes, best, choices) if tested and best else (),
+        gains=gains_by_training(outcomes, _best_of_each_size(choices), choices) if tested else (),
         pairwise=every_pair(outcomes, choices) if tested else (),
         labels_needed=_labels_needed(best, choices),
         optimism=optimism(study.results) if study.labelled else None,
         caveats=(),
+        unit=study.unit,
         total_seconds=float(study.results["train_seconds"].sum()),
     )
     return replace(found, caveats=tuple(caveats(study, found)))
@@ -49,12 +51,15 @@ def answer_study(study: RecordedStudy) -> Answer:
 
 def _choices(study: RecordedStudy, outcomes: Outcomes) -> tuple[Choice, ...]:
     table = study.results.set_index("cell")
+    names = candidate_names(study.results)
     found = []
     for row in choose(study.results).to_dict("records"):
         cells = table.loc[list(row["cells"])]
         found.append(
             Choice(
+                name=names[row["method"], row["backbone"]],
                 method=row["method"],
+                backbone=row["backbone"],
                 augmentation=row["augmentation"],
                 lr=_number(row["lr"]),
                 per_class=row["per_class"],
@@ -79,6 +84,12 @@ def best_choice(choices: tuple[Choice, ...]) -> Choice | None:
     return max(_candidates(choices), key=lambda choice: round(choice.score, 12), default=None)
 
 
+def _best_of_each_size(choices: tuple[Choice, ...]) -> list[Choice]:
+    sizes = size_order(choice.per_class for choice in choices)
+    found = [best_choice(tuple(choice for choice in choices if choice.per_class == size)) for size in sizes]
+    return [choice for choice in found if choice is not None]
+
+
 def _candidates(choices: tuple[Choice, ...]) -> list[Choice]:
     """The methods among which one is named, at their largest number of images."""
     pool = [c for c in choices if c.self_supervised] or [c for c in choices if c.trains] or list(choices)
@@ -96,7 +107,7 @@ def _labels_needed(best: Choice | None, choices: tuple[Choice, ...]) -> tuple[La
         return ()
     needed = []
     for choice in choices:
-        if choice.method == best.method and choice.test_accuracy is not None:
+        if choice.name == best.name and choice.test_accuracy is not None:
             enough = [s.per_class for s in supervised if (s.test_accuracy or 0) >= choice.test_accuracy]
             needed.append(
                 LabelsNeeded(choice.per_class, choice.test_accuracy, size_order(enough)[0] if enough else None)

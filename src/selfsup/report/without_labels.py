@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from selfsup.config.axes import CHOSEN, COMPARED
 from selfsup.evaluation.agreement import Agreement, agreements
 from selfsup.evaluation.evaluators import measures
 from selfsup.report.recorded import RecordedStudy, tidy
+from selfsup.report.selection import candidate_names
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,14 @@ class Opinion:
     ----------
     measure : str
         A column of the results.
-    method, augmentation : str
+    name, augmentation : str
     lr : float
     value : float
         The measure there, mean over the seeds.
     """
 
     measure: str
-    method: str
+    name: str
     augmentation: str
     lr: float
     value: float
@@ -45,19 +47,25 @@ def opinions(results: pd.DataFrame) -> list[Opinion]:
     """What each measure would choose among the trained settings at the largest number of images."""
     table = tidy(results)
     trained = table[(table["status"] == "done") & table["lr"].notna()]
-    found = []
+    found, names = [], candidate_names(table)
     for measure in measures():
         known = trained[trained[measure.name].notna()]
         if known.empty:
             continue
         groups = known.assign(better=measure.goodness(known[measure.name].to_numpy(float))).groupby(
-            ["method", "augmentation", "lr"], sort=False
+            [*COMPARED, *CHOSEN], sort=False
         )
         settings = groups.agg(
             seeds=("seed", "nunique"), better=("better", "mean"), value=(measure.name, "mean")
         ).reset_index()
         first = settings.sort_values(["seeds", "better", "lr"], ascending=[False, False, True]).iloc[0]
         found.append(
-            Opinion(measure.name, first["method"], first["augmentation"], float(first["lr"]), float(first["value"]))
+            Opinion(
+                measure.name,
+                names[first["method"], first["backbone"]],
+                first["augmentation"],
+                float(first["lr"]),
+                float(first["value"]),
+            )
         )
     return found

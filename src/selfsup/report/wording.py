@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from selfsup.config.grid import format_lr
+from selfsup.config.axes import format_lr
 from selfsup.evaluation.agreement import Correlation
 from selfsup.report.findings import Choice
 from selfsup.report.statistics import Interval

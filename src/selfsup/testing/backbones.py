@@ -18,7 +18,7 @@ def tiny_backbone(width: int = 24) -> Backbone:
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     )
-    return Backbone(network, width, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    return Backbone(network, width, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), image_size=16)
 
 
 def tiny_transformer(width: int = 24) -> Backbone:
@@ -28,4 +28,4 @@ def tiny_transformer(width: int = 24) -> Backbone:
     network = VisionTransformer(
         img_size=16, patch_size=4, embed_dim=width, depth=2, num_heads=2, num_classes=0, dynamic_img_size=True
     )
-    return Backbone(network, width, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    return Backbone(network, width, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), image_size=16)

@@ -71,8 +71,8 @@ class Loading:
     steps: int = 1
 
 
-#: How they come to a CUDA device unless a training is told otherwise.
-ON_CUDA = Loading(resident=True, ahead=True, steps=8)
+#: How they come to a CUDA device unless a training is told otherwise: plainly, until more was measured there.
+ON_CUDA = Loading()
 #: Bytes of the views that are made at once, unless those of one step are more.
 AT_ONCE = 128 * 1024**2
 
@@ -174,7 +174,7 @@ class Batches:
                 for of_view in zip(*(of_groups[number].views for of_groups in drawn), strict=True)
             ]
             # A GPU computes them faster than the host can ask for them; on a CPU those of one view fit the cache.
-            at_once = self._device.type == "cuda"
+            at_once = self._device.type == "cuda" and self._at_once > 1
             for view in views_of(policy, pixels, sizes, parameters, self._side(group, requests[0]), at_once=at_once):
                 for inputs, request, part in zip(found, requests, view.split(lengths), strict=True):
                     inputs.views.setdefault(group.name, []).append(self._shards.gather(part, len(request.rows)))

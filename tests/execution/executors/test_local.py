@@ -33,7 +33,7 @@ GRID = {
     "workers": 2,
     "checkpoint_seconds": 0.01,
 }
-VICTIM = "moco-weak-lr0.03-n5-s0"
+VICTIM = "moco-test_resnet-weak-lr0.03-n5-s0"
 
 
 class Killer(Watcher):

@@ -29,7 +29,7 @@ cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not inst
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 GRID: dict[str, Any] = {**TINY_STUDY, "epochs": 60, "checkpoint_seconds": 0.05}
-VICTIM = "moco-weak-lr0.03-n5-s0"
+VICTIM = "moco-test_resnet-weak-lr0.03-n5-s0"
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ pytest.importorskip("submitit", reason="submitit is not installed: pip install '
 
 GRID: dict[str, Any] = {**TINY_STUDY, "epochs": 300, "checkpoint_seconds": 1000}
 ON_THIS_MACHINE = {"executor": "slurm", "slurm_cluster": "local"}
-VICTIM = "moco-weak-lr0.03-n5-s0"
+VICTIM = "moco-test_resnet-weak-lr0.03-n5-s0"
 
 
 def numbers(study: selfsup.Study) -> pd.DataFrame:

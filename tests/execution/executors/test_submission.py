@@ -9,7 +9,7 @@ from selfsup.execution.status import study_status
 from selfsup.record.folder import StudyFolder
 
 
-def begin(tmp_path: Path, job: str = "byol-weak-lr0.1-nall-s0") -> Submission:
+def begin(tmp_path: Path, job: str = "byol-resnet18-weak-lr0.1-nall-s0") -> Submission:
     submission = Submission(StudyFolder(tmp_path), job)
     submission.begin()
     return submission
@@ -29,7 +29,7 @@ def test_events_are_read_once_and_in_order(tmp_path: Path) -> None:
 def test_a_line_torn_by_a_crash_swallows_no_other(tmp_path: Path) -> None:
     node = begin(tmp_path)
     node.append("started", node="n1")
-    journal = StudyFolder(tmp_path).submitted / "byol-weak-lr0.1-nall-s0.jsonl"
+    journal = StudyFolder(tmp_path).submitted / "byol-resnet18-weak-lr0.1-nall-s0.jsonl"
     with open(journal, "ab") as file:
         file.write(b'\n{"event": "epo')
     node.append("started", node="n2")
@@ -38,7 +38,7 @@ def test_a_line_torn_by_a_crash_swallows_no_other(tmp_path: Path) -> None:
 
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
     reader = begin(tmp_path)
-    journal = StudyFolder(tmp_path).submitted / "byol-weak-lr0.1-nall-s0.jsonl"
+    journal = StudyFolder(tmp_path).submitted / "byol-resnet18-weak-lr0.1-nall-s0.jsonl"
     journal.write_bytes(b'\n{"event": "started", ')
     assert list(reader.news()) == []
     with open(journal, "ab") as file:
@@ -51,7 +51,7 @@ def test_tickets_tell_later_runs_who_has_which_job(tmp_path: Path) -> None:
     assert submission.ticket() is None
     submission.write_ticket(Ticket("slurm", "slurm:12_3", attempts=1))
     ((found, ticket),) = submissions(StudyFolder(tmp_path))
-    assert (found.job_id, ticket) == ("byol-weak-lr0.1-nall-s0", Ticket("slurm", "slurm:12_3", attempts=1))
+    assert (found.job_id, ticket) == ("byol-resnet18-weak-lr0.1-nall-s0", Ticket("slurm", "slurm:12_3", attempts=1))
     submission.end()
     assert submissions(StudyFolder(tmp_path)) == []
 
@@ -59,7 +59,7 @@ def test_tickets_tell_later_runs_who_has_which_job(tmp_path: Path) -> None:
 def test_status_shows_where_each_job_is(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     folder.create()
-    running, paused, waiting = (begin(tmp_path, f"moco-weak-lr{lr}-n5-s0") for lr in (1, 2, 3))
+    running, paused, waiting = (begin(tmp_path, f"moco-resnet18-weak-lr{lr}-n5-s0") for lr in (1, 2, 3))
     for number, submission in enumerate((running, paused, waiting)):
         submission.write_ticket(Ticket("slurm", f"slurm:7_{number}"))
     running.append("started", node="n1")
@@ -76,7 +76,7 @@ def test_status_shows_where_each_job_is(tmp_path: Path) -> None:
     ]
     assert list(status.lines()) == [
         "0 of 5 cells",
-        "moco-weak-lr1-n5-s0: epoch 4/9 on n1 (slurm:7_0)",
+        "moco-resnet18-weak-lr1-n5-s0: epoch 4/9 on n1 (slurm:7_0)",
         "2 waiting under --executor slurm",
         "A selfsup run is at work on it.",
     ]

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> StudyFolder:
 
 
 def job(lr: float, seed: int = 0, method: str = "simclr") -> Job:
-    return Job((Cell(method, "weak", lr, 5, seed),))
+    return Job((Cell(method, "resnet18", "weak", lr, 5, seed),))
 
 
 def asha(folder: StudyFolder) -> Scheduler:

@@ -141,7 +141,7 @@ def test_cells_added_to_a_finished_shared_training_are_finished() -> None:
     jobs, records, halving = jobs_of(protocol="label-efficiency"), dict[str, Record](), scheduler_of()
     while wanted := halving.next_round(jobs, records):
         run(wanted, records, SCORES)
-    more = Cell("simclr", "weak", 0.03, 50, 0)
+    more = Cell("simclr", "resnet18", "weak", 0.03, 50, 0)
     wider = [replace(job, cells=(*job.cells, replace(more, lr=job.cells[0].lr))) for job in jobs]
     while wanted := halving.next_round(wider, records):
         run(wanted, records, SCORES)

@@ -65,13 +65,13 @@ def stop() -> None:
 def test_a_study_is_at_its_address_and_can_be_used_from_elsewhere(server: Server, machine: Machine) -> None:
     here = selfsup.compare("digits", out=ADDRESS, command=f"selfsup run --out {ADDRESS}", **TINY)
     names = {name.removeprefix("lab/digits/") for name in server.names()}
-    assert {"config.toml", "results.csv", "report.html", "cells/random-n5-s0/metrics.json"} <= names
+    assert {"config.toml", "results.csv", "report.html", "cells/random-test_resnet-n5-s0/metrics.json"} <= names
     assert not [name for name in names if name.startswith("running/") or name.endswith(("lock", ".partial"))]
     machine("elsewhere")
     there = selfsup.load_study(ADDRESS)
     pd.testing.assert_frame_equal(there.results, here.results)
     there.load_backbone()
-    assert find_cell(f"{ADDRESS}/random-n5-s0")[1].method == "random"
+    assert find_cell(f"{ADDRESS}/random-test_resnet-n5-s0")[1].method == "random"
     before = server.client.head_object(Bucket="studies", Key="lab/digits/report.html")["ETag"]
     there.report()
     assert server.client.head_object(Bucket="studies", Key="lab/digits/report.html")["ETag"] != before

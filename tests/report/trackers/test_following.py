@@ -65,11 +65,11 @@ def test_cells_that_were_finished_before_are_logged_and_none_twice(folder: Study
 
 
 def test_a_failed_cell_is_logged_when_it_has_been_mended(folder: StudyFolder) -> None:
-    path = folder.cells / "random-n5-s0" / "metrics.json"
+    path = folder.cells / "random-test_resnet-n5-s0" / "metrics.json"
     sound = path.read_text()
     path.write_text(json.dumps({**json.loads(sound), "status": "failed"}))
     follow(folder, Diary())
-    assert "random-n5-s0" not in read_diary(folder)
+    assert "random-test_resnet-n5-s0" not in read_diary(folder)
     path.write_text(sound)
     follow(folder, Diary())
     assert sorted(read_diary(folder)) == sorted(CELLS)
@@ -83,7 +83,7 @@ def test_logging_runs_beside_the_study_and_not_in_its_thread(folder: StudyFolder
 
 
 def test_a_cell_that_cannot_be_logged_keeps_no_other_from_it_and_is_tried_again(folder: StudyFolder) -> None:
-    lines = follow(folder, Diary(frozenset({"random-n5-s0"})))
+    lines = follow(folder, Diary(frozenset({"random-test_resnet-n5-s0"})))
     assert lines == [
         "diary could not log a cell (OSError: the diary is full); the study goes on, and the same command logs what "
         "is missing.",
@@ -139,11 +139,15 @@ def test_a_whole_study_tells_its_trackers_of_every_cell(finished_study: Path, tm
     grid = {**GRID, "lrs": "0.03", "methods": "random"}
     selfsup.compare("digits", out=out, **grid, track="tensorboard")
     home = out / "tracking" / "tensorboard"
-    assert {path.name for path in home.iterdir()} == {"logged.json", "random-n5-s0"}
+    assert {path.name for path in home.iterdir()} == {"logged.json", "random-test_resnet-n5-s0"}
     study = selfsup.compare("digits", out=out, **{**grid, "per_class": "5,10"})  # goes on with its tracker
-    assert {path.name for path in home.iterdir()} == {"logged.json", "random-n5-s0", "random-n10-s0"}
-    untracked = selfsup.load_study(finished_study).result("random-n5-s0")
-    assert study.result("random-n5-s0").test_accuracy == untracked.test_accuracy
+    assert {path.name for path in home.iterdir()} == {
+        "logged.json",
+        "random-test_resnet-n5-s0",
+        "random-test_resnet-n10-s0",
+    }
+    untracked = selfsup.load_study(finished_study).result("random-test_resnet-n5-s0")
+    assert study.result("random-test_resnet-n5-s0").test_accuracy == untracked.test_accuracy
     assert study.config.track == ("tensorboard",)
 
 

@@ -48,14 +48,14 @@ def test_curves_metrics_and_files_are_those_of_the_cell(logged: StudyFolder, cel
 
 def test_files_are_kept_byte_for_byte(logged: StudyFolder, tmp_path: Path) -> None:
     read = client(logged)
-    run = runs(read, logged.path.name)["random-n5-s0"]
+    run = runs(read, logged.path.name)["random-test_resnet-n5-s0"]
     for name in ("tsne.png", "embeddings.npz"):
         kept = read.download_artifacts(run.info.run_id, name, str(tmp_path))
-        assert Path(kept).read_bytes() == (logged.cells / "random-n5-s0" / name).read_bytes()
+        assert Path(kept).read_bytes() == (logged.cells / "random-test_resnet-n5-s0" / name).read_bytes()
 
 
 def test_parameters_name_the_place_in_the_grid_and_all_that_changes_numbers(logged: StudyFolder) -> None:
-    parameters = runs(client(logged), logged.path.name)["supervised-weak-lr1e+30-n5-s0"].data.params
+    parameters = runs(client(logged), logged.path.name)["supervised-test_resnet-weak-lr1e+30-n5-s0"].data.params
     expected = {"method": "supervised", "augmentation": "weak", "lr": "1e+30", "per_class": "5", "status": "diverged"}
     assert parameters.items() >= {**expected, "study/epochs": "3", "study/backbone": "test_resnet"}.items()
     assert "study/workers" not in parameters
@@ -64,18 +64,20 @@ def test_parameters_name_the_place_in_the_grid_and_all_that_changes_numbers(logg
 def test_weights_are_logged_where_they_are_asked_for(folder: StudyFolder) -> None:
     log_to(TRACKER, folder, weights=True)
     read = client(folder)
-    assert "backbone.safetensors" in files(read, runs(read, folder.path.name)["supervised-weak-lr0.03-n5-s0"])
+    assert "backbone.safetensors" in files(
+        read, runs(read, folder.path.name)["supervised-test_resnet-weak-lr0.03-n5-s0"]
+    )
 
 
 def test_a_cell_that_was_cut_short_is_logged_in_place_of_what_was_left(folder: StudyFolder) -> None:
     log_to(TRACKER, folder)
     before = runs(client(folder), folder.path.name)
-    forget(folder, TRACKER, "random-n5-s0")
+    forget(folder, TRACKER, "random-test_resnet-n5-s0")
     log_to(TRACKER, folder)
     after = runs(client(folder), folder.path.name)
     assert set(after) == CELLS
     changed = {name for name in CELLS if before[name].info.run_id != after[name].info.run_id}
-    assert changed == {"random-n5-s0"}
+    assert changed == {"random-test_resnet-n5-s0"}
 
 
 def test_another_store_gets_all_cells_and_the_process_keeps_its_own(

@@ -41,7 +41,7 @@ def test_curves_metrics_and_pictures_are_those_of_the_cell(logged: StudyFolder, 
 def test_parameters_can_be_compared_between_cells(logged: StudyFolder) -> None:
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-    read = events(logged, "supervised-weak-lr0.03-n5-s0")
+    read = events(logged, "supervised-test_resnet-weak-lr0.03-n5-s0")
     content = read.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     parameters = HParamsPluginData.FromString(content).session_start_info.hparams
     assert parameters["method"].string_value == "supervised"
@@ -53,17 +53,23 @@ def test_parameters_can_be_compared_between_cells(logged: StudyFolder) -> None:
 
 def test_the_report_on_classes_is_there_as_text(folder: StudyFolder) -> None:
     log_to(TRACKER, folder)
-    (text,) = events(folder, "random-n5-s0").Tensors("classification_report/text_summary")
+    (text,) = events(folder, "random-test_resnet-n5-s0").Tensors("classification_report/text_summary")
     shown = text.tensor_proto.string_val[0].decode()
-    for line in (folder.cells / "random-n5-s0" / "classification_report.csv").read_text().splitlines():
+    for line in (folder.cells / "random-test_resnet-n5-s0" / "classification_report.csv").read_text().splitlines():
         assert f"    {line}\n" in shown
 
 
 def test_a_cell_that_was_cut_short_is_logged_in_place_of_what_was_left(folder: StudyFolder) -> None:
     log_to(TRACKER, folder)
-    forget(folder, TRACKER, "supervised-weak-lr0.03-n5-s0")
+    forget(folder, TRACKER, "supervised-test_resnet-weak-lr0.03-n5-s0")
     log_to(TRACKER, folder)
-    assert [epoch for epoch, _ in scalars(events(folder, "supervised-weak-lr0.03-n5-s0"))["train/loss"]] == [1, 2, 3]
+    assert [
+        epoch for epoch, _ in scalars(events(folder, "supervised-test_resnet-weak-lr0.03-n5-s0"))["train/loss"]
+    ] == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_the_folder_for_the_viewer_is_told(folder: StudyFolder) -> None:

@@ -104,7 +104,7 @@ def test_curves_metrics_pictures_and_files_are_those_of_the_cell(logged: StudyFo
 
 
 def test_parameters_name_the_place_in_the_grid_and_all_that_changes_numbers(logged: StudyFolder) -> None:
-    config = runs(logged)["supervised-weak-lr0.03-n5-s0"].config
+    config = runs(logged)["supervised-test_resnet-weak-lr0.03-n5-s0"].config
     assert (config["method"], config["lr"], config["per_class"], config["status"]) == ("supervised", 0.03, 5, "done")
     assert config["study"]["epochs"] == 3
     assert "workers" not in config["study"]
@@ -119,12 +119,12 @@ def test_wandb_itself_finds_the_runs_and_would_upload_them(logged: StudyFolder, 
 
 def test_weights_are_logged_where_they_are_asked_for(folder: StudyFolder) -> None:
     log_to(TRACKER, folder, weights=True)
-    assert "backbone.safetensors" in runs(folder)["supervised-weak-lr0.03-n5-s0"].files
+    assert "backbone.safetensors" in runs(folder)["supervised-test_resnet-weak-lr0.03-n5-s0"].files
 
 
 def test_a_cell_that_was_cut_short_is_logged_in_place_of_what_was_left(folder: StudyFolder) -> None:
     log_to(TRACKER, folder)
-    forget(folder, TRACKER, "random-n5-s0")
+    forget(folder, TRACKER, "random-test_resnet-n5-s0")
     log_to(TRACKER, folder)
     assert set(runs(folder)) == CELLS
 

@@ -28,7 +28,11 @@ GRID = {
     "threads": 1,
     "device": "cpu",
 }
-CELLS = {"random-n5-s0", "supervised-weak-lr0.03-n5-s0", "supervised-weak-lr1e+30-n5-s0"}
+CELLS = {
+    "random-test_resnet-n5-s0",
+    "supervised-test_resnet-weak-lr0.03-n5-s0",
+    "supervised-test_resnet-weak-lr1e+30-n5-s0",
+}
 
 CURVES = ("loss", "lr", "momentum", "embedding_std", "effective_rank", "images_per_second")
 METRICS = ("val_accuracy", "test_accuracy", "knn_accuracy", "final_loss", "effective_rank", "train_images")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from selfsup.backbones import Backbone
-from selfsup.config.grid import format_lr
+from selfsup.config.axes import format_lr
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
@@ -38,6 +38,7 @@ def fine_tune(cell: EvaluationContext) -> Evaluated:
     """
     network, lrs = cell.network, sorted(cell.config.finetune_lrs)
     plan = TrainingPlan.of(cell.config, cell.seed, epochs=cell.config.finetune_epochs, lr=lrs[0])
+    plan = replace(plan, image_size=network.backbone.image_size)
     images, labels, policy = network.images, network.labels[cell.subset], load_policy(AUGMENTATION)
     best: dict[str, float] = {}
     # Without validation images nothing can be chosen: the smallest rate changes the backbone least.
@@ -67,7 +68,9 @@ def _accuracy(method: Method, network: TrainedNetwork, part: Part) -> float:
     if not len(part.indices):
         return math.nan
     device = str(network.fabric.device)
-    features = embed(method.backbone, network.images, part.indices, image_size=network.config.side, device=device)
+    features = embed(
+        method.backbone, network.images, part.indices, image_size=network.backbone.image_size, device=device
+    )
     classifier: Any = method.classifier
     predicted = classifier.cpu()(torch.from_numpy(features)).argmax(dim=1).numpy()
     return float((predicted == part.y).mean())

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from selfsup.config.axes import COMPARED
 from selfsup.config.grid import Job, unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.record.folder import StudyFolder
@@ -137,9 +138,10 @@ class Scheduler:
 
 
 def group_of(job: Job) -> str:
-    """What a training competes within, as text: its method and number of images per class."""
+    """What a training competes within, as text: its method, network and number of images per class."""
     cell = job.cells[0]
-    return f"{cell.method}-shared" if job.shared else f"{cell.method}-n{cell.per_class}"
+    compared = "-".join(getattr(cell, name) for name in COMPARED)
+    return f"{compared}-shared" if job.shared else f"{compared}-n{cell.per_class}"
 
 
 def setting_of(job: Job) -> Setting:

@@ -1,0 +1,69 @@
+"""Types of the configuration's fields that may be written as text with commas between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+
+from selfsup.config.network_source import NetworkSource
+
+
+def _split_commas(value: Any) -> Any:
+    """Let ``"a,b"`` and a single number stand for a list, as on the command line."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, int | float):
+        return [value]
+    return value
+
+
+def _one_or_several(value: Any) -> Any:
+    """Let a single path stand for a list; it may hold commas."""
+    return [value] if isinstance(value, str) else value
+
+
+def _split_sizes(value: Any) -> Any:
+    """As :func:`_split_commas`, with ``ALL`` in any case of its letters."""
+    parts = _split_commas(value)
+    return [part.lower() if isinstance(part, str) else part for part in parts] if isinstance(parts, list) else parts
+
+
+def no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, each once, in its first place."""
+    return tuple(dict.fromkeys(value))
+
+
+def _split_rates(value: Any) -> Any:
+    """Numbers as numbers and multiples as text: ``0.01,0.03`` or ``0.3x,1x``; not both."""
+    parts = _split_commas(value)
+    if not isinstance(parts, list | tuple):
+        return parts
+    texts = [str(part).strip().lower() for part in parts]
+    multiples = [text.endswith("x") for text in texts]
+    try:
+        numbers = [float(text.removesuffix("x")) for text in texts]
+    except ValueError:
+        numbers = [math.nan]
+    if any(multiples) != all(multiples) or not all(0 < number < math.inf for number in numbers):
+        raise ValueError("must be numbers above 0, or multiples of each method's own rate such as 0.3x,1x,3x; not both")
+    return [f"{number:g}x" for number in numbers] if any(multiples) else numbers
+
+
+Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
+_Lr = Annotated[float, Field(gt=0)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
+Lrs = Annotated[tuple[_Lr, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
+Rates = Annotated[tuple[float | str, ...], BeforeValidator(_split_rates), AfterValidator(no_repeats)]
+Sizes = Annotated[tuple[PositiveInt | Literal["all"], ...], BeforeValidator(_split_sizes), AfterValidator(no_repeats)]
+
+
+def different_networks(sources: Sequence[NetworkSource]) -> tuple[str, ...]:
+    """The networks as text; those of one label must be the same."""
+    known: dict[str, NetworkSource] = {}
+    for source in sources:
+        if known.setdefault(source.label, source) != source:
+            raise ValueError(f"must differ in more than a folder: '{known[source.label]}' and '{source}' look alike")
+    return tuple(str(source) for source in known.values())

@@ -1,0 +1,115 @@
+"""The weights that a study's networks start from, and its references: found, and kept in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from selfsup.backbones import (
+    Backbone,
+    build_backbone,
+    load_weights,
+    published_backbone,
+    require_model,
+    unobtainable,
+    weights_at,
+    weights_file,
+)
+from selfsup.config.field_types import no_repeats
+from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
+from selfsup.config.schema import StudyConfig
+from selfsup.errors import UserError
+from selfsup.methods import method_class
+from selfsup.record.folder import StudyFolder
+
+Say = Callable[[str], None]
+
+
+def resolve_networks(config: StudyConfig, say: Say) -> StudyConfig:
+    """The configuration with the weights of ``auto`` resolved, and without references that cannot be had.
+
+    Raises
+    ------
+    UserError
+        If a file that is named is not there, or timm has no such network.
+    """
+    sources = (*config.networks, *config.reference_networks)
+    for source in sources:
+        require_model(source.name)
+        if source.file is not None:
+            weights_at(source.file, source.name)
+    missing = unobtainable(source.name for source in sources if source.weights in (AUTO, PUBLISHED))
+    backbones = []
+    for source in config.networks:
+        if source.weights == AUTO:
+            source = replace(source, weights=NONE if source.name in missing else PUBLISHED)
+            if source.weights == NONE:
+                say(
+                    f"{source.name} starts from nothing: its published weights are not on this machine, and "
+                    f"{missing[source.name]}; --backbones {source.name}@FILE takes them from a file."
+                )
+        backbones.append(str(source))
+    references = [str(source) for source in config.reference_networks if source.file or source.name not in missing]
+    left_out = [source.name for source in config.reference_networks if str(source) not in references]
+    if left_out:
+        reasons = dict.fromkeys(missing[name] for name in left_out)
+        say(
+            f"Not compared with {', '.join(left_out)}, whose weights are not on this machine: {'; '.join(reasons)}. A "
+            f"trained network often wins, so give one as --references {left_out[-1]}@FILE, or run where it can be had."
+        )
+    return config.model_copy(update={"backbones": no_repeats(tuple(backbones)), "references": tuple(references)})
+
+
+def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
+    """Put the weights of all networks into the study, so that every worker and every later run has the same.
+
+    Raises
+    ------
+    UserError
+        If they cannot be had, or do not fit their network.
+    """
+    wanted: list[tuple[NetworkSource, int | None]]
+    wanted = [(source, config.side) for source in config.networks if source.weights != NONE]
+    wanted += [(source, None) for source in config.reference_networks]
+    for source, side in wanted:
+        kept = folder.initial_weights(source.label)
+        if kept.exists():
+            continue
+        stem = config.stem if side else "standard"
+        if source.file is None:
+            say(f"Loading the published weights of {source.name}.")
+            backbone = published_backbone(source.name, image_size=side, stem=stem)
+        else:
+            backbone = build_backbone(source.name, image_size=side, stem=stem)
+            file = weights_at(source.file, source.name)
+            loaded = load_weights(backbone, file, partial=config.allow_partial_weights)
+            say(f"Weights from {file}: {loaded}.")
+        kept.parent.mkdir(exist_ok=True)
+        folder.write(f"{kept.parent.name}/{kept.name}", weights_file(backbone))
+
+
+def network_of(config: StudyConfig, method: str, label: str) -> Backbone:
+    """The network of a method's cells, without its weights.
+
+    Parameters
+    ----------
+    config : StudyConfig
+    method, label : str
+        As in the results, in the columns method and backbone.
+
+    Raises
+    ------
+    UserError
+        If the study has no such network.
+    """
+    if method_class(method).tags.of_references:
+        return build_backbone(_find(label, config.reference_networks).name)
+    source = _find(label, config.networks)
+    return build_backbone(source.name, image_size=config.side, stem=config.stem)
+
+
+def _find(label: str, sources: tuple[NetworkSource, ...]) -> NetworkSource:
+    for source in sources:
+        if label in (source.label, replace(source, weights=NONE).label):
+            return source
+    raise UserError(f"The study has no network '{label}'; its config.toml lists them as backbones and references.")

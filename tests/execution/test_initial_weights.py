@@ -1,0 +1,201 @@
+"""Where the weights of a study's networks and references come from, and what is said where they cannot be had."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save
+from tests.weights_hub import Hub
+
+import selfsup
+from selfsup.backbones import build_backbone, weights_file
+from selfsup.config.schema import StudyConfig
+from selfsup.config.validation import validate
+from selfsup.errors import UserError
+from selfsup.execution.initial_weights import network_of, prepare_weights, resolve_networks
+from selfsup.record.folder import StudyFolder
+
+SMALL = {"methods": "random", "image_size": 32, "executor": "inline", "threads": 1, "per_class": "5"}
+
+
+def config_of(**options: object) -> StudyConfig:
+    return validate({"references": "none", "image_size": 32, **options})
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A hub that has the weights of one small network."""
+    torch.manual_seed(3)
+    state = build_backbone("test_resnet", image_size=32).network.state_dict()
+    served = Hub(save({**state, "fc.weight": torch.zeros(1000, 64), "fc.bias": torch.zeros(1000)}))
+    served.known = "/timm/test_resnet.r160_in1k/"
+    yield served
+    served.close()
+
+
+def save_weights(path: Path, name: str = "test_resnet", seed: int = 7) -> Path:
+    torch.manual_seed(seed)
+    path.write_bytes(weights_file(build_backbone(name, image_size=32)))
+    return path
+
+
+def test_where_published_weights_cannot_be_had_auto_is_none_and_that_is_said() -> None:
+    said: list[str] = []
+    found = resolve_networks(config_of(backbones="test_resnet,test_vit@none"), said.append)
+    assert found.backbones == ("test_resnet@none", "test_vit@none")
+    assert len(said) == 1
+    assert said[0].startswith("test_resnet starts from nothing: its published weights are not on this machine")
+    assert "HF_HUB_OFFLINE" in said[0]
+
+
+def test_references_that_cannot_be_had_are_left_out_in_one_line_and_the_others_stay(tmp_path: Path) -> None:
+    file = save_weights(tmp_path / "mine.safetensors")
+    said: list[str] = []
+    asked = f"resnet50.tv_in1k,test_resnet@{file},tf_efficientnet_lite0.in1k"
+    found = resolve_networks(config_of(backbones="test_vit@none", references=asked), said.append)
+    assert found.references == (f"test_resnet@{file}",)
+    assert len(said) == 1
+    assert said[0].startswith("Not compared with resnet50.tv_in1k, tf_efficientnet_lite0.in1k, whose weights are not")
+
+
+def test_a_network_that_nobody_publishes_is_said_to_be_so() -> None:
+    said: list[str] = []
+    resolve_networks(config_of(backbones="botnet50ts_256"), said.append)
+    assert "timm publishes no weights of it" in said[0]
+
+
+@pytest.mark.parametrize("name", ["test_resnet.safetensors", "model.safetensors", "test_resnet.r160_in1k.safetensors"])
+def test_a_folder_stands_for_the_file_in_it_that_has_the_networks_name(tmp_path: Path, name: str) -> None:
+    save_weights(tmp_path / name)
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    config = config_of(backbones="test_vit@none", references=f"test_resnet.r160_in1k@{tmp_path}")
+    prepare_weights(folder, resolve_networks(config, print), print)
+    (kept,) = (folder.path / "initial_weights").iterdir()
+    given = load_file(tmp_path / name)
+    assert all(torch.equal(value, given[key]) for key, value in load_file(kept).items())
+
+
+@pytest.mark.parametrize("field", ["backbones", "references"])
+def test_a_folder_or_file_without_them_is_refused_before_anything_runs(tmp_path: Path, field: str) -> None:
+    with pytest.raises(UserError, match=r"has no weights of 'test_resnet' \(such as test_resnet.safetensors"):
+        resolve_networks(config_of(**{"backbones": "test_vit@none", field: f"test_resnet@{tmp_path}"}), print)
+    with pytest.raises(UserError, match="There is no weights file"):
+        resolve_networks(config_of(**{"backbones": "test_vit@none", field: f"test_resnet@{tmp_path}/w.pth"}), print)
+
+
+def test_a_reference_has_its_own_size_and_a_backbone_that_of_the_study(tmp_path: Path) -> None:
+    file = save_weights(tmp_path / "w.safetensors")
+    config = config_of(backbones=f"test_resnet@{file}", references=f"test_resnet@{file}")
+    assert network_of(config, "frozen", "test_resnet@w").image_size == 32
+    assert network_of(config, "random", "test_resnet").image_size == 32
+    assert network_of(config, "reference", "test_resnet@w").image_size == 160
+    with pytest.raises(UserError, match="The study has no network 'resnet18'"):
+        network_of(config, "frozen", "resnet18")
+
+
+def test_a_reference_is_embedded_once_for_all_sizes_and_seeds_and_stands_in_every_table(tmp_path: Path) -> None:
+    file = save_weights(tmp_path / "w.safetensors")
+    study = selfsup.compare(
+        "digits", out=tmp_path / "study", **{**SMALL, "per_class": "2,5", "seeds": 2, "batch_size": 64},
+        backbone="test_resnet", weights="none", references=f"test_resnet@{file}",
+    )  # fmt: skip
+    results = study.results
+    mine = results[results.method == "reference"]
+    assert set(mine.backbone) == {"test_resnet@w"}
+    assert set(zip(mine.per_class, mine.seed, strict=True)) == {("2", 0), ("5", 0), ("2", 1), ("5", 1)}
+    assert set(mine.status) == {"done"}
+    assert study.load_backbone("reference-test_resnet@w-n5-s1").image_size == 160
+    assert "test_resnet@w" in (study.path / "report.html").read_text()
+
+
+def test_backbones_are_extended_and_what_auto_came_to_stays(tmp_path: Path) -> None:
+    options = {**SMALL, "references": "none"}
+    first = selfsup.compare("digits", out=tmp_path / "study", backbone="test_resnet", **options)
+    before = first.results.set_index("cell").test_accuracy
+    file = save_weights(tmp_path / "w.safetensors", "test_vit")
+    grown = selfsup.compare("digits", out=tmp_path / "study", backbones=f"test_resnet,test_vit@{file}", **options)
+    assert grown.config.backbones == ("test_resnet@none", f"test_vit@{file}")
+    assert set(grown.results.backbone) == {"test_resnet", "test_vit"}
+    assert grown.results.set_index("cell").test_accuracy[before.index].equals(before)
+
+
+def test_weights_of_a_hub_are_those_that_are_judged(hub: Hub, tmp_path: Path) -> None:
+    """In a process of its own, for the hub's address is read when its library is imported."""
+    code = f"""
+import selfsup
+study = selfsup.compare("digits", out={str(tmp_path / "study")!r}, backbones="test_resnet@auto",
+                        references="test_resnet,resnet50.tv_in1k", **{SMALL!r})
+print(study.results[["method", "backbone", "test_accuracy"]].to_json(orient="records"))
+"""
+    env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    env |= {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    env |= {"HF_HUB_OFFLINE": "0", "SELFSUP_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    rows = pd.DataFrame(json.loads(done.stdout.splitlines()[-1]))
+    assert set(zip(rows.method, rows.backbone, strict=True)) == {
+        ("random", "test_resnet"),
+        ("reference", "test_resnet@imagenet"),
+    }
+    kept = load_file(tmp_path / "study" / "initial_weights" / "test_resnet@imagenet.safetensors")
+    torch.manual_seed(3)
+    expected = build_backbone("test_resnet", image_size=32).network.state_dict()
+    assert torch.equal(kept["conv1.0.weight"], expected["conv1.0.weight"])
+
+
+def test_a_gated_network_is_left_out_with_what_would_bring_it(hub: Hub, hub_at) -> None:  # type: ignore[no-untyped-def]
+    hub_at(hub.address)
+    hub.gated = True
+    said: list[str] = []
+    config = config_of(backbones="test_vit@none", references="vit_small_patch16_dinov3.lvd1689m")
+    assert resolve_networks(config, said.append).references == ()
+    assert f"its licence is to be accepted at {hub.address}/timm/vit_small_patch16_dinov3.lvd1689m" in said[0]
+
+
+def test_only_the_short_form_or_the_long_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--backbone is the short form of --backbones, and both are given"):
+        selfsup.compare("digits", out=tmp_path / "s", backbone="test_resnet", backbones="test_vit", **SMALL)
+
+
+def test_the_method_of_references_cannot_be_asked_for_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--methods reference is what --references"):
+        selfsup.compare("digits", out=tmp_path / "s", **{**SMALL, "methods": "random,reference"})
+
+
+@pytest.fixture
+def weights() -> Path:
+    """Real weights of a small network, where they are at hand."""
+    folder = Path(__file__).parents[3] / "shared" / "weights"
+    if not (folder / "tf_efficientnet_lite0.safetensors").is_file():
+        pytest.skip(f"no weights of tf_efficientnet_lite0 in {folder}")
+    return folder
+
+
+def test_a_real_network_tells_photographs_apart(weights: Path, tmp_path: Path) -> None:
+    """Crops of two photographs that scikit-learn has, of which one label each is known."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    for name in ("china", "flower"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        picture = Image.fromarray(load_sample_image(f"{name}.jpg"))
+        for place in range(12):
+            left, top = 40 * place, 20 * place
+            picture.crop((left, top, left + 128, top + 128)).save(tmp_path / "photos" / name / f"{place}.png")
+    study = selfsup.compare(
+        tmp_path / "photos", out=tmp_path / "study", backbone="test_resnet", weights="none",
+        references=f"tf_efficientnet_lite0@{weights}", **{**SMALL, "per_class": "all"},
+    )  # fmt: skip
+    found = study.results.set_index("method").test_accuracy
+    assert found["reference"] == 1.0
+    config = replace(study.config.reference_networks[0])
+    assert config.name == "tf_efficientnet_lite0"
