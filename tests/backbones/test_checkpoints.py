@@ -51,7 +51,7 @@ def test_numbered_parts_that_are_not_the_networks_are_refused_with_what_they_are
     tmp_path: Path, donor: int, parts: int
 ) -> None:
     file = saved(as_lightly_stores(resnet(donor), parts), tmp_path)
-    with pytest.raises(UserError, match=r"tensors, the first of them 'backbone\.0\.weight' \(64 x 3 x 7 x 7\), "):
+    with pytest.raises(UserError, match=r"tensors, as 'backbone\.0\.weight' \(64 x 3 x 7 x 7\), "):
         load_weights(fresh(), file)
 
 

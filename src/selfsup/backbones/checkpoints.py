@@ -147,4 +147,4 @@ def describe(checkpoint: Mapping[Any, Any]) -> str:
     """What a checkpoint holds, for a refusal: how many tensors, below what, and the first of them."""
     given = flatten(checkpoint)
     shown = [f"'{name}' ({' x '.join(map(str, tensor.shape)) or 'a number'})" for name, tensor in given.items()]
-    return f"{len(given)} tensors, the first of them {', '.join(shown[:3])}"
+    return f"{len(given)} tensor{'s' * (len(given) > 1)}, as {', '.join(shown[:3])}"

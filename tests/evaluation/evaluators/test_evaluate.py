@@ -220,5 +220,6 @@ def test_what_needs_more_than_the_embedding_sees_the_images_as_the_network_does(
     (seen,) = network.outputs(lambda images: [network.backbone(images)], np.arange(300))  # in several batches
     assert network.backbone.training
     assert not seen.requires_grad
-    expected = embed(network.backbone, network.images, np.arange(300), image_size=8, device="cpu")
+    side = network.backbone.image_size
+    expected = embed(network.backbone, network.images, np.arange(300), image_size=side, device="cpu")
     np.testing.assert_allclose(seen.numpy(), expected, atol=1e-6)
