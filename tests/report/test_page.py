@@ -225,7 +225,7 @@ def test_where_training_helps_with_few_images_only_the_page_says_so(make_study):
     source = writer.path / "cells" / answer(writer.path).best.cells[0] / "embeddings.npz"
     (writer.path / "cells" / "frozen-resnet18-nall-s0" / "embeddings.npz").write_bytes(source.read_bytes())
     visible = read(write_report(writer.path)).visible
-    assert "With 5 images per class use moco; with all images the frozen backbone may do as well" in visible
+    assert "With 5 images per class use moco ; with all images the frozen backbone may do as well" in visible
     assert "Training was shown to beat every network without it with 5 images per class (moco +" in visible
 
 
