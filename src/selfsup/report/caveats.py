@@ -8,6 +8,7 @@ from selfsup.config.axes import format_lr
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy
 from selfsup.report.selection import candidate_names
+from selfsup.report.wording import size
 
 #: Seeds from which on the spread between trainings is known well enough to be of use.
 ENOUGH_SEEDS = 3
@@ -46,8 +47,13 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     sentences = []
     if found.not_beaten:
         untrained = listed([c.other.name for c in found.not_beaten])
+        claim = (
+            f"That training helps with {size(best.per_class, found.unit)}"
+            if found.shown_gains
+            else "That training helps at all"
+        )
         sentences.append(
-            f"That training helps at all: {best.name} was not shown to do better than {untrained}, without training. "
+            f"That training helps {where}: {best.name} was not shown to do better than {untrained}, without training. "
             f"More epochs, more images or other learning rates may change that."
         )
     if found.close:
