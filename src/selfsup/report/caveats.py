@@ -47,11 +47,7 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     sentences = []
     if found.not_beaten:
         untrained = listed([c.other.name for c in found.not_beaten])
-        claim = (
-            f"That training helps with {size(best.per_class, found.unit)}"
-            if found.shown_gains
-            else "That training helps at all"
-        )
+        where = f"with {size(best.per_class, found.unit)}" if found.shown_gains else "at all"
         sentences.append(
             f"That training helps {where}: {best.name} was not shown to do better than {untrained}, without training. "
             f"More epochs, more images or other learning rates may change that."
