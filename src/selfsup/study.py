@@ -139,7 +139,7 @@ class Study:
         load_weights(backbone, weights)
         return backbone.eval()
 
-    def report(self, form: str = "html") -> Path:
+    def report(self, form: str = "html", *, growing: bool = False) -> Path:
         """Write the report anew from the recorded cells.
 
         Parameters
@@ -147,6 +147,8 @@ class Study:
         form : {"html", "md", "pdf"}
             ``report.html``, one interactive page; ``report.md`` with its figures beside it; or
             ``report.pdf``.
+        growing : bool
+            Whether the study is running: ``report.html`` then reloads itself until it is written for the last time.
 
         Returns
         -------
@@ -160,7 +162,8 @@ class Study:
         if form == "html":
             history = self.folder.read_json("run.json")
             commands = dict.fromkeys(run["command"] for run in history.get("runs", []) if run["command"])
-            written = write_report(self.path, "\n".join(commands) or None, planned=history.get("planned"))
+            command, planned = "\n".join(commands) or None, history.get("planned")
+            written = write_report(self.path, command, planned=planned, growing=growing)
         else:
             written = {"md": write_markdown, "pdf": write_pdf}[form](self.path)
         if self.address:
@@ -263,7 +266,9 @@ def _reporting(path: Path) -> Reporting:
     from selfsup.report.selection import superfluous_weights
     from selfsup.report.trackers import following, load_trackers
 
-    return Reporting(load_trackers, following, superfluous_weights, write_assets, lambda: Study(path).report())
+    return Reporting(
+        load_trackers, following, superfluous_weights, write_assets, lambda growing: Study(path).report(growing=growing)
+    )
 
 
 def _id(cell: str | Cell | CellResult) -> str:

@@ -152,6 +152,29 @@ def test_no_request_leaves_the_report(study, server):
     assert seen["problems"] == []
 
 
+def test_a_page_that_grows_comes_back_to_its_readers_place(study):
+    """What it keeps before it reloads, and what it makes of that: in two visits, for a reload would end the script."""
+    page = study.path / "growing.html"
+    page.write_text(render(read_study(study.path), planned=99, growing=True), encoding="utf-8")
+    leave = """
+    document.querySelector("#cell-search").value = "frozen";
+    scrollTo(0, 640);
+    keepPlace();
+    return JSON.parse(sessionStorage.getItem("selfsup-place"));
+    """
+    kept = in_browser(page, leave)["result"]
+    assert (kept["top"], kept["search"]) == (640, "frozen")
+    place = f"{{...{json.dumps(kept)}, page: location.pathname}}"
+    script = f"<script>sessionStorage.setItem('selfsup-place', JSON.stringify({place}))</script>"
+    page.write_text(page.read_text(encoding="utf-8").replace("<head>", f"<head>{script}", 1), encoding="utf-8")
+    come_back = "return [scrollY, document.querySelector('#cell-search').value, problems.length];"
+    assert in_browser(page, come_back)["result"] == [640, "frozen", 0]
+
+
+def test_a_finished_page_stays_as_it_is(study):
+    assert "selfsup-place" not in (study.path / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def cell_page(study) -> Path:
     rows = slice(0, 40)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two writings of ``results.csv`` while a study runs, and what share of the time they may take.
 RESULTS_EVERY, RESULTS_SHARE = 2.0, 0.05
+#: The same of the page, and the seconds that a first one is taken to need.
+PAGE_EVERY, PAGE_SHARE, PAGE_SECONDS = 20.0, 0.02, 2.0
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,43 @@ class Reporting:
     write_assets : callable
         Writes what the maps of all cells share.
     write_page : callable
-        Writes the report anew.
+        Writes the report anew; told whether the study is still `growing`.
     """
 
     load_trackers: Callable[[Sequence[str]], Mapping[str, Any]]
     following: Callable[..., AbstractContextManager[Callable[[], None]]]
     superfluous_weights: Callable[[pd.DataFrame], Iterable[str]]
     write_assets: Callable[..., None]
-    write_page: Callable[[], object]
+    write_page: Callable[[bool], object]
+
+
+class _Pace:
+    """Something that is done every so often, and takes at most a share of the time.
+
+    Parameters
+    ----------
+    every : float
+        Seconds from one time to the next, at least.
+    share : float
+        Of the time, in (0, 1].
+    seconds : float
+        What the first time is taken to need.
+    """
+
+    def __init__(self, every: float, share: float, seconds: float = 0.0) -> None:
+        self._every, self._share = every, share
+        self._next = time.monotonic() + seconds / share
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() >= self._next
+
+    @contextmanager
+    def doing(self) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        now = time.monotonic()
+        self._next = now + max(self._every, (now - started) / self._share)
 
 
 class StudyRun:
@@ -76,7 +107,7 @@ class StudyRun:
     ) -> None:
         self.folder, self.values, self.executor = folder, values, executor
         self.watcher, self.reporting, self.uploads = watcher, reporting, uploads
-        self._next_writing = 0.0
+        self._results, self._page = _Pace(RESULTS_EVERY, RESULTS_SHARE), _Pace(PAGE_EVERY, PAGE_SHARE, PAGE_SECONDS)
         self._has_assets = False
 
     def execute(self, command: str | None) -> None:
@@ -113,7 +144,7 @@ class StudyRun:
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
             self._write_assets()
-            self.reporting.write_page()
+            self.reporting.write_page(False)
 
     def _write_assets(self) -> None:
         """What the maps of all cells share, once per run."""
@@ -195,24 +226,26 @@ class StudyRun:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, JobDone):
             self._notify_trackers()
-            if time.monotonic() >= self._next_writing:
+            if self._results.due:
                 self._update_results()
         if self.uploads is not None:
             self.uploads.notice(self.watcher.say)
         self.watcher.on_event(event)
         if not isinstance(event, JobStarted):
             self._write_assets()  # while the first jobs train
+        if isinstance(event, JobDone) and self._page.due:
+            with self._page.doing():
+                self._update_results()
+                self.reporting.write_page(True)
 
     def _update_results(self) -> None:
         """Bring the table up to date, and drop the weights that cannot be asked for any more."""
-        started = time.monotonic()
-        table = self.folder.write_results()
-        keep = self.folder.read_config().keep
-        if keep != "all":
-            for cell_id in self.reporting.superfluous_weights(table) if keep == "best" else table["cell"]:
-                self.folder.drop_weights(cell_id)
-        now = time.monotonic()
-        self._next_writing = now + max(RESULTS_EVERY, (now - started) / RESULTS_SHARE)
+        with self._results.doing():
+            table = self.folder.write_results()
+            keep = self.folder.read_config().keep
+            if keep != "all":
+                for cell_id in self.reporting.superfluous_weights(table) if keep == "best" else table["cell"]:
+                    self.folder.drop_weights(cell_id)
 
 
 def _describe_scarcity(per_class: Sequence[int | str], most: int) -> str:

@@ -32,7 +32,9 @@ from selfsup.report.verdict import answer_study
 MOST_AUDIT_ROWS = 200
 
 
-def write_report(study_dir: Path, command: str | None = None, *, planned: int | None = None) -> Path:
+def write_report(
+    study_dir: Path, command: str | None = None, *, planned: int | None = None, growing: bool = False
+) -> Path:
     """Write the report of a study, finished or not, as one file that needs no network.
 
     Parameters
@@ -43,6 +45,8 @@ def write_report(study_dir: Path, command: str | None = None, *, planned: int | 
         The command line that made the study, shown in the report.
     planned : int, optional
         Cells in the study's grid, to say how many are still to come.
+    growing : bool
+        Whether the study is running, so that the page is to reload itself.
 
     Returns
     -------
@@ -57,11 +61,15 @@ def write_report(study_dir: Path, command: str | None = None, *, planned: int | 
     study = read_study(study_dir)
     path = study.path / "report.html"
     # A file name that is not valid Unicode is shown with escapes.
-    replace_file(path, render(study, command=command, planned=planned).encode("utf-8", "backslashreplace"))
+    replace_file(
+        path, render(study, command=command, planned=planned, growing=growing).encode("utf-8", "backslashreplace")
+    )
     return path
 
 
-def render(study: RecordedStudy, *, command: str | None = None, planned: int | None = None) -> str:
+def render(
+    study: RecordedStudy, *, command: str | None = None, planned: int | None = None, growing: bool = False
+) -> str:
     """The text of the report."""
     answer = answer_study(study)
     best = look_at(study, answer.best.cells[0]) if answer.best else None
@@ -83,6 +91,7 @@ def render(study: RecordedStudy, *, command: str | None = None, planned: int | N
         columns=[c for c in shown_columns() if _tells(study.results[c.name])],
         counts=study.results["status"].value_counts().to_dict(),
         planned=planned,
+        growing=growing,
         troubles=study.results[~study.results["status"].isin(["done", "pruned"])].to_dict("records"),
         pruned=study.results[study.results["status"] == "pruned"].to_dict("records"),
         audit_counts=study.audit["problem"].value_counts().to_dict(),

@@ -1,0 +1,63 @@
+"""What a run leaves while it goes on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import selfsup
+from selfsup.execution import run
+from selfsup.execution.executors.base import Event, JobDone
+from selfsup.execution.run import _Pace
+from selfsup.execution.watchers import Watcher
+
+GRID = {
+    "backbone": "test_resnet", "methods": "random,supervised", "augmentations": "weak", "lrs": "0.1", "epochs": 1,
+    "image_size": 16, "per_class": "2,5", "executor": "inline", "threads": 1, "device": "cpu",
+}  # fmt: skip
+
+
+class Reader(Watcher):
+    """Opens the page whenever a job is done."""
+
+    def __init__(self, page: Path) -> None:
+        self.page, self.seen = page, list[str]()
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, JobDone) and self.page.exists():
+            self.seen.append(self.page.read_text(encoding="utf-8"))
+
+
+def test_the_page_grows_while_the_study_runs_and_stays_once_it_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "PAGE_EVERY", 0.0)
+    monkeypatch.setattr(run, "PAGE_SECONDS", 0.0)
+    monkeypatch.setattr(run, "PAGE_SHARE", 1.0)
+    page = tmp_path / "study" / "report.html"
+    reader = Reader(page)
+    selfsup.compare("digits", out=page.parent, watcher=reader, **GRID)
+    so_far = [int(found[1]) for text in reader.seen if (found := re.search(r"(\d+) of 4 cells so far", text))]
+    assert so_far
+    assert so_far == sorted(so_far)
+    assert all("selfsup-place" in text for text in reader.seen)
+    finished = page.read_text(encoding="utf-8")
+    assert "4 cells" in finished
+    assert "so far" not in finished
+    assert "selfsup-place" not in finished
+
+
+def test_what_is_slow_is_done_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of 3 s that may take 2 % of the time: not before 100 s, and then after 150 s more."""
+    now = 0.0
+    monkeypatch.setattr(run.time, "monotonic", lambda: now)
+    pace = _Pace(every=20.0, share=0.02, seconds=2.0)
+    due = []
+    for now in range(400):
+        if pace.due:
+            due.append(now)
+            with pace.doing():
+                now += 3
+    assert due == [100, 253]
