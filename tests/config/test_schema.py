@@ -166,6 +166,7 @@ WRONG: list[tuple[str, Any]] = [
     ("fuse", 0),
     ("reduction_factor", 1),
     ("min_epochs", 0),
+    ("min_steps", -1),
     ("map_points", 9),
 ]
 

@@ -45,6 +45,11 @@ def test_small_views_are_counted_by_their_area() -> None:
     assert seconds(JOB, grow_from=0.5) == pytest.approx(growing * 100 / 50 * 0.5 + 2 * SECONDS_PER_CELL)
 
 
+def test_more_passes_are_counted() -> None:
+    """10 epochs of 100 images in batches of 50 are 20 steps; 50 are had by three passes in each epoch."""
+    assert seconds(JOB, min_steps=50) - 2 * SECONDS_PER_CELL == pytest.approx(3 * (seconds(JOB) - 2 * SECONDS_PER_CELL))
+
+
 def test_fine_tuning_is_counted_for_every_cell_and_learning_rate() -> None:
     tuned = seconds(JOB, evaluate="finetune", finetune_epochs=7, finetune_lrs="0.1,0.01,0.001")
     assert tuned - seconds(JOB) == pytest.approx(7 * 3 * (4 * 5 + 4 * 20) / 50 * 0.1)

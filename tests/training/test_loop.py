@@ -324,6 +324,26 @@ def test_every_image_comes_once_per_epoch_in_equal_batches(images: int, batch_si
     assert tuple(epochs[0]) != tuple(chosen)
 
 
+@pytest.mark.parametrize(("min_steps", "passes"), [(0, 1), (6, 1), (7, 2), (12, 2), (13, 3)])
+def test_an_epoch_of_few_images_passes_over_them_until_there_are_steps_enough(min_steps: int, passes: int) -> None:
+    """Of 20 images in batches of 10, three epochs are 6 steps; every pass has an order of its own."""
+    source, chosen = Digits(), np.arange(20)
+    outcome = run(watched(), replace(PLAN, batch_size=10, epochs=3, min_steps=min_steps), images=chosen, source=source)
+    assert [line.epoch for line in outcome.state.log] == [1, 2, 3]
+    assert outcome.state.step == len(source.asked) == 6 * passes >= min_steps
+    orders = [tuple(np.concatenate(source.asked[start : start + 2])) for start in range(0, len(source.asked), 2)]
+    assert all(sorted(order) == chosen.tolist() for order in orders)
+    assert len(set(orders)) == 3 * passes
+
+
+def test_a_first_pass_is_that_of_a_training_without_more() -> None:
+    """Whose order of images a study without --min-steps keeps."""
+    one, more = Digits(), Digits()
+    run(watched(), replace(PLAN, batch_size=10, epochs=1), images=20, source=one)
+    run(watched(), replace(PLAN, batch_size=10, epochs=1, min_steps=5), images=20, source=more)
+    assert [list(rows) for rows in more.asked[:2]] == [list(rows) for rows in one.asked]
+
+
 def test_labels_belong_to_their_images() -> None:
     method, source = watched(), Digits()
     run(method, source=source)

@@ -102,6 +102,13 @@ class StudyConfig(BaseModel):
     )
 
     epochs: int = _field(100, "Passes over the training images.", "identity", ge=1)
+    min_steps: int = _field(
+        0,
+        "Steps of a training, at least: an epoch of few images passes over them so many times that its epochs come to "
+        "them; 0: once, however few they are.",
+        "identity",
+        ge=0,
+    )
     batch_size: int = _field(128, "Source images per step.", "identity", ge=2)
     image_size: Annotated[int, Field(ge=8, le=LARGEST_SIDE)] | Literal["auto"] = _field(
         "auto",

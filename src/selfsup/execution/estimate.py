@@ -278,8 +278,9 @@ def _job_seconds(
         return evaluating
     chosen = "all" if job.shared else cell.per_class
     images = len(draw_subset(labels, split.train, per_class=chosen, seed=cell.seed))
-    sides = TrainingPlan(config.epochs, config.batch_size, config.side, lr=0, seed=0, grow_from=config.grow_from).sides
-    full_steps = sum((side / config.side) ** 2 for side in sides) * images / config.batch_size
+    plan = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps)
+    sides = replace(plan, grow_from=config.grow_from).sides
+    full_steps = sum((side / config.side) ** 2 for side in sides) * plan.passes(images) * images / config.batch_size
     return share * full_steps * steps[kind_of(job)] + evaluating
 
 

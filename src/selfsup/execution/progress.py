@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from selfsup.config.grid import Job
@@ -49,10 +49,19 @@ class Tally:
         Jobs that run at the same time.
     done : int
         Cells of the grid that were finished before.
+    passes : callable, optional
+        From a number of training images to how often an epoch passes over them; once by default.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], train_counts: Sequence[int], *, epochs: int, workers: int, done: int
+        self,
+        jobs: Sequence[Job],
+        train_counts: Sequence[int],
+        *,
+        epochs: int,
+        workers: int,
+        done: int,
+        passes: Callable[[int], int] = lambda images: 1,
     ) -> None:
         self.cells = sum(len(job.cells) for job in jobs) + done
         self.done_cells = done
@@ -60,7 +69,8 @@ class Tally:
         self.running: dict[int, Running] = {}
         self._left = {job.id: job for job in jobs}
         self._epochs = epochs
-        self._per_epoch = {job.id: _images_per_epoch(job, train_counts) for job in jobs}
+        images = {job.id: _training_images(job, train_counts) for job in jobs}
+        self._per_epoch = {job.id: len(job.trainings) * images[job.id] * passes(images[job.id]) for job in jobs}
         self._workers = workers
         self._trained: defaultdict[Kind, float] = defaultdict(float)  # images that passed a training, and
         self._training: defaultdict[Kind, float] = defaultdict(float)  # the seconds that it took
@@ -120,10 +130,10 @@ def kind_of(job: Job) -> Kind:
     return cell.method, cell.backbone, cell.augmentation
 
 
-def _images_per_epoch(job: Job, train_counts: Sequence[int]) -> int:
-    """Images that one pass of the job's training sees; none where the method does not train."""
+def _training_images(job: Job, train_counts: Sequence[int]) -> int:
+    """Images of one of the job's trainings; none where the method does not train."""
     cell = job.cells[0]
     if cell.augmentation is None:
         return 0
     most = math.inf if job.shared or cell.per_class == "all" else cell.per_class
-    return len(job.trainings) * int(sum(min(count, most) for count in train_counts))
+    return int(sum(min(count, most) for count in train_counts))

@@ -29,6 +29,7 @@ from selfsup.execution.watchers import Watcher
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import Uploads
+from selfsup.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +170,8 @@ class StudyRun:
             if not rounds:
                 self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
             done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
-            tally = Tally(wanted, train_counts, epochs=config.epochs, workers=workers, done=done)
+            passes = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).passes
+            tally = Tally(wanted, train_counts, epochs=config.epochs, workers=workers, done=done, passes=passes)
             self.watcher.begin(self.folder.path, tally)
             try:
                 self.executor.run(self.folder, wanted, resources, self._on_event)

@@ -113,7 +113,7 @@ class Batches:
         self._made: tuple[int, list[Inputs]] = (-1, [])
 
     def request(self, step: int) -> Request:
-        """The step's images: every image once per epoch, in batches of equal size ± 1.
+        """The step's images: every image once per pass of an epoch, in batches of equal size ± 1.
 
         Equal batches, rather than a short last one that is dropped or trained on as it is: every
         image counts in every epoch, and the number of negatives does not jump.
@@ -121,7 +121,9 @@ class Batches:
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             rng = np.random.default_rng(derive_seed(self._plan.seed, "order", epoch))
-            self._order = epoch, np.array_split(rng.permutation(len(self._indices)), self.steps_per_epoch)
+            count, steps = len(self._indices), self._plan.steps_per_pass(len(self._indices))
+            passes = (np.array_split(rng.permutation(count), steps) for _ in range(self._plan.passes(count)))
+            self._order = epoch, [rows for of_pass in passes for rows in of_pass]
         return Request(epoch, step, self._order[1][place])
 
     def get(self, request: Request) -> Inputs:

@@ -81,7 +81,7 @@ class Training:
         self.shards = Shards(fabric)
         self.steps_per_epoch = plan.steps_per_epoch(len(indices))
         self.total_steps = plan.epochs * self.steps_per_epoch
-        smallest = len(indices) // self.steps_per_epoch
+        smallest = len(indices) // plan.steps_per_pass(len(indices))
         if smallest < self.shards.count:
             raise UserError(
                 f"--devices {self.shards.count} is more than a batch of {smallest} images can be divided among; use "
@@ -193,7 +193,7 @@ class Training:
             negative_similarity=_known(negative),
             knn_accuracy=self.shards.broadcast(self.callbacks.score_epoch(epoch + 1, self.method.encoder)),
             seconds=seconds,
-            images_per_second=len(self.indices) / seconds,
+            images_per_second=self.plan.passes(len(self.indices)) * len(self.indices) / seconds,
             scalars={name: total / self.steps_per_epoch for name, total in state.scalar_sums.items()},
         )
         log_so_far = [*state.log, log]

@@ -29,6 +29,8 @@ class TrainingPlan:
         Scores of the online kNN in a row without a new best, after which the training ends; 0 for never.
     side_step : int
         Sides of views that are not of full size are multiples of so many pixels; the loop sets it by the network.
+    min_steps : int
+        Steps of a whole training, at least: with few images, an epoch passes over them several times.
     """
 
     epochs: int
@@ -41,9 +43,10 @@ class TrainingPlan:
     grow_from: float = 1.0
     patience: int = 0
     side_step: int = SIDE_STEP
+    min_steps: int = 0
 
     @classmethod
-    def of(cls, config: StudyConfig, seed: int, *, epochs: int, lr: float) -> TrainingPlan:
+    def of(cls, config: StudyConfig, seed: int, *, epochs: int, lr: float, min_steps: int = 0) -> TrainingPlan:
         """As the study has it, with views of one size, to the last epoch."""
         return cls(
             epochs=epochs,
@@ -54,9 +57,17 @@ class TrainingPlan:
             schedule=config.schedule,
             # A short run of a preset made for long ones must still reach the learning rate that it quotes.
             warmup_epochs=min(config.warmup_epochs, epochs / 10),
+            min_steps=min_steps,
         )
 
+    def passes(self, images: int) -> int:
+        """Passes over so many images in an epoch."""
+        return max(1, math.ceil(self.min_steps / (self.epochs * self.steps_per_pass(images))))
+
     def steps_per_epoch(self, images: int) -> int:
+        return self.passes(images) * self.steps_per_pass(images)
+
+    def steps_per_pass(self, images: int) -> int:
         # Batch normalisation has no use for a batch of one.
         return max(1, min(math.ceil(images / self.batch_size), images // 2))
 
