@@ -75,13 +75,16 @@ def test_its_method_is_listed_planned_run_resumed_and_refused_once_it_has_change
     list_, plan, run, _ = commands()
     assert "vicreg       VICReg: two views of an image agree" in selfsup(desk, list_).stdout
     planned = selfsup(desk, plan)
-    assert "vicreg-weak-lr0.05-n5-s0" in planned.stdout, planned.stderr
+    assert "vicreg-test_resnet-weak-lr0.05-n5-s0" in planned.stdout, planned.stderr
     done = selfsup(desk, run)
     assert done.returncode == 0, done.stderr
     study = desk / "my-study"
     results = pd.read_csv(study / "results.csv").set_index("cell")
-    assert results.status.to_dict() == {"vicreg-weak-lr0.05-n5-s0": "done", "simclr-resnet18-weak-lr0.05-n5-s0": "done"}
-    log = pd.read_csv(study / "cells" / "vicreg-weak-lr0.05-n5-s0" / "training_log.csv")
+    assert results.status.to_dict() == {
+        "vicreg-test_resnet-weak-lr0.05-n5-s0": "done",
+        "simclr-test_resnet-weak-lr0.05-n5-s0": "done",
+    }
+    log = pd.read_csv(study / "cells" / "vicreg-test_resnet-weak-lr0.05-n5-s0" / "training_log.csv")
     assert {"invariance", "variance", "covariance"} <= set(log.columns)
 
     # A later run, and a report, need the study alone.

@@ -13,6 +13,7 @@ from tests.small_heads import SMALL_HEADS
 from torch import Tensor, nn
 
 from selfsup.config.grid import Tags, expand
+from selfsup.config.network_source import NetworkSource
 from selfsup.methods import (
     Batch,
     Method,
@@ -51,6 +52,8 @@ def test_a_grid_of_all_methods_has_the_cells_that_their_traits_call_for() -> Non
     tags = {name: method_class(name).tags for name in method_names()}
     cells = expand(
         methods=method_names(),
+        backbones=[NetworkSource("resnet18", "none")],
+        references=[NetworkSource("resnet18", "imagenet")],
         augmentations=["weak", "simclr"],
         lrs=[0.1],
         per_class=[5, "all"],

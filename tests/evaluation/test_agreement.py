@@ -17,8 +17,8 @@ RATES = [0.001, 0.01, 0.1, 1.0]
 
 def table(**columns: object) -> pd.DataFrame:
     """Four cells of one method that differ in their learning rate."""
-    rows = {"method": "moco", "augmentation": "weak", "lr": RATES, "per_class": "all", "seed": 0, "status": "done",
-            "val_accuracy": ACCURACY, "test_accuracy": ACCURACY}  # fmt: skip
+    rows = {"method": "moco", "backbone": "net", "augmentation": "weak", "lr": RATES, "per_class": "all", "seed": 0,
+            "status": "done", "val_accuracy": ACCURACY, "test_accuracy": ACCURACY}  # fmt: skip
     return pd.DataFrame({**rows, **columns})
 
 

@@ -32,7 +32,8 @@ def test_two_names_are_two_classes() -> None:
 @pytest.mark.parametrize("name", ["base", "_losses", "simclrr", ""])
 def test_what_is_not_a_method_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(
-        UserError, match=r"Unknown method .* Known: byol, dino, frozen, mae, moco, random, simclr, supervised"
+        UserError,
+        match=r"Unknown method .* Known: byol, dino, frozen, mae, moco, random, reference, simclr, supervised",
     ):
         method_class(name)
 

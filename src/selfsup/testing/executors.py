@@ -17,6 +17,8 @@ TINY_STUDY: dict[str, Any] = {
     "per_class": "5",
     "epochs": 3,
     "backbone": "test_resnet",
+    "weights": "none",
+    "references": "none",
     "image_size": 16,
     "batch_size": 64,
     "device": "cpu",
@@ -51,7 +53,9 @@ def check_executor(name: str, folder: Path, **options: Any) -> None:
     assert found.equals(expected), f"the numbers are not those of the inline executor:\n{found.compare(expected)}"
     left = [path.name for path in study.folder.running.glob("*/*")]
     assert not left, f"work in progress was left behind: {left}"
-    assert set(events.seen) == {"moco-weak-lr0.03-n5-s0", "random-nall-s0-shared"}, "a job was not heard of"
+    assert set(events.seen) == {"moco-test_resnet-weak-lr0.03-n5-s0", "random-test_resnet-nall-s0-shared"}, (
+        "a job was not heard of"
+    )
     for job, seen in events.seen.items():
         epochs = list(range(1, TINY_STUDY["epochs"] + 1)) if job.startswith("moco") else []
         assert seen == ["JobStarted", *epochs, "JobDone"], f"{job}: heard {seen}"

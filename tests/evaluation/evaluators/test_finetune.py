@@ -40,7 +40,9 @@ def context(labels: np.ndarray = LABELS, *, subset=TRAIN, val=VAL, callbacks=lam
     """A tiny network as it is at first, and the parts of the digits that fine-tuning sees of."""
     torch.manual_seed(3)
     config = validate({**SETTINGS, **settings})
-    network = TrainedNetwork(tiny_backbone(), Digits(), labels, TEST, config, Hardware("cpu", "fp32").fabric(), "cpu")
+    backbone = tiny_backbone()
+    backbone.image_size = config.side
+    network = TrainedNetwork(backbone, Digits(), labels, TEST, config, Hardware("cpu", "fp32").fabric(), "cpu")
     nothing = np.empty((0, 0), np.float32)
     parts = (Part(part, nothing, labels[part]) for part in (subset, val, TEST))
     return EvaluationContext(*parts, tuple("0123456789"), 0, subset, network, callbacks)

@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> StudyFolder:
 
 
 def assignment(folder: StudyFolder, lr: float) -> Assignment:
-    job = Job((Cell("supervised", "resnet18", "weak", lr, 5, 0),))
+    job = Job((Cell("supervised", "test_resnet", "weak", lr, 5, 0),))
     Submission(folder, job.id).begin()
     return Assignment(str(folder.path), job, "cpu", "fp32", 1)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
+from selfsup.config.network_source import NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.execution.schedulers import load_scheduler
@@ -27,7 +28,8 @@ def jobs_of(*, seeds: int = 1, methods: tuple[str, ...] = ("simclr",), protocol:
     tags = {"simclr": Tags(), "moco": Tags(), "random": Tags(trains=False)}
     sizes = (5, 20) if protocol == "label-efficiency" else (5,)
     grid = {"methods": methods, "augmentations": ("weak",), "lrs": LRS, "per_class": sizes, "seeds": seeds}
-    return group_jobs(expand(**grid, tags=tags), protocol=protocol, tags=tags)  # type: ignore[arg-type]
+    networks = [NetworkSource("resnet18", "none")]
+    return group_jobs(expand(**grid, backbones=networks, tags=tags), protocol=protocol, tags=tags)  # type: ignore[arg-type]
 
 
 def pruned(epochs: int, **scores: float) -> Record:

@@ -70,7 +70,7 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 
 COLUMNS = (
     Column("ece", "expected calibration error of the linear probe on test (Guo et al. 2017): mean gap between "
-           "confidence and accuracy, over 15 bins of confidence", heading="ECE", better="lower"),
+           "confidence and accuracy, over 15 bins of confidence", better="lower"),
     Column("ece_calibrated", "the same after its logits were divided by the temperature", better="lower"),
     Column("temperature", "temperature of the linear probe: the one with the smallest cross entropy on validation; "
            "empty where every validation image is right, for then none is", form=".3g"),

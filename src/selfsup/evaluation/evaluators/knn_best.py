@@ -27,7 +27,7 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 
 COLUMNS = (
     Column("knn_best_accuracy", "kNN, test accuracy with the number of neighbours, from 1 to 200, that is best on "
-           "validation", heading="kNN, best k", better="higher"),
+           "validation", better="higher"),
     Column("knn_k", "this number; without validation images that of `--knn-neighbours`", int),
 )  # fmt: skip
 evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=93)

@@ -39,7 +39,7 @@ COLUMNS = (
     Column("test_balanced_accuracy", "linear probe, balanced test accuracy: mean over the classes of their recall",
            heading="balanced", better="higher"),
     Column("test_macro_f1", "linear probe, macro F1 on test: mean over the classes",
-           heading="macro F1", better="higher"),
+           better="higher"),
     Column("probe_strength", "C of the linear probe: inverse of its penalty, or its learning rate", last=True),
 )  # fmt: skip
 evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=10)

@@ -132,7 +132,7 @@ def _metrics(result: CellResult) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in result.values.items()
-        if isinstance(value, int | float) and name not in ("lr", "seed")
+        if isinstance(value, int | float) and name not in ("lr", "lr_multiple", "seed")
     }
 
 
