@@ -108,6 +108,8 @@ def batches(
     at_once: int = BATCH,
 ) -> Iterator[Tensor]:
     """Views of the images at `indices`, the same at every call with the same number of the stream."""
+    # As many pixels of views larger than most as of those of 224 px, which fit into the memory of a laptop.
+    at_once = max(1, int(at_once * min(1.0, (224 / image_size) ** 2)))
     starts = range(0, len(indices), at_once)
     read = (images.batch(indices[start : start + at_once]) for start in starts)
     for start, (pixels, sizes) in zip(starts, _ahead(read) if _reads_ahead(device) else read, strict=True):

@@ -124,7 +124,7 @@ def plan_study(
         glance = _glance(source, config)
     if folder is not None:
         require_same_names(source.names, folder, config)
-    config = resolve_networks(config, say)
+    config = resolve_networks(config, say, folder)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
     grid = lay_out(narrow(config, values), labelled=labels is not None)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}

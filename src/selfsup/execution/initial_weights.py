@@ -25,15 +25,17 @@ from selfsup.record.folder import StudyFolder
 Say = Callable[[str], None]
 
 
-def resolve_networks(config: StudyConfig, say: Say) -> StudyConfig:
+def resolve_networks(config: StudyConfig, say: Say, folder: StudyFolder | None = None) -> StudyConfig:
     """The configuration with the weights of ``auto`` resolved, and without references that cannot be had.
+
+    What the study in `folder` keeps is not looked for again.
 
     Raises
     ------
     UserError
         If a file that is named is not there, or timm has no such network.
     """
-    sources = (*config.networks, *config.reference_networks)
+    sources = [source for source, reference in _all(config) if not _kept(folder, source, reference)]
     for source in sources:
         require_model(source.name)
         if source.file is not None:
@@ -49,8 +51,9 @@ def resolve_networks(config: StudyConfig, say: Say) -> StudyConfig:
                     f"{missing[source.name]}; --backbones {source.name}@FILE takes them from a file."
                 )
         backbones.append(str(source))
-    references = [str(source) for source in config.reference_networks if source.file or source.name not in missing]
-    left_out = [source.name for source in config.reference_networks if str(source) not in references]
+    absent = [s for s in config.reference_networks if not s.file and s.name in missing and not _kept(folder, s, True)]
+    references = [str(source) for source in config.reference_networks if source not in absent]
+    left_out = [source.name for source in absent]
     if left_out:
         reasons = dict.fromkeys(missing[name] for name in left_out)
         say(
@@ -58,6 +61,15 @@ def resolve_networks(config: StudyConfig, say: Say) -> StudyConfig:
             f"trained network often wins, so give one as --references {left_out[-1]}@FILE, or run where it can be had."
         )
     return config.model_copy(update={"backbones": no_repeats(tuple(backbones)), "references": tuple(references)})
+
+
+def _all(config: StudyConfig) -> list[tuple[NetworkSource, bool]]:
+    """Every network, and whether it is a reference."""
+    return [*((source, False) for source in config.networks), *((source, True) for source in config.reference_networks)]
+
+
+def _kept(folder: StudyFolder | None, source: NetworkSource, reference: bool) -> bool:
+    return folder is not None and folder.initial_weights(source.label, reference=reference).exists()
 
 
 def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
@@ -68,14 +80,11 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
     UserError
         If they cannot be had, or do not fit their network.
     """
-    wanted: list[tuple[NetworkSource, int | None]]
-    wanted = [(source, config.side) for source in config.networks if source.weights != NONE]
-    wanted += [(source, None) for source in config.reference_networks]
-    for source, side in wanted:
-        kept = folder.initial_weights(source.label)
-        if kept.exists():
+    for source, reference in _all(config):
+        if source.weights == NONE or _kept(folder, source, reference):
             continue
-        stem = config.stem if side else "standard"
+        kept = folder.initial_weights(source.label, reference=reference)
+        side, stem = (None, "standard") if reference else (config.side, config.stem)
         if source.file is None:
             say(f"Loading the published weights of {source.name}.")
             backbone = published_backbone(source.name, image_size=side, stem=stem)
@@ -84,8 +93,8 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
             file = weights_at(source.file, source.name)
             loaded = load_weights(backbone, file, partial=config.allow_partial_weights)
             say(f"Weights from {file}: {loaded}.")
-        kept.parent.mkdir(exist_ok=True)
-        folder.write(f"{kept.parent.name}/{kept.name}", weights_file(backbone))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        folder.write(str(kept.relative_to(folder.path)), weights_file(backbone))
 
 
 def network_of(config: StudyConfig, method: str, label: str) -> Backbone:

@@ -120,7 +120,7 @@ class StudyRun:
         trackers = self.reporting.load_trackers(config.track)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         config = resolve_image_size(config, store, self.watcher.say)
-        config = resolve_networks(config, self.watcher.say)
+        config = resolve_networks(config, self.watcher.say, self.folder)
         asked = narrow(config, self.values)
         grid = lay_out(asked, labelled=store.labels is not None)
         scheduler = load_scheduler(config, self.folder)

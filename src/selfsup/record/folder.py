@@ -186,9 +186,12 @@ class StudyFolder:
         """Replace a file of the study in one step."""
         replace_file(self.path / name, content)
 
-    def initial_weights(self, network: str) -> Path:
-        """The weights that trainings of a network start from, by its label; absent where those are random."""
-        return self.path / "initial_weights" / f"{network}.safetensors"
+    def initial_weights(self, network: str, *, reference: bool = False) -> Path:
+        """The weights that trainings of a network start from, by its label; absent where those are random.
+
+        Or those of a `reference`: the same file may have been fitted to another side.
+        """
+        return self.path / "initial_weights" / ("references" if reference else "") / f"{network}.safetensors"
 
     # -- cells -------------------------------------------------------------------------------
 
