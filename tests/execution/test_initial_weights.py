@@ -66,6 +66,12 @@ def test_references_that_cannot_be_had_are_left_out_in_one_line_and_the_others_s
     assert said[0].startswith("Not compared with resnet50.tv_in1k, tf_efficientnet_lite0.in1k, whose weights are not")
 
 
+def test_a_reference_that_timm_has_not_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"timm has no model 'nosuchnet' \(--references\)"):
+        selfsup.compare("digits", out=tmp_path / "study", **SMALL, references="nosuchnet")
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_network_that_nobody_publishes_is_said_to_be_so() -> None:
     said: list[str] = []
     resolve_networks(config_of(backbones="botnet50ts_256"), said.append)

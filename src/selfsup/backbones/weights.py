@@ -143,8 +143,8 @@ def require_weights_file(path: Path) -> None:
         raise UserError(f"There is no weights file '{path}'; name a file that is there, or none, auto or imagenet.")
 
 
-def require_model(name: str) -> None:
-    """Refuse a name that timm has not.
+def require_model(name: str, option: str = "--backbone") -> None:
+    """Refuse a name that timm has not, given to this option.
 
     Raises
     ------
@@ -156,11 +156,11 @@ def require_model(name: str) -> None:
     if not timm.is_model(name):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5)
         hint = f" Near: {', '.join(near)}." if near else ""
-        raise UserError(f"timm has no model '{name}' (--backbone).{hint} `selfsup list backbones` shows all names.")
+        raise UserError(f"timm has no model '{name}' ({option}).{hint} `selfsup list backbones` shows all names.")
     tags = timm.list_models(f"{name.split('.')[0]}.*", pretrained=True)
     if "." in name and name not in tags:
         raise UserError(
-            f"timm has no weights '{name.split('.', 1)[1]}' for '{name.split('.')[0]}' (--backbone {name}); known: "
+            f"timm has no weights '{name.split('.', 1)[1]}' for '{name.split('.')[0]}' ({option} {name}); known: "
             f"{', '.join(tags) or 'none'}."
         )
 

@@ -43,6 +43,8 @@ def show_answer(study: Study, as_json: bool) -> None:
         click.echo(f"Study: {shown(study.address)}")
 
 
+#: Characters of a line that is not for a terminal.
+UNFOLDED = 250
 #: Columns of the final table: heading and how a row fills it.
 _ACCURACIES: dict[str, Callable[[Any], str]] = {
     "val": lambda row: _number(row.val_accuracy, ".3f"),
@@ -81,7 +83,9 @@ def _print_table(table: pd.DataFrame, columns: dict[str, Callable[[Any], str]]) 
         shown.add_column(heading, justify="right")
     for row in table.itertuples():
         shown.add_row(*_settings_of(row, several), *(fill(row) for fill in columns.values()))
-    Console().print(shown)
+    console = Console()
+    # A file or another program reads lines, which nothing folds.
+    (console if console.is_terminal else Console(width=UNFOLDED)).print(shown)
 
 
 def _settings_of(row: Any, several: bool) -> list[str]:

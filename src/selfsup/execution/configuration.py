@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from selfsup.backbones import Backbone, build_backbone, takes_side, weights_at
+from selfsup.backbones import Backbone, build_backbone, require_model, takes_side, weights_at
 from selfsup.config.continuation import differences, extend
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
@@ -67,6 +67,8 @@ def require_sound(config: StudyConfig, *, here: bool = True) -> None:
         read_groups(config.group, [])
     # Whether the backbone takes the images' size is seen when they are; whether there is such a backbone, now.
     require_views(config.with_side_for([]))
+    for source in config.reference_networks:
+        require_model(source.name, "--references")
     for source in (*config.networks, *config.reference_networks):
         if source.file is not None:
             weights_at(source.file, source.name)

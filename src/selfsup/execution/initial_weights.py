@@ -10,7 +10,6 @@ from selfsup.backbones import (
     build_backbone,
     load_weights,
     published_backbone,
-    require_model,
     unobtainable,
     weights_at,
     weights_file,
@@ -33,11 +32,10 @@ def resolve_networks(config: StudyConfig, say: Say, folder: StudyFolder | None =
     Raises
     ------
     UserError
-        If a file that is named is not there, or timm has no such network.
+        If a file that is named is not there.
     """
     sources = [source for source, reference in _all(config) if not _kept(folder, source, reference)]
     for source in sources:
-        require_model(source.name)
         if source.file is not None:
             weights_at(source.file, source.name)
     missing = unobtainable(source.name for source in sources if source.weights in (AUTO, PUBLISHED))

@@ -82,4 +82,11 @@ def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_full_path(network: str) -> str:
     source = NetworkSource.parse(network)
-    return str(replace(source, weights=str(source.file.resolve()))) if source.file else network
+    file = source.file
+    if file is None:
+        return network
+    if file.is_dir():
+        from selfsup.backbones import weights_at
+
+        file = weights_at(file, source.name)
+    return str(replace(source, weights=str(file.resolve())))
