@@ -26,6 +26,21 @@ from selfsup.record.folder import StudyFolder
 SMALL = {"methods": "random", "image_size": 32, "executor": "inline", "threads": 1, "per_class": "5"}
 
 
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """Twelve digits of each of three classes: to embed all of them at a reference's size would take long."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for label in range(3):
+        folder = tmp_path / "few" / str(label)
+        folder.mkdir(parents=True)
+        for number, image in enumerate(digits.images[digits.target == label][:12]):
+            Image.fromarray((image * 15).astype("uint8")).save(folder / f"{number}.png")
+    return tmp_path / "few"
+
+
 def config_of(**options: object) -> StudyConfig:
     return validate({"references": "none", "image_size": 32, **options})
 
@@ -108,10 +123,12 @@ def test_a_reference_has_its_own_size_and_a_backbone_that_of_the_study(tmp_path:
         network_of(config, "frozen", "resnet18")
 
 
-def test_a_reference_is_embedded_once_for_all_sizes_and_seeds_and_stands_in_every_table(tmp_path: Path) -> None:
+def test_a_reference_is_embedded_once_for_all_sizes_and_seeds_and_stands_in_every_table(
+    few: Path, tmp_path: Path
+) -> None:
     file = save_weights(tmp_path / "w.safetensors")
     study = selfsup.compare(
-        "digits", out=tmp_path / "study", **{**SMALL, "per_class": "2,5", "seeds": 2, "batch_size": 64},
+        few, out=tmp_path / "study", **{**SMALL, "per_class": "2,5", "seeds": 2, "batch_size": 64},
         backbone="test_resnet", weights="none", references=f"test_resnet@{file}",
     )  # fmt: skip
     results = study.results
@@ -123,24 +140,24 @@ def test_a_reference_is_embedded_once_for_all_sizes_and_seeds_and_stands_in_ever
     assert "test_resnet@w" in (study.path / "report.html").read_text()
 
 
-def test_backbones_are_extended_and_what_auto_came_to_stays(tmp_path: Path) -> None:
+def test_backbones_are_extended_and_what_auto_came_to_stays(few: Path, tmp_path: Path) -> None:
     options = {**SMALL, "references": "none"}
-    first = selfsup.compare("digits", out=tmp_path / "study", backbone="test_resnet", **options)
+    first = selfsup.compare(few, out=tmp_path / "study", backbone="test_resnet", **options)
     before = first.results.set_index("cell").test_accuracy
     file = save_weights(tmp_path / "w.safetensors", "test_vit")
-    grown = selfsup.compare("digits", out=tmp_path / "study", backbones=f"test_resnet,test_vit@{file}", **options)
+    grown = selfsup.compare(few, out=tmp_path / "study", backbones=f"test_resnet,test_vit@{file}", **options)
     assert grown.config.backbones == ("test_resnet@none", f"test_vit@{file}")
     assert set(grown.results.backbone) == {"test_resnet", "test_vit"}
     assert grown.results.set_index("cell").test_accuracy[before.index].equals(before)
 
 
-def test_what_a_study_keeps_is_not_looked_for_again(tmp_path: Path) -> None:
+def test_what_a_study_keeps_is_not_looked_for_again(few: Path, tmp_path: Path) -> None:
     """The file is gone, and the hub is not asked."""
     file = save_weights(tmp_path / "w.safetensors")
     options = {**SMALL, "backbone": f"test_resnet@{file}", "references": f"test_resnet@{file}"}
-    begun = selfsup.compare("digits", out=tmp_path / "study", **options).results
+    begun = selfsup.compare(few, out=tmp_path / "study", **options).results
     file.unlink()
-    again = selfsup.compare("digits", out=tmp_path / "study", **options | {"per_class": "2"})
+    again = selfsup.compare(few, out=tmp_path / "study", **options | {"per_class": "2"})
     assert len(again.results) == 2 * len(begun)
     assert set(again.results.status) == {"done"}
 
@@ -157,11 +174,11 @@ def test_a_transformer_that_is_trained_and_a_reference_too_has_each_its_own_posi
     assert reference["pos_embed"].shape == own
 
 
-def test_weights_of_a_hub_are_those_that_are_judged(hub: Hub, tmp_path: Path) -> None:
+def test_weights_of_a_hub_are_those_that_are_judged(hub: Hub, few: Path, tmp_path: Path) -> None:
     """In a process of its own, for the hub's address is read when its library is imported."""
     code = f"""
 import selfsup
-study = selfsup.compare("digits", out={str(tmp_path / "study")!r}, backbones="test_resnet@auto",
+study = selfsup.compare({str(few)!r}, out={str(tmp_path / "study")!r}, backbones="test_resnet@auto",
                         references="test_resnet,resnet50.tv_in1k", **{SMALL!r})
 print(study.results[["method", "backbone", "test_accuracy"]].to_json(orient="records"))
 """
