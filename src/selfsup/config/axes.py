@@ -66,5 +66,7 @@ def names_for(purpose: Purpose) -> list[str]:
     return [axis.name for axis in AXES if axis.purpose == purpose]
 
 
+#: The method of the networks that ``--references`` names.
+REFERENCE = "reference"
 #: What identifies a candidate, and what is chosen for it.
 COMPARED, CHOSEN = names_for("compared"), names_for("chosen")

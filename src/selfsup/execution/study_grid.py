@@ -8,14 +8,12 @@ from itertools import product
 from typing import Any
 
 from selfsup.backbones import Backbone, build_backbone
+from selfsup.config.axes import REFERENCE
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
 from selfsup.config.network_source import NONE, NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.methods import method_class, read_settings
-
-#: The method of the networks that ``--references`` names.
-REFERENCE = "reference"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from selfsup.config.axes import REFERENCE
 from selfsup.report.selection import Optimism, size_order
 from selfsup.report.statistics import Interval, PairedTest
 
@@ -64,7 +65,7 @@ class Choice:
     @property
     def reference(self) -> bool:
         """Whether it is a network that is judged as somebody else left it."""
-        return self.method == "reference"
+        return self.method == REFERENCE
 
     @property
     def self_supervised(self) -> bool:

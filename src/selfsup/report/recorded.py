@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfsup.config.axes import REFERENCE
 from selfsup.config.grid import Tags
 from selfsup.errors import UserError
 from selfsup.record.results import result_columns
@@ -109,7 +110,7 @@ class RecordedStudy:
     def compares_trained(self) -> bool:
         """Whether any network that finished had weights of somebody else, as a reference or to start from."""
         finished = self.results[self.results["status"] == "done"]
-        return bool((finished["method"].eq("reference") | finished["backbone"].str.contains(r"[@.]")).any())
+        return bool((finished["method"].eq(REFERENCE) | finished["backbone"].str.contains(r"[@.]")).any())
 
     @property
     def unit(self) -> str:

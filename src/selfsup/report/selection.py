@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from selfsup.config.axes import CHOSEN, COMPARED
+from selfsup.config.axes import CHOSEN, COMPARED, REFERENCE
 from selfsup.report.recorded import tidy
 
 CHOICE_COLUMNS = [*COMPARED, "per_class", *CHOSEN, "seeds", "score", "cells"]
@@ -61,7 +61,7 @@ def candidate_names(results: pd.DataFrame) -> dict[tuple[Any, ...], str]:
     names: dict[tuple[Any, ...], str] = {}
     for method, backbone in found:
         name = method if networks[method] == 1 else f"{method} {backbone}"
-        names[method, backbone] = backbone if method == "reference" else name
+        names[method, backbone] = backbone if method == REFERENCE else name
     return names
 
 
