@@ -171,11 +171,12 @@ def test_a_plan_for_a_study_says_what_is_finished_and_what_is_left(study: selfsu
     assert (other.exit_code, "epochs: 2 in the study, 3 now" in other.stderr) == (2, True)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_plan_refuses_other_images_than_the_study_has(tmp_path: Path) -> None:
     data = save_digits(tmp_path / "d", range(2), 20)
     (data / "digit 0/broken.png").write_bytes(b"no picture")
     grid = ["--methods=random", "--backbone=test_resnet", "--image-size=16", "--per-class=5", f"--out={tmp_path / 's'}"]
-    assert call("run", data, *grid, "--quiet").exit_code == 0
+    assert call("run", data, *grid, "--quiet", "--executor=inline").exit_code == 0
     assert "all finished" in call("plan", data, *grid).stdout
     gone = data / "digit 1/3.png"
     content = gone.read_bytes()
@@ -189,9 +190,10 @@ def test_a_plan_refuses_other_images_than_the_study_has(tmp_path: Path) -> None:
     assert (added.exit_code, "1 added ('digit 1/more.png')" in added.stderr) == (2, True)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_run_says_what_it_decided_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5,4000"]
+    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5,4000", "--executor=inline"]
     said = call("run", *grid)
     assert "No images were named, so these are scikit-learn's digits" in said.output
     assert "Views of 64 px" in said.output
@@ -323,10 +325,11 @@ def test_a_run_says_which_files_were_set_aside_and_how_many_workers_it_has(tmp_p
     assert "\n1 cell; study in" in result.stderr
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_without_labels_the_table_shows_the_measures_that_need_none(tmp_path: Path) -> None:
     folder = save_digits(tmp_path / "data", range(3), 20)
     grid = ["--unlabelled", "--methods=random,frozen", "--backbone=test_resnet", "--image-size=16", "--seeds=2"]
-    grid += ["--workers=1", "--threads=1", "--out", str(tmp_path / "study")]
+    grid += ["--executor=inline", "--threads=1", "--out", str(tmp_path / "study")]
     result = call("run", folder, *grid, "--quiet")
     assert result.exit_code == 0, result.output
     heading, *rows = result.stdout.splitlines()

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
+from tests.undrawn import undrawn
 
 import selfsup
 from selfsup.backbones import Backbone
@@ -28,6 +29,8 @@ from selfsup.methods import ParameterGroup, method_class
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.training.device import Hardware
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 TINY = {
     "backbone": "test_resnet",
@@ -62,15 +65,16 @@ def opened(study: selfsup.Study) -> StudyContext:
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
     """One pretraining, watched in every second epoch, fine-tuned with two numbers of labels."""
-    return selfsup.compare(
-        "digits",
-        out=tmp_path_factory.mktemp("tuned") / "study",
-        **{**TINY, "methods": "moco", "per_class": "2,5", "protocol": "label-efficiency"},
-        evaluate="finetune",
-        finetune_epochs=3,
-        finetune_lrs="0.001,0.03",
-        knn_every=2,
-    )
+    with undrawn():
+        return selfsup.compare(
+            "digits",
+            out=tmp_path_factory.mktemp("tuned") / "study",
+            **{**TINY, "methods": "moco", "per_class": "2,5", "protocol": "label-efficiency"},
+            evaluate="finetune",
+            finetune_epochs=3,
+            finetune_lrs="0.001,0.03",
+            knn_every=2,
+        )
 
 
 def test_fine_tuning_has_columns_of_its_own(tuned: selfsup.Study) -> None:

@@ -111,6 +111,7 @@ def test_nothing_is_timed_where_nothing_is_to_be_gained(
     assert time_precision(StudyConfig(**SMALL, **values), given, [JOB], images) is given
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_timed_precision_is_the_studys_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second run would find the other one faster, and does not ask."""
     monkeypatch.setattr(device, "_cpu_has_bf16", lambda: True)
