@@ -33,7 +33,7 @@ def test_two_names_are_two_classes() -> None:
 def test_what_is_not_a_method_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(
         UserError,
-        match=r"Unknown method .* Known: byol, dino, frozen, mae, moco, random, reference, simclr, supervised",
+        match=rf"Unknown method .* Known: {', '.join(method_names())}\.$",
     ):
         method_class(name)
 
