@@ -16,12 +16,12 @@ from selfsup.methods.parts.key_queue import KeyQueue
 from selfsup.methods.parts.losses import in_float32
 from selfsup.methods.parts.recipe import Recipe
 
-#: Most images of the support set where nothing else is set; of a method that knows no number of images, too.
+#: Most images of the support set where nothing else is set; and the images that there are where that is unknown.
 SUPPORT_SIZE, UNKNOWN_IMAGES = 65_536, 8192
 
 
 class NNCLRSettings(base.MethodSettings):
-    """`support_size`, the images among which neighbours are sought, is by default half the number of training images and
+    """`support_size`, the images among which neighbours are sought, is by default half the number of training images,
     at most 65,536: of all of them, the nearest would be the image itself, as it was an epoch ago."""
 
     temperature: float = Field(0.2, gt=0)

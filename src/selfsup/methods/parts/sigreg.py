@@ -44,7 +44,7 @@ def epps_pulley(samples: Tensor, reach: float = 5.0, knots: int = 17) -> Tensor:
     Tensor
         Shape (..., m), at least 0.
     """
-    t = torch.linspace(0, reach, knots, device=samples.device)
+    t = torch.linspace(0, reach, knots, dtype=samples.dtype, device=samples.device)
     normal = torch.exp(-t.square() / 2)
     steps = torch.full_like(t, 2 * reach / (knots - 1))
     steps[0] = steps[-1] = reach / (knots - 1)
