@@ -72,9 +72,7 @@ def _joined(task: Callable[..., Any], rank: int, count: int, port: int, argument
     return task(joined_fabric(Hardware("cpu", "fp32"), rank, count, port), *arguments)
 
 
-def _observe_trainings(
-    fabric: Any, tasks: Sequence[tuple[type[Method], Mapping[str, Any]]]
-) -> list[dict[str, Tensor]]:
+def _observe_trainings(fabric: Any, tasks: Sequence[tuple[type[Method], Mapping[str, Any]]]) -> list[dict[str, Tensor]]:
     return [_observe_training(cls, settings, fabric) for cls, settings in tasks]
 
 
