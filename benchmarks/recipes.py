@@ -1,4 +1,4 @@
-"""Whether each method's recipe fits small data: trained at 0.3, 1 and 3 times its learning rate, on two kinds of images.
+"""Whether each method's recipe fits small data: 0.3, 1 and 3 times its learning rate, on two kinds of images.
 
 A study per data set, of the preset `recommended` (its epochs and batches) with a small network, so whatever is finished
 is not done again: run it method by method, stop it, go on. Accuracies are the linear probe's on test images. A recipe
@@ -37,26 +37,29 @@ def images(name: str, out: Path) -> str:
     return str(folder)
 
 
-def train(method: str, data: str, given: argparse.Namespace) -> pd.DataFrame:
-    """The method at its three rates, and the network untrained: their rows of the study's results."""
-    transformer = method_class(method).tags.needs_tokens
-    values: dict[str, Any] = {
-        "methods": f"random,{method}",
-        "backbone": given.transformer if transformer else given.backbone,
-        "lrs": ",".join(MULTIPLES),
+def values_for(method: str, data: str, given: argparse.Namespace, **changes: Any) -> dict[str, Any]:
+    """A study's configuration for one method on one data set, with a small network from random weights."""
+    return {
+        "backbone": given.transformer if method_class(method).tags.needs_tokens else given.backbone,
         "augmentations": "simclr",
         "image_size": given.image_size,
         "references": "none",
         "weights": "none",
         "keep": "none",
+        "executor": "inline",
+        "threads": 1,
         **SHARES.get(data, SHARES["photographs"]),
         **({"epochs": given.epochs} if given.epochs else {}),
         **({"settings": {method: {"teacher": given.teacher}}} if method == "distill" else {}),
+        **changes,
     }
-    kind = ("transformer" if transformer else "convolutional") + "-distill" * (method == "distill")
-    study = selfsup.compare(
-        images(data, given.out), out=given.out / f"{Path(data).name}-{kind}", executor="inline", threads=1, **values
-    )
+
+
+def train(method: str, data: str, given: argparse.Namespace) -> pd.DataFrame:
+    """The method at its three rates, and the network untrained: their rows of the study's results."""
+    values = values_for(method, data, given, methods=f"random,{method}", lrs=",".join(MULTIPLES))
+    kind = f"{values['backbone']}{'-distill' * (method == 'distill')}"
+    study = selfsup.compare(images(data, given.out), out=given.out / f"{Path(data).name}-{kind}", **values)
     return study.results[study.results.method.isin(["random", method])]
 
 
