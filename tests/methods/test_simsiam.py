@@ -37,7 +37,7 @@ def test_loss_of_two_views_is_algorithm_1() -> None:
     (p_1, p_2), (z_1, z_2) = outputs(by_hand, views)
     distance = NegativeCosineSimilarity()
     torch.testing.assert_close(step.loss, distance(p_1, z_2) / 2 + distance(p_2, z_1) / 2, rtol=0, atol=1e-5)
-    assert torch.equal(step.pair[0], p_1)
+    assert torch.equal(step.pair[0], z_1)
     assert torch.equal(step.pair[1], z_2)
 
 

@@ -59,7 +59,7 @@ class SimSiam(base.Method):
         targets = (z.sum(dim=0) - z) / (len(z) - 1)  # of each view, the mean of the others
         # The paper's negative cosine, of the mean over views: 2 - 2 cos, halved, less 1.
         loss = cosine_regression(predictions.flatten(0, 1), targets.flatten(0, 1)) / 2 - 1
-        return base.Step(loss, embedding, (predictions[0], z[1]))
+        return base.Step(loss, embedding, (z[0], z[1]))  # a new predictor says nothing of how alike views are
 
     def parameter_groups(self) -> list[base.ParameterGroup]:
         decaying = [(name, p) for name, p in self.named_parameters() if not name.startswith("predictor.")]
