@@ -30,6 +30,7 @@ from selfsup.methods import Method, method_class, method_names, read_settings
 from selfsup.methods.base import Batch, Step
 from selfsup.methods.simclr import SimCLR
 from selfsup.testing.backbones import tiny_backbone, tiny_transformer
+from selfsup.testing.methods import teacher_for
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 from selfsup.training.fused import CannotFuseError, train_together
@@ -102,7 +103,7 @@ def method_of(name: str | None = None, **settings: Any) -> Method:
     cls, read = method_class(name), read_settings(name, {**SMALL_HEADS.get(name, {}), **settings})
     small = tiny_transformer if cls.tags.needs_tokens else tiny_backbone
     backbone = small() if tiny else build_backbone("test_resnet", image_size=32)
-    return cls(backbone, read, num_classes=CLASSES, num_images=COUNT).double()
+    return cls(backbone, read, num_classes=CLASSES, num_images=COUNT, **teacher_for(cls, COUNT)).double()
 
 
 def training_of(method: Method, lr: float, callbacks: Callbacks | None = None, **changes: Any) -> Training:

@@ -5,6 +5,7 @@ Pure functions over small frozen dataclasses; nothing here touches files or impo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
@@ -12,8 +13,27 @@ from typing import Any, Literal, Self
 from selfsup.config.axes import AXES
 from selfsup.config.network_source import NONE, NetworkSource
 
-PerClass = int | Literal["all"]
+#: Training images (or labels) per class: a number, a share of what each class has such as ``"10%"``, or ``"all"``.
+PerClass = int | str
 Protocol = Literal["data-regime", "label-efficiency"]
+
+
+def images_of(size: PerClass, available: int) -> int:
+    """How many of a class of `available` training images a size takes: no more than there are.
+
+    A share is rounded to the nearest whole number, a half upwards, and takes at least one.
+    """
+    percent = percent_of(size)
+    if percent is None:
+        return min(int(size), available)
+    return min(max(1, math.floor((percent * available + 50) / 100)), available)
+
+
+def percent_of(size: PerClass) -> float | None:
+    """The percentage of each class that a size is; None where it is a number."""
+    if size == "all":
+        return 100.0
+    return float(size.removesuffix("%")) if isinstance(size, str) else None
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,8 @@ class Tags:
         under the label-efficiency protocol.
     needs_tokens : bool
         True if it needs the tokens of patches that a vision transformer has.
+    needs_teacher : bool
+        True if it learns from what a trained network, its setting `teacher`, makes of the training images.
     keeps_weights : bool
         False if it starts from random weights whatever initial weights are given.
     augmentation : str or None
@@ -45,6 +67,7 @@ class Tags:
     trains: bool = True
     uses_labels: bool = False
     needs_tokens: bool = False
+    needs_teacher: bool = False
     keeps_weights: bool = True
     augmentation: str | None = None
     can_fuse: bool = True
@@ -66,8 +89,9 @@ class Cell:
         Name of the augmentation policy; None where the method does not train.
     lr : float or None
         Learning rate, greater than 0; None where the method does not train.
-    per_class : int or "all"
-        Training images (data-regime) or labels (label-efficiency) per class.
+    per_class : int or str
+        Training images (data-regime) or labels (label-efficiency) per class: a number, a share such as ``"10%"``,
+        or ``"all"``.
     seed : int
         Draws the subset, the initial weights of the heads, the order and the views.
     lr_multiple : float or None

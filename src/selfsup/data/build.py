@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from selfsup.atomic import new_folder, writing_to
-from selfsup.config.schema import MAX_PIXELS
+from selfsup.config.data_fields import MAX_PIXELS
 from selfsup.data.audit import AuditEntry
 from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from selfsup.backbones import Backbone
 from selfsup.methods.base import Batch, Method, MethodSettings, Paper, Progress, Step
@@ -132,7 +133,7 @@ def check_labels(cls: type[Method], **options: Any) -> None:
     """Labels are read if, and only if, ``tags.uses_labels``."""
     method = build(cls, **options)
     batch = batch_for(method)
-    other = (batch.labels + 1) % CLASSES if cls.tags.uses_labels else torch.full_like(batch.labels, -1)
+    other = batch.labels // 2 if cls.tags.uses_labels else torch.full_like(batch.labels, -1)
     changed = _loss(build(cls, **options), batch._replace(labels=other)).loss
     same = torch.equal(_loss(method, batch).loss, changed)
     assert same != cls.tags.uses_labels, f"tags.uses_labels is {cls.tags.uses_labels}, which is not so"
@@ -200,7 +201,14 @@ def build(cls: type[Method], *, seed: int = 0, transformer: bool | None = None, 
     """The method on a tiny network, in training mode, for ten classes."""
     torch.manual_seed(seed)
     backbone = _network(cls.tags.needs_tokens if transformer is None else transformer)
-    return cls(backbone, cls.Settings(**settings), num_classes=CLASSES, num_images=1000).train()
+    given: dict[str, Any] = {"num_classes": CLASSES, "num_images": 1000, **teacher_for(cls, 1000)}
+    return cls(backbone, cls.Settings(**settings), **given).train()
+
+
+def teacher_for(cls: type[Method], images: int) -> dict[str, Tensor]:
+    """What stands for a teacher's embeddings of so many images, the same at every call; nothing for other methods."""
+    found = torch.randn(images, 16, generator=torch.Generator().manual_seed(0))
+    return {"teacher": F.normalize(found, dim=1)} if cls.tags.needs_teacher else {}
 
 
 def batch_for(method: Method, *, size: int = BATCH, step: int = STEPS // 2) -> Batch:

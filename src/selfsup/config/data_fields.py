@@ -1,0 +1,60 @@
+"""What is asked about the images: where they lie, how they are read, and how they are divided."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from selfsup.config.field_roles import Fields, field
+
+#: Pixels of the largest image that Pillow opens if it is left to itself.
+MAX_PIXELS = 178_956_970
+
+
+class DataFields(Fields):
+    """The images, their reading and their split."""
+
+    data: str = field(
+        "digits",
+        "A folder of images, or the name of a data set (see `selfsup list datasets`).",
+        "place",
+    )
+    data_root: str | None = field(None, "Folder that already holds a named data set's files.", "runtime")
+    data_url: str | None = field(None, "Address or local zip that stands in for a data set's published one.", "runtime")
+    unlabelled: bool = field(False, "Ignore folder names; treat the images as unlabelled.", "identity")
+    group: str | None = field(
+        None,
+        "Keep images that belong together on one side of the split: a regular expression on the "
+        "path (its first group, or the whole match), or a CSV file with columns path,group.",
+        "identity",
+    )
+    val_fraction: float = field(0.1, "Share of each class held out for validation.", "identity", gt=0, lt=0.5)
+    test_fraction: float = field(0.2, "Share of each class held out for the test.", "identity", gt=0, lt=0.5)
+    split_seed: int = field(0, "Seed of the train/validation/test split.", "identity", ge=0)
+    split_duplicates: bool = field(
+        False,
+        "Divide copies of an image (equal, resized or compressed anew) as if they were different images; by default "
+        "they stay on one side of the split.",
+        "identity",
+    )
+    store_size: int | None = field(
+        None,
+        "Longest allowed short side of a stored image, in pixels; larger images are shrunk once. "
+        "Default: the larger of 256 and 8/7 of the image size.",
+        "identity",
+        ge=8,
+    )
+    full_scale: float | None = field(
+        None,
+        "0 to this value becomes black to white in all images of more than 8 bits. Default: decided from the images, "
+        "for integers and floating-point numbers apart, and said.",
+        "identity",
+        gt=0,
+    )
+    pages: Literal["first", "all"] = field(
+        "first",
+        "What files of several pages or frames give: their first, or all, each an image; those of a file are a group.",
+        "identity",
+    )
+    max_pixels: int = field(
+        MAX_PIXELS, "Images of more pixels are set aside: opening one takes that much memory.", "identity", ge=1
+    )

@@ -1,0 +1,41 @@
+"""What a cell is evaluated by."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import field_validator
+
+from selfsup.config.field_roles import Fields, field
+from selfsup.config.field_types import Lrs, Names
+
+
+class EvaluationFields(Fields):
+    """Probes, neighbours, fine-tuning, maps."""
+
+    evaluate: Names = field(
+        ("probe",),
+        "What cells are evaluated by beside what is computed of every cell: finetune (backbone and classifier), "
+        "attentive (a probe on patches), layers (a probe on the best level), or others of `selfsup list evaluators`.",
+        "identity",
+    )
+    probe: Literal["logistic", "sgd"] = field(
+        "logistic", "Linear probe: penalised logistic regression, or the papers' 100 epochs of SGD.", "identity"
+    )
+    knn_neighbours: int = field(20, "Nearest neighbours that vote on a class.", "identity", ge=1)
+    knn_temperature: float = field(0.07, "Temperature of the neighbours' votes.", "identity", gt=0)
+    knn_every: int = field(
+        0,
+        "Epochs between nearest-neighbour scores of validation images in the training log; 0: none.",
+        "identity",
+        ge=0,
+    )
+    finetune_epochs: int = field(30, "Epochs of fine-tuning.", "identity", ge=1)
+    finetune_lrs: Lrs = field((0.003, 0.03), "Learning rates that fine-tuning chooses from.", "identity")
+    map_points: int = field(5000, "Most points on a t-SNE map.", "identity", ge=10)
+
+    @field_validator("evaluate")
+    @classmethod
+    def _evaluators(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # The choice of learning rates rests on the probe. An empty list is refused as every other is.
+        return value and ("probe", *(name for name in value if name != "probe"))

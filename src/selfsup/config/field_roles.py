@@ -1,0 +1,38 @@
+"""How a field of the configuration is declared: its help, and its role when a study is continued.
+
+The roles:
+
+``axis``
+    an axis of the grid; may grow from one run to the next
+``plugins``
+    files with implementations from outside; more may come, and none may change
+``identity``
+    changes the numbers; must stay as it was when the study began
+``place``
+    where the images lie; free to change, for the study knows its images by their contents
+``contents``
+    changes only which cells are finished, or what is kept beside the numbers; stays until a command names
+    another value, because a command that leaves it out must not remove, or leave unfinished, what an
+    earlier one asked to keep
+``runtime``
+    changes only how the work is done; holds for one command and is not part of the study
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["axis", "plugins", "identity", "place", "contents", "runtime"]
+
+
+class Fields(BaseModel):
+    """Fields of the configuration that belong together. Their names are option names with ``_`` for ``-``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+
+def field(default: Any, help: str, role: Role, **constraints: Any) -> Any:
+    """A field with its help and role; `constraints` are pydantic's."""
+    return Field(default, description=help, json_schema_extra={"role": role}, **constraints)
