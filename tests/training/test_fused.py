@@ -160,9 +160,10 @@ def test_every_step_of_every_learning_rate_is_as_alone(name: str) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "lars"])
 def test_every_optimizer_takes_its_own_learning_rate(optimizer: str) -> None:
     hooks = [Keeps() for _ in LRS]
-    train_together([training_of(method_of(optimizer=optimizer), lr, hook) for lr, hook in zip(LRS, hooks, strict=True)])
+    methods = [method_of("simclr", optimizer=optimizer) for _ in LRS]
+    train_together([training_of(method, lr, hook) for method, lr, hook in zip(methods, LRS, hooks, strict=True)])
     for hook, lr in zip(hooks, LRS, strict=True):
-        assert_each_step_is_as_alone(hook, lr, optimizer=optimizer)
+        assert_each_step_is_as_alone(hook, lr, of="simclr", optimizer=optimizer)
 
 
 def test_views_are_made_once_for_all() -> None:
