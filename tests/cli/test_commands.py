@@ -329,7 +329,7 @@ def test_a_run_says_which_files_were_set_aside_and_how_many_workers_it_has(tmp_p
 @pytest.mark.usefixtures("without_pictures")
 def test_without_labels_the_table_shows_the_measures_that_need_none(tmp_path: Path) -> None:
     folder = save_digits(tmp_path / "data", range(3), 20)
-    grid = ["--unlabelled", "--methods=random,frozen", "--backbone=test_resnet", "--image-size=16", "--seeds=2"]
+    grid = ["--unlabelled", "--methods=random", "--backbones=test_resnet,test_vit", "--image-size=32", "--seeds=2"]
     grid += ["--executor=inline", "--threads=1", "--out", str(tmp_path / "study")]
     result = call("run", folder, *grid, "--quiet")
     assert result.exit_code == 0, result.output
@@ -337,12 +337,12 @@ def test_without_labels_the_table_shows_the_measures_that_need_none(tmp_path: Pa
     for name in ("eff. rank", "stability", "silhouette"):
         assert name in heading
     table = selfsup.load_study(tmp_path / "study").results
-    for method, row in zip(("random", "frozen"), rows, strict=False):
-        means = table[table.method == method][["effective_rank", "cluster_stability", "silhouette"]].mean()
+    for network, row in zip(("test_resnet", "test_vit"), rows, strict=False):
+        means = table[table.backbone == network][["effective_rank", "cluster_stability", "silhouette"]].mean()
         shown = f"{means.effective_rank:.1f} {means.cluster_stability:.3f} {means.silhouette:.3f} 2"
         assert " ".join(row.split()).endswith(shown)
     answer = json.loads(call("run", folder, *grid, "--quiet", "--json").stdout)["answer"]
-    assert answer[0]["effective_rank"] == pytest.approx(table[table.method == "random"].effective_rank.mean())
+    assert answer[0]["effective_rank"] == pytest.approx(table[table.backbone == "test_resnet"].effective_rank.mean())
 
 
 def _grid_of(study: selfsup.Study) -> list[str]:
@@ -387,3 +387,5 @@ def test_the_readme_says_how_many_cells_each_preset_has() -> None:
     for preset in ("quick", "recommended", "full"):
         cells = lay_out(validate(load_values(preset=preset)), labelled=True).cells
         assert re.search(rf"^\| `{preset}` \|.*\| {len(cells)} \|$", text, re.MULTILINE), f"{preset}: {len(cells)}"
+    alone = lay_out(validate({**load_values(preset="quick"), "references": "none"}), labelled=True)
+    assert f"({len(alone.cells)} cells under `quick`)" in text
