@@ -36,6 +36,11 @@ class DataFields(Fields):
         "they stay on one side of the split.",
         "identity",
     )
+    resplit: bool = field(
+        False,
+        "Divide the images anew for each seed, so that intervals over seeds count the split too.",
+        "identity",
+    )
     store_size: int | None = field(
         None,
         "Longest allowed short side of a stored image, in pixels; larger images are shrunk once. "

@@ -38,17 +38,19 @@ def evaluate_cells(
     train_images = {cell: study.probe_images(cell) for cell in job.cells}
     # Without labels there is nothing to fit on.
     fitted = {cell: indices if study.store.classes else indices[:0] for cell, indices in train_images.items()}
-    wanted = np.unique(np.concatenate([*fitted.values(), study.split.val, study.evaluated]))
+    held_out = {cell: (study.split(cell.seed).val, study.evaluated(cell.seed)) for cell in job.cells}
+    wanted = np.unique(np.concatenate([*fitted.values(), *(part for parts in held_out.values() for part in parts)]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
     if embedding_exploded(embedded.features):
         return [publish_diverged(study, cell, outcome, rung_scores[cell.id]) for cell in job.cells]
-    network = _network(study, backbone)
+    # One for all cells of a split: what it computes of its images is computed once.
+    networks = {study.split_suffix(seed): _network(study, backbone, seed) for seed in {c.seed for c in job.cells}}
     weights = _write_weights(study, job, backbone)
     results = []
     for cell in job.cells:
+        network = networks[study.split_suffix(cell.seed)]
         train, val, test = (
-            Part(part, embedded.of(part), network.labels[part])
-            for part in (fitted[cell], study.split.val, study.evaluated)
+            Part(part, embedded.of(part), network.labels[part]) for part in (fitted[cell], *held_out[cell])
         )
         evaluated = _evaluate(study, job, cell, network, (train, val, test), should_stop)
         found = Found(outcome, rung_scores[cell.id], len(train_images[cell]), test, evaluated)
@@ -56,9 +58,9 @@ def evaluate_cells(
     return results
 
 
-def _network(study: StudyContext, backbone: Backbone) -> TrainedNetwork:
+def _network(study: StudyContext, backbone: Backbone, seed: int) -> TrainedNetwork:
     labels = study.store.labels
-    held_out = study.split.test if len(study.split.test) else study.split.train
+    held_out = study.split(seed).test if len(study.split(seed).test) else study.split(seed).train
     return TrainedNetwork(
         backbone,
         study.store,

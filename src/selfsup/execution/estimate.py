@@ -24,7 +24,7 @@ from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.job_costs import JobCosts
-from selfsup.execution.preparation import require_enough, require_same_names, split_study
+from selfsup.execution.preparation import require_enough, require_resplit, require_same_names, split_study
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
@@ -113,6 +113,9 @@ def plan_study(
     split, _ = split_study(config, source.names, labels, source.official_test)
     classes = sorted(set(source.labels or ()))
     require_enough(labels, split, config)
+    if config.resplit:
+        other, _ = split_study(config, source.names, labels, source.official_test, seed=1)
+        require_resplit(split, other, config)
     small = [] if labels is None else small_classes(labels, classes, split, config.per_class)
     config = config.with_side_for([glance.short_side])
     require_views(config)

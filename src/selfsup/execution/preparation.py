@@ -27,7 +27,7 @@ from selfsup.data.groups import read_groups
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
-from selfsup.data.split import Split, has_several, split_images
+from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.execution.words import counted
@@ -70,7 +70,15 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     )
     require_enough(store.labels, split, config)
     audit = [*store.audit, *_copies(store, split), *_small_classes(store, split, config)]
-    _write_split(folder, split, groups)
+    _write_split(folder, split, groups, "")
+    for seed in range(1, max(2, config.seeds)) if config.resplit else ():
+        other, _ = split_study(
+            config, store.names, store.labels, store.official_test,
+            originals=store.originals, conflicts=conflicts, seed=seed,
+        )  # fmt: skip
+        if seed == 1 and (notice := require_resplit(split, other, config)):
+            say(notice)
+        _write_split(folder, other, groups, split_suffix(seed, resplit=True))
     folder.write(AUDIT, audit_csv(audit))
     folder.write(IMAGES, contents.to_csv())
     noticed = summarize(audit)
@@ -90,8 +98,9 @@ def split_study(
     *,
     originals: np.ndarray | None = None,
     conflicts: np.ndarray | None = None,
+    seed: int = 0,
 ) -> tuple[Split, Sequence[str] | np.ndarray | None]:
-    """The split of a study's images, and the group of each image where there are groups.
+    """The split of a study's images for cells of a seed, and the group of each image where there are groups.
 
     Pages of a file are a group, and without other groups copies of an image are.
     """
@@ -104,13 +113,31 @@ def split_study(
         images=len(names),
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
-        seed=config.split_seed,
+        seed=config.split_seed + (seed if config.resplit else 0),
         groups=groups,
         originals=originals,
         conflicts=conflicts,
         official_test=official_test,
     )
     return split, originals if groups is None else groups
+
+
+def require_resplit(split: Split, other: Split, config: StudyConfig) -> str:
+    """Refuse --resplit where two seeds have the same split, and say where they have the same test; else empty.
+
+    Raises
+    ------
+    UserError
+        If there is nothing to divide anew.
+    """
+    if all(np.array_equal(getattr(split, side), getattr(other, side)) for side in ("train", "val", "test")):
+        raise UserError(
+            f"--resplit has nothing to divide anew: the images of '{config.data}' have no labels, a split that is "
+            f"given with them, or too few groups to be divided otherwise; leave it out."
+        )
+    if np.array_equal(split.test, other.test):
+        return "The test images are given, so --resplit divides the others alone: validation differs from seed to seed."
+    return ""
 
 
 def require_enough(labels: np.ndarray | None, split: Split, config: StudyConfig) -> None:
@@ -184,14 +211,14 @@ def _small_classes(store: Store, split: Split, config: StudyConfig) -> list[Audi
     return list(small_classes(store.labels, store.classes, split, config.per_class))
 
 
-def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | np.ndarray | None) -> None:
+def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | np.ndarray | None, suffix: str) -> None:
     """The sides of the split, and the number of every image's group where there are groups."""
     arrays = {"train": split.train, "val": split.val, "test": split.test}
     if groups is not None:
         arrays["groups"] = np.unique(groups, return_inverse=True)[1]
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
-    folder.write("split.npz", content.getvalue())
+    folder.write(f"split{suffix}.npz", content.getvalue())
 
 
 def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, Any]:

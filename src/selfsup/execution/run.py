@@ -150,7 +150,9 @@ class StudyRun:
     def _write_assets(self) -> None:
         """What the maps of all cells share, once per run."""
         if not self._has_assets:
-            self.reporting.write_assets(self.folder.path, self._opened.store, self._opened.mapped)
+            opened = self._opened
+            for suffix, seed in {opened.split_suffix(seed): seed for seed in range(opened.config.seeds)}.items():
+                self.reporting.write_assets(self.folder.path, opened.store, opened.mapped(seed), suffix)
             self._has_assets = True
 
     def _run_rounds(

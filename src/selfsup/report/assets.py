@@ -43,7 +43,7 @@ class Thumbnails:
         return np.array([place.get(int(index), -1) for index in indices], np.int64)
 
 
-def write_assets(study_dir: Path, store: Store, indices: Iterable[int]) -> None:
+def write_assets(study_dir: Path, store: Store, indices: Iterable[int], split_suffix: str = "") -> None:
     """Write ``assets/bokeh.min.js``, ``thumbnails.webp`` and ``thumbnails.json``.
 
     Each file is replaced in one step. Thumbnails that are already there are kept.
@@ -56,14 +56,16 @@ def write_assets(study_dir: Path, store: Store, indices: Iterable[int]) -> None:
         Where the images are.
     indices : iterable of int
         The images to show, in the order of the sheet.
+    split_suffix : str
+        What the folder's name has at its end, where seeds have splits of their own.
     """
-    folder = Path(study_dir) / "assets"
+    folder = Path(study_dir) / f"assets{split_suffix}"
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / "bokeh.min.js"
     if not script.is_file() or script.read_bytes() != bokeh_script():
         replace_file(script, bokeh_script())
     wanted = [int(index) for index in indices]
-    known = read_thumbnails(study_dir)
+    known = read_thumbnails(study_dir, split_suffix)
     if known is not None and known.indices.tolist() == wanted:
         return
     sheet = sheet_for(len(wanted))
@@ -75,9 +77,9 @@ def write_assets(study_dir: Path, store: Store, indices: Iterable[int]) -> None:
     replace_file(folder / "thumbnails.json", json.dumps(about).encode())
 
 
-def read_thumbnails(study_dir: Path) -> Thumbnails | None:
+def read_thumbnails(study_dir: Path, split_suffix: str = "") -> Thumbnails | None:
     """The sheet that :func:`write_assets` wrote; None where there is none."""
-    folder = Path(study_dir) / "assets"
+    folder = Path(study_dir) / f"assets{split_suffix}"
     try:
         about = json.loads((folder / "thumbnails.json").read_text(encoding="utf-8"))
         content = (folder / "thumbnails.webp").read_bytes()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from selfsup.config.axes import REFERENCE
 from selfsup.config.grid import Tags
+from selfsup.data.split import split_suffix
 from selfsup.errors import UserError
 from selfsup.record.results import result_columns
 
@@ -134,6 +135,11 @@ class RecordedStudy:
         """Whether cells of that size had all training images, as where no class has so many."""
         had = self.results.loc[self.results["per_class"] == per_class, "train_images"].max()
         return per_class == "all" or bool(had >= self.dataset.get("train", np.inf))
+
+    def split_suffix(self, cell: str) -> str:
+        """What tells the split of a cell from those of other seeds in names of files."""
+        seed = self.results.loc[self.results["cell"] == cell, "seed"].iloc[0]
+        return split_suffix(int(seed), resplit=self.settings.get("resplit", False))
 
     def cell(self, cell: str) -> Path:
         """Folder of a cell."""
