@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfsup.config.grid import PerClass
+from selfsup.config.grid import PerClass, images_of
 from selfsup.data.items import NO_SIDE, TEST, TRAIN, UNKNOWN, VAL
 from selfsup.errors import UserError
 from selfsup.seeding import derive_seed
@@ -122,9 +122,9 @@ def has_several(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def draw_subset(labels: np.ndarray, train: np.ndarray, *, per_class: PerClass, seed: int) -> np.ndarray:
-    """Draw `per_class` training images of each class.
+    """Draw training images of each class.
 
-    For one seed, the images of a smaller number are contained in those of a larger one.
+    For one seed, the images of a smaller number or share are contained in those of a larger one.
 
     Parameters
     ----------
@@ -133,8 +133,9 @@ def draw_subset(labels: np.ndarray, train: np.ndarray, *, per_class: PerClass, s
         then all are of one class.
     train : ndarray of int64
         Indices to draw from.
-    per_class : int or "all"
-        A class with fewer gives all it has.
+    per_class : int or str
+        A number, of which a class with fewer gives all it has; a share of each class, as
+        :func:`~selfsup.config.grid.images_of` rounds it; or ``"all"``.
     seed : int
         At least 0.
 
@@ -149,7 +150,7 @@ def draw_subset(labels: np.ndarray, train: np.ndarray, *, per_class: PerClass, s
     if per_class == "all":
         return train
     drawn = [
-        train[members][_shuffle(len(members), seed, "subset", label)[:per_class]]
+        train[members][_shuffle(len(members), seed, "subset", label)[: images_of(per_class, len(members))]]
         for label, members in _members(np.maximum(labels[train], 0))
     ]
     return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))

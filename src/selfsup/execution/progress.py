@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from selfsup.config.grid import Job
+from selfsup.config.grid import Job, images_of
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried, JobStarted
 
 #: What the speed of a training depends on: its method, network and augmentation.
@@ -138,5 +138,5 @@ def _training_images(job: Job, train_counts: Sequence[int], pool: int) -> int:
     cell = job.cells[0]
     if cell.augmentation is None:
         return 0
-    most = math.inf if job.shared or cell.per_class == "all" else cell.per_class
-    return int(sum(min(count, most) for count in train_counts)) + pool * job.shared
+    images = sum(images_of("all" if job.shared else cell.per_class, count) for count in train_counts)
+    return images + pool * job.shared

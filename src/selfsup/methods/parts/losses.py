@@ -57,10 +57,30 @@ def self_distillation(
     Tensor
         Scalar: mean over the images and all pairs of a teacher's view and another view of the student.
     """
-    targets = sharpened(teacher, center, teacher_temperature)
-    logs = F.log_softmax(student.float() / student_temperature, dim=2)
+    return view_cross_entropy(sharpened(teacher, center, teacher_temperature), student, student_temperature)
+
+
+@in_float32
+def view_cross_entropy(targets: Tensor, outputs: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of the outputs for views with distributions that are made of other views of the same images.
+
+    Parameters
+    ----------
+    targets : Tensor
+        Shape (u, n, d): distributions, of the first u of the views.
+    outputs : Tensor
+        Shape (v, n, d), v at least u.
+    temperature : float
+        Of the outputs; greater than 0.
+
+    Returns
+    -------
+    Tensor
+        Scalar: mean over the images and all pairs of a target and another view.
+    """
+    logs = F.log_softmax(outputs.float() / temperature, dim=2)
     each = -torch.einsum("und,vnd->uvn", targets, logs).mean(dim=2)
-    pairs = len(teacher) * (len(student) - 1)
+    pairs = len(targets) * (len(outputs) - 1)
     # A view is no target of its own: the diagonal of the first u views goes.
     return (each.sum() - each.diagonal().sum()) / pairs
 
