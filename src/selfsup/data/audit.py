@@ -11,6 +11,7 @@ import numpy as np
 
 from selfsup.config.grid import PerClass, percent_of
 from selfsup.csv_files import csv_text
+from selfsup.data.items import ItemTable
 from selfsup.data.split import Split, has_several
 
 Problem = Literal[
@@ -159,32 +160,26 @@ def copies(names: Sequence[str], digests: np.ndarray, originals: np.ndarray) -> 
     return entries
 
 
-def label_conflicts(
-    names: Sequence[str], digests: np.ndarray, labels: np.ndarray, classes: Sequence[str]
-) -> list[AuditEntry]:
-    """Images whose pixels also stand under another class, each with one of those; `labels` are indices of `classes`."""
-    found = np.flatnonzero(has_several(labels, digests)).tolist()
+def label_conflicts(items: ItemTable, digests: np.ndarray) -> list[AuditEntry]:
+    """Images whose pixels also stand under another class, each with one of those."""
+    found = np.flatnonzero(has_several(items.labels, digests)).tolist()
     first: dict[bytes, dict[int, int]] = {}
     for index in found:
-        first.setdefault(digests[index], {}).setdefault(int(labels[index]), index)
+        first.setdefault(digests[index], {}).setdefault(int(items.labels[index]), index)
     entries = []
     for index in found:
-        other = next(twin for label, twin in first[digests[index]].items() if label != labels[index])
-        detail = f"is of class '{classes[labels[index]]}', and '{names[other]}' of class '{classes[labels[other]]}'"
-        entries.append(AuditEntry(names[index], "label conflict", detail))
+        other = next(twin for label, twin in first[digests[index]].items() if label != items.labels[index])
+        detail = f"is of class '{items.class_of(index)}', and '{items.names[other]}' of class '{items.class_of(other)}'"
+        entries.append(AuditEntry(items.names[index], "label conflict", detail))
     return entries
 
 
-def small_classes(
-    labels: np.ndarray, classes: Sequence[str], split: Split, per_class: Sequence[PerClass]
-) -> list[AuditEntry]:
+def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass]) -> list[AuditEntry]:
     """Classes that cannot give what the study asks of them.
 
     Parameters
     ----------
-    labels : ndarray of int64, shape (N,)
-        Index into `classes` of each image.
-    classes : sequence of str
+    items : ItemTable
     split : Split
     per_class : sequence of int or str
         Numbers, or shares, of training images per class that the study asks for.
@@ -196,11 +191,11 @@ def small_classes(
         per class and side of the split that has no image of it.
     """
     counts = {
-        side: np.bincount(labels[indices], minlength=len(classes))
+        side: items.count(indices)
         for side, indices in (("train", split.train), ("val", split.val), ("test", split.test))
     }
     entries = []
-    for index, name in enumerate(classes):
+    for index, name in enumerate(items.classes):
         have = int(counts["train"][index])
         too_many = sorted({n for n in per_class if isinstance(n, int) and n > have})
         too_small = [n for n in per_class if (percent := percent_of(n)) is not None and percent * have < 100]

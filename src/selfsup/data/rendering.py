@@ -112,7 +112,7 @@ class Renderer:
     def _sample(self, concerns: Callable[[_Header], bool], seen: Callable[[Image.Image], Seen | None]) -> list[Seen]:
         """What is `seen` of at most ``SAMPLE`` readable images that it concerns, evenly spaced."""
         if not self._headers:
-            self._headers = [self._look(index, _header) for index in range(len(self._source.names))]
+            self._headers = [self._look(index, _header) for index in range(len(self._source.items))]
         found = [index for index, header in enumerate(self._headers) if header is not None and concerns(header)]
         chosen = np.unique(np.linspace(0, len(found) - 1, min(SAMPLE, len(found))).round().astype(int))
         looks = (self._look(found[place], seen) for place in chosen)

@@ -62,9 +62,8 @@ class StudyContext:
     @property
     def train_counts(self) -> list[int]:
         """Number of training images of each class in the first split; of all of them where nothing has labels."""
-        if self.store.labels is None:
-            return [len(self.split(0).train)]
-        return np.bincount(self.store.labels[self.split(0).train]).tolist()
+        items, train = self.store.items, self.split(0).train
+        return items.count(train).tolist() if items.has_labels else [len(train)]
 
     @cached_property
     def fabric(self) -> Any:
@@ -83,7 +82,7 @@ class StudyContext:
 
     def evaluated(self, seed: int) -> np.ndarray:
         """Places in the store of the images that a cell is evaluated on: test, or a sample where nothing has labels."""
-        if self.store.labels is not None:
+        if self.store.items.has_labels:
             return self.split(seed).test
         return limit(self.split(seed).train, self.config.map_points, self.config.split_seed)
 

@@ -15,6 +15,7 @@ from selfsup.config.continuation import narrow
 from selfsup.config.grid import unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, small_classes
+from selfsup.data.items import ItemTable
 from selfsup.data.opening import pixel_limit, set_aside
 from selfsup.data.pages import with_pages
 from selfsup.data.sources import open_source
@@ -103,39 +104,37 @@ def plan_study(
     source = with_pages(files, config.pages)
     with pixel_limit(config.max_pixels):
         glance = _glance(source, config)
+    items = ItemTable.of(source.items)
     if folder is not None:
-        require_same_names(source.names, folder, config)
+        require_same_names(items.names, folder, config)
     config = resolve_networks(config, say, folder)
-    labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
-    grid = lay_out(narrow(config, values), labelled=labels is not None)
+    grid = lay_out(narrow(config, values), labelled=items.has_labels)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
-    split, _ = split_study(config, source.names, labels, source.official_test)
-    classes = sorted(set(source.labels or ()))
-    require_enough(labels, split, config)
+    split, _ = split_study(config, items)
+    require_enough(items, split, config)
     if config.resplit:
-        other, _ = split_study(config, source.names, labels, source.official_test, seed=1)
-        require_resplit(split, other, config)
-    small = [] if labels is None else small_classes(labels, classes, split, config.per_class)
+        require_resplit(split, split_study(config, items, seed=1)[0], config)
+    small = small_classes(items, split, config.per_class)
     config = config.with_side_for([glance.short_side])
     require_views(config)
-    resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(source.names))
+    resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
     share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
     candidates = dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells)
     networks = {candidate: network_of(config, *candidate) for candidate in candidates}
-    costs = JobCosts.measure(config, left, labels, split, resources, glance.side)
+    costs = JobCosts.measure(config, left, items.labels, split, resources, glance.side)
     seconds = sum(share * costs.training(job) + costs.evaluation(job) for job in left)
     return Plan(
         config=config,
         grid=grid,
         finished=finished,
         resources=resources,
-        images=len(source.names),
+        images=len(items.names),
         opened=glance.opened,
         audit=(*source.ignored, *glance.audit, *small),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
         bytes=_study_bytes(config, grid, split, networks),
-        store_bytes=3.0 * len(source.names) * glance.side**2,
+        store_bytes=3.0 * len(items.names) * glance.side**2,
     )
 
 
@@ -155,13 +154,13 @@ class _Glance:
 def _glance(source: Source, config: StudyConfig) -> _Glance:
     """Open images that lie evenly in the source, without decoding them."""
     sides, short_sides, audit = [], [], []
-    chosen = np.unique(np.linspace(0, len(source.names) - 1, OPENED_IMAGES).astype(int)).tolist()
+    chosen = np.unique(np.linspace(0, len(source.items) - 1, OPENED_IMAGES).astype(int)).tolist()
     for index in chosen:
         try:
             with source.open(index) as image:
                 width, height = image.size
         except Exception as error:  # whatever an image's reader raises sets the image aside
-            audit.append(set_aside(source.names[index], error))
+            audit.append(set_aside(source.items[index].name, error))
         else:
             scale = min(1.0, config.resolved_store_size / min(width, height))
             sides.append(scale * math.sqrt(width * height))

@@ -23,7 +23,8 @@ from selfsup.data.audit import (
 )
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
-from selfsup.data.groups import read_groups
+from selfsup.data.groups import given_groups, read_groups
+from selfsup.data.items import UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
@@ -64,18 +65,12 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     )
     contents = Contents.of(store)
     _require_same(contents, folder, config)
-    conflicts = None if store.labels is None else has_several(store.labels, store.digests)
-    split, groups = split_study(
-        config, store.names, store.labels, store.official_test, originals=store.originals, conflicts=conflicts
-    )
-    require_enough(store.labels, split, config)
-    audit = [*store.audit, *_copies(store, split), *_small_classes(store, split, config)]
+    split, groups = split_study(config, store.items, store.originals, store.digests)
+    require_enough(store.items, split, config)
+    audit = [*store.audit, *_copies(store, split), *small_classes(store.items, split, config.per_class)]
     _write_split(folder, split, groups, "")
     for seed in range(1, max(2, config.seeds)) if config.resplit else ():
-        other, _ = split_study(
-            config, store.names, store.labels, store.official_test,
-            originals=store.originals, conflicts=conflicts, seed=seed,
-        )  # fmt: skip
+        other, _ = split_study(config, store.items, store.originals, store.digests, seed=seed)
         if seed == 1 and (notice := require_resplit(split, other, config)):
             say(notice)
         _write_split(folder, other, groups, split_suffix(seed, resplit=True))
@@ -92,32 +87,33 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
 
 def split_study(
     config: StudyConfig,
-    names: Sequence[str],
-    labels: np.ndarray | None,
-    official_test: np.ndarray | None,
-    *,
+    items: ItemTable,
     originals: np.ndarray | None = None,
-    conflicts: np.ndarray | None = None,
+    digests: np.ndarray | None = None,
+    *,
     seed: int = 0,
 ) -> tuple[Split, Sequence[str] | np.ndarray | None]:
     """The split of a study's images for cells of a seed, and the group of each image where there are groups.
 
-    Pages of a file are a group, and without other groups copies of an image are.
+    Groups are those of ``--group``, else those that the data set gives; without any, copies of an image are a group.
+    What is known of the pixels, copies and contradictory labels, is not there before they are decoded.
     """
-    files = [file_of(name) for name in names]
-    groups = read_groups(config.group, files) if config.group else files if config.pages == "all" else None
-    if config.split_duplicates or originals is None or (originals == np.arange(len(names))).all():
+    groups: Sequence[str] | None = None
+    if config.group:
+        groups = read_groups(config.group, [file_of(name) for name in items.names])
+    elif items.groups:
+        groups = given_groups(items)
+    if config.split_duplicates or originals is None or (originals == np.arange(len(items.names))).all():
         originals = None
     split = split_images(
-        labels,
-        images=len(names),
+        items.labels,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
         seed=config.split_seed + (seed if config.resplit else 0),
         groups=groups,
         originals=originals,
-        conflicts=conflicts,
-        official_test=official_test,
+        conflicts=None if digests is None else has_several(items.labels, digests),
+        given=items.sides,
     )
     return split, originals if groups is None else groups
 
@@ -140,7 +136,7 @@ def require_resplit(split: Split, other: Split, config: StudyConfig) -> str:
     return ""
 
 
-def require_enough(labels: np.ndarray | None, split: Split, config: StudyConfig) -> None:
+def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
     """Refuse so few images that nothing can be said of them.
 
     Raises
@@ -148,13 +144,13 @@ def require_enough(labels: np.ndarray | None, split: Split, config: StudyConfig)
     UserError
         If there are fewer than ``FEWEST``, or none for validation or for the test where there are labels.
     """
-    images = len(split.train) if labels is None else len(labels)
+    images = int((items.labels != UNKNOWN).sum()) or len(items.names)
     if images < FEWEST:
         raise UserError(
             f"'{config.data}' has {counted(images, 'image')} that can be used, of which nothing can be learned; "
             f"give at least {FEWEST}, and better hundreds."
         )
-    if labels is not None and not (len(split.val) and len(split.test)):
+    if items.has_labels and not (len(split.val) and len(split.test)):
         raise UserError(
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
@@ -199,16 +195,11 @@ def _refuse_changes(changes: str, folder: StudyFolder, config: StudyConfig) -> N
 
 def _copies(store: Store, split: Split) -> list[AuditEntry]:
     """Copies among the images, and what they do to the split and the classes."""
-    found = copies(store.names, store.digests, store.originals) + find_duplicates(store.names, store.originals, split)
-    if store.labels is not None:
-        found += label_conflicts(store.names, store.digests, store.labels, store.classes)
-    return found
-
-
-def _small_classes(store: Store, split: Split, config: StudyConfig) -> list[AuditEntry]:
-    if store.labels is None:
-        return []
-    return list(small_classes(store.labels, store.classes, split, config.per_class))
+    return [
+        *copies(store.names, store.digests, store.originals),
+        *find_duplicates(store.names, store.originals, split),
+        *label_conflicts(store.items, store.digests),
+    ]
 
 
 def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | np.ndarray | None, suffix: str) -> None:
@@ -226,13 +217,12 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
     counts = {
         name: [int((store.labels[part] == index).sum()) for part in parts.values()]
         for index, name in enumerate(store.classes)
-        if store.labels is not None
     }
     return {
         "name": store.name,
         "images": len(store),
         "classes": list(store.classes),
-        "labelled": store.labels is not None,
+        "labelled": store.items.has_labels,
         **{name: len(part) for name, part in parts.items()},
         "class_counts": counts,
         "store": str(store.path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,11 @@ def open_source(
         if Path(data).is_dir():
             options.say(f"'{data}' means the data set of this name, not the folder beside it; ./{data} is the folder.")
         source: Source = registry.load(registry.SOURCE, data)(options)
+        if inspect.getattr_static(source, "items", None) is None:  # which are not made yet
+            raise UserError(
+                f"The data set '{data}' gives no items, which took the place of names, labels and official_test; "
+                "let it give them (see selfsup.data.sources.base.Source)."
+            )
         return source
     options.refuse("data_root", "data_url", source=printable(data))
     return FolderSource(_existing_folder(data), unlabelled=unlabelled)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from selfsup.data.audit import AuditEntry, Problem, printable
+from selfsup.data.items import Item
 from selfsup.data.scientific_tiff import open_image
 from selfsup.data.sources._passed_over import is_left_by_a_system, own_kind
 from selfsup.data.sources.base import EmptyFileError, digest_of
@@ -85,8 +86,6 @@ class FolderSource:
         If the folder cannot be read or holds no image, or its folders are the sides of a split.
     """
 
-    official_test: np.ndarray | None = None
-
     def __init__(self, root: Path, *, name: str | None = None, unlabelled: bool = False) -> None:
         self.name = printable(name or root.resolve().name or "images")
         self._root = root
@@ -100,22 +99,26 @@ class FolderSource:
             path for path, top in zip(scan.images, scan.tops, strict=True) if top is not None or not labelled
         ]
         self._facts = scan.facts
-        self.names: Sequence[str] = [printable(path) for path in self._paths]
-        if len(set(self.names)) < len(self.names):  # two that differ in their form alone
-            self.names = [f"{path!a}"[1:-1] for path in self._paths]
-        self.labels: Sequence[str] | None = None
+        names = [printable(path) for path in self._paths]
+        if len(set(names)) < len(names):  # two that differ in their form alone
+            names = [f"{path!a}"[1:-1] for path in self._paths]
+        tops = [top for top in scan.tops if top is not None] if labelled else [None] * len(names)
+        self.items: Sequence[Item] = list(map(Item, names, tops))
         self.ignored = scan.ignored() + [
             AuditEntry(printable(path), "no class", "lies beside the class folders, not in one") for path in strays
         ]
         if not unlabelled:
             self.ignored += _empty_classes(scan)
         if labelled:
-            self.labels = [top for top in scan.tops if top is not None]
             self.ignored += _side_among(classes, root)
 
     def fingerprint(self) -> str:
-        facts = (f"{path}\0{size}\0{modified}" for path in self._paths for size, modified in (self._facts[path],))
-        return digest_of("folder", str(self.labels is None), *facts, *self._contents())
+        facts = (
+            f"{path}\0{size}\0{modified}\0{item}"
+            for path, item in zip(self._paths, self.items, strict=True)
+            for size, modified in (self._facts[path],)
+        )
+        return digest_of("folder", *facts, *self._contents())
 
     def _contents(self) -> list[str]:
         """Digests that tell these files from others of the same names, sizes and times.
