@@ -11,11 +11,13 @@ import torch
 from selfsup.atomic import replace_file
 from selfsup.backbones import Backbone, weights_file
 from selfsup.config.grid import Cell, Job
+from selfsup.data.items import UNKNOWN
 from selfsup.evaluation.base import Evaluated
-from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded
+from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.evaluation.evaluators import evaluate
 from selfsup.execution.context import StudyContext, limit
+from selfsup.execution.external_test import labels_in
 from selfsup.execution.job_callbacks import CheckpointCallbacks, ShouldStop, embed_plain
 from selfsup.execution.publishing import Found, publish, publish_diverged
 from selfsup.methods import Method
@@ -45,6 +47,7 @@ def evaluate_cells(
         return [publish_diverged(study, cell, outcome, rung_scores[cell.id]) for cell in job.cells]
     # One for all cells of a split: what it computes of its images is computed once.
     networks = {study.split_suffix(seed): _network(study, backbone, seed) for seed in {c.seed for c in job.cells}}
+    external = _external(study, backbone)
     weights = _write_weights(study, job, backbone)
     results = []
     for cell in job.cells:
@@ -52,7 +55,7 @@ def evaluate_cells(
         train, val, test = (
             Part(part, embedded.of(part), network.labels[part]) for part in (fitted[cell], *held_out[cell])
         )
-        evaluated = _evaluate(study, job, cell, network, (train, val, test), should_stop)
+        evaluated = _evaluate(study, job, cell, network, (train, val, test), external, should_stop)
         found = Found(outcome, rung_scores[cell.id], len(train_images[cell]), test, evaluated)
         results.append(publish(study, cell, method, found, weights))
     return results
@@ -71,12 +74,23 @@ def _network(study: StudyContext, backbone: Backbone, seed: int) -> TrainedNetwo
     )
 
 
+def _external(study: StudyContext, backbone: Backbone) -> Part | None:
+    """The images of the external test that have a label, and their embeddings; None without them."""
+    if study.external is None:
+        return None
+    labels = labels_in(study.store.classes, study.external)
+    indices = np.flatnonzero(labels != UNKNOWN)
+    features = embed(backbone, study.external, indices, image_size=backbone.image_size, device=study.hardware.device)
+    return Part(indices, features, labels[indices])
+
+
 def _evaluate(
     study: StudyContext,
     job: Job,
     cell: Cell,
     network: TrainedNetwork,
     parts: tuple[Part, Part, Part],
+    external: Part | None,
     should_stop: ShouldStop,
 ) -> Evaluated:
     paths: list[Path] = []
@@ -92,6 +106,7 @@ def _evaluate(
         subset=study.subset(cell),
         network=network,
         callbacks=callbacks,
+        external=external,
     )
     evaluated = evaluate(context, study.config.evaluate)
     for path in paths:

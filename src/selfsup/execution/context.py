@@ -47,6 +47,15 @@ class StudyContext:
     def store(self) -> Store:
         return open_store(self.store_path or Path(self.folder.read_json("dataset.json")["store"]))
 
+    @cached_property
+    def external(self) -> Store | None:
+        """The images of the external test; None without one. On a node, copies of stores lie side by side."""
+        about = self.folder.read_json("dataset.json").get("external")
+        if about is None:
+            return None
+        there = Path(about["store"])
+        return open_store(self.store_path.with_name(there.name) if self.store_path else there)
+
     def split(self, seed: int) -> Split:
         """The split that cells of a seed have: the same one for all, or each its own."""
         suffix = self.split_suffix(seed)

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 
 from selfsup.config.schema import StudyConfig
-from selfsup.csv_files import csv_rows
 from selfsup.data.audit import (
     AuditEntry,
     audit_csv,
     copies,
     find_duplicates,
     label_conflicts,
-    printable,
     small_classes,
     summarize,
 )
@@ -31,16 +29,14 @@ from selfsup.data.sources import open_source
 from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.execution.external_test import prepare_external
+from selfsup.execution.known_images import AUDIT, IMAGES, require_same
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 
 Say = Callable[[str], None]
 OnDecoded = Callable[[int, int], None]
 
-#: File of the study with the path, class and digest of every image it is of.
-IMAGES = "images.csv"
-#: File of the study with the images that were set aside, and whatever else was noticed about them.
-AUDIT = "audit.csv"
 #: Fewer images are refused.
 FEWEST = 5
 
@@ -64,10 +60,12 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         progress=on_decoded,
     )
     contents = Contents.of(store)
-    _require_same(contents, folder, config)
+    require_same(contents, folder, IMAGES, config.data)
     split, groups = split_study(config, store.items, store.originals, store.digests)
     require_enough(store.items, split, config)
+    external = prepare_external(folder, config, store, say, on_decoded)
     audit = [*store.audit, *_copies(store, split), *small_classes(store.items, split, config.per_class)]
+    audit += external.audit if external else ()
     _write_split(folder, split, groups, "")
     for seed in range(1, max(2, config.seeds)) if config.resplit else ():
         other, _ = split_study(config, store.items, store.originals, store.digests, seed=seed)
@@ -81,7 +79,8 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         say(line)
     if noticed:
         say(f"All of this is listed in {folder.path / AUDIT}.")
-    folder.write_json("dataset.json", _describe(store, split, noticed))
+    about = {} if external is None else {"external": external.about}
+    folder.write_json("dataset.json", {**_describe(store, split, noticed), **about})
     return store
 
 
@@ -154,42 +153,6 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
         raise UserError(
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
-        )
-
-
-def require_same_names(names: Sequence[str], folder: StudyFolder, config: StudyConfig) -> None:
-    """Refuse images of other names than those the study in `folder` was begun with, without decoding any.
-
-    Raises
-    ------
-    UserError
-        If some are missing, or there are more.
-    """
-    known = _known_images(folder)
-    if known is None:
-        return
-    aside = {printable(entry["path"]) for entry in csv_rows((folder.path / AUDIT).read_bytes())}
-    found = {name: known.images.get(name, ("", "")) for name in names if name in known.images or name not in aside}
-    _refuse_changes(Contents(found).changes_since(known), folder, config)
-
-
-def _require_same(contents: Contents, folder: StudyFolder, config: StudyConfig) -> None:
-    """Refuse to go on with a study on other images than it was begun with."""
-    known = _known_images(folder)
-    if known is not None:
-        _refuse_changes(contents.changes_since(known), folder, config)
-
-
-def _known_images(folder: StudyFolder) -> Contents | None:
-    file = folder.path / IMAGES
-    return Contents.from_csv(file.read_bytes()) if folder.exists() and file.is_file() else None
-
-
-def _refuse_changes(changes: str, folder: StudyFolder, config: StudyConfig) -> None:
-    if changes:
-        raise UserError(
-            f"The images of '{config.data}' are not those with which '{folder.path}' was begun: {changes}; "
-            f"bring them back as they were, or choose another --out."
         )
 
 
