@@ -1,4 +1,4 @@
-"""The external test: images of the study's classes from elsewhere, tested beside the study's own and never chosen on."""
+"""The external test: images of the study's classes from elsewhere, which are tested too and never chosen on."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def open_external(config: StudyConfig, classes: Sequence[str], say: Callable[[st
     assert config.test_data is not None
     if not classes:
         raise UserError(f"--test-data needs labels, and the images of '{config.data}' have none; leave it out.")
-    source = with_pages(open_source(config.test_data, data_root=config.data_root, say=say), config.pages)
+    source = with_pages(open_source(config.test_data, say=say), config.pages)
     found = ItemTable.of(source.items)
     if not found.has_labels:
         raise UserError(f"The images of --test-data '{config.test_data}' have no labels; put them in folders by class.")
@@ -95,11 +95,9 @@ def prepare_external(
     images = external.items.count(np.arange(len(external)))
     counts = dict(zip(external.classes, images.tolist(), strict=True))
     missing = [name for name in store.classes if name not in counts]
-    without = (
-        f", none of {len(missing)} of the {len(store.classes)} classes (such as '{missing[0]}')" if missing else ""
-    )
+    of = f"{len(counts)} of the {len(store.classes)} classes (not '{missing[0]}')" if missing else "all classes"
     say(
-        f"External test: {counted(int(images.sum()), 'image')} of '{config.test_data}'{without}, decoded with the scales "
+        f"External test: {counted(int(images.sum()), 'image')} of {of} in '{config.test_data}', decoded with the scales "
         f"and ground of the study's own; nothing is chosen by them."
     )
     about = {

@@ -32,8 +32,8 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 
 
 COLUMNS = (
-    Column("external_accuracy", "linear probe, accuracy on the external test: the images of `--test-data`, without which "
-           "it is empty, as are the next four", heading="external", better="higher"),
+    Column("external_accuracy", "linear probe, accuracy on the external test: the images of `--test-data`, without "
+           "which it is empty, as are the next four", heading="external", better="higher"),
     Column("external_balanced_accuracy", "linear probe, balanced accuracy on the external test: mean over its classes",
            better="higher"),
     Column("external_macro_f1", "linear probe, macro F1 on the external test: mean over its classes", better="higher"),
