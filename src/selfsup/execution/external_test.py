@@ -57,7 +57,9 @@ def open_external(config: StudyConfig, classes: Sequence[str], say: Callable[[st
     source = with_pages(open_source(config.test_data, say=say), config.pages)
     found = ItemTable.of(source.items)
     if not found.has_labels:
-        raise UserError(f"The images of --test-data '{config.test_data}' have no labels; put them in folders by class.")
+        raise UserError(
+            f"The images of --test-data '{config.test_data}' have no labels; put them in folders by class, two or more."
+        )
     if other := [name for name in found.classes if name not in classes]:
         raise UserError(
             f"--test-data '{config.test_data}' has {len(other)} class{'es' * (len(other) > 1)} that '{config.data}' "
@@ -97,8 +99,8 @@ def prepare_external(
     missing = [name for name in store.classes if name not in counts]
     of = f"{len(counts)} of the {len(store.classes)} classes (not '{missing[0]}')" if missing else "all classes"
     say(
-        f"External test: {counted(int(images.sum()), 'image')} of {of} in '{config.test_data}', decoded with the scales "
-        f"and ground of the study's own; nothing is chosen by them."
+        f"External test: {counted(int(images.sum()), 'image')} of {of} in '{config.test_data}', decoded with the "
+        f"scales and ground of the study's own; nothing is chosen by them."
     )
     about = {
         "name": external.name,
