@@ -17,15 +17,19 @@ from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, small_classes
 from selfsup.data.items import ItemTable
 from selfsup.data.opening import pixel_limit, set_aside
-from selfsup.data.pages import with_pages
-from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split
 from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.job_costs import JobCosts
-from selfsup.execution.preparation import require_enough, require_same_names, split_study
+from selfsup.execution.preparation import (
+    describe_split,
+    open_images,
+    require_enough,
+    require_same_names,
+    split_study,
+)
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
@@ -98,13 +102,11 @@ def plan_study(
     if folder is not None:
         folder.require_free()
     config = resolve_configuration(folder, values)
-    files = open_source(
-        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
-    )
-    source = with_pages(files, config.pages)
+    source = open_images(config, say)
     with pixel_limit(config.max_pixels):
         glance = _glance(source, config)
     items = ItemTable.of(source.items)
+    config = config.with_protocol_for(pool=items.has_pool)
     if folder is not None:
         require_same_names(items.names, folder, config)
     config = resolve_networks(config, say, folder)
@@ -113,7 +115,7 @@ def plan_study(
     left = unfinished(grid.jobs, finished)
     split, _ = split_study(config, items)
     require_enough(items, split, config)
-    small = small_classes(items, split, config.per_class)
+    noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     config = config.with_side_for([glance.short_side])
     require_views(config)
     resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
@@ -129,7 +131,7 @@ def plan_study(
         resources=resources,
         images=len(items.names),
         opened=glance.opened,
-        audit=(*source.ignored, *glance.audit, *small),
+        audit=(*source.ignored, *glance.audit, *noticed),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
         bytes=_study_bytes(config, grid, split, networks),
         store_bytes=3.0 * len(items.names) * glance.side**2,

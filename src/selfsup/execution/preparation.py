@@ -15,8 +15,10 @@ from selfsup.data.audit import (
     AuditEntry,
     audit_csv,
     copies,
+    describe_given,
     find_duplicates,
     label_conflicts,
+    left_out,
     printable,
     small_classes,
     summarize,
@@ -24,10 +26,11 @@ from selfsup.data.audit import (
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import given_groups, read_groups
-from selfsup.data.items import UNKNOWN, ItemTable
+from selfsup.data.items import NO_SIDE, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
+from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images
 from selfsup.data.store import Store
 from selfsup.errors import UserError
@@ -45,6 +48,26 @@ AUDIT = "audit.csv"
 FEWEST = 5
 
 
+def open_images(config: StudyConfig, say: Say) -> Source:
+    """The images that a configuration asks for, before any is decoded.
+
+    Raises
+    ------
+    UserError
+        If there are none, or they cannot be had.
+    """
+    source = open_source(
+        config.data,
+        data_root=config.data_root,
+        data_url=config.data_url,
+        unlabelled=config.unlabelled,
+        no_given_split=config.no_given_split,
+        pool=config.pool,
+        say=say,
+    )
+    return with_pages(source, config.pages)
+
+
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
     """Decode the images (once), split them, and write down what was found.
 
@@ -53,11 +76,8 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     UserError
         If there are no images, or they are not those with which the study was begun.
     """
-    source = open_source(
-        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
-    )
     store = prepare_store(
-        with_pages(source, config.pages),
+        open_images(config, say),
         store_size=config.resolved_store_size,
         rendering=Rendering.with_full_scale(config.full_scale),
         max_pixels=config.max_pixels,
@@ -67,7 +87,12 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     _require_same(contents, folder, config)
     split, groups = split_study(config, store.items, store.originals, store.digests)
     require_enough(store.items, split, config)
-    audit = [*store.audit, *_copies(store, split), *small_classes(store.items, split, config.per_class)]
+    audit = [
+        *store.audit,
+        *describe_split(config, store.items, split, store.originals),
+        *_copies(store, split),
+        *small_classes(store.items, split, config.per_class),
+    ]
     _write_split(folder, split, groups)
     folder.write(AUDIT, audit_csv(audit))
     folder.write(IMAGES, contents.to_csv())
@@ -103,9 +128,30 @@ def split_study(
         groups=groups,
         originals=originals,
         conflicts=None if digests is None else has_several(items.labels, digests),
-        given=items.sides,
+        given=None if config.no_given_split else items.sides,
     )
     return split, originals if groups is None else groups
+
+
+def describe_split(
+    config: StudyConfig, items: ItemTable, split: Split, originals: np.ndarray | None = None
+) -> list[AuditEntry]:
+    """What a user should know of the sides that are given, and of the images without a label."""
+    entries = []
+    if not config.no_given_split and (items.sides != NO_SIDE).any():
+        entries.append(AuditEntry("*", "given split", describe_given(items, split, originals)))
+    if items.has_pool:
+        entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
+        entries += left_out(items, split, originals)
+    return entries
+
+
+def _describe_pool(config: StudyConfig, items: ItemTable) -> str:
+    count = f"{int((items.labels == UNKNOWN).sum()):,} of {len(items.names):,}"
+    if config.with_protocol_for(pool=True).protocol == "label-efficiency":
+        use = "methods without labels train on them too, evaluation never sees them"
+        return f"{count}; {use} (--protocol label-efficiency)"
+    return f"{count}, not used under --protocol {config.protocol}; label-efficiency would train on them"
 
 
 def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
@@ -195,6 +241,7 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         "images": len(store),
         "classes": list(store.classes),
         "labelled": store.items.has_labels,
+        "pool": int((store.labels[split.train] == UNKNOWN).sum()) if store.items.has_labels else 0,
         **{name: len(part) for name, part in parts.items()},
         "class_counts": counts,
         "store": str(store.path),

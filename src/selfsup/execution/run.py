@@ -119,6 +119,7 @@ class StudyRun:
         self._sweep()  # not before it is known to be a study of this version
         trackers = self.reporting.load_trackers(config.track)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
+        config = config.with_protocol_for(pool=store.items.has_pool)
         config = resolve_image_size(config, store, self.watcher.say)
         config = resolve_networks(config, self.watcher.say, self.folder)
         asked = narrow(config, self.values)
