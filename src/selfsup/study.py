@@ -135,7 +135,7 @@ class Study:
                 f"The weights of '{result.cell}' were not kept ({result.status}, keep = {self.config.keep}); "
                 f"`best()` names a cell that has them, and a study begun with `--keep all` has those of every cell."
             )
-        backbone = network_of(self.config, result.method, result.backbone)
+        backbone = network_of(self.config, result.method, result.backbone, self.folder)
         load_weights(backbone, weights)
         return backbone.eval()
 

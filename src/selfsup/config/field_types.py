@@ -31,6 +31,14 @@ def _split_sizes(value: Any) -> Any:
     return [part.lower() if isinstance(part, str) else part for part in parts] if isinstance(parts, list) else parts
 
 
+def _channel_numbers(value: Any) -> Any:
+    """Numbers from 1, which may come twice."""
+    parts = _split_commas(value)
+    if parts is None or (parts and all(str(part).isdecimal() and int(part) for part in parts)):
+        return parts
+    raise ValueError("must be numbers of channels, from 1, with commas between, such as 4,3,2")
+
+
 def no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values, each once, in its first place."""
     return tuple(dict.fromkeys(value))
@@ -52,6 +60,7 @@ def _split_rates(value: Any) -> Any:
     return [f"{number:g}x" for number in numbers] if any(multiples) else numbers
 
 
+Channels = Annotated[tuple[int, ...] | None, BeforeValidator(_channel_numbers)]
 Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
 _Lr = Annotated[float, Field(gt=0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]

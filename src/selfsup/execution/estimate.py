@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,9 @@ from selfsup.backbones import Backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, unfinished
 from selfsup.config.schema import StudyConfig
+from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import AuditEntry, small_classes
+from selfsup.data.depth import channels_of
 from selfsup.data.opening import pixel_limit, set_aside
 from selfsup.data.pages import with_pages
 from selfsup.data.sources import open_source
@@ -26,7 +29,7 @@ from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
-from selfsup.execution.configuration import require_views, resolve_configuration
+from selfsup.execution.configuration import require_policies, require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.preparation import require_enough, require_same_names, split_study
@@ -124,7 +127,8 @@ def plan_study(
         glance = _glance(source, config)
     if folder is not None:
         require_same_names(source.names, folder, config)
-    config = resolve_networks(config, say, folder)
+    config = resolve_networks(config.with_channels_of(glance.channels), say, folder)
+    require_policies(config)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
     grid = lay_out(narrow(config, values), labelled=labels is not None)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
@@ -152,31 +156,33 @@ def plan_study(
         audit=(*source.ignored, *glance.audit, *small),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
         bytes=_study_bytes(config, grid, split, networks),
-        store_bytes=3.0 * len(source.names) * glance.side**2,
+        store_bytes=float(config.in_channels) * len(source.names) * glance.side**2,
     )
 
 
 @dataclass(frozen=True)
 class _Glance:
-    """What opening some images shows: how many they were, their typical stored sides in pixels, and what did not open.
-
-    `side` is the root of the area.
+    """What opening some images shows: how many they were, their typical stored sides in pixels, their channels, and
+    what did not open. `side` is the root of the area.
     """
 
     opened: int
     side: int
     short_side: float
+    channels: int
     audit: tuple[AuditEntry, ...]
 
 
 def _glance(source: Source, config: StudyConfig) -> _Glance:
     """Open images that lie evenly in the source, without decoding them."""
     sides, short_sides, audit = [], [], []
+    channels = Counter[int]()
     chosen = np.unique(np.linspace(0, len(source.names) - 1, OPENED_IMAGES).astype(int)).tolist()
     for index in chosen:
         try:
             with source.open(index) as image:
                 width, height = image.size
+                channels[channels_of(image)] += 1
         except Exception as error:  # whatever an image's reader raises sets the image aside
             audit.append(set_aside(source.names[index], error))
         else:
@@ -185,7 +191,8 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
             short_sides.append(scale * min(width, height))
     side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
     short_side = float(np.median(short_sides)) if sides else side
-    return _Glance(len(chosen), side, short_side, tuple(audit))
+    most = channels.most_common(1)[0][0] if channels else COLOURS
+    return _Glance(len(chosen), side, short_side, most, tuple(audit))
 
 
 def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int) -> dict[Kind, float]:
@@ -204,7 +211,7 @@ def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, 
 
 def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, side: int) -> float:
     assert cell.augmentation is not None
-    images = _Noise(side)
+    images = _Noise(side, config.in_channels)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     backbone = network_of(config, cell.method, cell.backbone)
     method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
@@ -224,12 +231,13 @@ _Embedding = Mapping[tuple[str, str], tuple[int, float]]
 def _time_embedding(networks: Mapping[tuple[str, str], Backbone], resources: Resources, side: int) -> _Embedding:
     """Time each network's embedding of a few images at its own side; once per network and side."""
     known: dict[tuple[str, int], float] = {}
-    images, indices = _Noise(side), np.arange(EMBEDDED_IMAGES)
+    indices = np.arange(EMBEDDED_IMAGES)
     found = {}
     for (method, label), backbone in networks.items():
         same = (label, backbone.image_size)
         if same not in known:
             began = time.perf_counter()
+            images = _Noise(side, backbone.in_channels)
             embed(backbone, images, indices, image_size=backbone.image_size, device=resources.hardware.device)
             known[same] = (time.perf_counter() - began) / len(indices)
         found[method, label] = backbone.num_features, known[same]
@@ -244,11 +252,11 @@ def _timed_images(config: StudyConfig) -> int:
 class _Noise:
     """A store of random pixels, all of one size."""
 
-    def __init__(self, side: int) -> None:
-        self.side = side
+    def __init__(self, side: int, channels: int) -> None:
+        self.side, self.channels = side, channels
 
     def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        shape = (len(indices), self.side, self.side, 3)
+        shape = (len(indices), self.side, self.side, self.channels)
         pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
         return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
 
