@@ -5,5 +5,8 @@ from __future__ import annotations
 SMALL_HEADS: dict[str, dict[str, int]] = {
     "byol": {"hidden_dim": 64, "output_dim": 32},
     "dino": {"hidden_dim": 64, "bottleneck_dim": 32, "local_crops": 2},
+    "lejepa": {"hidden_dim": 32, "output_dim": 16, "directions": 32, "local_crops": 2},
     "mae": {"decoder_dim": 32, "decoder_depth": 1},
+    "nnclr": {"hidden_dim": 64, "output_dim": 32, "predictor_dim": 64, "support_size": 64},
+    "swav": {"hidden_dim": 64, "output_dim": 32, "local_crops": 2, "prototypes": 24},
 }

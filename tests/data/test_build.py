@@ -305,7 +305,7 @@ def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> No
 BUILD = """
 import sys
 from selfsup.data.build import prepare_store
-from selfsup.data.rendering import Renderer, Rendering
+from selfsup.data.rendering import Renderer
 from selfsup.data.sources import open_source
 from selfsup.errors import UserError
 {before}

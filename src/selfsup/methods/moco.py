@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
 from selfsup.methods import base
+from selfsup.methods.parts.contrast import info_nce
 from selfsup.methods.parts.heads import mlp
 from selfsup.methods.parts.key_queue import KeyQueue
-from selfsup.methods.parts.losses import info_nce
 from selfsup.methods.parts.momentum import MomentumEncoder
 from selfsup.methods.parts.recipe import Recipe
 from selfsup.views.base import to_device

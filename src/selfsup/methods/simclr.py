@@ -9,8 +9,8 @@ from pydantic import Field
 
 from selfsup.backbones import Backbone
 from selfsup.methods import base
+from selfsup.methods.parts.contrast import nt_xent
 from selfsup.methods.parts.heads import mlp
-from selfsup.methods.parts.losses import nt_xent
 from selfsup.methods.parts.recipe import Recipe
 
 
