@@ -118,7 +118,7 @@ class Study:
         Returns
         -------
         selfsup.backbones.Backbone
-            From float32 images in [0, 1], shape (n, 3, side, side), to embeddings (n, num_features).
+            From float32 images in [0, 1], shape (n, channels, side, side), to embeddings (n, num_features).
 
         Raises
         ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import UnidentifiedImageError
@@ -13,7 +14,7 @@ from selfsup.data.array_image import PixelArray
 SUFFIXES = frozenset({".npy", ".npz"})
 
 
-def open_array(path: Path) -> PixelArray:
+def open_array(file: Path | BinaryIO, suffix: str) -> PixelArray:
     """The image or, where the array has four axes, the images of a file; nothing in it can run code.
 
     Of an array of three axes the shorter one of the first and the last is taken for the channels (the last, if
@@ -24,8 +25,9 @@ def open_array(path: Path) -> PixelArray:
     UnidentifiedImageError
         If the file holds no array of two to four axes, or several arrays.
     """
+    mode: Literal["r"] | None = "r" if suffix == ".npy" and isinstance(file, Path) else None
     try:
-        values = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
+        values = np.load(file, mmap_mode=mode, allow_pickle=False)
         if isinstance(values, np.lib.npyio.NpzFile):
             with values as arrays:
                 if len(arrays.files) != 1:

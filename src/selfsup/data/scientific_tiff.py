@@ -6,7 +6,6 @@ and microscopes.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -21,30 +20,7 @@ if TYPE_CHECKING:
 EXTRA_SAMPLES, RGB, ALPHA = 338, 2, (1, 2)
 
 
-def open_image(path: Path, formats: tuple[str, ...]) -> Image.Image:
-    """An image by Pillow or, if it knows no mode for what is in a TIFF, as :class:`ScientificTiff`.
-
-    Raises
-    ------
-    Exception
-        Whatever Pillow raises where neither can open it.
-    """
-    try:
-        image = Image.open(path, formats=formats)
-    except UnidentifiedImageError as error:
-        try:
-            return ScientificTiff(path)
-        except Image.DecompressionBombError:
-            raise
-        except Exception:  # as tifffile has it; Pillow's is the better reason
-            raise error from None
-    if image.format == "TIFF" and _has_more_channels(image):
-        image.close()
-        return ScientificTiff(path)
-    return image
-
-
-def _has_more_channels(image: Image.Image) -> bool:
+def has_more_channels(image: Image.Image) -> bool:
     """Whether a TIFF has channels that Pillow leaves out, beside grey or colours and their alpha."""
     tags: Any = image.tag_v2  # type: ignore[attr-defined]
     extra = tags.get(EXTRA_SAMPLES, ())
