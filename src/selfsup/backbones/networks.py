@@ -57,7 +57,12 @@ def build_backbone(
 
 
 def published_backbone(
-    name: str, *, image_size: int | None = None, stem: str = "standard", in_channels: int = 3
+    name: str,
+    *,
+    image_size: int | None = None,
+    stem: str = "standard",
+    in_channels: int = 3,
+    normalisation: Normalisation | None = None,
 ) -> Backbone:
     """A backbone with the weights that timm publishes for it, adapted to other channels as timm does.
 
@@ -70,7 +75,7 @@ def published_backbone(
     """
     side = image_size or published_side(name)
     network = _create(name, side, in_channels, pretrained_file(name))
-    return _wrap(network, name, side, stem, in_channels)
+    return _wrap(network, name, side, stem, in_channels, normalisation)
 
 
 def published_side(name: str) -> int:
@@ -134,7 +139,7 @@ def _wrap(
     image_size: int,
     stem: str,
     in_channels: int,
-    normalisation: Normalisation | None = None,
+    normalisation: Normalisation | None,
 ) -> Backbone:
     if stem == "small":
         _use_small_stem(network, name)

@@ -31,6 +31,7 @@ from selfsup.execution.preparation import require_enough, require_same_names, sp
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
+from selfsup.execution.teachers import resolve_teachers
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
 
@@ -110,6 +111,7 @@ def plan_study(
         require_same_names(source.names, folder, config)
     config = resolve_networks(config.with_channels_of(glance.channels), say, folder)
     require_policies(config)
+    resolve_teachers(config, folder)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
     grid = lay_out(narrow(config, values), labelled=labels is not None)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}

@@ -99,6 +99,12 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
         folder.write(str(kept.relative_to(folder.path)), weights_file(backbone))
 
 
+def normalisation_of(folder: StudyFolder) -> Normalisation | None:
+    """That of a study's images, where they are not as photographs are."""
+    stored = folder.read_json("dataset.json").get("normalisation")
+    return Normalisation(tuple(stored["mean"]), tuple(stored["std"])) if stored else None
+
+
 def network_of(config: StudyConfig, method: str, label: str, folder: StudyFolder | None = None) -> Backbone:
     """The network of a method's cells, without its weights.
 
@@ -115,9 +121,8 @@ def network_of(config: StudyConfig, method: str, label: str, folder: StudyFolder
     UserError
         If the study has no such network.
     """
-    stored = folder.read_json("dataset.json").get("normalisation") if folder else None
-    normalisation = Normalisation(tuple(stored["mean"]), tuple(stored["std"])) if stored else None
-    build = partial(build_backbone, in_channels=config.in_channels, normalisation=normalisation)
+    known = normalisation_of(folder) if folder else None
+    build = partial(build_backbone, in_channels=config.in_channels, normalisation=known)
     if method_class(method).tags.of_references:
         return build(_find(label, config.reference_networks).name)
     source = _find(label, config.networks)
