@@ -11,7 +11,7 @@ import numpy as np
 
 from selfsup.config.grid import PerClass, percent_of
 from selfsup.csv_files import csv_text
-from selfsup.data.items import ItemTable
+from selfsup.data.items import NO_SIDE, SIDES, TEST, UNKNOWN, VAL, ItemTable
 from selfsup.data.split import Split, has_several
 
 Problem = Literal[
@@ -21,6 +21,9 @@ Problem = Literal[
     "ignored",
     "passed over",
     "empty class",
+    "given split",
+    "no label",
+    "left out",
     "looks like a split",
     "small class",
     "class missing on a side",
@@ -31,6 +34,8 @@ Problem = Literal[
     "copy in the external test",
     "same pixels",
     "too large",
+    "other channels",
+    "channels",
     "pages",
     "transparency",
     "brightness scale",
@@ -46,6 +51,9 @@ HEADINGS: dict[Problem, str] = {
     "ignored": "Files not taken for images",
     "passed over": "Folders and hidden images passed over",
     "empty class": "Folders without an image, which are no classes",
+    "given split": "The split is given",
+    "no label": "Images without a label",
+    "left out": "Images without a label that training may not see",
     "looks like a split": "Taken for a class, though it is called as a side of a split is",
     "small class": "Classes with fewer training images than asked for",
     "class missing on a side": "Classes without an image on one side of the split",
@@ -56,6 +64,8 @@ HEADINGS: dict[Problem, str] = {
     "copy in the external test": "Images of the external test that are copies of the study's own",
     "same pixels": "Many images are alike",
     "too large": "Images of too many pixels, set aside (shrink or tile them, or raise --max-pixels in a new study)",
+    "other channels": "Images of another number of channels than most, set aside",
+    "channels": "Channels (see --channels)",
     "pages": "Several pages or frames",
     "transparency": "Transparency",
     "brightness scale": "Brightness (see --full-scale)",
@@ -146,6 +156,39 @@ def find_duplicates(names: Sequence[str], originals: np.ndarray, split: Split) -
             if where != side:
                 detail = f"in {side}, and a copy of '{names[twin]}' in {where}"
                 entries.append(AuditEntry(names[index], "duplicate across split", detail))
+    return entries
+
+
+def describe_given(items: ItemTable, split: Split, originals: np.ndarray | None = None) -> str:
+    """How many images are given for which side, what is drawn, and how many test images training has a copy of."""
+    counts = np.bincount(items.sides[items.sides != NO_SIDE], minlength=len(SIDES))
+    parts = [f"{count:,} images for {side}" for side, count in zip(SIDES, counts.tolist(), strict=True) if count]
+    drawn = [side for side, count in zip(SIDES, counts.tolist(), strict=True) if not count and side != "train"]
+    text = ", ".join(parts)
+    if drawn:
+        source = "the others" if (items.sides == NO_SIDE).any() else "those for train"
+        text += f"; {' and '.join(drawn)} {'are' if len(drawn) > 1 else 'is'} drawn from {source}"
+    if originals is not None:
+        copied = int(np.isin(originals[split.test], originals[split.train]).sum())
+        text += f"; {copied:,} test images have a copy in train, and stay where they are given" * (copied > 0)
+    return text
+
+
+def left_out(items: ItemTable, split: Split, originals: np.ndarray | None = None) -> list[AuditEntry]:
+    """Images without a label that are on no side of the split, each with the reason."""
+    held_out = np.concatenate([split.val, split.test])
+    twins = {} if originals is None else dict(zip(originals[held_out].tolist(), held_out.tolist(), strict=True))
+    unused = np.setdiff1d(np.flatnonzero(items.labels == UNKNOWN), split.train)
+    entries = []
+    for index in unused.tolist():
+        twin = None if originals is None else twins.get(int(originals[index]))
+        if twin is not None:
+            detail = f"is a copy of '{items.names[twin]}', which is held out"
+        elif items.sides[index] in (VAL, TEST):
+            detail = f"is given for {SIDES[items.sides[index]]}, where a label is needed"
+        else:
+            detail = "belongs to a group that is held out"
+        entries.append(AuditEntry(items.names[index], "left out", detail))
     return entries
 
 

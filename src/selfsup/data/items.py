@@ -80,6 +80,11 @@ class ItemTable:
         """Whether any image has a label."""
         return bool(self.classes)
 
+    @property
+    def has_pool(self) -> bool:
+        """Whether some images have a label, and others have none."""
+        return self.has_labels and bool((self.labels == UNKNOWN).any())
+
     def count(self, indices: np.ndarray) -> np.ndarray:
         """How many of the images at `indices` are of each class; int64, an entry per class."""
         labels = self.labels[indices]

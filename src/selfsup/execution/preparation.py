@@ -10,22 +10,26 @@ from typing import Any
 import numpy as np
 
 from selfsup.config.schema import StudyConfig
+from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import (
     AuditEntry,
     audit_csv,
     copies,
+    describe_given,
     find_duplicates,
     label_conflicts,
+    left_out,
     small_classes,
     summarize,
 )
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import given_groups, read_groups
-from selfsup.data.items import UNKNOWN, ItemTable
+from selfsup.data.items import NO_SIDE, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
+from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
 from selfsup.errors import UserError
@@ -37,8 +41,30 @@ from selfsup.record.folder import StudyFolder
 Say = Callable[[str], None]
 OnDecoded = Callable[[int, int], None]
 
+#: Images that the normalisation of channels is estimated from, at most.
+NORMALISED = 1000
 #: Fewer images are refused.
 FEWEST = 5
+
+
+def open_images(config: StudyConfig, say: Say) -> Source:
+    """The images that a configuration asks for, before any is decoded.
+
+    Raises
+    ------
+    UserError
+        If there are none, or they cannot be had.
+    """
+    source = open_source(
+        config.data,
+        data_root=config.data_root,
+        data_url=config.data_url,
+        unlabelled=config.unlabelled,
+        no_given_split=config.no_given_split,
+        pool=config.pool,
+        say=say,
+    )
+    return with_pages(source, config.pages)
 
 
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
@@ -49,13 +75,10 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     UserError
         If there are no images, or they are not those with which the study was begun.
     """
-    source = open_source(
-        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
-    )
     store = prepare_store(
-        with_pages(source, config.pages),
+        open_images(config, say),
         store_size=config.resolved_store_size,
-        rendering=Rendering.with_full_scale(config.full_scale),
+        rendering=Rendering.asked(full_scale=config.full_scale, channels=_asked_channels(config, folder)),
         max_pixels=config.max_pixels,
         progress=on_decoded,
     )
@@ -64,8 +87,13 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     split, groups = split_study(config, store.items, store.originals, store.digests)
     require_enough(store.items, split, config)
     external = prepare_external(folder, config, store, say, on_decoded)
-    audit = [*store.audit, *_copies(store, split), *small_classes(store.items, split, config.per_class)]
-    audit += external.audit if external else ()
+    audit = [
+        *store.audit,
+        *describe_split(config, store.items, split, store.originals),
+        *_copies(store, split),
+        *small_classes(store.items, split, config.per_class),
+        *(external.audit if external else ()),
+    ]
     _write_split(folder, split, groups, "")
     for seed in range(1, max(2, config.seeds)) if config.resplit else ():
         other, _ = split_study(config, store.items, store.originals, store.digests, seed=seed)
@@ -82,6 +110,23 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     about = {} if external is None else {"external": external.about}
     folder.write_json("dataset.json", {**_describe(store, split, noticed), **about})
     return store
+
+
+def _asked_channels(config: StudyConfig, folder: StudyFolder) -> tuple[int, ...] | None:
+    """The channels that were asked for; not those that stand in a study's configuration for its images have them."""
+    known = folder.read_json("dataset.json")["rendering"] if folder.exists() else {}
+    return config.channels if known.get("channels") or "file_channels" not in known else None
+
+
+def _normalisation(store: Store, split: Split) -> dict[str, list[float]] | None:
+    """Mean and standard deviation of each channel over training images, in [0, 1], where they are no photographs'."""
+    if store.rendering.file_channels == COLOURS and not store.rendering.channels:
+        return None
+    chosen = split.train[np.unique(np.linspace(0, len(split.train) - 1, NORMALISED).astype(int))]
+    pixels = [store.image(index).reshape(-1, store.channels) / np.float32(255) for index in chosen.tolist()]
+    mean = np.mean([image.mean(0) for image in pixels], axis=0)
+    variance = np.mean([np.square(image - mean).mean(0) for image in pixels], axis=0)
+    return {"mean": mean.tolist(), "std": np.sqrt(variance).clip(1 / 255).tolist()}
 
 
 def split_study(
@@ -112,9 +157,30 @@ def split_study(
         groups=groups,
         originals=originals,
         conflicts=None if digests is None else has_several(items.labels, digests),
-        given=items.sides,
+        given=None if config.no_given_split else items.sides,
     )
     return split, originals if groups is None else groups
+
+
+def describe_split(
+    config: StudyConfig, items: ItemTable, split: Split, originals: np.ndarray | None = None
+) -> list[AuditEntry]:
+    """What a user should know of the sides that are given, and of the images without a label."""
+    entries = []
+    if not config.no_given_split and (items.sides != NO_SIDE).any():
+        entries.append(AuditEntry("*", "given split", describe_given(items, split, originals)))
+    if items.has_pool:
+        entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
+        entries += left_out(items, split, originals)
+    return entries
+
+
+def _describe_pool(config: StudyConfig, items: ItemTable) -> str:
+    count = f"{int((items.labels == UNKNOWN).sum()):,} of {len(items.names):,}"
+    if config.with_protocol_for(pool=True).protocol == "label-efficiency":
+        use = "methods without labels train on them too, evaluation never sees them"
+        return f"{count}; {use} (--protocol label-efficiency)"
+    return f"{count}, not used under --protocol {config.protocol}; label-efficiency would train on them"
 
 
 def require_resplit(split: Split, other: Split, config: StudyConfig) -> str:
@@ -186,9 +252,11 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         "images": len(store),
         "classes": list(store.classes),
         "labelled": store.items.has_labels,
+        "pool": int((store.labels[split.train] == UNKNOWN).sum()) if store.items.has_labels else 0,
         **{name: len(part) for name, part in parts.items()},
         "class_counts": counts,
         "store": str(store.path),
         "rendering": asdict(store.rendering),
+        "normalisation": _normalisation(store, split),
         "warnings": list(noticed),
     }

@@ -226,7 +226,9 @@ def _thumbnails(study: RecordedStudy, cell: str, embeddings: StoredEmbeddings) -
 
     placed = np.isfinite(embeddings.projection).all(axis=1)
     try:
-        write_assets(study.path, open_store(study.path / study.dataset["store"]), embeddings.indices[placed], suffix)
+        write_assets(
+            study.path, open_store(study.path / study.dataset["store"]), embeddings.indices[placed], split_suffix=suffix
+        )
     except Exception:  # whatever is wrong with the store, the report does without it and says so
         return None
     return read_thumbnails(study.path, suffix)

@@ -34,6 +34,8 @@ class SourceOptions:
         Address or local zip in place of the published one.
     unlabelled : bool
         Leave the labels out.
+    no_given_split : bool
+        Take folders that are called as the sides of a split are for classes.
     cache_dir : Path
         Where downloads are kept.
     say : callable
@@ -43,6 +45,7 @@ class SourceOptions:
     data_root: Path | None = None
     data_url: str | None = None
     unlabelled: bool = False
+    no_given_split: bool = False
     cache_dir: Path = field(default_factory=cache_root)
     say: Callable[[str], None] = silent
 
