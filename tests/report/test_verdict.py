@@ -62,7 +62,7 @@ def test_a_gain_is_over_every_network_without_training_and_corrected_for_the_siz
     largest = []
     for gain in found.gains:
         rivals = [c for c in found.choices if not c.trains and c.per_class == gain.one.per_class]
-        assert gain.other == max(rivals, key=lambda choice: choice.test_accuracy)
+        assert gain.other == max(rivals, key=lambda choice: choice.test_score)
         largest.append(max(raw_p_value(writer, gain.one.cells[0], rival.cells[0]) for rival in rivals))
     (first, second), (smaller, larger) = found.gains, sorted(largest)
     holm = {smaller: 2 * smaller, larger: max(2 * smaller, larger)}
@@ -183,9 +183,9 @@ def test_cells_with_other_test_images_are_not_compared(make_study):
 def test_labels_that_supervised_needs_are_read_off_its_own_curve(make_study):
     writer = make_study(methods=("moco", "supervised"), augmentations=("weak",), lrs=(0.06,))
     found = answer(writer.path)
-    by_size = {c.per_class: c.test_accuracy for c in found.of("supervised")}
+    by_size = {c.per_class: c.test_score for c in found.of("supervised")}
     for need in found.labels_needed:
-        enough = [n for n in ("5", "20", "all") if by_size[n] >= need.accuracy]
+        enough = [n for n in ("5", "20", "all") if by_size[n] >= need.score]
         assert need.supervised == (enough[0] if enough else None)
     assert [need.per_class for need in found.labels_needed] == ["5", "20", "all"]
 
@@ -242,7 +242,7 @@ def test_an_unlabelled_study_gets_a_weak_recommendation(make_study):
     found = answer(make_study(labelled=False, methods=("simclr", "moco", "frozen"), sizes=("all",)).path)
     assert found.criterion == "effective_rank"
     assert found.best.method == "moco"
-    assert found.best.test_accuracy is None
+    assert found.best.test_score is None
     assert found.comparisons == ()
     assert "Without labels there is no accuracy" in found.caveats[0]
 

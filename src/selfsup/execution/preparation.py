@@ -30,6 +30,7 @@ from selfsup.data.sources import open_source
 from selfsup.data.split import Split, has_several, split_images
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.evaluation.metrics import very_unequal
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 
@@ -76,6 +77,8 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     noticed = summarize(audit)
     for line in noticed:
         say(line)
+    if config.metric == "accuracy" and store.labels is not None:
+        _say_if_unequal(np.bincount(store.labels[split.test]), say)
     if noticed:
         say(f"All of this is listed in {folder.path / AUDIT}.")
     folder.write_json("dataset.json", _describe(store, split, noticed))
@@ -131,6 +134,25 @@ def require_enough(labels: np.ndarray | None, split: Split, config: StudyConfig)
         raise UserError(
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
+        )
+    if (
+        config.metric == "auroc"
+        and labels is not None
+        and min(np.ptp(labels[split.val]), np.ptp(labels[split.test])) == 0
+    ):
+        raise UserError(
+            "--metric auroc tells classes apart, and all images held out for validation or for the test are of one "
+            "class; choose another metric, or add images."
+        )
+
+
+def _say_if_unequal(test_images: np.ndarray, say: Say) -> None:
+    """Say that accuracy speaks for the large classes, where it does."""
+    if very_unequal(test_images):
+        say(
+            f"Very unequal classes, of {min(n for n in test_images if n)} to {max(test_images)} test images: accuracy "
+            f"speaks for the large ones, so balanced accuracy is shown beside it; --metric balanced-accuracy compares "
+            f"by it."
         )
 
 
