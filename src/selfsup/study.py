@@ -140,7 +140,7 @@ class Study:
         return backbone.eval()
 
     def report(
-        self, form: str = "html", *, growing: bool = False, metric: str | None = None, margin: float | None = None
+        self, form: str = "html", *, growing: bool = False, metric: str | None = None, margin: float | str | None = None
     ) -> Path:
         """Write the report anew from the recorded cells.
 

@@ -12,7 +12,10 @@ from page_reader import PageReader
 from selfsup.errors import UserError
 from selfsup.report.assets import write_assets
 from selfsup.report.page import write_report
-from selfsup.report.verdict import answer
+from selfsup.report.recorded import read_study
+from selfsup.report.series import size_places
+from selfsup.report.table import headline
+from selfsup.report.verdict import answer, answer_study
 
 HOSTILE = (
     "<b>bold</b>",
@@ -94,7 +97,7 @@ def test_everything_it_rests_on_follows(page):
         "18 cells that diverged, collapsed or failed",
         "the loss was not finite in epoch 31",
         "Each method against each other one",
-        "Choosing the highest of these test accuracies instead would have quoted",
+        "Choosing the highest of these test scores instead would have quoted",
         "1 observation on the images: 1 unreadable",
         "a/b.png",
         "selfsup run photos --epochs 100",
@@ -234,6 +237,19 @@ def test_a_number_of_images_that_no_class_has_is_not_quoted_as_if_it_had(make_st
     visible = read(write_report(writer.path)).visible
     assert re.search(r"With all images \(no class has more than 5000\), about 12\d per class, a linear probe", visible)
     assert "with all images (no class has more than 5000)" in headline(answer(writer.path))
+
+
+def test_shares_of_classes_are_said_with_the_images_that_they_are(make_study):
+    writer = make_study(methods=("moco", "random"), sizes=("all", "50%", "5%"))
+    study = read_study(writer.path)
+    # Of 126 training images per class 5 % are 6.3 and 50 % are 63; in all there are 1257.
+    assert size_places(study) == {"5%": 6, "50%": 63, "all": 125.7}
+    found = answer_study(study)
+    assert found.sizes == ("5%", "50%", "all")
+    visible = read(write_report(writer.path)).visible
+    assert "5% (≈ 6) 50% (≈ 63) all (≈ 126)" in visible
+    of_half = read(write_report(make_study("half", methods=("moco",), sizes=("50%",)).path)).visible
+    assert "With 50% of each class’s images (about 63 per class), a linear probe" in of_half.replace("'", "’")
 
 
 def test_an_unlabelled_study_makes_a_report(report):

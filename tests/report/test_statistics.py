@@ -221,7 +221,7 @@ def test_the_standard_error_of_the_auroc_is_delongs():
     placed = score[true == 1][:, None] > score[true == 0]
     variance = placed.mean(axis=1).var(ddof=1) / 50 + placed.mean(axis=0).var(ddof=1) / 30
     table = METRICS["auroc"].contributions(true, true, np.stack([-score, score], axis=1))[None]
-    found = score_interval(table, None, true, 0.25)
+    found = score_interval(table, None, true, 3**-0.5)
     # Wilson's interval of as many images as give that standard error.
     images = placed.mean() * (1 - placed.mean()) / variance
     low, high = wilson(placed.mean(), images, 1.96)

@@ -16,7 +16,7 @@ def test_a_row_for_every_method_and_size(make_study):
     ]  # fmt: skip
     best = table.iloc[1]
     assert best.test_accuracy == pytest.approx(found.best.test_score)
-    assert best.test_low < best.test_score < best.test_high
+    assert best.test_low < best.test_accuracy < best.test_high
     assert best.val_accuracy == pytest.approx(found.best.score)
 
 

@@ -42,8 +42,8 @@ class Metric:
     by_class : bool
         Whether it is a mean over the classes, each of which counts the same however many images it has.
     step : float
-        How much an image moves its class's share of the metric, as a share of what one predicted rightly or wrongly
-        does; where a class has too few images to tell how much they vary, they are taken to vary by this.
+        Where a class has too few images to tell how much they vary, they are taken to vary by this, as a share of what
+        right and wrong do; of places among the others, that of places where each is equally likely.
     ranks : bool
         Whether it looks at the probabilities, and not at the predicted classes alone.
     """
@@ -112,7 +112,7 @@ METRICS: dict[MetricName, Metric] = dict(
             Metric("accuracy", "val_accuracy", "test_accuracy", _accuracy, by_class=False),
             Metric("balanced accuracy", "val_balanced_accuracy", "test_balanced_accuracy", _balanced_accuracy),
             Metric("macro F1", "val_macro_f1", "test_macro_f1", _macro_f1),
-            Metric("AUROC", "val_auroc", "auroc", _auroc, step=0.25, ranks=True),
+            Metric("AUROC", "val_auroc", "auroc", _auroc, step=3**-0.5, ranks=True),
         ),
         strict=True,
     )

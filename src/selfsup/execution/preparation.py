@@ -135,11 +135,8 @@ def require_enough(labels: np.ndarray | None, split: Split, config: StudyConfig)
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
         )
-    if (
-        config.metric == "auroc"
-        and labels is not None
-        and min(np.ptp(labels[split.val]), np.ptp(labels[split.test])) == 0
-    ):
+    held_out = [] if labels is None or config.metric != "auroc" else [labels[split.val], labels[split.test]]
+    if any(np.ptp(part) == 0 for part in held_out):
         raise UserError(
             "--metric auroc tells classes apart, and all images held out for validation or for the test are of one "
             "class; choose another metric, or add images."

@@ -17,7 +17,7 @@ from selfsup.report.statistics import Interval, PairedTest, Table, holm, paired_
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImageScores:
     """What a cell's test images contribute to its score: arrays of length N."""
 
     indices: NDArray[np.int64]
@@ -54,7 +54,7 @@ class Outcomes:
         first_table, second_table = (_table([pair[side] for pair in alike]) for side in (0, 1))
         return paired_test(first_table, second_table, **self._units(alike[0][0]), margin=self._study.margin)
 
-    def _read(self, cell: str) -> Outcome | None:
+    def _read(self, cell: str) -> ImageScores | None:
         found, metric = self._study.embeddings(cell), self._study.metric
         if found is None or not len(found.indices) or (found.labels < 0).any():
             return None
@@ -62,9 +62,9 @@ class Outcomes:
         if probabilities is None:
             return None
         contributions = metric.contributions(found.labels, found.predicted, probabilities)
-        return Outcome(found.indices, found.labels, contributions) if np.isfinite(contributions).all() else None
+        return ImageScores(found.indices, found.labels, contributions) if np.isfinite(contributions).all() else None
 
-    def _by_seed(self, choice: Choice) -> dict[int, Outcome]:
+    def _by_seed(self, choice: Choice) -> dict[int, ImageScores]:
         read = {self._seeds[cell]: self._outcome(cell) for cell in choice.cells}
         return {seed: outcome for seed, outcome in read.items() if outcome is not None}
 
@@ -73,7 +73,7 @@ class Outcomes:
         results = self._study.results
         return dict(zip(results["cell"], results["seed"].astype(int), strict=True))
 
-    def _units(self, outcome: Outcome) -> dict[str, Any]:
+    def _units(self, outcome: ImageScores) -> dict[str, Any]:
         """Which images belong together, or are a sample of their own."""
         metric, groups = self._study.metric, self._study.groups
         return {
@@ -83,7 +83,7 @@ class Outcomes:
         }
 
 
-def _table(outcomes: Sequence[Outcome]) -> Table:
+def _table(outcomes: Sequence[ImageScores]) -> Table:
     return cast(Table, np.stack([outcome.contributions for outcome in outcomes]))
 
 

@@ -90,7 +90,7 @@ def _beside(study: RecordedStudy) -> Metric | None:
 
 
 def _size_in_words(study: RecordedStudy, per_class: str) -> str:
-    if per_class != "all" and study.takes_all(per_class):
+    if per_class.isdecimal() and study.takes_all(per_class):
         return f"all {study.unit} (no class has more than {per_class})"
     return size(per_class, study.unit)
 
