@@ -33,6 +33,7 @@ from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.evaluation.metrics import very_unequal
 from selfsup.execution.external_test import prepare_external
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same
 from selfsup.execution.words import counted
@@ -105,6 +106,8 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     noticed = summarize(audit)
     for line in noticed:
         say(line)
+    if config.metric == "accuracy" and store.items.has_labels:
+        _say_if_unequal(store.items.count(split.test), say)
     if noticed:
         say(f"All of this is listed in {folder.path / AUDIT}.")
     about = {} if external is None else {"external": external.about}
@@ -219,6 +222,22 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
         raise UserError(
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
+        )
+    held_out = (split.val, split.test) if items.has_labels and config.metric == "auroc" else ()
+    if any(np.ptp(items.labels[part]) == 0 for part in held_out):
+        raise UserError(
+            "--metric auroc tells classes apart, and all images held out for validation or for the test are of one "
+            "class; choose another metric, or add images."
+        )
+
+
+def _say_if_unequal(test_images: np.ndarray, say: Say) -> None:
+    """Say that accuracy speaks for the large classes, where it does."""
+    if very_unequal(test_images):
+        say(
+            f"Very unequal classes, of {min(n for n in test_images if n)} to {max(test_images)} test images: accuracy "
+            f"speaks for the large ones, so balanced accuracy is shown beside it; --metric balanced-accuracy compares "
+            f"by it."
         )
 
 
