@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from selfsup.report.findings import SIGNIFICANT, Choice, Comparison, Verdict
 from selfsup.report.recorded import RecordedStudy
+from selfsup.report.resplit import resplit_interval, resplit_test
 from selfsup.report.statistics import Interval, PairedTest, Table, holm, paired_test, score_interval
 
 
@@ -40,6 +41,8 @@ class Outcomes:
     def interval(self, cells: Iterable[str]) -> Interval | None:
         """Interval of the mean score of cells that differ in their seed; None where nothing is known of them."""
         found = [outcome for cell in cells if (outcome := self._outcome(cell)) is not None]
+        if self._resplit(found):
+            return resplit_interval([_table([o]) for o in found], list(map(self._units, found)), self._study.test_ratio)
         alike = [outcome for outcome in found if np.array_equal(outcome.indices, found[0].indices)]
         return score_interval(_table(alike), **self._units(alike[0])) if alike else None
 
@@ -48,11 +51,20 @@ class Outcomes:
         first, second = self._by_seed(one), self._by_seed(other)
         pairs = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
         alike = [(a, b) for a, b in pairs if np.array_equal(a.indices, b.indices)]
+        if self._resplit([a for a, _ in alike]):
+            one_by_one, other_by_one = ([_table([pair[side]]) for pair in alike] for side in (0, 1))
+            units = [self._units(a) for a, _ in alike]
+            return resplit_test(one_by_one, other_by_one, units, self._study.test_ratio, self._study.margin)
         alike = [(a, b) for a, b in alike if np.array_equal(a.indices, alike[0][0].indices)]
         if not alike:
             return None
         first_table, second_table = (_table([pair[side] for pair in alike]) for side in (0, 1))
         return paired_test(first_table, second_table, **self._units(alike[0][0]), margin=self._study.margin)
+
+    def _resplit(self, of_seeds: Sequence[ImageScores]) -> bool:
+        """Whether the seeds test images of their own, and not those that are given with the data."""
+        first = of_seeds[0].indices if of_seeds else ()
+        return self._study.resplit and not all(np.array_equal(scores.indices, first) for scores in of_seeds)
 
     def _read(self, cell: str) -> ImageScores | None:
         found, metric = self._study.embeddings(cell), self._study.metric

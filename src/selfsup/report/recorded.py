@@ -156,10 +156,21 @@ class RecordedStudy:
         had = self.results.loc[self.results["per_class"] == per_class, "train_images"].max()
         return per_class == "all" or bool(had >= self.dataset.get("train", np.inf))
 
+    @property
+    def resplit(self) -> bool:
+        """Whether each seed divides the images anew."""
+        return bool(self.settings.get("resplit", False))
+
+    @property
+    def test_ratio(self) -> float:
+        """Test images for each other image with a label."""
+        counts = np.sum(list(self.dataset.get("class_counts", {}).values()), axis=0)
+        return float(counts[-1] / counts[:-1].sum())
+
     def split_suffix(self, cell: str) -> str:
         """What tells the split of a cell from those of other seeds in names of files."""
         seed = self.results.loc[self.results["cell"] == cell, "seed"].iloc[0]
-        return split_suffix(int(seed), resplit=self.settings.get("resplit", False))
+        return split_suffix(int(seed), resplit=self.resplit)
 
     def cell(self, cell: str) -> Path:
         """Folder of a cell."""
