@@ -133,6 +133,8 @@ WRONG: list[tuple[str, Any]] = [
     ("store_size", 7),
     ("full_scale", 0),
     ("pages", "some"),
+    ("channels", "0,1"),
+    ("show_channels", "1,2,3,4"),
     ("max_pixels", 0),
     ("full_scale", "white"),
     ("full_scale", math.inf),
@@ -243,6 +245,7 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
     }
     assert {name for name, role in roles.items() if role == "contents"} == {
         "keep",
+        "show_channels",
         "track",
         "track_weights",
         "scheduler",

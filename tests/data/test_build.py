@@ -24,7 +24,7 @@ from selfsup.data import decoding_threads as reading
 from selfsup.data.build import prepare_store
 from selfsup.data.decode import Decoded
 from selfsup.data.decoding_threads import DecodedImage, read_all
-from selfsup.data.rendering import Renderer
+from selfsup.data.rendering import Renderer, Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Arrays, ArraySource, Source
 from selfsup.data.store import Store, open_store
@@ -253,7 +253,8 @@ def test_few_images_wait_in_memory(tmp_path: Path) -> None:
         ahead.append(opened - done)
 
     source.open = count  # type: ignore[method-assign]
-    prepare_store(source, store_size=8, cache_dir=tmp_path, progress=slow_disk, threads=2)
+    decided = Rendering()  # what nothing is to be opened for beforehand
+    prepare_store(source, store_size=8, rendering=decided, cache_dir=tmp_path, progress=slow_disk, threads=2)
     assert max(ahead) <= 4 * (2 * 2 + 1)
 
 

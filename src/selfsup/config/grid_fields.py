@@ -46,7 +46,12 @@ class GridFields(Fields):
     stem: Literal["standard", "small"] = field(
         "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"
     )
-    augmentations: Names = field(("weak", "simclr"), "Augmentation policies.", "axis")
+    augmentations: Names = field(
+        ("weak", "auto"),
+        "Augmentation policies (see `selfsup list augmentations`). auto: simclr, or per-channel for images of other "
+        "than three channels.",
+        "axis",
+    )
     lrs: Rates = field(
         ("0.3x", "1x", "3x"),
         "Learning rates: numbers, or multiples of the rate of each method's recipe for the network and batch size.",

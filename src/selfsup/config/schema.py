@@ -13,8 +13,9 @@ from pydantic import PositiveInt, field_validator
 from selfsup.config.data_fields import DataFields
 from selfsup.config.evaluation_fields import EvaluationFields
 from selfsup.config.field_roles import Role, field
-from selfsup.config.field_types import Names
+from selfsup.config.field_types import Names, no_repeats
 from selfsup.config.grid_fields import GridFields
+from selfsup.config.network_source import AUTO
 from selfsup.config.training_fields import AUTO_SIDES, TrainingFields
 
 
@@ -96,6 +97,16 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value, flags=re.ASCII):
             raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
         return value
+
+    @property
+    def strong_policy(self) -> str:
+        """The policy of SimCLR, or what stands in its place for images of other than three channels."""
+        return "simclr" if self.in_channels == 3 else "per-channel"
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The augmentation policies, once the images are known."""
+        return no_repeats(tuple(self.strong_policy if name == AUTO else name for name in self.augmentations))
 
     @property
     def side(self) -> int:

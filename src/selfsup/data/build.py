@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from selfsup.atomic import new_folder, writing_to
 from selfsup.config.data_fields import MAX_PIXELS
+from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import AuditEntry
 from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
@@ -82,6 +83,7 @@ def prepare_store(
         return store
     with locked(_lock_of(path)), pixel_limit(max_pixels):
         if find_store(path) is None:
+            renderer.file_channels()  # which may be fewer than were asked for
             _build(source, path, renderer, read_all(source, store_size, renderer, threads), progress)
     _remove_abandoned(root)
     return find_store(path, source.ignored) or open_store(path)
@@ -131,8 +133,12 @@ class _Decoded:
         self.sizes.append(picture.pixels.shape[:2])
         self.digests.append(picture.digest)
         self.thumbnails.append(picture.thumbnail)
-        kind = picture.extent.kind
-        self.scales.setdefault(kind, ScaleTally(kind, self.renderer.scale(kind))).count(name, picture.extent)
+        kind = picture.extents[0].kind
+        if kind not in self.scales:
+            rendering = self.renderer.rendering()
+            numbers = rendering.taken if rendering.file_channels != COLOURS else ()
+            self.scales[kind] = ScaleTally(kind, self.renderer.scale(kind), numbers)
+        self.scales[kind].count(name, picture.extents)
         self.transparent += picture.transparent
         if picture.pages > 1:
             self.paged.append(picture.pages)
@@ -188,9 +194,10 @@ def _remedy(audit: Sequence[AuditEntry]) -> str:
 
 def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
     sizes = np.array(found.sizes, np.int32)
+    channels = len(found.renderer.rendering().taken)
     arrays = {
         "sizes": sizes,
-        "offsets": np.concatenate([[0], np.cumsum(sizes.prod(1, dtype=np.int64) * 3)]),
+        "offsets": np.concatenate([[0], np.cumsum(sizes.prod(1, dtype=np.int64) * channels)]),
         "digests": np.array(found.digests),
         "originals": find_originals(np.array(found.digests), np.stack(found.thumbnails)),
     }
@@ -222,7 +229,13 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
 
 def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
     """How the images became pixels."""
-    given = found.renderer.given
+    given, decided = found.renderer.given, found.renderer.rendering()
+    if decided.file_channels != COLOURS or decided.channels:
+        of = f"of {decided.file_channels} channels" if decided.file_channels != COLOURS else "grey or in colours"
+        used = (
+            f"{', '.join(map(str, decided.channels))} are taken, in this order" if decided.channels else "all are taken"
+        )
+        yield AuditEntry("*", "channels", f"images {of}: {used}")
     for kind, tally in found.scales.items():
         yield from tally.entries(given=kind != "8-bit" and getattr(given, kind) is not None)
     if found.transparent:

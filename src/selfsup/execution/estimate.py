@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,15 @@ from selfsup.backbones import Backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import unfinished
 from selfsup.config.schema import StudyConfig
+from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import AuditEntry, small_classes
+from selfsup.data.depth import channels_of
 from selfsup.data.opening import pixel_limit, set_aside
 from selfsup.data.pages import with_pages
 from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split
-from selfsup.execution.configuration import require_views, resolve_configuration
+from selfsup.execution.configuration import require_policies, require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.job_costs import JobCosts
@@ -106,7 +109,8 @@ def plan_study(
         glance = _glance(source, config)
     if folder is not None:
         require_same_names(source.names, folder, config)
-    config = resolve_networks(config, say, folder)
+    config = resolve_networks(config.with_channels_of(glance.channels), say, folder)
+    require_policies(config)
     resolve_teachers(config, folder)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
     grid = lay_out(narrow(config, values), labelled=labels is not None)
@@ -134,31 +138,33 @@ def plan_study(
         audit=(*source.ignored, *glance.audit, *small),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
         bytes=_study_bytes(config, grid, split, networks),
-        store_bytes=3.0 * len(source.names) * glance.side**2,
+        store_bytes=float(config.in_channels) * len(source.names) * glance.side**2,
     )
 
 
 @dataclass(frozen=True)
 class _Glance:
-    """What opening some images shows: how many they were, their typical stored sides in pixels, and what did not open.
-
-    `side` is the root of the area.
+    """What opening some images shows: how many they were, their typical stored sides in pixels, their channels, and
+    what did not open. `side` is the root of the area.
     """
 
     opened: int
     side: int
     short_side: float
+    channels: int
     audit: tuple[AuditEntry, ...]
 
 
 def _glance(source: Source, config: StudyConfig) -> _Glance:
     """Open images that lie evenly in the source, without decoding them."""
     sides, short_sides, audit = [], [], []
+    channels = Counter[int]()
     chosen = np.unique(np.linspace(0, len(source.names) - 1, OPENED_IMAGES).astype(int)).tolist()
     for index in chosen:
         try:
             with source.open(index) as image:
                 width, height = image.size
+                channels[channels_of(image)] += 1
         except Exception as error:  # whatever an image's reader raises sets the image aside
             audit.append(set_aside(source.names[index], error))
         else:
@@ -167,7 +173,8 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
             short_sides.append(scale * min(width, height))
     side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
     short_side = float(np.median(short_sides)) if sides else side
-    return _Glance(len(chosen), side, short_side, tuple(audit))
+    most = channels.most_common(1)[0][0] if channels else COLOURS
+    return _Glance(len(chosen), side, short_side, most, tuple(audit))
 
 
 def _study_bytes(

@@ -149,7 +149,7 @@ def build_method(study: StudyContext, cell: Cell, train_images: np.ndarray) -> M
     config = study.config
     cls = method_class(cell.method)
     torch.manual_seed(derive_seed(cell.seed, "weights"))
-    backbone = network_of(config, cell.method, cell.backbone)
+    backbone = network_of(config, cell.method, cell.backbone, study.folder)
     weights = study.folder.initial_weights(cell.backbone, reference=cls.tags.of_references)
     if cls.tags.keeps_weights and weights.exists():
         load_weights(backbone, weights)

@@ -124,7 +124,7 @@ def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, 
 
 def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, side: int) -> float:
     assert cell.augmentation is not None
-    images = _Noise(side)
+    images = _Noise(side, config.in_channels)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     backbone = network_of(config, cell.method, cell.backbone)
     cls, given = method_class(cell.method), dict[str, Any](num_classes=10, num_images=config.batch_size)
@@ -143,12 +143,13 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
 def _time_embedding(networks: Mapping[tuple[str, str], Backbone], resources: Resources, side: int) -> EmbeddingCosts:
     """Time each network's embedding of a few images at its own side; once per network and side."""
     known: dict[tuple[str, int], float] = {}
-    images, indices = _Noise(side), np.arange(EMBEDDED_IMAGES)
+    indices = np.arange(EMBEDDED_IMAGES)
     found = {}
     for (method, label), backbone in networks.items():
         same = (label, backbone.image_size)
         if same not in known:
             began = time.perf_counter()
+            images = _Noise(side, backbone.in_channels)
             embed(backbone, images, indices, image_size=backbone.image_size, device=resources.hardware.device)
             known[same] = (time.perf_counter() - began) / len(indices)
         found[method, label] = backbone.num_features, known[same]
@@ -163,11 +164,11 @@ def _timed_images(config: StudyConfig) -> int:
 class _Noise:
     """A store of random pixels, all of one size."""
 
-    def __init__(self, side: int) -> None:
-        self.side = side
+    def __init__(self, side: int, channels: int) -> None:
+        self.side, self.channels = side, channels
 
     def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        shape = (len(indices), self.side, self.side, 3)
+        shape = (len(indices), self.side, self.side, self.channels)
         pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
         return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
 

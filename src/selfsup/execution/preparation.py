@@ -11,6 +11,7 @@ import numpy as np
 
 from selfsup.config.schema import StudyConfig
 from selfsup.csv_files import csv_rows
+from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import (
     AuditEntry,
     audit_csv,
@@ -40,6 +41,8 @@ OnDecoded = Callable[[int, int], None]
 IMAGES = "images.csv"
 #: File of the study with the images that were set aside, and whatever else was noticed about them.
 AUDIT = "audit.csv"
+#: Images that the normalisation of channels is estimated from, at most.
+NORMALISED = 1000
 #: Fewer images are refused.
 FEWEST = 5
 
@@ -58,7 +61,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     store = prepare_store(
         with_pages(source, config.pages),
         store_size=config.resolved_store_size,
-        rendering=Rendering.with_full_scale(config.full_scale),
+        rendering=Rendering.asked(full_scale=config.full_scale, channels=_asked_channels(config, folder)),
         max_pixels=config.max_pixels,
         progress=on_decoded,
     )
@@ -80,6 +83,23 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         say(f"All of this is listed in {folder.path / AUDIT}.")
     folder.write_json("dataset.json", _describe(store, split, noticed))
     return store
+
+
+def _asked_channels(config: StudyConfig, folder: StudyFolder) -> tuple[int, ...] | None:
+    """The channels that were asked for; not those that stand in a study's configuration for its images have them."""
+    known = folder.read_json("dataset.json")["rendering"] if folder.exists() else {}
+    return config.channels if known.get("channels") or "file_channels" not in known else None
+
+
+def _normalisation(store: Store, split: Split) -> dict[str, list[float]] | None:
+    """Mean and standard deviation of each channel over training images, in [0, 1], where they are no photographs'."""
+    if store.rendering.file_channels == COLOURS and not store.rendering.channels:
+        return None
+    chosen = split.train[np.unique(np.linspace(0, len(split.train) - 1, NORMALISED).astype(int))]
+    pixels = [store.image(index).reshape(-1, store.channels) / np.float32(255) for index in chosen.tolist()]
+    mean = np.mean([image.mean(0) for image in pixels], axis=0)
+    variance = np.mean([np.square(image - mean).mean(0) for image in pixels], axis=0)
+    return {"mean": mean.tolist(), "std": np.sqrt(variance).clip(1 / 255).tolist()}
 
 
 def split_study(
@@ -210,5 +230,6 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         "class_counts": counts,
         "store": str(store.path),
         "rendering": asdict(store.rendering),
+        "normalisation": _normalisation(store, split),
         "warnings": list(noticed),
     }

@@ -14,7 +14,7 @@ from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, fuse_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.execution.configuration import resolve_configuration, resolve_image_size
+from selfsup.execution.configuration import resolve_configuration, resolve_for_images
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
@@ -121,7 +121,7 @@ class StudyRun:
         trackers = self.reporting.load_trackers(config.track)
         resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        config = resolve_image_size(config, store, self.watcher.say)
+        config = resolve_for_images(config, store, self.watcher.say)
         config = resolve_networks(config, self.watcher.say, self.folder)
         asked = narrow(config, self.values)
         grid = lay_out(asked, labelled=store.labels is not None)
@@ -153,7 +153,8 @@ class StudyRun:
     def _write_assets(self) -> None:
         """What the maps of all cells share, once per run."""
         if not self._has_assets:
-            self.reporting.write_assets(self.folder.path, self._opened.store, self._opened.mapped)
+            opened = self._opened
+            self.reporting.write_assets(self.folder.path, opened.store, opened.mapped, opened.config.show_channels)
             self._has_assets = True
 
     def _run_rounds(

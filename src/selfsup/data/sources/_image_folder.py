@@ -9,31 +9,17 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from selfsup.data.audit import AuditEntry, Problem, printable
-from selfsup.data.scientific_tiff import open_image
+from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, open_image, require_readers, suffix_of
 from selfsup.data.sources._passed_over import is_left_by_a_system, own_kind
 from selfsup.data.sources.base import EmptyFileError, digest_of
 from selfsup.errors import UserError
 
-# fmt: off
-IMAGE_SUFFIXES = frozenset({
-    ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
-    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png",
-    ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
-})
-# Not every format that Pillow reads: some of its readers start other programs (EPS runs
-# Ghostscript), and a file's content, not its name, decides which reader it gets.
-_FORMATS = (
-    "JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX",
-    "QOI", "SGI", "TGA",
-)
-# fmt: on
 _SIDES = frozenset(
     {
         "train",
@@ -54,13 +40,6 @@ _SIDES = frozenset(
 )  # fmt: skip
 #: Images of which a piece is read to tell them from others of the same names, sizes and times; bytes of a piece.
 SAMPLED, PIECE = 1000, 4096
-
-
-@lru_cache(maxsize=1)
-def readable_formats() -> tuple[str, ...]:
-    """Formats that this installation of Pillow reads, of those that are safe and hold photographs."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 class FolderSource:
@@ -93,6 +72,7 @@ class FolderSource:
         scan = _Scan(root)
         if not scan.images:
             raise UserError(_nothing_found(root, scan))
+        require_readers(scan.images)
         classes = sorted(scan.filled)
         labelled = len(classes) > 1 and not unlabelled
         strays = [path for path, top in zip(scan.images, scan.tops, strict=True) if top is None] if labelled else []
@@ -145,7 +125,7 @@ class FolderSource:
         path = self._paths[index]
         if self._facts[path][0] == 0:
             raise EmptyFileError("the file holds no bytes")
-        return open_image(self._root / path, readable_formats())
+        return open_image(self._root / path)
 
 
 def _top(path: str) -> str | None:
@@ -177,7 +157,12 @@ class _Scan:
         self._left: dict[str, list[str]] = {}
         self._others: dict[str, list[str]] = {}
         self._problems: list[AuditEntry] = []
+        self._arrays: dict[str, tuple[int, int]] = {}
         self._walk(root)
+        if not self.facts:
+            self.facts = self._arrays
+        for path in self._arrays.keys() - self.facts.keys():
+            self._count_other(path)
         self.images = sorted(self.facts, key=lambda path: printable(path).replace("/", "\0"))
         self.tops = [_top(printable(path)) for path in self.images]
         self.filled = {top for top in self.tops if top is not None}
@@ -230,18 +215,24 @@ class _Scan:
 
     def _leave(self, entry: os.DirEntry[str], below: str) -> None:
         """Count what is passed over: folders by name, files by extension, if they would be images."""
-        suffix = os.path.splitext(entry.name)[1].lower()
+        suffix = suffix_of(entry.name)
         if entry.is_dir():
             self._left.setdefault(f"{entry.name}/", []).append(below + entry.name)
         elif suffix in IMAGE_SUFFIXES:
             self._left.setdefault(f".*{suffix}", []).append(below + entry.name)
 
     def _take(self, path: str, facts: tuple[int, int]) -> None:
-        suffix = os.path.splitext(path)[1].lower()
+        suffix = suffix_of(path)
         if suffix in IMAGE_SUFFIXES:
             self.facts[path] = facts
+        elif suffix in ARRAY_SUFFIXES:
+            self._arrays[path] = facts
         else:
-            self._others.setdefault(f"*{suffix}" if suffix else "* (no extension)", []).append(path)
+            self._count_other(path)
+
+    def _count_other(self, path: str) -> None:
+        suffix = suffix_of(path)
+        self._others.setdefault(f"*{suffix}" if suffix else "* (no extension)", []).append(path)
 
     def _note(self, name: str, problem: Problem, detail: str) -> None:
         self._problems.append(AuditEntry(printable(name), problem, detail))
