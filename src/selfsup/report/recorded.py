@@ -190,6 +190,18 @@ class RecordedStudy:
         features = self.features(cell)
         return LinearProbe(**parts).probabilities(features) if features is not None and parts else None
 
+    def external_predictions(self, cell: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
+        """Places, true and predicted classes of the images of the external test; None where a cell has none."""
+        types: dict[str, type[np.generic]] = dict.fromkeys(("indices", "labels", "predicted"), np.int64)
+        found = _read_arrays(self.cell(cell) / "external.npz", types)
+        return (found["indices"], found["labels"], found["predicted"]) if found else None
+
+    @property
+    def external_classes(self) -> NDArray[np.int64]:
+        """Numbers of the classes that the external test has images of."""
+        counts = self.dataset.get("external", {}).get("class_counts", {})
+        return np.flatnonzero(list(counts.values()))
+
     def features(self, cell: str) -> NDArray[np.float32] | None:
         """Embeddings of a cell's evaluated images, shape [N, width]; None where the file is missing or damaged."""
         return _read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32}).get("features")

@@ -2,8 +2,8 @@
 
 Such seeds are a sample of other trainings, other images to test and other images to train on, all at once; but their
 images are drawn from the same few, so they are not independent. Nadeau and Bengio's corrected resampled t (2003,
-Machine Learning 52) takes the correlation of two of them for the share of the images that is tested. The variance of the
-mean is then not ``s²/S`` but ``(1/S + tested/rest) s²``, with s² the variance of the means of S seeds.
+Machine Learning 52) takes the correlation of two of them for the share of the images that is tested. The variance of
+the mean is then not ``s²/S`` but ``(1/S + tested/rest) s²``, with s² the variance of the means of S seeds.
 """
 
 from __future__ import annotations
