@@ -328,8 +328,8 @@ def test_the_metric_chooses_settings_and_the_best_method(make_study):
 
 
 def test_a_network_that_names_the_largest_class_alone_is_beaten_by_balanced_accuracy(make_study):
-    writer = make_study(methods=("simclr", "random"), augmentations=("weak",), lrs=(0.06,), sizes=("5",), **UNEQUAL)
-    only_the_large_class(writer, "random-resnet18-n5-s0")
+    writer = make_study(methods=("moco", "random"), augmentations=("weak",), lrs=(0.06,), sizes=("20",), **UNEQUAL)
+    only_the_large_class(writer, "random-resnet18-n20-s0")
     by_accuracy = answer(writer.path).comparisons[0]
     found = answer(with_settings(writer, metric="balanced-accuracy"))
     (balanced,) = found.comparisons
@@ -413,6 +413,6 @@ def test_one_method_alone_is_compared_with_nothing_and_the_answer_says_so(make_s
     found = answer(make_study(methods=("moco",), augmentations=("weak",), lrs=(0.06,), sizes=("20",)).path)
     assert headline(found) == (
         "moco, weak augmentation, learning rate 0.06, was compared with nothing: no other method has finished with 20 "
-        "images per class. Add --references tf_efficientnet_lite0, or more --methods (such as random), to the same command "
-        "to know what it is worth."
+        "images per class. Add --references tf_efficientnet_lite0, or more --methods (such as random), to the same "
+        "command to know what it is worth."
     )
