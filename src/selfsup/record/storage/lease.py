@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from selfsup.errors import UserError
-from selfsup.record.storage.address import explained, shown
+from selfsup.addresses import explained, shown
 
 #: The lock's name beside the study's files.
 LOCK = "selfsup.lock"
