@@ -16,6 +16,7 @@ from selfsup.data.audit import printable
 from selfsup.data.build import prepare_store
 from selfsup.data.cache import REMEDY
 from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES
+from selfsup.data.items import Item
 from selfsup.data.pages import with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
@@ -186,7 +187,7 @@ def _source(images: Path, scratch: Path) -> Source:
     ending = "" if images.suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES else ".png"
     (folder / f"{images.name.lstrip('.')}{ending}").symlink_to(images.resolve())
     source = FolderSource(folder, name=images.name, unlabelled=True)
-    source.names = [printable(images.name)]
+    source.items = [Item(printable(images.name))]
     return source
 
 

@@ -24,6 +24,17 @@ class DataFields(Fields):
     data_root: str | None = field(None, "Folder that already holds a named data set's files.", "runtime")
     data_url: str | None = field(None, "Address or local zip that stands in for a data set's published one.", "runtime")
     unlabelled: bool = field(False, "Ignore folder names; treat the images as unlabelled.", "identity")
+    pool: str | None = field(
+        None,
+        "A folder of further images without labels, on which methods without labels train and nothing is evaluated; "
+        "a folder 'unlabelled' beside the class folders is one too.",
+        "place",
+    )
+    no_given_split: bool = field(
+        False,
+        "Divide the images anew, whatever split is given; folders called train, val, test are then classes.",
+        "identity",
+    )
     group: str | None = field(
         None,
         "Keep images that belong together on one side of the split: a regular expression on the "

@@ -65,9 +65,10 @@ class GridFields(Fields):
     )
     seeds: int = field(1, "Number of repetitions, seeds 0 to N-1.", "axis", ge=1)
     protocol: Protocol = field(
-        "data-regime",
+        "auto",
         "data-regime: n images per class are all that training and probe see. label-efficiency: "
-        "train on all images without labels, probe with n labels per class.",
+        "train on all images without labels, probe with n labels per class. auto: label-efficiency where some of the "
+        "images have no label, else data-regime.",
         "identity",
     )
 

@@ -84,7 +84,7 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
             raise ValueError("needs at least one value")
         return value
 
-    @field_validator("data", "data_root", "data_url", "group", "weights", "backbones", "references")
+    @field_validator("data", "pool", "data_root", "data_url", "group", "weights", "backbones", "references")
     @classmethod
     def _text(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         if any("\ud800" <= c <= "\udfff" for c in "".join(value or "")):
@@ -119,6 +119,12 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         """Longest allowed short side of a stored image, in pixels."""
         side = max(AUTO_SIDES) if self.image_size == "auto" else self.image_size
         return self.store_size or max(256, math.ceil(side * 8 / 7))
+
+    def with_protocol_for(self, *, pool: bool) -> StudyConfig:
+        """The configuration with ``protocol = "auto"`` resolved for images of which some, or none, have no label."""
+        if self.protocol != "auto":
+            return self
+        return self.model_copy(update={"protocol": "label-efficiency" if pool else "data-regime"})
 
     def with_side_for(self, short_sides: Sequence[float]) -> StudyConfig:
         """The configuration with a side of views for images of these short sides in pixels, where it is ``"auto"``."""

@@ -74,7 +74,7 @@ def read_all(
     from joblib import cpu_count
 
     threads = threads or cpu_count()
-    count = len(source.names)
+    count = len(source.items)
     turn = threading.Lock()
 
     def read_chunk(start: int) -> list[DecodedImage | AuditEntry]:
@@ -103,7 +103,7 @@ def _read(
             pixels, extents, transparent = decode(image, store_size=store_size, renderer=renderer)
             pages = 1 if isinstance(source, PagedSource) else _count_pages(image)
     except Exception as error:  # readers of damaged files raise errors of any kind
-        return set_aside(source.names[index], error)
+        return set_aside(source.items[index].name, error)
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels.data)
     return DecodedImage(pixels, digest.hexdigest().encode(), thumbnail(pixels), extents, transparent, pages)

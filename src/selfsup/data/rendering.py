@@ -135,7 +135,7 @@ class Renderer:
         return Rendering(channels=self.given.channels, file_channels=expected).taken
 
     def _choose_channels(self) -> int:
-        places = _evenly(range(len(self._source.names)))
+        places = _evenly(range(len(self._source.items)))
         found = Counter(look for place in places if (look := self._look(place, channels_of)) is not None)
         return found.most_common(1)[0][0] if found else COLOURS
 
@@ -171,7 +171,7 @@ class Renderer:
     def _sample(self, concerns: Callable[[_Header], bool], seen: Callable[[Image.Image], Seen | None]) -> list[Seen]:
         """What is `seen` of at most ``SAMPLE`` readable images that it concerns, evenly spaced."""
         if not self._headers:
-            self._headers = [self._look(index, _header) for index in range(len(self._source.names))]
+            self._headers = [self._look(index, _header) for index in range(len(self._source.items))]
         found = [index for index, header in enumerate(self._headers) if header is not None and concerns(header)]
         looks = (self._look(index, seen) for index in _evenly(found))
         return [look for look in looks if look is not None]

@@ -6,10 +6,9 @@ A store is a folder of three files:
     the pixels of all images, uint8, height x width x channels, back to back
 ``index.npz``
     ``sizes`` int32 (N, 2), ``offsets`` int64 (N + 1), ``digests`` S32 (N,),
-    ``originals`` int64 (N,), and where known
-    ``labels`` int64 (N,) and ``official_test`` bool (N,)
+    ``originals``, ``labels`` and ``sides`` int64 (N,)
 ``meta.json``
-    ``version``, ``name``, ``names``, ``classes``, ``audit``, ``rendering``
+    ``version``, ``name``, ``names``, ``classes``, ``groups``, ``audit``, ``rendering``
 
 It appears whole or not at all: it is written beside its place, synced to the disk, and renamed.
 It is never changed afterwards. A folder whose files do not agree with each other is not a store.
@@ -27,13 +26,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.items import ItemTable
 from selfsup.data.rendering import Rendering
 from selfsup.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 PIXELS, INDEX, META = "pixels.bin", "index.npz", "meta.json"
 
 
@@ -49,16 +49,12 @@ class Store:
         Its folder.
     name : str
         Name of the data set.
-    names : tuple of str, length N
-        Name of each image.
-    classes : tuple of str
-        Sorted; empty where there are no labels.
-    labels : ndarray of int64, shape (N,), or None
-        Index into `classes`.
+    items : ItemTable
+        What the data set says of each image.
+    names, classes, labels
+        Those of `items`.
     sizes : ndarray of int32, shape (N, 2)
         (height, width) in pixels.
-    official_test : ndarray of bool, shape (N,), or None
-        The data set's own test images.
     digests : ndarray of bytes, shape (N,)
         Hash of each image's size and pixels.
     originals : ndarray of int64, shape (N,)
@@ -77,16 +73,20 @@ class Store:
     ) -> None:
         self.path = path
         self.name: str = meta["name"]
-        self.names: tuple[str, ...] = tuple(meta["names"])
-        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.items = ItemTable(
+            names=tuple(meta["names"]),
+            classes=tuple(meta["classes"]),
+            labels=index["labels"],
+            sides=index["sides"],
+            groups=tuple(meta["groups"]),
+        )
+        self.names, self.classes, self.labels = self.items.names, self.items.classes, self.items.labels
         self.rendering = Rendering.from_json(meta["rendering"])
         self.channels = len(self.rendering.taken)
         self.audit = (*audit, *(AuditEntry(*entry) for entry in meta["audit"]))
         self.sizes = index["sizes"]
         self.digests = index["digests"]
         self.originals = index["originals"]
-        self.labels = index.get("labels")
-        self.official_test = index.get("official_test")
         self._offsets = index["offsets"]
 
     def __len__(self) -> int:

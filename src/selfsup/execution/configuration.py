@@ -146,7 +146,7 @@ def require_policies(config: StudyConfig) -> None:
 
 
 def resolve_for_images(config: StudyConfig, store: Store, say: Callable[[str], None]) -> StudyConfig:
-    """The configuration with its channels, and ``image_size = "auto"``, resolved for the store's images.
+    """The configuration with its channels, its protocol and ``image_size = "auto"`` resolved for the store's images.
 
     Raises
     ------
@@ -154,6 +154,7 @@ def resolve_for_images(config: StudyConfig, store: Store, say: Callable[[str], N
         If the backbone does not take that size, an augmentation not these channels, or others are to be shown.
     """
     config = config.with_channels_of(store.rendering.file_channels or COLOURS)
+    config = config.with_protocol_for(pool=store.items.has_pool)
     require_policies(config)
     absent = sorted({*(config.show_channels or ())} - {*store.rendering.taken})
     if absent:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,37 +15,20 @@ from PIL import Image
 
 from selfsup.data.audit import AuditEntry, Problem, printable
 from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, open_image, require_readers, suffix_of
+from selfsup.data.items import Item
+from selfsup.data.sources._folder_layout import Layout, Place, read_layout
 from selfsup.data.sources._passed_over import is_left_by_a_system, own_kind
 from selfsup.data.sources.base import EmptyFileError, digest_of
 from selfsup.errors import UserError
 
-_SIDES = frozenset(
-    {
-        "train",
-        "training",
-        "val",
-        "valid",
-        "validation",
-        "validate",
-        "dev",
-        "test",
-        "testing",
-        "eval",
-        "evaluation",
-        "holdout",
-        "unlabeled",
-        "unlabelled",
-    }
-)  # fmt: skip
 #: Images of which a piece is read to tell them from others of the same names, sizes and times; bytes of a piece.
 SAMPLED, PIECE = 1000, 4096
 
 
 class FolderSource:
-    """The images under a folder; the top-level folder that an image lies in is its class.
+    """The images under a folder, whose folders say what is known of them, see :func:`read_layout`.
 
-    Two or more top-level folders with images make a labelled data set. With only one, or with
-    images directly in the root alone, it is unlabelled. Links to folders are followed. Hidden files and
+    Links to folders are followed. Hidden files and
     folders, what systems leave, and what selfsup itself has written are passed over.
 
     Parameters
@@ -57,45 +39,55 @@ class FolderSource:
         Name of the data set; the folder's own by default.
     unlabelled : bool
         Treat all images as unlabelled.
+    no_given_split : bool
+        Take folders that are called as the sides of a split are for classes.
 
     Raises
     ------
     UserError
-        If the folder cannot be read or holds no image, or its folders are the sides of a split.
+        If the folder cannot be read or holds no image, or its folders are sides of a split and others.
     """
 
-    official_test: np.ndarray | None = None
-
-    def __init__(self, root: Path, *, name: str | None = None, unlabelled: bool = False) -> None:
+    def __init__(
+        self, root: Path, *, name: str | None = None, unlabelled: bool = False, no_given_split: bool = False
+    ) -> None:
         self.name = printable(name or root.resolve().name or "images")
         self._root = root
         scan = _Scan(root)
         if not scan.images:
             raise UserError(_nothing_found(root, scan))
         require_readers(scan.images)
-        classes = sorted(scan.filled)
-        labelled = len(classes) > 1 and not unlabelled
-        strays = [path for path, top in zip(scan.images, scan.tops, strict=True) if top is None] if labelled else []
-        self._paths = [
-            path for path, top in zip(scan.images, scan.tops, strict=True) if top is not None or not labelled
-        ]
+        names = [printable(path) for path in scan.images]
+        layout = (
+            Layout((Place(),) * len(names))
+            if unlabelled
+            else read_layout(names, printable(str(root)), no_given_split=no_given_split)
+        )
+        found = list(zip(scan.images, layout.places, strict=True))
+        self._paths = [path for path, place in found if place is not None]
         self._facts = scan.facts
-        self.names: Sequence[str] = [printable(path) for path in self._paths]
-        if len(set(self.names)) < len(self.names):  # two that differ in their form alone
-            self.names = [f"{path!a}"[1:-1] for path in self._paths]
-        self.labels: Sequence[str] | None = None
-        self.ignored = scan.ignored() + [
-            AuditEntry(printable(path), "no class", "lies beside the class folders, not in one") for path in strays
+        names = [printable(path) for path in self._paths]
+        if len(set(names)) < len(names):  # two that differ in their form alone
+            names = [f"{path!a}"[1:-1] for path in self._paths]
+        places = [place for place in layout.places if place is not None]
+        self.items: Sequence[Item] = [
+            Item(name, place.label, place.split) for name, place in zip(names, places, strict=True)
         ]
-        if not unlabelled:
-            self.ignored += _empty_classes(scan)
-        if labelled:
-            self.labels = [top for top in scan.tops if top is not None]
-            self.ignored += _side_among(classes, root)
+        strays = [printable(path) for path, place in found if place is None]
+        self.ignored = [
+            *scan.ignored(),
+            *(AuditEntry(path, "no class", "lies beside the class folders, not in one") for path in strays),
+            *([] if unlabelled else _empty_classes(scan)),
+            *layout.remarks,
+        ]
 
     def fingerprint(self) -> str:
-        facts = (f"{path}\0{size}\0{modified}" for path in self._paths for size, modified in (self._facts[path],))
-        return digest_of("folder", str(self.labels is None), *facts, *self._contents())
+        facts = (
+            f"{path}\0{size}\0{modified}\0{item}"
+            for path, item in zip(self._paths, self.items, strict=True)
+            for size, modified in (self._facts[path],)
+        )
+        return digest_of("folder", *facts, *self._contents())
 
     def _contents(self) -> list[str]:
         """Digests that tell these files from others of the same names, sizes and times.
@@ -128,12 +120,6 @@ class FolderSource:
         return open_image(self._root / path)
 
 
-def _top(path: str) -> str | None:
-    """The top-level folder that a file is in, None directly in the root."""
-    folder, slash, _ = path.partition("/")
-    return folder if slash else None
-
-
 class _Scan:
     """One walk through the folder: images by their names, all else counted by kind.
 
@@ -141,8 +127,6 @@ class _Scan:
     ----------
     images : list of str
         Paths below the root, with ``/`` between folders, folder by folder.
-    tops : list of str or None
-        Of every image, the top-level folder that it is in, None directly in the root.
     facts : dict of str to (int, int)
         Of every image, its size in bytes and its modification time in nanoseconds.
     folders : set of str
@@ -164,8 +148,7 @@ class _Scan:
         for path in self._arrays.keys() - self.facts.keys():
             self._count_other(path)
         self.images = sorted(self.facts, key=lambda path: printable(path).replace("/", "\0"))
-        self.tops = [_top(printable(path)) for path in self.images]
-        self.filled = {top for top in self.tops if top is not None}
+        self.filled = {printable(path.partition("/")[0]) for path in self.images if "/" in path}
 
     def _walk(self, root: Path) -> None:
         """Take in all regular files below `root`; folders are remembered per class, so a loop of links ends."""
@@ -265,21 +248,3 @@ def _empty_classes(scan: _Scan) -> list[AuditEntry]:
         for name in sorted(scan.folders)
         if name not in scan.filled
     ]
-
-
-def _side_among(classes: Sequence[str], root: Path) -> list[AuditEntry]:
-    """Refuse folders that are the sides of a split, and point at one that is called as if it were."""
-    sides = [name for name in classes if _is_side(name)]
-    if len(sides) > 1:
-        raise UserError(
-            f"The folders {', '.join(sides)} of '{printable(str(root))}' look like the sides of a split, and would be "
-            f"learned as classes; give one of them ('{printable(str(root / sides[0]))}'), put the class folders of all "
-            "together and let selfsup divide the images, or leave the labels out with --unlabelled."
-        )
-    return [AuditEntry(f"{name}/", "looks like a split", "its images are learned as a class") for name in sides]
-
-
-def _is_side(folder: str) -> bool:
-    """Whether a folder is called as a side of a split is: train, test_set, Validation-Images, val2017."""
-    word = re.sub(r"[\W\d_]", "", folder.lower())
-    return re.sub(r"(data)?(set|data|images?|imgs?|split)$", "", word) in _SIDES or word in _SIDES
