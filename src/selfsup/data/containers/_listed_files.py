@@ -97,7 +97,9 @@ class ListedSource:
         found = []
         for file, place in zip(images, layout.places, strict=True):
             if place is None:
-                self.ignored.append(AuditEntry(printable(file.path), "no class", "lies beside the class folders, not in one"))
+                self.ignored.append(
+                    AuditEntry(printable(file.path), "no class", "lies beside the class folders, not in one")
+                )
             else:
                 found.append((file, Item(printable(file.path), place.label, place.split)))
         return found

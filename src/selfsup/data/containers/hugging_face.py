@@ -120,7 +120,9 @@ class _Table:
                 f"'{printable(str(path))}' cannot be read as a table ({str(error).splitlines()[0]}); get it anew."
             ) from None
         self.schema = self._file.schema_arrow if self._file else self._rows.schema
-        groups = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)] if self._file else []
+        groups = (
+            [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)] if self._file else []
+        )
         self._ends = np.cumsum(groups)
         self.count = int(self._ends[-1]) if groups else (self._rows.num_rows if self._rows is not None else 0)
 
@@ -244,7 +246,9 @@ def _columns(where: str, schema: Any, options: SourceOptions) -> _Columns:
     stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     declared: dict[str, Any] = stored.get("info", {}).get("features", {})
     images = [name for name in schema.names if declared.get(name, {}).get("_type") == "Image"] or [
-        name for name in schema.names if pa.types.is_binary(schema.field(name).type) or _is_image(schema.field(name).type)
+        name
+        for name in schema.names
+        if pa.types.is_binary(schema.field(name).type) or _is_image(schema.field(name).type)
     ]
     if not images:
         raise UserError(f"'{where}' has no column of images (it has {', '.join(schema.names)}); give another data set.")
