@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
-from selfsup.errors import UserError
 from selfsup.addresses import explained, shown
+from selfsup.errors import UserError
 
 #: The lock's name beside the study's files.
 LOCK = "selfsup.lock"

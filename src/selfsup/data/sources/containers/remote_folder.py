@@ -1,4 +1,4 @@
-"""A folder at an address that fsspec opens (``s3://bucket/photos``): listed, and each image read once into the store."""
+"""A folder at an address that fsspec opens (``s3://bucket/photos``): listed, and its images read into the store."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfsup.addresses import explained, is_address, open_place, shown
-from selfsup.data.containers._listed_files import ListedFile, ListedSource
 from selfsup.data.sources.base import Source, SourceOptions
+from selfsup.data.sources.containers._listed_files import ListedFile, ListedSource
 from selfsup.errors import UserError
 
 #: What file systems call that which changes with a file's content: of the first that there is.

@@ -1,4 +1,4 @@
-"""A data set of Hugging Face's hub (``hf:NAME``), or in a folder as ``datasets`` and the hub keep them: Parquet or Arrow.
+"""A data set of the Hugging Face hub (``hf:NAME``), or a folder as ``datasets`` and the hub have it: Parquet or Arrow.
 
 Read by pyarrow, where it lies: the column of images, that of labels, and the side of the split in the files' names.
 """
@@ -7,32 +7,28 @@ from __future__ import annotations
 
 import io
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.audit import printable
 from selfsup.data.image_files import IMAGE_SUFFIXES, open_image, suffix_of
 from selfsup.data.items import Item, Side
 from selfsup.data.sources._folder_layout import side_of
 from selfsup.data.sources.base import EmptyFileError, Source, SourceOptions, digest_of
+from selfsup.data.sources.containers._image_tables import SUFFIXES, ImageTable, may_hold_images, open_table
+from selfsup.data.sources.containers._listed_files import split_by_name
 from selfsup.errors import UserError
 
 PREFIX = "hf:"
 #: Where the hub keeps what it has made of data sets in other formats.
 CONVERTED = "refs/convert/parquet"
-TABLES = (".parquet", ".arrow")
 #: What columns of labels are called where no column is declared to be one.
 LABELS = ("label", "labels", "class", "fine_label", "target")
-#: Groups of rows of Parquet files that are held in memory.
-HELD = 3
 
 
 class HuggingFace:
@@ -58,7 +54,7 @@ def _tables(folder: Path) -> list[Path]:
     if any(suffix_of(path.name) in IMAGE_SUFFIXES for path in below):
         return []
     deeper = [path for entry in below if entry.is_dir() for path in entry.iterdir()]
-    return sorted(path for path in (*inside, *below, *deeper) if path.suffix in TABLES and path.is_file())
+    return sorted(path for path in (*inside, *below, *deeper) if path.suffix in SUFFIXES and path.is_file())
 
 
 def _from_hub(name: str) -> Path:
@@ -82,8 +78,8 @@ def _from_hub(name: str) -> Path:
                 return folder
     said = f" ({type(reason).__name__})" if reason else ", or it has no Parquet files"
     raise UserError(
-        f"The data set '{printable(name)}' cannot be had from the Hugging Face hub{said}; check its name and the network, "
-        "or give a folder that `Dataset.save_to_disk` or a download made."
+        f"The data set '{printable(name)}' cannot be had from the Hugging Face hub{said}; check its name and the "
+        "network, or give a folder that `Dataset.save_to_disk` or a download made."
     )
 
 
@@ -94,67 +90,6 @@ class _Columns:
     image: str
     label: str | None
     classes: tuple[str, ...] | None
-
-
-class _Table:
-    """One file of a data set, a Parquet file or a stream of Arrow.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self.path = path
-        self._held: OrderedDict[int, Any] = OrderedDict()
-        self._lock = threading.Lock()
-        try:
-            self._file = pq.ParquetFile(path) if path.suffix == ".parquet" else None
-            self._rows = None if self._file else _arrow(path)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"'{printable(str(path))}' cannot be read as a table ({str(error).splitlines()[0]}); get it anew."
-            ) from None
-        self.schema = self._file.schema_arrow if self._file else self._rows.schema
-        groups = (
-            [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)] if self._file else []
-        )
-        self._ends = np.cumsum(groups)
-        self.count = int(self._ends[-1]) if groups else (self._rows.num_rows if self._rows is not None else 0)
-
-    def column(self, name: str) -> list[Any]:
-        """All values of a column."""
-        table = self._file.read(columns=[name]) if self._file else self._rows
-        return table.column(name).to_pylist()
-
-    def cell(self, name: str, row: int) -> Any:
-        """One value of a column."""
-        if self._rows is not None:
-            return self._rows.column(name)[row].as_py()
-        group = int(np.searchsorted(self._ends, row, side="right"))
-        first = int(self._ends[group - 1]) if group else 0
-        with self._lock:
-            if group not in self._held:
-                self._held[group] = self._file.read_row_group(group, columns=[name]).column(name)
-                if len(self._held) > HELD:
-                    self._held.popitem(last=False)
-            column = self._held[group]
-        return column[row - first].as_py()
-
-
-def _arrow(path: Path) -> Any:
-    """A memory-mapped table of Arrow, in the stream format that ``datasets`` writes, or the file format."""
-    import pyarrow as pa
-
-    mapped = pa.memory_map(str(path))
-    try:
-        return pa.ipc.open_stream(mapped).read_all()
-    except pa.ArrowInvalid:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 class HuggingFaceSource:
@@ -168,20 +103,19 @@ class HuggingFaceSource:
     options : SourceOptions
     """
 
-    ignored: Sequence[AuditEntry] = ()
-
     def __init__(self, data: str, folder: Path, options: SourceOptions) -> None:
         where = printable(data)
         self.name = where.rstrip("/").rpartition("/")[2] or "images"
         self._folder = folder
         paths = _of_one_configuration(where, folder, _tables(folder))
-        self._tables = [_Table(path) for path in paths]
+        self._tables = list(map(open_table, paths))
         schema = self._tables[0].schema
         if any(table.schema.names != schema.names for table in self._tables):
             raise UserError(f"The tables of '{where}' have different columns; give the folder of one of them.")
         self._columns = _columns(where, schema, options)
         self._options = options
         self._sides = [_side(path.relative_to(folder)) for path in paths]
+        self.ignored = split_by_name(self._sides, options)
 
     @cached_property
     def _rows(self) -> list[tuple[int, int]]:
@@ -191,16 +125,16 @@ class HuggingFaceSource:
     @cached_property
     def items(self) -> Sequence[Item]:
         items = []
-        split = all(self._sides) and len(set(self._sides)) > 1 and not self._options.no_given_split
         for table, side in zip(self._tables, self._sides, strict=True):
             above = table.path.relative_to(self._folder).as_posix()
             names = [f"{printable(above)}/{row}" for row in range(table.count)]
             labels = self._labels(table)
-            given = side if split and not self._options.unlabelled else None
-            items += [Item(name, label, given) for name, label in zip(names, labels, strict=True)]
+            items += [
+                Item(name, label, side if self.ignored else None) for name, label in zip(names, labels, strict=True)
+            ]
         return items
 
-    def _labels(self, table: _Table) -> list[str | None]:
+    def _labels(self, table: ImageTable) -> list[str | None]:
         name, classes = self._columns.label, self._columns.classes
         if name is None or self._options.unlabelled:
             return [None] * table.count
@@ -241,14 +175,10 @@ def _side(path: Path) -> Side | None:
 
 def _columns(where: str, schema: Any, options: SourceOptions) -> _Columns:
     """The columns of images and labels, as ``datasets`` declares them, else by their types and names."""
-    import pyarrow as pa
-
     stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     declared: dict[str, Any] = stored.get("info", {}).get("features", {})
     images = [name for name in schema.names if declared.get(name, {}).get("_type") == "Image"] or [
-        name
-        for name in schema.names
-        if pa.types.is_binary(schema.field(name).type) or _is_image(schema.field(name).type)
+        name for name in schema.names if may_hold_images(schema.field(name).type)
     ]
     if not images:
         raise UserError(f"'{where}' has no column of images (it has {', '.join(schema.names)}); give another data set.")
@@ -262,12 +192,6 @@ def _columns(where: str, schema: Any, options: SourceOptions) -> _Columns:
         return _Columns(images[0], None, None)
     names = declared.get(labels[0], {}).get("names")
     return _Columns(images[0], labels[0], tuple(map(printable, names)) if names else None)
-
-
-def _is_image(type_: Any) -> bool:
-    import pyarrow as pa
-
-    return pa.types.is_struct(type_) and {field.name for field in type_} >= {"bytes", "path"}
 
 
 container = HuggingFace()

@@ -1,9 +1,9 @@
-"""Containers of images: whatever is no folder of image files, and is read where it is. A file here is one kind of them."""
+"""Containers of images: what is no folder of image files, and is read where it is. A file here is one kind of them."""
 
 from __future__ import annotations
 
 from selfsup import registry
-from selfsup.data.containers.base import Container
+from selfsup.data.sources.containers.base import Container
 
 
 def find_container(data: str) -> Container | None:

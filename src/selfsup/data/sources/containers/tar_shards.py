@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from selfsup.data.audit import AuditEntry, printable
-from selfsup.data.containers._listed_files import ListedFile, ListedSource
 from selfsup.data.image_files import IMAGE_SUFFIXES, suffix_of
 from selfsup.data.sources._folder_layout import side_of
 from selfsup.data.sources.base import Source, SourceOptions
+from selfsup.data.sources.containers._listed_files import ListedFile, ListedSource, split_by_name
 from selfsup.errors import UserError
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -37,15 +37,16 @@ class TarShards:
             raise UserError(f"'{printable(data)}' is compressed, so images in it cannot be read one by one; unpack it.")
         shards = list(map(_read_shard, _shards(Path(data).expanduser())))
         sides = [side_of(shard.path.stem) for shard in shards]
+        given = split_by_name(sides, options)
         places: dict[str, tuple[Path, int, int]] = {}
-        files, ignored = list[ListedFile](), list[AuditEntry]()
+        files, ignored = list[ListedFile](), list(given)
         for shard, side in zip(shards, sides, strict=True):
             above = f"{shard.path.name}/" if len(shards) > 1 else ""
             ignored += [replace(entry, path=f"{above}{entry.path}") for entry in shard.ignored]
             for name, (offset, size) in shard.places.items():
                 places[above + name] = shard.path, offset, size
                 stamp = f"{offset} {size} {shard.stamp}"
-                files.append(ListedFile(above + name, stamp, shard.label(name), side if all(sides) else None))
+                files.append(ListedFile(above + name, stamp, shard.label(name), side if given else None))
         return ListedSource(data, files, lambda path: _read(*places[path]), options, ignored)
 
 
@@ -102,8 +103,8 @@ def _read_shard(path: Path) -> _Shard:
                 _take(shard, name, member, archive)
     except (tarfile.TarError, OSError, ValueError) as error:
         raise UserError(
-            f"'{printable(str(path))}' cannot be read as a tar archive after {count} members ({error}); copy it anew, or "
-            "leave it out."
+            f"'{printable(str(path))}' cannot be read as a tar archive after {count} members ({error}); copy it anew, "
+            "or leave it out."
         ) from None
     return shard
 

@@ -41,6 +41,13 @@ class ListedFile:
     split: Side | None = None
 
 
+def split_by_name(sides: Sequence[Side | None], options: SourceOptions) -> list[AuditEntry]:
+    """What to say where the names of all files of a data set are those of sides of a split; empty if there is none."""
+    if not all(sides) or len(set(sides)) < 2 or options.no_given_split or options.unlabelled:
+        return []
+    return [AuditEntry("*", "given split", "by the names of the files (--no-given-split leaves it to be drawn)")]
+
+
 class ListedSource:
     """The images among listed files.
 
@@ -76,7 +83,7 @@ class ListedSource:
         if not images:
             seen = "; ".join(f"{entry.path}: {entry.detail}" for entry in left_out[:5])
             raise UserError(
-                f"'{where}' holds no images{f' ({seen})' if seen else ''}; give one that holds PNG, JPEG, TIFF, … files."
+                f"'{where}' holds no images{f' ({seen})' * bool(seen)}; give one that holds PNG, JPEG, TIFF, … files."
             )
         require_readers(file.path for file in images)
         self.ignored = [*ignored, *left_out]
@@ -118,7 +125,8 @@ class ListedSource:
 
 def _images(files: Iterable[ListedFile]) -> tuple[list[ListedFile], list[AuditEntry]]:
     """Files that are images, by their paths, and what became of the others."""
-    pictures, arrays, passed, others, outside = list[ListedFile](), list[ListedFile](), dict(), dict(), dict()  # noqa: C408
+    pictures, arrays = list[ListedFile](), list[ListedFile]()
+    passed, others, outside = (dict[str, list[str]]() for _ in range(3))
     for file in {file.path: file for file in files}.values():  # the last of equal paths is what an archive means
         parts = file.path.split("/")
         suffix = suffix_of(file.path)

@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 from selfsup.data.audit import printable
-from selfsup.data.containers._listed_files import ListedFile, ListedSource
 from selfsup.data.sources.base import Source, SourceOptions
+from selfsup.data.sources.containers._listed_files import ListedFile, ListedSource
 from selfsup.errors import UserError
 
 
