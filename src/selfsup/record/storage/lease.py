@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from selfsup.addresses import explained, shown
+from selfsup.data.addresses import explained, shown
 from selfsup.errors import UserError
 
 #: The lock's name beside the study's files.

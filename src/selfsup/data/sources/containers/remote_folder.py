@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from selfsup.addresses import explained, is_address, open_place, shown
+from selfsup.data.addresses import explained, is_address, open_place, shown
 from selfsup.data.sources.base import Source, SourceOptions
 from selfsup.data.sources.containers._listed_files import ListedFile, ListedSource
 from selfsup.errors import UserError
