@@ -97,6 +97,8 @@ WRONG: list[tuple[str, Any]] = [
     ("data_root", "\udcff"),
     ("data_url", 3.5),
     ("unlabelled", "perhaps"),
+    ("pool", 5),
+    ("no_given_split", "perhaps"),
     ("group", ["a"]),
     ("val_fraction", 0),
     ("val_fraction", 0.5),

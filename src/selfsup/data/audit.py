@@ -168,7 +168,7 @@ def describe_given(items: ItemTable, split: Split, originals: np.ndarray | None 
         text += f"; {' and '.join(drawn)} {'are' if len(drawn) > 1 else 'is'} drawn from {source}"
     if originals is not None:
         copied = int(np.isin(originals[split.test], originals[split.train]).sum())
-        text += f"; {copied:,} test images have a copy in train, and stay where they are given" * (copied > 0)
+        text += f"; {copied:,} of {len(split.test):,} test images have a copy in train, and stay" * (copied > 0)
     return text
 
 

@@ -256,13 +256,17 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         name: [int((store.labels[part] == index).sum()) for part in parts.values()]
         for index, name in enumerate(store.classes)
     }
+    pool = int((store.labels == UNKNOWN).sum()) if store.items.has_pool else 0
+    seen = int((store.labels[split.train] == UNKNOWN).sum()) if pool else 0
     return {
         "name": store.name,
         "images": len(store),
         "classes": list(store.classes),
         "labelled": store.items.has_labels,
-        "pool": int((store.labels[split.train] == UNKNOWN).sum()) if store.items.has_labels else 0,
+        "with_label": len(store) - pool if store.items.has_labels else 0,
         **{name: len(part) for name, part in parts.items()},
+        "train": len(split.train) - seen,
+        "pool": seen,
         "class_counts": counts,
         "store": str(store.path),
         "rendering": asdict(store.rendering),

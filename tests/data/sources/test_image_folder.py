@@ -200,29 +200,19 @@ def test_the_fingerprint_follows_content_and_not_place(tmp_path: Path) -> None:
     assert FolderSource(moved).fingerprint() not in (before, touched, resized)
 
 
-@pytest.mark.parametrize(
-    "folders",
-    [
-        ["train", "Test"], ["train_set", "test_set"], ["train", "test", "unlabeled"], ["Training Images", "validation"],
-        ["train2017", "val2017"], ["trainset", "testset", "docs"], ["training-data", "dev"], ["train", "unlabelled"],
-    ],
-)  # fmt: skip
-def test_the_sides_of_a_split_are_refused_with_the_remedy(tmp_path: Path, folders: list[str]) -> None:
-    for name in folders:
-        save_picture(tmp_path / name / "cat/1.png")
-    with pytest.raises(UserError, match=r"look like the sides of a split.* give one of them .* --unlabelled") as caught:
-        FolderSource(tmp_path)
-    assert "docs" not in str(caught.value)
-    assert len(FolderSource(tmp_path, unlabelled=True).items) == len(folders)
-
-
-@pytest.mark.parametrize("name", ["train", "unlabeled"])
-def test_a_class_may_be_called_as_one_side_of_a_split_and_that_is_said(tmp_path: Path, name: str) -> None:
-    for label in ("car", "dataset", "testudo", "trainer", name):
-        save_picture(tmp_path / label / "1.png")
+def test_folders_of_a_split_give_classes_and_sides(tmp_path: Path) -> None:
+    for path in ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png", "unlabelled/1.png"):
+        save_picture(tmp_path / path)
     source = FolderSource(tmp_path)
-    assert len({item.label for item in source.items}) == 5
-    assert source.ignored == [AuditEntry(f"{name}/", "looks like a split", "its images are learned as a class")]
+    assert [(item.label, item.split) for item in source.items] == [
+        ("cat", "test"), ("dog", "test"), ("cat", "train"), ("dog", "train"), (None, None),
+    ]  # fmt: skip
+    assert problems(source) == {"*": "given split"}
+    classes = FolderSource(tmp_path, no_given_split=True)
+    assert [(item.label, item.split) for item in classes.items[:4]] == [("test", None)] * 2 + [("train", None)] * 2
+    assert (
+        len({source.fingerprint(), classes.fingerprint(), FolderSource(tmp_path, unlabelled=True).fingerprint()}) == 3
+    )
 
 
 @pytest.mark.parametrize("time", [0, 10**18])

@@ -123,7 +123,7 @@ def _given(sides: dict[str, Side]) -> AuditEntry:
     ]
     listed = " and ".join([", ".join(called[:-1]), called[-1]] if len(called) > 1 else called)
     detail = f"by the folder{'s' * (len(called) > 1)} {listed}, whose folders are the classes"
-    return AuditEntry("*", "given split", f"{detail} (--no-given-split takes them for classes themselves)")
+    return AuditEntry("*", "given split", f"{detail} (with --no-given-split they are classes themselves)")
 
 
 def _others(tops: Sequence[str], sides: dict[str, Side]) -> str:
