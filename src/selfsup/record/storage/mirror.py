@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from selfsup.data.addresses import explained, is_address, open_place, shown
 from selfsup.atomic import replace_file
+from selfsup.data.addresses import explained, is_address, open_place, shown
 from selfsup.data.cache import cache_root
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder

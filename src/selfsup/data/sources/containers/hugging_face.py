@@ -124,14 +124,12 @@ class HuggingFaceSource:
 
     @cached_property
     def items(self) -> Sequence[Item]:
-        items = []
+        items = list[Item]()
         for table, side in zip(self._tables, self._sides, strict=True):
             above = table.path.relative_to(self._folder).as_posix()
-            names = [f"{printable(above)}/{row}" for row in range(table.count)]
-            labels = self._labels(table)
-            items += [
-                Item(name, label, side if self.ignored else None) for name, label in zip(names, labels, strict=True)
-            ]
+            given = side if self.ignored else None
+            for row, label in enumerate(self._labels(table)):
+                items.append(Item(f"{printable(above)}/{row}", label, given))
         return items
 
     def _labels(self, table: ImageTable) -> list[str | None]:
