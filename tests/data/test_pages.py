@@ -105,10 +105,8 @@ def test_pages_may_be_the_channels_of_one_image(tmp_path: Path, dtype: Any) -> N
     pages = np.random.default_rng(0).integers(0, 256, (5, 9, 7)).astype(dtype)
     for number in range(2):
         tifffile.imwrite(tmp_path / f"{number}.tif", pages + number, photometric="minisblack")
-    source = with_pages(open_source(str(tmp_path)), "channels")
-    store = prepare_store(
-        source, store_size=32, rendering=Rendering.asked(full_scale=255), cache_dir=tmp_path / "cache"
-    )
+    source, scale = with_pages(open_source(str(tmp_path)), "channels"), Rendering.asked(full_scale=255)
+    store = prepare_store(source, store_size=32, rendering=scale, cache_dir=tmp_path / "cache")
     assert store.names == ("0.tif", "1.tif")
     assert np.array_equal(store.image(0), np.moveaxis(pages, 0, 2).astype(np.uint8))
 
@@ -118,9 +116,8 @@ def test_pages_in_colour_are_no_channels_and_the_file_is_set_aside(tmp_path: Pat
     for number in range(3):
         tifffile.imwrite(tmp_path / f"{number}.tif", grey + number, photometric="minisblack")
     tifffile.imwrite(tmp_path / "colour.tif", np.zeros((4, 9, 7, 3), np.uint8), photometric="rgb")
-    store = prepare_store(
-        with_pages(open_source(str(tmp_path)), "channels"), store_size=32, cache_dir=tmp_path / "cache"
-    )
+    source = with_pages(open_source(str(tmp_path)), "channels")
+    store = prepare_store(source, store_size=32, cache_dir=tmp_path / "cache")
     assert store.names == ("0.tif", "1.tif", "2.tif")
     assert [entry.detail for entry in store.audit if entry.path == "colour.tif"] == [
         "its pages are in colour or of several sizes, so they are no channels of one image"

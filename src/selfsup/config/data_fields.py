@@ -66,8 +66,8 @@ class DataFields(Fields):
     )
     pages: Literal["first", "all", "channels"] = field(
         "first",
-        "What files of several pages or frames give: their first; or all, each an image, and those of a file a group; or "
-        "one image, of which each page is a channel.",
+        "What files of several pages or frames give: their first; or all, each an image, and those of a file a group; "
+        "or channels, one image of which each page is a channel.",
         "identity",
     )
     channels: Channels = field(

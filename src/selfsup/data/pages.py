@@ -42,7 +42,7 @@ def file_of(name: str) -> str:
 
 
 def with_pages(source: Source, pages: str) -> Source:
-    """`source` itself if `pages` is ``first``; if ``all``, with every page as an image; if ``channels``, as a channel."""
+    """`source` itself if `pages` is ``first``; with every page as an image if ``all``, as a channel if ``channels``."""
     if pages == "channels":
         return StackedSource(source)
     return PagedSource(source) if pages == "all" else source
@@ -53,9 +53,7 @@ def describe_pages(several: Sequence[int], *, all_used: bool) -> list[AuditEntry
     if not several:
         return []
     used = "each is an image, and those of a file are a group" if all_used else "the first of each is used"
-    hint = (
-        "" if all_used else "; in a new study --pages all takes every one for an image, --pages channels for a channel"
-    )
+    hint = "; --pages all takes every one for an image, --pages channels for a channel, in a new study" * (not all_used)
     return [
         AuditEntry(
             "*", "pages", f"{len(several)} file{'s' * (len(several) != 1)} with {sum(several)} in all: {used}{hint}"
