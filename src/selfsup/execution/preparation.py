@@ -223,8 +223,8 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
         )
-    held_out = (split.val, split.test) if items.has_labels and config.metric == "auroc" else ()
-    if any(np.ptp(items.labels[part]) == 0 for part in held_out):
+    held_out = (items.labels[split.val], items.labels[split.test])
+    if items.has_labels and config.metric == "auroc" and any(np.ptp(labels) == 0 for labels in held_out):
         raise UserError(
             "--metric auroc tells classes apart, and all images held out for validation or for the test are of one "
             "class; choose another metric, or add images."
