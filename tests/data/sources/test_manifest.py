@@ -114,5 +114,5 @@ def test_files_that_are_no_tables_are_refused(images: Path, tmp_path: Path) -> N
 def test_a_manifest_is_of_a_folder(images: Path, tmp_path: Path) -> None:
     manifest = write(tmp_path, TABLE)
     assert list(open_source(str(images), manifest=manifest).items) == ITEMS
-    with pytest.raises(UserError, match=r"--manifest names images below a folder, and 'digits' is a data set"):
+    with pytest.raises(UserError, match=r"--manifest names images below a folder, and 'digits' is none"):
         open_source("digits", manifest=manifest)

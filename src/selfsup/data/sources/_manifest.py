@@ -14,7 +14,7 @@ from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.image_files import require_readers
 from selfsup.data.items import Item, Side
 from selfsup.data.sources._file_source import FileSource
-from selfsup.data.sources._folder_layout import side_called
+from selfsup.data.sources._folder_layout import side_of
 from selfsup.errors import UserError
 
 COLUMNS = ("path", "label", "split", "group")
@@ -163,7 +163,7 @@ def _refuse(where: str, path: str, why: str) -> NoReturn:
 
 
 def _side(text: str, where: str) -> Side:
-    side = side_called(text)
+    side = side_of(text)
     if side is None:
         raise UserError(
             f"{where} has the split '{printable(text)}', which is none; write train, val or test, or leave it empty."
