@@ -35,6 +35,7 @@ from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.evaluation.metrics import very_unequal
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 
@@ -106,6 +107,8 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     noticed = summarize(audit)
     for line in noticed:
         say(line)
+    if config.metric == "accuracy" and store.items.has_labels:
+        _say_if_unequal(np.bincount(store.labels[split.test]), say)
     if noticed:
         say(f"All of this is listed in {folder.path / AUDIT}.")
     folder.write_json("dataset.json", _describe(store, split, noticed))
@@ -203,6 +206,22 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
         raise UserError(
             f"The class '{items.classes[int(unseen.argmax())]}' of '{config.data}' is given for validation or the "
             "test, and no image of it for training; give it some, leave it out, or divide anew with --no-given-split."
+        )
+    held_out = (items.labels[split.val], items.labels[split.test])
+    if items.has_labels and config.metric == "auroc" and any(np.ptp(labels) == 0 for labels in held_out):
+        raise UserError(
+            "--metric auroc tells classes apart, and all images held out for validation or for the test are of one "
+            "class; choose another metric, or add images."
+        )
+
+
+def _say_if_unequal(test_images: np.ndarray, say: Say) -> None:
+    """Say that accuracy speaks for the large classes, where it does."""
+    if very_unequal(test_images):
+        say(
+            f"Very unequal classes, of {min(n for n in test_images if n)} to {max(test_images)} test images: accuracy "
+            f"speaks for the large ones, so balanced accuracy is shown beside it; --metric balanced-accuracy compares "
+            f"by it."
         )
 
 
