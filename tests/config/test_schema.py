@@ -98,6 +98,7 @@ WRONG: list[tuple[str, Any]] = [
     ("data_url", 3.5),
     ("unlabelled", "perhaps"),
     ("pool", 5),
+    ("manifest", ""),
     ("no_given_split", "perhaps"),
     ("group", ["a"]),
     ("val_fraction", 0),

@@ -85,7 +85,7 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         return value
 
     @field_validator(
-        "data", "pool", "data_root", "data_url", "test_data", "group", "weights", "backbones", "references"
+        "data", "manifest", "pool", "data_root", "data_url", "test_data", "group", "weights", "backbones", "references"
     )
     @classmethod
     def _text(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from selfsup.config.schema import StudyConfig
 from selfsup.csv_files import csv_rows
 from selfsup.data.audit import printable
 from selfsup.data.contents import Contents
+from selfsup.data.items import SIDES
+from selfsup.data.split import Split
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
 
@@ -44,6 +48,26 @@ def require_same(contents: Contents, folder: StudyFolder, file: str, data: str) 
     known = _known_images(folder, file)
     if known is not None:
         _refuse_changes(contents.changes_since(known), folder, data)
+
+
+def require_same_split(split: Split, folder: StudyFolder, data: str, suffix: str) -> None:
+    """Refuse to go on with a study whose images are divided in another way: a table of groups or sides has changed.
+
+    Raises
+    ------
+    UserError
+        If they are.
+    """
+    file = folder.path / f"split{suffix}.npz"
+    if not (folder.exists() and file.is_file()):
+        return
+    with np.load(file, allow_pickle=False) as known:
+        same = all(np.array_equal(known[side], getattr(split, side)) for side in SIDES)
+    if not same:
+        raise UserError(
+            f"The images of '{data}' are not divided as when '{folder.path}' was begun: their groups or given "
+            "sides have changed; bring them back as they were, or choose another --out."
+        )
 
 
 def _known_images(folder: StudyFolder, file: str) -> Contents | None:

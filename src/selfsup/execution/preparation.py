@@ -25,7 +25,7 @@ from selfsup.data.audit import (
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import given_groups, read_groups
-from selfsup.data.items import NO_SIDE, UNKNOWN, ItemTable
+from selfsup.data.items import NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
@@ -35,7 +35,7 @@ from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.evaluation.metrics import very_unequal
 from selfsup.execution.external_test import prepare_external
-from selfsup.execution.known_images import AUDIT, IMAGES, require_same
+from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 
@@ -63,6 +63,7 @@ def open_images(config: StudyConfig, say: Say) -> Source:
         unlabelled=config.unlabelled,
         no_given_split=config.no_given_split,
         pool=config.pool,
+        manifest=config.manifest,
         say=say,
     )
     return with_pages(source, config.pages)
@@ -95,12 +96,12 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         *small_classes(store.items, split, config.per_class),
         *(external.audit if external else ()),
     ]
-    _write_split(folder, split, groups, "")
+    _write_split(folder, config, split, groups, seed=0)
     for seed in range(1, max(2, config.seeds)) if config.resplit else ():
         other, _ = split_study(config, store.items, store.originals, store.digests, seed=seed)
         if seed == 1 and (notice := require_resplit(split, other, config)):
             say(notice)
-        _write_split(folder, other, groups, split_suffix(seed, resplit=True))
+        _write_split(folder, config, other, groups, seed=seed)
     folder.write(AUDIT, audit_csv(audit))
     folder.write(IMAGES, contents.to_csv())
     noticed = summarize(audit)
@@ -210,7 +211,8 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
     Raises
     ------
     UserError
-        If there are fewer than ``FEWEST``, or none for validation or for the test where there are labels.
+        If there are fewer than ``FEWEST``, or none for validation or for the test where there are labels, or a class
+        is given for these alone.
     """
     images = int((items.labels != UNKNOWN).sum()) or len(items.names)
     if images < FEWEST:
@@ -222,6 +224,12 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
         raise UserError(
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
+        )
+    unseen = (items.count(split.train) == 0) & (items.count(np.concatenate([split.val, split.test])) > 0)
+    if not config.no_given_split and (items.sides != NO_SIDE).any() and unseen.any():
+        raise UserError(
+            f"The class '{items.classes[int(unseen.argmax())]}' of '{config.data}' is given for validation or the "
+            "test, and no image of it for training; give it some, leave it out, or divide anew with --no-given-split."
         )
     held_out = (items.labels[split.val], items.labels[split.test])
     if items.has_labels and config.metric == "auroc" and any(np.ptp(labels) == 0 for labels in held_out):
@@ -250,9 +258,13 @@ def _copies(store: Store, split: Split) -> list[AuditEntry]:
     ]
 
 
-def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | np.ndarray | None, suffix: str) -> None:
+def _write_split(
+    folder: StudyFolder, config: StudyConfig, split: Split, groups: Sequence[str] | np.ndarray | None, *, seed: int
+) -> None:
     """The sides of the split, and the number of every image's group where there are groups."""
-    arrays = {"train": split.train, "val": split.val, "test": split.test}
+    suffix = split_suffix(seed, resplit=config.resplit)
+    require_same_split(split, folder, config.data, suffix)
+    arrays: dict[str, np.ndarray] = {side: getattr(split, side) for side in SIDES}
     if groups is not None:
         arrays["groups"] = np.unique(groups, return_inverse=True)[1]
     content = io.BytesIO()
