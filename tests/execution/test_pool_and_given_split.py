@@ -96,7 +96,7 @@ def test_where_there_is_a_pool_training_sees_it_and_probes_do_not(tmp_path: Path
     assert study.config.protocol == "label-efficiency"
     assert study.results.train_images.tolist() == [4, 14]  # of 10 per class, 7 are for training
     opened = StudyContext(study.folder, choose_hardware("cpu", "fp32"))
-    assert (opened.store.labels[opened.split.train] == UNKNOWN).sum() > 10
+    assert (opened.store.labels[opened.split(0).train] == UNKNOWN).sum() > 10
     report = (study.path / "report.html").read_text()
     assert "35 images, 20 of them with a label, 2 classes" in report
     assert "14 training, 2 validation and 4 test images with a label, and " in report
