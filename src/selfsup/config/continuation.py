@@ -26,6 +26,8 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
     kinds = [kind for config in (stored, checked) if (kind := _kind_of_sizes(config))]
     if len(set(kinds)) > 1:
         lines.append(f"per_class: {kinds[0]} in the study, {kinds[1]} now")
+    if stored.test_data is None and checked.test_data is not None:
+        lines.append("test_data: not set in the study, and set now")
     for name in StudyConfig.model_fields:
         if name not in requested or role_of(name) != "identity":
             continue
@@ -33,6 +35,8 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
         if new in ("auto", None) or old == new:
             continue
         lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
+    if "metric" in requested and checked.metric != stored.metric and stored.scheduler != "none":
+        lines.append(f"metric: trainings were stopped early by {stored.metric!r}, and not by {checked.metric!r}")
     lines += [f"plugin: {file} has changed since" for file in plugins.changed(stored.plugin, checked.plugin)]
     return lines
 

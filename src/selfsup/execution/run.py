@@ -14,7 +14,7 @@ from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, fuse_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.execution.configuration import resolve_configuration, resolve_image_size
+from selfsup.execution.configuration import resolve_configuration, resolve_for_images
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
@@ -121,10 +121,10 @@ class StudyRun:
         trackers = self.reporting.load_trackers(config.track)
         resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        config = resolve_image_size(config, store, self.watcher.say)
+        config = resolve_for_images(config, store, self.watcher.say)
         config = resolve_networks(config, self.watcher.say, self.folder)
         asked = narrow(config, self.values)
-        grid = lay_out(asked, labelled=store.labels is not None)
+        grid = lay_out(asked, labelled=store.items.has_labels)
         scheduler = load_scheduler(config, self.folder)
         resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
         if self.executor.here:
@@ -138,12 +138,11 @@ class StudyRun:
         for notice in grid.notices:
             self.watcher.say(notice)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
-        train_counts = opened.train_counts
-        if store.labels is not None:
-            self._say(_describe_scarcity(asked.per_class, max(train_counts)))
+        if store.items.has_labels:
+            self._say(_describe_scarcity(asked.per_class, max(opened.train_counts)))
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
         with following as self._notify_trackers:
-            if not self._run_rounds(scheduler, grid.jobs, config, resources, train_counts):
+            if not self._run_rounds(scheduler, grid.jobs, config, resources):
                 self._update_results()
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
@@ -153,7 +152,10 @@ class StudyRun:
     def _write_assets(self) -> None:
         """What the maps of all cells share, once per run."""
         if not self._has_assets:
-            self.reporting.write_assets(self.folder.path, self._opened.store, self._opened.mapped)
+            opened = self._opened
+            shown = opened.config.show_channels
+            for suffix, seed in {opened.split_suffix(seed): seed for seed in range(opened.config.seeds)}.items():
+                self.reporting.write_assets(self.folder.path, opened.store, opened.mapped(seed), shown, suffix)
             self._has_assets = True
 
     def _run_rounds(
@@ -162,7 +164,6 @@ class StudyRun:
         jobs: Sequence[Job],
         config: StudyConfig,
         resources: Resources,
-        train_counts: Sequence[int],
     ) -> bool:
         """Run what the scheduler wants, round by round; False if there was nothing to do."""
         given_up: set[str] = set()
@@ -174,7 +175,16 @@ class StudyRun:
                 self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
             done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
             passes = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).passes
-            tally = Tally(wanted, train_counts, epochs=config.epochs, workers=workers, done=done, passes=passes)
+            counts = self._opened.train_counts
+            tally = Tally(
+                wanted,
+                counts,
+                epochs=config.epochs,
+                workers=workers,
+                done=done,
+                pool=len(self._opened.split(0).train) - sum(counts),
+                passes=passes,
+            )
             self.watcher.begin(self.folder.path, tally)
             try:
                 self.executor.run(self.folder, wanted, resources, self._on_event)
