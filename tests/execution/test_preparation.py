@@ -19,7 +19,7 @@ from selfsup.config.validation import validate
 from selfsup.data.split import split_images
 from selfsup.data.store import open_store
 from selfsup.errors import UserError
-from selfsup.execution.configuration import require_sound, resolve_image_size
+from selfsup.execution.configuration import require_sound, resolve_for_images
 from selfsup.execution.estimate import plan_study
 from selfsup.execution.preparation import prepare_images
 from selfsup.record.folder import StudyFolder
@@ -165,7 +165,7 @@ def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> No
     folder = StudyFolder(tmp_path / "study")
     folder.create()
     config = validate({"data": str(data), "backbones": "vit_tiny_patch16_224", "grow_from": 1})
-    assert resolve_image_size(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
+    assert resolve_for_images(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
 
 
 @pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])
@@ -323,3 +323,34 @@ def test_a_report_tells_one_data_set_from_another_wherever_it_lies(tmp_path):
     assert first == copy
     assert len(first) == 10
     assert first != another
+
+
+def save_unequal(root: Path) -> Path:
+    """30 beans and 6 peas."""
+    data = save_images(root, per_class=30)
+    for number in range(6, 30):
+        (data / "pea" / f"{number}.tif").unlink()
+    return data
+
+
+def test_very_unequal_classes_are_said_in_one_line_that_names_another_metric(tmp_path: Path) -> None:
+    said: list[str] = []
+    data = save_unequal(tmp_path / "data")
+    begin(data, tmp_path / "study", said.append)
+    line = (
+        "Very unequal classes, of 1 to 6 test images: accuracy speaks for the large ones, so balanced accuracy is "
+        "shown beside it; --metric balanced-accuracy compares by it."
+    )
+    assert said.count(line) == 1
+    said.clear()
+    begin(data, tmp_path / "balanced", said.append, metric="balanced-accuracy")
+    begin(save_images(tmp_path / "equal"), tmp_path / "other", said.append)
+    assert not [text for text in said if text.startswith("Very unequal")]
+
+
+def test_a_metric_that_cannot_be_computed_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    data = save_unequal(tmp_path / "data")
+    for number in range(2, 6):  # too few peas for any to be held out
+        (data / "pea" / f"{number}.tif").unlink()
+    with pytest.raises(UserError, match=r"--metric auroc tells classes apart, and all images held out .* of one class"):
+        begin(data, tmp_path / "study", metric="auroc")

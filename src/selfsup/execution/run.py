@@ -14,7 +14,7 @@ from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, fuse_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.execution.configuration import resolve_configuration, resolve_image_size
+from selfsup.execution.configuration import resolve_configuration, resolve_for_images
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
@@ -25,6 +25,7 @@ from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Scheduler, read_records
 from selfsup.execution.study_grid import lay_out
+from selfsup.execution.teachers import prepare_teachers, resolve_teachers
 from selfsup.execution.watchers import Watcher
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
@@ -118,11 +119,12 @@ class StudyRun:
         config = resolve_configuration(self.folder, self.values, here=self.executor.here)
         self._sweep()  # not before it is known to be a study of this version
         trackers = self.reporting.load_trackers(config.track)
+        resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        config = resolve_image_size(config, store, self.watcher.say)
+        config = resolve_for_images(config, store, self.watcher.say)
         config = resolve_networks(config, self.watcher.say, self.folder)
         asked = narrow(config, self.values)
-        grid = lay_out(asked, labelled=store.labels is not None)
+        grid = lay_out(asked, labelled=store.items.has_labels)
         scheduler = load_scheduler(config, self.folder)
         resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
         if self.executor.here:
@@ -130,17 +132,17 @@ class StudyRun:
         if config.fuse == "auto":  # 1 everywhere, until a gain was measured on a GPU
             config = config.model_copy(update={"fuse": 1})
         prepare_weights(self.folder, config, self.watcher.say)
+        prepare_teachers(self.folder, config, store, resources.hardware.device, self.watcher.say)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         self._add_to_history(command, grid.cells)
         for notice in grid.notices:
             self.watcher.say(notice)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
-        train_counts = opened.train_counts
-        if store.labels is not None:
-            self._say(_describe_scarcity(asked.per_class, max(train_counts)))
+        if store.items.has_labels:
+            self._say(_describe_scarcity(asked.per_class, max(opened.train_counts)))
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
         with following as self._notify_trackers:
-            if not self._run_rounds(scheduler, grid.jobs, config, resources, train_counts):
+            if not self._run_rounds(scheduler, grid.jobs, config, resources):
                 self._update_results()
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
@@ -150,7 +152,8 @@ class StudyRun:
     def _write_assets(self) -> None:
         """What the maps of all cells share, once per run."""
         if not self._has_assets:
-            self.reporting.write_assets(self.folder.path, self._opened.store, self._opened.mapped)
+            opened = self._opened
+            self.reporting.write_assets(self.folder.path, opened.store, opened.mapped, opened.config.show_channels)
             self._has_assets = True
 
     def _run_rounds(
@@ -159,7 +162,6 @@ class StudyRun:
         jobs: Sequence[Job],
         config: StudyConfig,
         resources: Resources,
-        train_counts: Sequence[int],
     ) -> bool:
         """Run what the scheduler wants, round by round; False if there was nothing to do."""
         given_up: set[str] = set()
@@ -171,7 +173,16 @@ class StudyRun:
                 self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
             done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
             passes = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).passes
-            tally = Tally(wanted, train_counts, epochs=config.epochs, workers=workers, done=done, passes=passes)
+            counts = self._opened.train_counts
+            tally = Tally(
+                wanted,
+                counts,
+                epochs=config.epochs,
+                workers=workers,
+                done=done,
+                pool=len(self._opened.split.train) - sum(counts),
+                passes=passes,
+            )
             self.watcher.begin(self.folder.path, tally)
             try:
                 self.executor.run(self.folder, wanted, resources, self._on_event)
