@@ -73,7 +73,7 @@ class ItemTable:
         number: dict[str | None, int] = {name: index for index, name in enumerate(classes)}
         side: dict[str | None, int] = {name: place for place, name in enumerate(SIDES)}
         folds = np.zeros((1 + max((max(item.folds, default=-1) for item in items), default=-1), len(items)), bool)
-        for index, item in enumerate(items):
+        for index, item in enumerate(items if len(folds) else ()):
             folds[list(item.folds), index] = True
         grouped = any(item.group is not None for item in items)
         return cls(
