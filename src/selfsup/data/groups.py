@@ -12,6 +12,10 @@ from selfsup.data.items import ItemTable
 from selfsup.errors import UserError
 
 
+#: What the names of groups begin with; that of an image without one begins otherwise.
+GROUP = "group "
+
+
 def read_groups(spec: str, names: Sequence[str]) -> list[str]:
     """Group of every image.
 
@@ -45,7 +49,7 @@ def given_groups(items: ItemTable) -> list[str]:
 
 
 def _named(group: str | None, name: str) -> str:
-    return f"group {group}" if group else f"alone {name}"
+    return f"{GROUP}{group}" if group else f"alone {name}"
 
 
 def _from_expression(spec: str, names: Sequence[str]) -> list[str]:
