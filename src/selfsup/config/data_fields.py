@@ -64,9 +64,10 @@ class DataFields(Fields):
         "identity",
         gt=0,
     )
-    pages: Literal["first", "all"] = field(
+    pages: Literal["first", "all", "channels"] = field(
         "first",
-        "What files of several pages or frames give: their first, or all, each an image; those of a file are a group.",
+        "What files of several pages or frames give: their first; or all, each an image, and those of a file a group; "
+        "or channels, one image of which each page is a channel.",
         "identity",
     )
     channels: Channels = field(

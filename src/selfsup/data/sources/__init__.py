@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from selfsup import registry
@@ -13,6 +14,7 @@ from selfsup.data.cache import cache_root
 from selfsup.data.sources._image_folder import FolderSource
 from selfsup.data.sources._pooled import PooledSource
 from selfsup.data.sources.base import Source, SourceOptions, silent
+from selfsup.data.sources.containers import find_container
 from selfsup.errors import UserError
 
 
@@ -32,8 +34,9 @@ def open_source(
     Parameters
     ----------
     data : str
-        Name of a data set (``digits``, ``cifar10``, …), or a path. A name wins over a folder of
-        the same name, and that is said; ``./digits`` is the folder.
+        Name of a data set (``digits``, ``cifar10``, …), or the path or address of a folder or of a container, see
+        :mod:`selfsup.data.sources.containers`. A name wins over a folder of the same name, and that is said;
+        ``./digits`` is the folder.
     data_root : path, optional
         Folder that already holds the named data set's files.
     data_url : str, optional
@@ -67,7 +70,7 @@ def open_source(
         say=say or silent,
     )
     source = _open_alone(data, options)
-    return source if pool is None else PooledSource(source, FolderSource(_existing_pool(pool), unlabelled=True))
+    return source if pool is None else PooledSource(source, _open_pool(str(pool), options))
 
 
 def _open_alone(data: str, options: SourceOptions) -> Source:
@@ -82,14 +85,19 @@ def _open_alone(data: str, options: SourceOptions) -> Source:
             )
         return source
     options.refuse("data_root", "data_url", source=printable(data))
+    container = find_container(data)
+    if container is not None:
+        return container.open_source(data, options)
     return FolderSource(_existing_folder(data), unlabelled=options.unlabelled, no_given_split=options.no_given_split)
 
 
-def _existing_pool(pool: str | Path) -> Path:
-    path = Path(pool).expanduser()
+def _open_pool(pool: str, options: SourceOptions) -> Source:
+    container, path = find_container(pool), Path(pool).expanduser()
+    if container is not None:
+        return container.open_source(pool, replace(options, unlabelled=True))
     if not path.is_dir():
-        raise UserError(f"There is no folder '{printable(str(pool))}'; check the path given to --pool.")
-    return path
+        raise UserError(f"There is no folder '{printable(pool)}'; check the path given to --pool.")
+    return FolderSource(path, unlabelled=True)
 
 
 def _existing_folder(data: str) -> Path:
@@ -99,7 +107,7 @@ def _existing_folder(data: str) -> Path:
         return path
     known = registry.names(registry.SOURCE)
     if path.exists():
-        raise UserError(f"'{shown}' is a file; give a folder of images (unpack an archive first).")
+        raise UserError(f"'{shown}' is a file; give a folder of images, a .zip or a .tar (unpack others first).")
     near = difflib.get_close_matches(data, known, n=1) or _similar_beside(path)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise UserError(

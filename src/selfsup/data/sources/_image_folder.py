@@ -222,10 +222,10 @@ class _Scan:
 
     def ignored(self) -> list[AuditEntry]:
         single = sorted(self._problems, key=lambda entry: entry.path)
-        return single + _by_kind("passed over", self._left) + _by_kind("ignored", self._others)
+        return single + by_kind("passed over", self._left) + by_kind("ignored", self._others)
 
 
-def _by_kind(problem: Problem, found: Mapping[str, Sequence[str]]) -> list[AuditEntry]:
+def by_kind(problem: Problem, found: Mapping[str, Sequence[str]]) -> list[AuditEntry]:
     return [
         AuditEntry(printable(kind), problem, f"{len(paths)}, such as '{printable(min(paths))}'", len(paths))
         for kind, paths in sorted(found.items())
