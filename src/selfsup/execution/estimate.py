@@ -26,6 +26,7 @@ from selfsup.execution.configuration import require_policies, require_views, res
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.job_costs import JobCosts
+from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.preparation import (
     describe_split,
     open_images,
@@ -116,6 +117,8 @@ def plan_study(
     config = resolve_networks(config.with_channels_of(glance.channels), say, folder)
     require_policies(config)
     resolve_teachers(config, folder)
+    chosen = resolve_methods(config.with_side_for([glance.short_side]), len(items.names), say)
+    config = config.model_copy(update={"methods": chosen.methods})
     grid = lay_out(narrow(config, values), labelled=items.has_labels)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
