@@ -90,7 +90,10 @@ class StudyContext:
 
     def subset(self, cell: Cell) -> np.ndarray:
         """Places in the store of a cell's training images (or labels)."""
-        return draw_subset(self.store.labels, self.split.train, per_class=cell.per_class, seed=cell.seed)
+        items = self.store.items
+        return draw_subset(
+            items.labels, self.split.train, per_class=cell.per_class, seed=cell.seed, first=items.fold(cell.seed)
+        )
 
 
 def limit(indices: np.ndarray, most: int, seed: int) -> np.ndarray:
