@@ -33,6 +33,11 @@ class Split:
     test: np.ndarray
 
 
+def split_suffix(seed: int, *, resplit: bool) -> str:
+    """What names of files have at their end that go with the split of `seed`: nothing, where it is that of all."""
+    return f"-s{seed}" if resplit and seed else ""
+
+
 def split_images(
     labels: np.ndarray,
     *,
