@@ -8,12 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selfsup.data.audit import printable
-from selfsup.data.items import ItemTable
+from selfsup.data.items import GROUP, ItemTable
 from selfsup.errors import UserError
-
-
-#: What the names of groups begin with; that of an image without one begins otherwise.
-GROUP = "group "
 
 
 def read_groups(spec: str, names: Sequence[str]) -> list[str]:

@@ -14,6 +14,8 @@ SIDES: tuple[Side, ...] = ("train", "val", "test")
 TRAIN, VAL, TEST, NO_SIDE = 0, 1, 2, -1
 #: What stands for the class of an image that has no label.
 UNKNOWN = -1
+#: What the names of groups begin with, once those that stand alone are groups too.
+GROUP = "group "
 
 
 class Item(NamedTuple):

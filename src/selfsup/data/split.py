@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfsup.config.grid import PerClass, images_of
-from selfsup.data.groups import GROUP
-from selfsup.data.items import NO_SIDE, TEST, TRAIN, UNKNOWN, VAL
+from selfsup.data.items import GROUP, NO_SIDE, TEST, TRAIN, UNKNOWN, VAL
 from selfsup.errors import UserError
 from selfsup.seeding import derive_seed
 
@@ -32,6 +31,11 @@ class Split:
     train: np.ndarray
     val: np.ndarray
     test: np.ndarray
+
+
+def split_suffix(seed: int, *, resplit: bool) -> str:
+    """What names of files have at their end that go with the split of `seed`: nothing, where it is that of all."""
+    return f"-s{seed}" if resplit and seed else ""
 
 
 def split_images(

@@ -19,6 +19,7 @@ from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
 from selfsup.execution.initial_weights import prepare_weights, resolve_networks
+from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.preparation import prepare_images
 from selfsup.execution.progress import Tally
 from selfsup.execution.resources import resolve_resources, time_precision
@@ -122,6 +123,7 @@ class StudyRun:
         resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         config = resolve_for_images(config, store, self.watcher.say)
+        config = resolve_methods(config, len(store), self.watcher.say)
         config = resolve_networks(config, self.watcher.say, self.folder)
         asked = narrow(config, self.values)
         grid = lay_out(asked, labelled=store.items.has_labels)
@@ -153,7 +155,9 @@ class StudyRun:
         """What the maps of all cells share, once per run."""
         if not self._has_assets:
             opened = self._opened
-            self.reporting.write_assets(self.folder.path, opened.store, opened.mapped, opened.config.show_channels)
+            shown = opened.config.show_channels
+            for suffix, seed in {opened.split_suffix(seed): seed for seed in range(opened.config.seeds)}.items():
+                self.reporting.write_assets(self.folder.path, opened.store, opened.mapped(seed), shown, suffix)
             self._has_assets = True
 
     def _run_rounds(
@@ -180,7 +184,7 @@ class StudyRun:
                 epochs=config.epochs,
                 workers=workers,
                 done=done,
-                pool=len(self._opened.split.train) - sum(counts),
+                pool=len(self._opened.split(0).train) - sum(counts),
                 passes=passes,
             )
             self.watcher.begin(self.folder.path, tally)
