@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +140,11 @@ def score_interval(
     found = _mean_of(table.astype(float), groups, classes, step)
     normal = float(stats.norm.isf((1 - CONFIDENCE) / 2))
     mean = min(1.0, max(0.0, found.mean))  # whatever rounding does
-    spread, half = mean * (1 - mean), found.half_width()
+    spread = mean * (1 - mean)
+    if classes is not None:
+        # Small classes, of which the least is assumed, make it no larger than that of right and wrong in this share.
+        found = replace(found, unit_variance=min(found.unit_variance, spread / found.effective_units))
+    half = found.half_width()
     images = spread / (half / normal) ** 2 if spread > 0 and half > 0 else found.effective_units
     low, high = wilson(mean, images, normal)
     return Interval(low, high, len(table), found.units)
