@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -52,6 +53,25 @@ def _split_rates(value: Any) -> Any:
     return [f"{number:g}x" for number in numbers] if any(multiples) else numbers
 
 
+def _duration(value: Any) -> Any:
+    """A time as text such as ``30m`` or ``1d12h``, without spaces."""
+    text = re.sub(r"\s", "", value).lower() if isinstance(value, str) else ""
+    if value is not None and not (text and re.fullmatch(_DURATION, text) and seconds_in(text) > 0):
+        raise ValueError("must be a time above 0 such as 30m, 2h or 1d12h, of days, hours, minutes and seconds")
+    return text or None
+
+
+_DURATION = r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?"
+
+
+def seconds_in(duration: str) -> int:
+    """Seconds of a time such as ``1d12h``."""
+    parts = re.fullmatch(_DURATION, duration)
+    assert parts is not None
+    return sum(int(part or 0) * unit for part, unit in zip(parts.groups(), (86400, 3600, 60, 1), strict=True))
+
+
+Duration = Annotated[str | None, BeforeValidator(_duration)]
 Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
 _Lr = Annotated[float, Field(gt=0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from selfsup.config.axes import CHOSEN, COMPARED, REFERENCE
+from selfsup.record.results import FINAL
 from selfsup.report.recorded import tidy
 
 CHOICE_COLUMNS = [*COMPARED, "per_class", *CHOSEN, "seeds", "score", "cells"]
@@ -47,6 +48,18 @@ def criterion(results: pd.DataFrame) -> str:
 def size_order(sizes: Iterable[str]) -> list[str]:
     """Different numbers of images per class in ascending order, ``"all"`` last."""
     return sorted(set(sizes), key=lambda size: (size == "all", 0 if size == "all" else int(size)))
+
+
+def comparable(results: pd.DataFrame) -> pd.DataFrame:
+    """The results without trainings on numbers of images that not every method that trains has finished.
+
+    For a study whose budget was over before it came to the others.
+    """
+    trained = results["lr"].notna()
+    finished = results[trained & results["status"].isin(FINAL)]
+    methods = finished.groupby("per_class")[COMPARED].apply(lambda rows: len(rows.drop_duplicates()))
+    whole = methods.index[methods == len(finished[COMPARED].drop_duplicates())]
+    return results[~trained | results["per_class"].isin(whole)].reset_index(drop=True)
 
 
 def candidates_of(results: pd.DataFrame) -> list[tuple[str, ...]]:

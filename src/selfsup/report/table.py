@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from selfsup.config.axes import format_lr
-from selfsup.report.caveats import listed
+from selfsup.execution.words import listed
 from selfsup.report.findings import Answer, Choice, Comparison
 from selfsup.report.wording import signed, size
 

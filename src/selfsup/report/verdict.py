@@ -11,7 +11,7 @@ from selfsup.report.caveats import caveats
 from selfsup.report.findings import Answer, Choice, LabelsNeeded
 from selfsup.report.pairwise import Outcomes, against_the_others, every_pair, gains_by_training
 from selfsup.report.recorded import RecordedStudy, read_study
-from selfsup.report.selection import candidate_names, choose, criterion, optimism, size_order
+from selfsup.report.selection import candidate_names, choose, comparable, criterion, optimism, size_order
 
 
 def answer(study_dir: Path) -> Answer:
@@ -27,6 +27,8 @@ def answer(study_dir: Path) -> Answer:
 
 def answer_study(study: RecordedStudy) -> Answer:
     """What a study that has been read found so far."""
+    if study.last_run.get("left_out"):
+        study = replace(study, results=comparable(study.results))
     outcomes = Outcomes(study)
     choices = _choices(study, outcomes)
     best = best_choice(choices)
