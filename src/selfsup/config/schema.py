@@ -11,9 +11,10 @@ from typing import Any, Literal
 from pydantic import PositiveInt, field_validator
 
 from selfsup.config.data_fields import DataFields
+from selfsup.config.durations import Duration
 from selfsup.config.evaluation_fields import EvaluationFields
 from selfsup.config.field_roles import Role, field
-from selfsup.config.field_types import Duration, Names
+from selfsup.config.field_types import Names
 from selfsup.config.grid_fields import GridFields
 from selfsup.config.training_fields import AUTO_SIDES, TrainingFields
 

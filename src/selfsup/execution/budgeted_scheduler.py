@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
-from selfsup.config.field_types import seconds_in
+from selfsup.config.durations import seconds_in
 from selfsup.config.grid import Job
 from selfsup.execution.budget import Block, Cost, candidate_of, next_that_fits, trains, waiting, wall_seconds
 from selfsup.execution.executors.base import Event, JobDone, JobStarted

@@ -50,7 +50,7 @@ def check_devices(
         for cls, one, many in zip(classes, expected, found, strict=True):
             assert one.keys() == many.keys(), f"{cls.__name__}: not the same values exist on {count} devices"
             for name, value in one.items():
-                # As a whole: where rounding takes one activation of a head over the kink of its ReLU, a few gradients jump.
+                # As a whole: a few gradients jump where rounding takes an activation over the kink of its ReLU.
                 bound = 1e-3 * float(value.double().norm()) + 1e-5
                 error = float((value - many[name]).double().norm())
                 assert error <= bound, f"{cls.__name__}: on rank {rank} of {count} {name} is off by {error:.2g}"

@@ -1,6 +1,8 @@
-"""Random vectors for the tests of losses, and the cosine by hand."""
+"""Random vectors for the tests of losses; cosines and gradients by hand."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,3 +19,17 @@ def double(*shape: int, seed: int) -> Tensor:
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b))
+
+
+def differences(loss: Callable[[np.ndarray], float], at: Tensor, step: float = 1e-5) -> Tensor:
+    """The gradient of a loss written in NumPy, by central differences in float64."""
+    x = at.detach().double().numpy().copy()
+    gradient = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        here = x[place]
+        x[place] = here + step
+        above = loss(x)
+        x[place] = here - step
+        gradient[place] = (above - loss(x)) / (2 * step)
+        x[place] = here
+    return torch.from_numpy(gradient).float()
