@@ -96,7 +96,10 @@ def blocks_of(jobs: Sequence[Job], config: StudyConfig, scheduler: Scheduler) ->
             again = [j for j in jobs if j.cells[0].seed == seed and (_size(j, config) if trains(j) else 0.0) == size]
             blocks += [Block(f"s{seed}-n{size:g}", tuple(again), share=share)] if again else []
     if share < 1 and scheduler.resumes:
-        blocks += [Block(f"rest-n{size:g}", tuple(found), to_the_end=True) for size, found in others if found]
+        later = [job for job in jobs if trains(job) and job not in core]
+        for size in sizes:
+            rest = tuple(job for job in later if _size(job, config) == size)
+            blocks += [Block(f"rest-n{size:g}", rest, to_the_end=True)] if rest else []
     return blocks
 
 

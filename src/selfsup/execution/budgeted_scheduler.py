@@ -10,9 +10,10 @@ from typing import ClassVar
 
 from selfsup.config.durations import seconds_in
 from selfsup.config.grid import Job
-from selfsup.execution.budget import Block, Cost, candidate_of, next_that_fits, trains, waiting, wall_seconds
+from selfsup.execution.budget import Block, Cost, candidate_of, next_that_fits, waiting, wall_seconds
 from selfsup.execution.executors.base import Event, JobDone, JobStarted
 from selfsup.execution.job_costs import JobCosts
+from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.execution.schedulers.base import Record, Scheduler, left_to_do
 from selfsup.record.results import PRUNED
 
@@ -25,6 +26,8 @@ UNUSED = 0.3
 GRACE = 0.04
 #: What an earlier job counts beside the one after it, in how much longer jobs take than was estimated.
 MEMORY = 0.5
+#: How jobs end that tell how long such jobs take.
+TELLING = {"done", "collapsed", PRUNED}
 
 
 @dataclass(frozen=True)
@@ -53,24 +56,33 @@ class Budget:
 
 
 class Deviation:
-    """How many times longer jobs take than was estimated, by method and network; the last ones count most."""
+    """How many times longer jobs take than was estimated, in training and in evaluation; the last ones count most."""
 
     def __init__(self) -> None:
         self._sums: dict[object, tuple[float, float]] = {}
 
-    def add(self, job: Job, expected: float, taken: float) -> None:
-        """A job was expected to take so many seconds, and has taken so many."""
-        for key in (candidate_of(job), trains(job)):
-            sums = self._sums.get(key, (0.0, 0.0))
-            self._sums[key] = (MEMORY * sums[0] + expected, MEMORY * sums[1] + taken)
+    def add(self, job: Job, expected: Cost, taken: float) -> None:
+        """A job was expected to take `expected`, and has taken so many seconds."""
+        if not expected.training:
+            self._add("evaluation", expected.evaluation, taken)
+            return
+        evaluation = self._of("evaluation") * expected.evaluation
+        for key in (candidate_of(job), "training"):  # no less than half of its time, however far off the evaluation is
+            self._add(key, expected.training, max(taken - evaluation, taken / 2))
 
-    def of(self, job: Job) -> float:
-        """Of jobs of the same method and network, else of all that train, or do not; 1 before there is any."""
-        for key in (candidate_of(job), trains(job)):
-            if key in self._sums:
-                expected, taken = self._sums[key]
-                return taken / expected
-        return 1.0
+    def correct(self, job: Job, expected: Cost) -> Cost:
+        """What the job is to take by now, as jobs of its method and network did, or else all that train."""
+        training = self._of(candidate_of(job), "training")
+        return Cost(training * expected.training, self._of("evaluation") * expected.evaluation)
+
+    def _add(self, key: object, expected: float, taken: float) -> None:
+        sums = self._sums.get(key, (0.0, 0.0))
+        self._sums[key] = (MEMORY * sums[0] + expected, MEMORY * sums[1] + taken)
+
+    def _of(self, *keys: object) -> float:
+        """By the first of the keys that is known; 1 if none is."""
+        sums = next((self._sums[key] for key in keys if key in self._sums), (1.0, 1.0))
+        return sums[1] / sums[0]
 
 
 class BudgetedScheduler(Scheduler):
@@ -103,13 +115,14 @@ class BudgetedScheduler(Scheduler):
         budget: Budget,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._inner, self._blocks, self._records = inner, blocks, records
+        self._inner, self._blocks = inner, blocks
+        self._know(records)
         self._workers, self._budget, self._clock = workers, budget, clock
         self._epochs = costs.config.epochs
         self._cost = cache(lambda job: Cost(costs.training(job), costs.evaluation(job)))
         self._deviation = Deviation()
         self._taken: list[Block] = []
-        self._expected: dict[str, float] = {}
+        self._expected: dict[str, Cost] = {}
         self._since: dict[str, float] = {}
 
     @property
@@ -123,7 +136,7 @@ class BudgetedScheduler(Scheduler):
         return bool(self._begun() or waiting(self._blocks, self._taken))
 
     def next_round(self, jobs: Sequence[Job], records: Mapping[str, Record]) -> list[Job]:
-        self._records = records
+        self._know(records)
         pending: list[Block] = []
         wanted = self._begun()
         while self._takes_more(wanted, pending):
@@ -137,22 +150,23 @@ class BudgetedScheduler(Scheduler):
             wanted = self._begun()
         if self.left <= 0:
             return []
-        self._expected = {job.id: sum(self._estimate(job)) for job in wanted}
+        self._expected = {job.id: self._estimate(job) for job in wanted}
         return wanted
 
     def take(self, event: Event) -> None:
         """Learn from a job how long such jobs take."""
         if isinstance(event, JobStarted):
             self._since[event.job.id] = self._clock()
-        elif isinstance(event, JobDone) and self._expected.get(event.job.id):
+        elif isinstance(event, JobDone) and event.job.id in self._expected and {*event.statuses.values()} <= TELLING:
             taken = self._clock() - self._since[event.job.id]
             self._deviation.add(event.job, self._expected[event.job.id], taken)
 
     def cost_of(self, job: Job) -> Cost:
         """What is left of a job, by how long such jobs have taken so far."""
-        factor = self._deviation.of(job)
-        training, evaluation = self._estimate(job)
-        return Cost(factor * training, factor * evaluation)
+        return self._deviation.correct(job, self._estimate(job))
+
+    def _know(self, records: Mapping[str, Record]) -> None:
+        self._records, self._over = records, {cell for cell, record in records.items() if record.over}
 
     def _takes_more(self, wanted: Sequence[Job], pending: Sequence[Block]) -> bool:
         """Whether workers would soon be idle; trainings that compete with each other are left to themselves."""
@@ -170,10 +184,12 @@ class BudgetedScheduler(Scheduler):
 
     def _estimate(self, job: Job) -> Cost:
         """What is left of a job, by the timed steps."""
-        left = left_to_do([job], self._records)
-        if not left:
+        left = job.without(self._over)
+        if left is None:
             return Cost(0.0, 0.0)
-        found = [self._records.get(cell.id, Record()) for cell in left[0].cells]
+        found = [self._records.get(cell.id, Record()) for cell in left.cells]
         done = min(record.epochs if record.status == PRUNED else 0 for record in found)
-        training, evaluation = self._cost(left[0])
+        training, evaluation = self._cost(left)
+        if job.until is not None:  # where it is compared by its probe alone
+            evaluation -= SECONDS_PER_CELL * len(left.cells)
         return Cost(training * ((job.until or self._epochs) - done) / self._epochs, evaluation)
