@@ -9,7 +9,7 @@ from pydantic import ValidationInfo, field_validator
 from selfsup.config.field_roles import Fields, field
 from selfsup.config.field_types import Files, Names, Rates, Sizes, different_networks
 from selfsup.config.grid import Protocol
-from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
+from selfsup.config.network_source import AUTO, NONE, NetworkSource
 
 
 class GridFields(Fields):
@@ -46,7 +46,7 @@ class GridFields(Fields):
     stem: Literal["standard", "small"] = field(
         "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"
     )
-    augmentations: Names = field(("weak", "simclr"), "Augmentation policies.", "axis")
+    augmentations: Names = field(("simclr", "weak"), "Augmentation policies.", "axis")
     lrs: Rates = field(
         ("0.3x", "1x", "3x"),
         "Learning rates: numbers, or multiples of the rate of each method's recipe for the network and batch size.",
@@ -74,10 +74,7 @@ class GridFields(Fields):
     @field_validator("references")
     @classmethod
     def _references(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        sources = [NetworkSource.parse(text, PUBLISHED) for text in value if text != NONE]
-        if any(source.weights in (NONE, AUTO) for source in sources):
-            raise ValueError("must be trained networks: NAME for the published weights, or NAME@FILE")
-        return different_networks(sources)
+        return different_networks([NetworkSource.trained(text) for text in value if text != NONE])
 
     @property
     def networks(self) -> tuple[NetworkSource, ...]:

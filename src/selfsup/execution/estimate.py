@@ -31,6 +31,7 @@ from selfsup.execution.preparation import require_enough, require_same_names, sp
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
+from selfsup.execution.teachers import resolve_teachers
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
 
@@ -114,6 +115,7 @@ def plan_study(
     if folder is not None:
         require_same_names(source.names, folder, config)
     config = with_halving(resolve_networks(config, say, folder), values)
+    resolve_teachers(config, folder)
     labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
     grid = lay_out(narrow(config, values), labelled=labels is not None)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}

@@ -19,6 +19,7 @@ from selfsup.execution.job_callbacks import FollowerCallbacks, JobCallbacks, OnE
 from selfsup.execution.publishing import publish_diverged, publish_pruned
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Scheduler
+from selfsup.execution.teachers import taught
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.record.results import CellResult
 from selfsup.seeding import derive_seed
@@ -153,7 +154,8 @@ def build_method(study: StudyContext, cell: Cell, train_images: np.ndarray) -> M
     if cls.tags.keeps_weights and weights.exists():
         load_weights(backbone, weights)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
-    return cls(backbone, settings, num_classes=len(study.store.classes), num_images=len(train_images))
+    sizes = {"num_classes": len(study.store.classes), "num_images": len(train_images)}
+    return cls(backbone, settings, **sizes, **taught(study.folder, config, cell.method, train_images))
 
 
 def _training_images(study: StudyContext, job: Job) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ FINE_TUNING = "supervised"
 EMBEDDED_IMAGES = 8
 #: Seconds of solving a probe, per class, image and dimension that the images span; measured on one core.
 SECONDS_PER_PRODUCT = 1e-8
+#: Width of the embeddings that stand for a teacher's where steps are timed.
+TEACHER_WIDTH = 1024
 #: By method and label of its network, the width of an embedding and the seconds of making one.
 EmbeddingCosts = Mapping[tuple[str, str], tuple[int, float]]
 
@@ -136,7 +138,10 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
     images = _Noise(side)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     backbone = network_of(config, cell.method, cell.backbone)
-    method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
+    cls, given = method_class(cell.method), dict[str, Any](num_classes=10, num_images=config.batch_size)
+    if cls.tags.needs_teacher:
+        given["teacher"] = torch.randn(config.batch_size, TEACHER_WIDTH)
+    method = cls(backbone, settings, **given)
     indices = np.arange(count)
     plan = TrainingPlan(TIMED_STEPS + 1, count, config.side, lr=1e-4, seed=0)
     policy, fabric = load_policy(cell.augmentation), resources.hardware.fabric()

@@ -76,15 +76,26 @@ def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, str) and value not in names and Path(value).exists():
             full[name] = str(Path(value).resolve())
     for name in {"backbones", "references"} & full.keys():
-        full[name] = [_with_full_path(text) for text in getattr(validate({name: full[name]}), name)]
+        full[name] = [
+            _with_full_path(NetworkSource.parse(text)) for text in getattr(validate({name: full[name]}), name)
+        ]
+    if "settings" in full:
+        full["settings"] = {name: _with_full_teacher(options) for name, options in full["settings"].items()}
     return full
 
 
-def _with_full_path(network: str) -> str:
-    source = NetworkSource.parse(network)
+def _with_full_teacher(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A method's settings with the file of its teacher, if it has one, in full."""
+    try:
+        return {**options, "teacher": _with_full_path(NetworkSource.trained(options["teacher"]))}
+    except (KeyError, TypeError, ValueError):  # there is none, or not a name: refused where the method is known
+        return options
+
+
+def _with_full_path(source: NetworkSource) -> str:
     file = source.file
     if file is None:
-        return network
+        return str(source)
     if file.is_dir():
         from selfsup.backbones import weights_at
 

@@ -30,6 +30,7 @@ from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Scheduler, read_records
 from selfsup.execution.study_grid import lay_out
+from selfsup.execution.teachers import prepare_teachers, resolve_teachers
 from selfsup.execution.watchers import Watcher
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
@@ -126,6 +127,7 @@ class StudyRun:
         config = resolve_configuration(self.folder, self.values, here=self.executor.here)
         self._sweep()  # not before it is known to be a study of this version
         trackers = self.reporting.load_trackers(config.track)
+        resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         config = resolve_image_size(config, store, self.watcher.say)
         config = with_halving(resolve_networks(config, self.watcher.say, self.folder), self.values)
@@ -137,6 +139,7 @@ class StudyRun:
         if config.fuse == "auto":  # 1 everywhere, until a gain was measured on a GPU
             config = config.model_copy(update={"fuse": 1})
         prepare_weights(self.folder, config, self.watcher.say)
+        prepare_teachers(self.folder, config, store, resources.hardware.device, self.watcher.say)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
         fitted = self._fit_into_budget(asked, grid.jobs, resources) if config.budget else None
         if fitted is not None:

@@ -173,6 +173,9 @@ class Method(nn.Module):
         Number of classes; 0 where there are no labels.
     num_images : int
         Number of training images, which queues and prototypes are sized by; 0 where it is unknown.
+    teacher : Tensor, optional
+        Only of methods with ``tags.needs_teacher``: shape (num_images, d), unit length, what the teacher makes of each
+        training image as it is; absent where there is nothing to be trained.
 
     Attributes
     ----------

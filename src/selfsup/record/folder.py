@@ -193,6 +193,10 @@ class StudyFolder:
         """
         return self.path / "initial_weights" / ("references" if reference else "") / f"{network}.safetensors"
 
+    def teacher(self, network: str) -> Path:
+        """What a teacher makes of every image of the store, float16 of unit length, by the network's label."""
+        return self.path / "teachers" / f"{network}.npy"
+
     # -- cells -------------------------------------------------------------------------------
 
     def statuses(self) -> dict[str, str]:
