@@ -12,7 +12,7 @@ from selfsup.config.grid import Job, Tags, expand, group_jobs
 from selfsup.config.network_source import NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
-from selfsup.execution.budget import Block, Choice, Cost, blocks_of, candidate_of, choose, trains, wall_seconds
+from selfsup.execution.budget import Block, ChosenBlocks, Cost, blocks_of, candidate_of, choose, trains, wall_seconds
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.record.folder import StudyFolder
 
@@ -49,7 +49,7 @@ def cost_of(job: Job) -> Cost:
     return Cost(images[job.cells[0].per_class] if trains(job) else 0.0, 1.0)
 
 
-def chosen(config: StudyConfig, seconds: float, workers: int = 1) -> Choice:
+def chosen(config: StudyConfig, seconds: float, workers: int = 1) -> ChosenBlocks:
     return choose(blocks_for(config), cost_of, seconds, workers, epochs=EPOCHS)
 
 
@@ -145,7 +145,7 @@ def test_any_budget_is_kept_and_more_of_it_drops_no_method_and_no_size(
         factor = factors.get(job.cells[0].method, 1.0)
         return Cost(*(factor * part for part in cost_of(job)))
 
-    def rows(choice: Choice) -> set[object]:
+    def rows(choice: ChosenBlocks) -> set[object]:
         return {(candidate_of(job), job.cells[0].per_class) for block in choice.blocks for job in block.jobs}
 
     less, more = sorted(data.draw(st.tuples(st.floats(0.0, 1e6), st.floats(0.0, 1e6))))

@@ -183,7 +183,7 @@ def next_that_fits(
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenBlocks:
     """What a budget comes to by estimate: the blocks that fit, and the epochs of a training."""
 
     blocks: tuple[Block, ...]
@@ -197,7 +197,7 @@ class Choice:
 
 def choose(
     blocks: Sequence[Block], cost_of: CostOf, seconds: float, workers: int, *, epochs: int, fixed: bool = False
-) -> Choice:
+) -> ChosenBlocks:
     """What fits into so many seconds.
 
     Where not even two trainings of all epochs fit, it is those two with as many epochs as fit, unless the number is
@@ -214,8 +214,8 @@ def choose(
     if not fixed and len(taken) < len(least):
         for number in range(epochs - 1, math.ceil(FEWEST_EPOCHS * epochs) - 1, -1):
             if (1 + MARGIN) * wall_seconds(least, cost_of, workers, number / epochs) <= seconds:
-                return Choice(tuple(least), number)
-    return Choice(tuple(taken), epochs)
+                return ChosenBlocks(tuple(least), number)
+    return ChosenBlocks(tuple(taken), epochs)
 
 
 def _least(blocks: Sequence[Block]) -> list[Block]:

@@ -195,7 +195,8 @@ class StudyRun:
         """Run what the scheduler wants, round by round; False if there was nothing to do."""
         given_up: set[str] = set()
         rounds = 0
-        while wanted := scheduler.next_round(jobs, read_records(self.folder, given_up)):
+        over = False
+        while not over and (wanted := scheduler.next_round(jobs, read_records(self.folder, given_up))):
             wanted = fuse_jobs(wanted, jobs, int(config.fuse))
             workers = min(resources.workers, len(wanted))
             if not rounds:
@@ -207,8 +208,9 @@ class StudyRun:
             try:
                 self.executor.run(self.folder, wanted, resources, self._on_event)
             except Interrupted as stop:
-                if stop.signal:  # else the budget is over, and so are the rounds
+                if stop.signal:
                     raise
+                over = True  # the budget is
             finally:
                 self._update_results()
                 self.watcher.end()

@@ -58,8 +58,8 @@ def comparable(results: pd.DataFrame) -> pd.DataFrame:
     """
     trained = results["lr"].notna()
     finished = results[trained & results["status"].isin(FINAL)]
-    methods = finished.groupby("per_class")[COMPARED].apply(lambda rows: len(rows.drop_duplicates()))
-    whole = methods.index[methods == len(finished[COMPARED].drop_duplicates())]
+    have = {size: set(candidates_of(rows)) for size, rows in finished.groupby("per_class")}
+    whole = [size for size, found in have.items() if found == set().union(*have.values())]
     return results[~trained | results["per_class"].isin(whole)].reset_index(drop=True)
 
 
