@@ -103,7 +103,6 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     make_deterministic(task.threads)
     torch.manual_seed(task.seed)
     store = pictures.store()
-    assert store.labels is not None
     cls, labels = method_class(task.method), store.labels[pictures.train]
     method = cls(
         build_backbone(task.backbone, image_size=task.image_size),

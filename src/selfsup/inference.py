@@ -15,10 +15,12 @@ import numpy as np
 from selfsup.data.audit import printable
 from selfsup.data.build import prepare_store
 from selfsup.data.cache import REMEDY
+from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES
+from selfsup.data.items import Item
 from selfsup.data.pages import with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
-from selfsup.data.sources._image_folder import IMAGE_SUFFIXES, FolderSource
+from selfsup.data.sources._image_folder import FolderSource
 from selfsup.data.sources.base import Source
 from selfsup.data.store import Store
 from selfsup.errors import UserError
@@ -182,10 +184,10 @@ def _source(images: Path, scratch: Path) -> Source:
         return open_source(str(images), unlabelled=True)
     folder = scratch / "one"
     folder.mkdir()
-    ending = "" if images.suffix.lower() in IMAGE_SUFFIXES else ".png"
+    ending = "" if images.suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES else ".png"
     (folder / f"{images.name.lstrip('.')}{ending}").symlink_to(images.resolve())
     source = FolderSource(folder, name=images.name, unlabelled=True)
-    source.names = [printable(images.name)]
+    source.items = [Item(printable(images.name))]
     return source
 
 

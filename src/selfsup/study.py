@@ -119,7 +119,7 @@ class Study:
         Returns
         -------
         selfsup.backbones.Backbone
-            From float32 images in [0, 1], shape (n, 3, side, side), to embeddings (n, num_features).
+            From float32 images in [0, 1], shape (n, channels, side, side), to embeddings (n, num_features).
 
         Raises
         ------
@@ -136,7 +136,7 @@ class Study:
                 f"The weights of '{result.cell}' were not kept ({result.status}, keep = {self.config.keep}); "
                 f"`best()` names a cell that has them, and a study begun with `--keep all` has those of every cell."
             )
-        backbone = network_of(self.config, result.method, result.backbone)
+        backbone = network_of(self.config, result.method, result.backbone, self.folder)
         load_weights(backbone, weights)
         return backbone.eval()
 

@@ -56,11 +56,11 @@ def test_every_page_can_be_an_image(tmp_path: Path, format: str) -> None:
     (tmp_path / "d/y/broken.tif").write_bytes(b"no image")
     source = with_pages(open_source(str(tmp_path / "d")), "all")
     names = [f"x/a.{format}#page=1", f"x/a.{format}#page=2", f"x/a.{format}#page=3", "y/broken.tif", "y/c.png"]
-    assert list(source.names) == names
+    assert [item.name for item in source.items] == names
     store = store_of(tmp_path / "d", "all")
     assert [int(store.image(index).max()) for index in range(3)] == [10, 90, 200]
     assert np.array_equal(store.image(3), smooth())
-    assert store.labels is not None
+    assert store.items.groups == ("x/a." + format,) * 3 + ("y/c.png",)
     assert store.labels.tolist() == [0, 0, 0, 1]
     assert [file_of(name) for name in store.names] == [f"x/a.{format}"] * 3 + ["y/c.png"]
     assert told(store) == ["1 file with 3 in all: each is an image, and those of a file are a group"]

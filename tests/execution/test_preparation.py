@@ -19,7 +19,7 @@ from selfsup.config.validation import validate
 from selfsup.data.split import split_images
 from selfsup.data.store import open_store
 from selfsup.errors import UserError
-from selfsup.execution.configuration import require_sound, resolve_image_size
+from selfsup.execution.configuration import require_sound, resolve_for_images
 from selfsup.execution.estimate import plan_study
 from selfsup.execution.preparation import prepare_images
 from selfsup.record.folder import StudyFolder
@@ -165,7 +165,7 @@ def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> No
     folder = StudyFolder(tmp_path / "study")
     folder.create()
     config = validate({"data": str(data), "backbones": "vit_tiny_patch16_224", "grow_from": 1})
-    assert resolve_image_size(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
+    assert resolve_for_images(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
 
 
 @pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])

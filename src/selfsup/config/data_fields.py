@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import field_validator
 
 from selfsup.config.field_roles import Fields, field
+from selfsup.config.field_types import Channels
 
 #: Pixels of the largest image that Pillow opens if it is left to itself.
 MAX_PIXELS = 178_956_970
@@ -21,6 +24,17 @@ class DataFields(Fields):
     data_root: str | None = field(None, "Folder that already holds a named data set's files.", "runtime")
     data_url: str | None = field(None, "Address or local zip that stands in for a data set's published one.", "runtime")
     unlabelled: bool = field(False, "Ignore folder names; treat the images as unlabelled.", "identity")
+    pool: str | None = field(
+        None,
+        "A folder of further images without labels, on which methods without labels train and nothing is evaluated; "
+        "a folder 'unlabelled' beside the class folders is one too.",
+        "place",
+    )
+    no_given_split: bool = field(
+        False,
+        "Divide the images anew, whatever split is given; folders called train, val, test are then classes.",
+        "identity",
+    )
     group: str | None = field(
         None,
         "Keep images that belong together on one side of the split: a regular expression on the "
@@ -55,6 +69,36 @@ class DataFields(Fields):
         "What files of several pages or frames give: their first, or all, each an image; those of a file are a group.",
         "identity",
     )
+    channels: Channels = field(
+        None,
+        "Numbers of the channels of the images that are taken, from 1 (as GDAL numbers bands) and in this order, such "
+        "as 4,3,2. Default: all that most images have; grey and colours count as three.",
+        "identity",
+    )
+    show_channels: Channels = field(
+        None,
+        "Numbers of the channels that pictures of the images show as red, green and blue; of one, grey. Default: the "
+        "first three.",
+        "contents",
+    )
     max_pixels: int = field(
         MAX_PIXELS, "Images of more pixels are set aside: opening one takes that much memory.", "identity", ge=1
     )
+
+    @field_validator("show_channels")
+    @classmethod
+    def _at_most_three(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value and len(value) > 3:
+            raise ValueError("must be one to three numbers of channels")
+        return value
+
+    def with_channels_of(self, files: int) -> Self:
+        """The configuration with the channels that are taken of images of so many, if these are no colours."""
+        if self.channels or files == 3:
+            return self
+        return self.model_copy(update={"channels": tuple(range(1, files + 1))})
+
+    @property
+    def in_channels(self) -> int:
+        """How many channels the networks are given, once the images are known."""
+        return len(self.channels) if self.channels else 3

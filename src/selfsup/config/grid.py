@@ -15,7 +15,7 @@ from selfsup.config.network_source import NONE, NetworkSource
 
 #: Training images (or labels) per class: a number, a share of what each class has such as ``"10%"``, or ``"all"``.
 PerClass = int | str
-Protocol = Literal["data-regime", "label-efficiency"]
+Protocol = Literal["auto", "data-regime", "label-efficiency"]
 
 
 def images_of(size: PerClass, available: int) -> int:

@@ -46,7 +46,12 @@ class GridFields(Fields):
     stem: Literal["standard", "small"] = field(
         "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"
     )
-    augmentations: Names = field(("simclr", "weak"), "Augmentation policies.", "axis")
+    augmentations: Names = field(
+        ("auto", "weak"),
+        "Augmentation policies (see `selfsup list augmentations`). auto: simclr, or per-channel for images of other "
+        "than three channels.",
+        "axis",
+    )
     lrs: Rates = field(
         ("0.3x", "1x", "3x"),
         "Learning rates: numbers, or multiples of the rate of each method's recipe for the network and batch size.",
@@ -60,9 +65,10 @@ class GridFields(Fields):
     )
     seeds: int = field(1, "Number of repetitions, seeds 0 to N-1.", "axis", ge=1)
     protocol: Protocol = field(
-        "data-regime",
+        "auto",
         "data-regime: n images per class are all that training and probe see. label-efficiency: "
-        "train on all images without labels, probe with n labels per class.",
+        "train on all images without labels, probe with n labels per class. auto: label-efficiency where some of the "
+        "images have no label, else data-regime.",
         "identity",
     )
 

@@ -14,8 +14,9 @@ from selfsup.config.data_fields import DataFields
 from selfsup.config.durations import Duration
 from selfsup.config.evaluation_fields import EvaluationFields
 from selfsup.config.field_roles import Role, field
-from selfsup.config.field_types import Names
+from selfsup.config.field_types import Names, no_repeats
 from selfsup.config.grid_fields import GridFields
+from selfsup.config.network_source import AUTO
 from selfsup.config.training_fields import AUTO_SIDES, TrainingFields
 
 
@@ -90,7 +91,7 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
             raise ValueError("needs at least one value")
         return value
 
-    @field_validator("data", "data_root", "data_url", "group", "weights", "backbones", "references")
+    @field_validator("data", "pool", "data_root", "data_url", "group", "weights", "backbones", "references")
     @classmethod
     def _text(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         if any("\ud800" <= c <= "\udfff" for c in "".join(value or "")):
@@ -105,6 +106,16 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         return value
 
     @property
+    def strong_policy(self) -> str:
+        """The policy of SimCLR, or what stands in its place for images of other than three channels."""
+        return "simclr" if self.in_channels == 3 else "per-channel"
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The augmentation policies, once the images are known."""
+        return no_repeats(tuple(self.strong_policy if name == AUTO else name for name in self.augmentations))
+
+    @property
     def side(self) -> int:
         """Side of a view in pixels, once `image_size` no longer is ``"auto"``."""
         assert self.image_size != "auto", "it is resolved once the images are known"
@@ -115,6 +126,12 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         """Longest allowed short side of a stored image, in pixels."""
         side = max(AUTO_SIDES) if self.image_size == "auto" else self.image_size
         return self.store_size or max(256, math.ceil(side * 8 / 7))
+
+    def with_protocol_for(self, *, pool: bool) -> StudyConfig:
+        """The configuration with ``protocol = "auto"`` resolved for images of which some, or none, have no label."""
+        if self.protocol != "auto":
+            return self
+        return self.model_copy(update={"protocol": "label-efficiency" if pool else "data-regime"})
 
     def with_side_for(self, short_sides: Sequence[float]) -> StudyConfig:
         """The configuration with a side of views for images of these short sides in pixels, where it is ``"auto"``."""

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from selfsup.data.audit import AuditEntry
+from selfsup.data.items import Item
 from selfsup.data.sources.base import Source, digest_of
 
 _MARK = "#page="
@@ -59,7 +60,8 @@ def describe_pages(several: Sequence[int], *, all_used: bool) -> list[AuditEntry
 class PagedSource:
     """A source of which every page is an image: ``stack.tif#page=1``, ``stack.tif#page=2``, …
 
-    A file of one page keeps its name. All files are opened, when first the names are asked for.
+    A file of one page keeps its name. The pages of a file are a group, unless it belongs to one. All files are
+    opened, when first the items are asked for.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ class PagedSource:
     @cached_property
     def _places(self) -> list[tuple[int, int]]:
         """Of each image, which file it is of, and which frame."""
-        return [(file, page) for file in range(len(self._source.names)) for page in self._pages_of(file)]
+        return [(file, page) for file in range(len(self._source.items)) for page in self._pages_of(file)]
 
     def _pages_of(self, file: int) -> Sequence[int]:
         try:
@@ -90,23 +92,15 @@ class PagedSource:
         return counts[counts > 1].tolist()
 
     @cached_property
-    def names(self) -> Sequence[str]:
-        files = [self._source.names[file] for file, _ in self._places]
-        alone = np.bincount([file for file, _ in self._places], minlength=len(self._source.names)) == 1
-        return [
-            name if alone[file] else f"{name}{_MARK}{page + 1}"
-            for name, (file, page) in zip(files, self._places, strict=True)
-        ]
-
-    @property
-    def labels(self) -> Sequence[str] | None:
-        labels = self._source.labels
-        return None if labels is None else [labels[file] for file, _ in self._places]
-
-    @property
-    def official_test(self) -> np.ndarray | None:
-        official = self._source.official_test
-        return None if official is None else official[[file for file, _ in self._places]]
+    def items(self) -> Sequence[Item]:
+        files = self._source.items
+        alone = np.bincount([file for file, _ in self._places], minlength=len(files)) == 1
+        items = []
+        for file, page in self._places:
+            item = files[file]
+            name = item.name if alone[file] else f"{item.name}{_MARK}{page + 1}"
+            items.append(item._replace(name=name, group=item.group or item.name))
+        return items
 
     @property
     def ignored(self) -> Sequence[AuditEntry]:

@@ -57,12 +57,11 @@ def evaluate_cells(
 
 
 def _network(study: StudyContext, backbone: Backbone) -> TrainedNetwork:
-    labels = study.store.labels
     held_out = study.split.test if len(study.split.test) else study.split.train
     return TrainedNetwork(
         backbone,
         study.store,
-        np.full(len(study.store.names), -1) if labels is None else labels,
+        study.store.labels,
         viewed=limit(held_out, MEASURED_IMAGES, study.config.split_seed),
         config=study.config,
         fabric=study.fabric,

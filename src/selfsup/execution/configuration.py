@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+from selfsup import registry
 from selfsup.backbones import Backbone, build_backbone, require_model, takes_side, weights_at
 from selfsup.config.continuation import differences, extend
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
+from selfsup.data.array_image import COLOURS
 from selfsup.data.groups import read_groups
 from selfsup.data.store import Store
 from selfsup.errors import UserError
@@ -18,6 +20,7 @@ from selfsup.methods import method_class, read_settings, view_groups_of
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import choose_hardware
 from selfsup.training.plan import first_side, side_step_of
+from selfsup.views import load_policy
 
 #: In the history of a study, of the run that began it: by setting, what was asked for and what a budget made of it.
 SHORTENED = "shortened"
@@ -84,6 +87,8 @@ def require_sound(config: StudyConfig, *, here: bool = True) -> None:
         read_groups(config.group, [])
     # Whether the backbone takes the images' size is seen when they are; whether there is such a backbone, now.
     require_views(config.with_side_for([]))
+    if config.channels:
+        require_policies(config)
     for source in config.reference_networks:
         require_model(source.name, "--references")
     for source in (*config.networks, *config.reference_networks):
@@ -138,14 +143,42 @@ def _require_network(name: str, network: str, config: StudyConfig, backbone: Bac
             )
 
 
-def resolve_image_size(config: StudyConfig, store: Store, say: Callable[[str], None]) -> StudyConfig:
-    """The configuration with ``image_size = "auto"`` resolved for the store's images.
+def require_policies(config: StudyConfig) -> None:
+    """Refuse an augmentation that images of the study's number of channels cannot have.
 
     Raises
     ------
     UserError
-        If the backbone does not take that size.
+        Names those that they can have.
     """
+    for name in config.policies:
+        if load_policy(name).channels not in (None, config.in_channels):
+            known = registry.names(registry.POLICY)
+            fitting = [each for each in known if load_policy(each).channels in (None, config.in_channels)]
+            raise UserError(
+                f"--augmentations {name} is for images of {load_policy(name).channels} channels, and these have "
+                f"{config.in_channels}; take {', '.join(fitting[:-1])} or {fitting[-1]}, or three of the channels with "
+                f"--channels."
+            )
+
+
+def resolve_for_images(config: StudyConfig, store: Store, say: Callable[[str], None]) -> StudyConfig:
+    """The configuration with its channels, its protocol and ``image_size = "auto"`` resolved for the store's images.
+
+    Raises
+    ------
+    UserError
+        If the backbone does not take that size, an augmentation not these channels, or others are to be shown.
+    """
+    config = config.with_channels_of(store.rendering.file_channels or COLOURS)
+    config = config.with_protocol_for(pool=store.items.has_pool)
+    require_policies(config)
+    absent = sorted({*(config.show_channels or ())} - {*store.rendering.taken})
+    if absent:
+        raise UserError(
+            f"--show-channels {','.join(map(str, config.show_channels or ()))} names {absent[0]}, which is none "
+            f"of those that are taken ({', '.join(map(str, store.rendering.taken))}); name one to three of these."
+        )
     if config.image_size != "auto":
         return config
     resolved = config.with_side_for(store.sizes.min(axis=1).tolist())

@@ -54,9 +54,8 @@ class StudyContext:
     @property
     def train_counts(self) -> list[int]:
         """Number of training images of each class; of all of them where nothing has labels."""
-        if self.store.labels is None:
-            return [len(self.split.train)]
-        return np.bincount(self.store.labels[self.split.train]).tolist()
+        items = self.store.items
+        return items.count(self.split.train).tolist() if items.has_labels else [len(self.split.train)]
 
     @cached_property
     def fabric(self) -> Any:
@@ -76,7 +75,7 @@ class StudyContext:
     @property
     def evaluated(self) -> np.ndarray:
         """Places in the store of the images that a cell is evaluated on: test, or a sample where nothing has labels."""
-        if self.store.labels is not None:
+        if self.store.items.has_labels:
             return self.split.test
         return limit(self.split.train, self.config.map_points, self.config.split_seed)
 

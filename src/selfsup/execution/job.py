@@ -149,7 +149,7 @@ def build_method(study: StudyContext, cell: Cell, train_images: np.ndarray) -> M
     config = study.config
     cls = method_class(cell.method)
     torch.manual_seed(derive_seed(cell.seed, "weights"))
-    backbone = network_of(config, cell.method, cell.backbone)
+    backbone = network_of(config, cell.method, cell.backbone, study.folder)
     weights = study.folder.initial_weights(cell.backbone, reference=cls.tags.of_references)
     if cls.tags.keeps_weights and weights.exists():
         load_weights(backbone, weights)
@@ -169,5 +169,5 @@ def _training(
     config = study.config
     plan = TrainingPlan.of(config, cell.seed, epochs=config.epochs, lr=cell.lr, min_steps=config.min_steps)
     plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
-    labels = None if study.store.labels is None else study.store.labels[indices]
+    labels = study.store.labels[indices]
     return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, callbacks)

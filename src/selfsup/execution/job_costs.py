@@ -14,6 +14,7 @@ from torch import Tensor
 from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
+from selfsup.data.items import UNKNOWN
 from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
@@ -50,7 +51,7 @@ class JobCosts:
     Attributes
     ----------
     config : StudyConfig
-    labels : array of int or None
+    labels : ndarray of int64
         Of every image.
     split : Split
     steps : mapping
@@ -60,7 +61,7 @@ class JobCosts:
     """
 
     config: StudyConfig
-    labels: np.ndarray | None
+    labels: np.ndarray
     split: Split
     steps: Mapping[Kind, float]
     embedding: EmbeddingCosts
@@ -70,7 +71,7 @@ class JobCosts:
         cls,
         config: StudyConfig,
         jobs: Sequence[Job],
-        labels: np.ndarray | None,
+        labels: np.ndarray,
         split: Split,
         resources: Resources,
         side: int,
@@ -91,8 +92,7 @@ class JobCosts:
         config, cell = self.config, job.cells[0]
         if cell.augmentation is None:
             return 0.0
-        chosen = "all" if job.shared else cell.per_class
-        images = len(draw_subset(self.labels, self.split.train, per_class=chosen, seed=cell.seed))
+        images = len(self.split.train if job.shared else self._subset(cell))
         plan = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps)
         sides = replace(plan, grow_from=config.grow_from).sides
         full_steps = sum((side / config.side) ** 2 for side in sides) * plan.passes(images) * images / config.batch_size
@@ -100,19 +100,22 @@ class JobCosts:
 
     def evaluation(self, job: Job) -> float:
         """Seconds of evaluating the job's cells."""
-        config, cell, split, labels = self.config, job.cells[0], self.split, self.labels
+        config, cell, split = self.config, job.cells[0], self.split
         width, seconds_per_image = self.embedding[cell.method, cell.backbone]
-        images = len(split.train) + len(split.val) + len(split.test)
+        subsets = list(map(self._subset, job.cells))
+        images = len(np.unique(np.concatenate(subsets))) + len(split.val) + len(split.test)
         seconds = SECONDS_PER_CELL * len(job.cells) + seconds_per_image * images
-        if labels is None:
+        if (self.labels == UNKNOWN).all():  # there is nothing to fit
             return seconds
-        subsets = [draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed) for c in job.cells]
-        seconds += sum(_probe_seconds(np.bincount(labels[subset]), width) for subset in subsets)
+        seconds += sum(_probe_seconds(np.bincount(self.labels[subset]), width) for subset in subsets)
         if "finetune" in config.evaluate:
             passes = config.finetune_epochs * len(config.finetune_lrs)
             steps = passes * sum(map(len, subsets)) / config.batch_size
             seconds += steps * self.steps[FINE_TUNING, cell.backbone, AUGMENTATION]
         return seconds
+
+    def _subset(self, cell: Cell) -> np.ndarray:
+        return draw_subset(self.labels, self.split.train, per_class=cell.per_class, seed=cell.seed)
 
 
 def _time_steps(
@@ -135,7 +138,7 @@ def _time_steps(
 
 def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, side: int, count: int) -> float:
     assert cell.augmentation is not None
-    images = _Noise(side)
+    images = _Noise(side, config.in_channels)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     backbone = network_of(config, cell.method, cell.backbone)
     cls, given = method_class(cell.method), dict[str, Any](num_classes=10, num_images=config.batch_size)
@@ -153,12 +156,13 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
 def _time_embedding(networks: Mapping[tuple[str, str], Backbone], resources: Resources, side: int) -> EmbeddingCosts:
     """Time each network's embedding of a few images at its own side; once per network and side."""
     known: dict[tuple[str, int], float] = {}
-    images, indices = _Noise(side), np.arange(EMBEDDED_IMAGES)
+    indices = np.arange(EMBEDDED_IMAGES)
     found = {}
     for (method, label), backbone in networks.items():
         same = (label, backbone.image_size)
         if same not in known:
             began = time.perf_counter()
+            images = _Noise(side, backbone.in_channels)
             embed(backbone, images, indices, image_size=backbone.image_size, device=resources.hardware.device)
             known[same] = (time.perf_counter() - began) / len(indices)
         found[method, label] = backbone.num_features, known[same]
@@ -173,11 +177,11 @@ def _timed_images(config: StudyConfig, share: float) -> int:
 class _Noise:
     """A store of random pixels, all of one size."""
 
-    def __init__(self, side: int) -> None:
-        self.side = side
+    def __init__(self, side: int, channels: int) -> None:
+        self.side, self.channels = side, channels
 
     def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        shape = (len(indices), self.side, self.side, 3)
+        shape = (len(indices), self.side, self.side, self.channels)
         pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
         return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
 

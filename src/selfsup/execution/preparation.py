@@ -11,22 +11,27 @@ import numpy as np
 
 from selfsup.config.schema import StudyConfig
 from selfsup.csv_files import csv_rows
+from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import (
     AuditEntry,
     audit_csv,
     copies,
+    describe_given,
     find_duplicates,
     label_conflicts,
+    left_out,
     printable,
     small_classes,
     summarize,
 )
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
-from selfsup.data.groups import read_groups
+from selfsup.data.groups import given_groups, read_groups
+from selfsup.data.items import NO_SIDE, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
+from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images
 from selfsup.data.store import Store
 from selfsup.errors import UserError
@@ -40,8 +45,30 @@ OnDecoded = Callable[[int, int], None]
 IMAGES = "images.csv"
 #: File of the study with the images that were set aside, and whatever else was noticed about them.
 AUDIT = "audit.csv"
+#: Images that the normalisation of channels is estimated from, at most.
+NORMALISED = 1000
 #: Fewer images are refused.
 FEWEST = 5
+
+
+def open_images(config: StudyConfig, say: Say) -> Source:
+    """The images that a configuration asks for, before any is decoded.
+
+    Raises
+    ------
+    UserError
+        If there are none, or they cannot be had.
+    """
+    source = open_source(
+        config.data,
+        data_root=config.data_root,
+        data_url=config.data_url,
+        unlabelled=config.unlabelled,
+        no_given_split=config.no_given_split,
+        pool=config.pool,
+        say=say,
+    )
+    return with_pages(source, config.pages)
 
 
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
@@ -52,24 +79,23 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     UserError
         If there are no images, or they are not those with which the study was begun.
     """
-    source = open_source(
-        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
-    )
     store = prepare_store(
-        with_pages(source, config.pages),
+        open_images(config, say),
         store_size=config.resolved_store_size,
-        rendering=Rendering.with_full_scale(config.full_scale),
+        rendering=Rendering.asked(full_scale=config.full_scale, channels=_asked_channels(config, folder)),
         max_pixels=config.max_pixels,
         progress=on_decoded,
     )
     contents = Contents.of(store)
     _require_same(contents, folder, config)
-    conflicts = None if store.labels is None else has_several(store.labels, store.digests)
-    split, groups = split_study(
-        config, store.names, store.labels, store.official_test, originals=store.originals, conflicts=conflicts
-    )
-    require_enough(store.labels, split, config)
-    audit = [*store.audit, *_copies(store, split), *_small_classes(store, split, config)]
+    split, groups = split_study(config, store.items, store.originals, store.digests)
+    require_enough(store.items, split, config)
+    audit = [
+        *store.audit,
+        *describe_split(config, store.items, split, store.originals),
+        *_copies(store, split),
+        *small_classes(store.items, split, config.per_class),
+    ]
     _write_split(folder, split, groups)
     folder.write(AUDIT, audit_csv(audit))
     folder.write(IMAGES, contents.to_csv())
@@ -82,38 +108,73 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     return store
 
 
+def _asked_channels(config: StudyConfig, folder: StudyFolder) -> tuple[int, ...] | None:
+    """The channels that were asked for; not those that stand in a study's configuration for its images have them."""
+    known = folder.read_json("dataset.json")["rendering"] if folder.exists() else {}
+    return config.channels if known.get("channels") or "file_channels" not in known else None
+
+
+def _normalisation(store: Store, split: Split) -> dict[str, list[float]] | None:
+    """Mean and standard deviation of each channel over training images, in [0, 1], where they are no photographs'."""
+    if store.rendering.file_channels == COLOURS and not store.rendering.channels:
+        return None
+    chosen = split.train[np.unique(np.linspace(0, len(split.train) - 1, NORMALISED).astype(int))]
+    pixels = [store.image(index).reshape(-1, store.channels) / np.float32(255) for index in chosen.tolist()]
+    mean = np.mean([image.mean(0) for image in pixels], axis=0)
+    variance = np.mean([np.square(image - mean).mean(0) for image in pixels], axis=0)
+    return {"mean": mean.tolist(), "std": np.sqrt(variance).clip(1 / 255).tolist()}
+
+
 def split_study(
-    config: StudyConfig,
-    names: Sequence[str],
-    labels: np.ndarray | None,
-    official_test: np.ndarray | None,
-    *,
-    originals: np.ndarray | None = None,
-    conflicts: np.ndarray | None = None,
+    config: StudyConfig, items: ItemTable, originals: np.ndarray | None = None, digests: np.ndarray | None = None
 ) -> tuple[Split, Sequence[str] | np.ndarray | None]:
     """The split of a study's images, and the group of each image where there are groups.
 
-    Pages of a file are a group, and without other groups copies of an image are.
+    Groups are those of ``--group``, else those that the data set gives; without any, copies of an image are a group.
+    What is known of the pixels, copies and contradictory labels, is not there before they are decoded.
     """
-    files = [file_of(name) for name in names]
-    groups = read_groups(config.group, files) if config.group else files if config.pages == "all" else None
-    if config.split_duplicates or originals is None or (originals == np.arange(len(names))).all():
+    groups: Sequence[str] | None = None
+    if config.group:
+        groups = read_groups(config.group, [file_of(name) for name in items.names])
+    elif items.groups:
+        groups = given_groups(items)
+    if config.split_duplicates or originals is None or (originals == np.arange(len(items.names))).all():
         originals = None
     split = split_images(
-        labels,
-        images=len(names),
+        items.labels,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
         seed=config.split_seed,
         groups=groups,
         originals=originals,
-        conflicts=conflicts,
-        official_test=official_test,
+        conflicts=None if digests is None else has_several(items.labels, digests),
+        given=None if config.no_given_split else items.sides,
     )
     return split, originals if groups is None else groups
 
 
-def require_enough(labels: np.ndarray | None, split: Split, config: StudyConfig) -> None:
+def describe_split(
+    config: StudyConfig, items: ItemTable, split: Split, originals: np.ndarray | None = None
+) -> list[AuditEntry]:
+    """What a user should know of the sides that are given, and of the images without a label."""
+    entries = []
+    if not config.no_given_split and (items.sides != NO_SIDE).any():
+        entries.append(AuditEntry("*", "given split", describe_given(items, split, originals)))
+    if items.has_pool:
+        entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
+        entries += left_out(items, split, originals)
+    return entries
+
+
+def _describe_pool(config: StudyConfig, items: ItemTable) -> str:
+    count = f"{int((items.labels == UNKNOWN).sum()):,} of {len(items.names):,}"
+    if config.with_protocol_for(pool=True).protocol == "label-efficiency":
+        use = "methods without labels train on them too, evaluation never sees them"
+        return f"{count}; {use} (--protocol label-efficiency)"
+    return f"{count}, not used under --protocol {config.protocol}; label-efficiency would train on them"
+
+
+def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
     """Refuse so few images that nothing can be said of them.
 
     Raises
@@ -121,13 +182,13 @@ def require_enough(labels: np.ndarray | None, split: Split, config: StudyConfig)
     UserError
         If there are fewer than ``FEWEST``, or none for validation or for the test where there are labels.
     """
-    images = len(split.train) if labels is None else len(labels)
+    images = int((items.labels != UNKNOWN).sum()) or len(items.names)
     if images < FEWEST:
         raise UserError(
             f"'{config.data}' has {counted(images, 'image')} that can be used, of which nothing can be learned; "
             f"give at least {FEWEST}, and better hundreds."
         )
-    if labels is not None and not (len(split.val) and len(split.test)):
+    if items.has_labels and not (len(split.val) and len(split.test)):
         raise UserError(
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
@@ -172,16 +233,11 @@ def _refuse_changes(changes: str, folder: StudyFolder, config: StudyConfig) -> N
 
 def _copies(store: Store, split: Split) -> list[AuditEntry]:
     """Copies among the images, and what they do to the split and the classes."""
-    found = copies(store.names, store.digests, store.originals) + find_duplicates(store.names, store.originals, split)
-    if store.labels is not None:
-        found += label_conflicts(store.names, store.digests, store.labels, store.classes)
-    return found
-
-
-def _small_classes(store: Store, split: Split, config: StudyConfig) -> list[AuditEntry]:
-    if store.labels is None:
-        return []
-    return list(small_classes(store.labels, store.classes, split, config.per_class))
+    return [
+        *copies(store.names, store.digests, store.originals),
+        *find_duplicates(store.names, store.originals, split),
+        *label_conflicts(store.items, store.digests),
+    ]
 
 
 def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | np.ndarray | None) -> None:
@@ -199,16 +255,21 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
     counts = {
         name: [int((store.labels[part] == index).sum()) for part in parts.values()]
         for index, name in enumerate(store.classes)
-        if store.labels is not None
     }
+    pool = int((store.labels == UNKNOWN).sum()) if store.items.has_pool else 0
+    seen = int((store.labels[split.train] == UNKNOWN).sum()) if pool else 0
     return {
         "name": store.name,
         "images": len(store),
         "classes": list(store.classes),
-        "labelled": store.labels is not None,
+        "labelled": store.items.has_labels,
+        "with_label": len(store) - pool if store.items.has_labels else 0,
         **{name: len(part) for name, part in parts.items()},
+        "train": len(split.train) - seen,
+        "pool": seen,
         "class_counts": counts,
         "store": str(store.path),
         "rendering": asdict(store.rendering),
+        "normalisation": _normalisation(store, split),
         "warnings": list(noticed),
     }

@@ -47,6 +47,8 @@ class Tally:
         Passes of one training over its images.
     workers : int
         Jobs that run at the same time.
+    pool : int
+        Training images without a label beside them, which trainings without labels see.
     done : int
         Cells of the grid that were finished before.
     passes : callable, optional
@@ -61,6 +63,7 @@ class Tally:
         epochs: int,
         workers: int,
         done: int,
+        pool: int = 0,
         passes: Callable[[int], int] = lambda images: 1,
     ) -> None:
         self.cells = sum(len(job.cells) for job in jobs) + done
@@ -69,7 +72,7 @@ class Tally:
         self.running: dict[int, Running] = {}
         self._left = {job.id: job for job in jobs}
         self._epochs = epochs
-        images = {job.id: _training_images(job, train_counts) for job in jobs}
+        images = {job.id: _training_images(job, train_counts, pool) for job in jobs}
         self._per_epoch = {job.id: len(job.trainings) * images[job.id] * passes(images[job.id]) for job in jobs}
         self._workers = workers
         self._trained: defaultdict[Kind, float] = defaultdict(float)  # images that passed a training, and
@@ -130,9 +133,10 @@ def kind_of(job: Job) -> Kind:
     return cell.method, cell.backbone, cell.augmentation
 
 
-def _training_images(job: Job, train_counts: Sequence[int]) -> int:
+def _training_images(job: Job, train_counts: Sequence[int], pool: int) -> int:
     """Images of one of the job's trainings; none where the method does not train."""
     cell = job.cells[0]
     if cell.augmentation is None:
         return 0
-    return sum(images_of("all" if job.shared else cell.per_class, count) for count in train_counts)
+    images = sum(images_of("all" if job.shared else cell.per_class, count) for count in train_counts)
+    return images + pool * job.shared

@@ -18,7 +18,7 @@ from selfsup.config.schema import StudyConfig
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
 from selfsup.execution.budgeting import FittedStudy, fit_into_budget, note_outcome, with_halving
-from selfsup.execution.configuration import resolve_configuration, resolve_image_size
+from selfsup.execution.configuration import resolve_configuration, resolve_for_images
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
@@ -129,10 +129,10 @@ class StudyRun:
         trackers = self.reporting.load_trackers(config.track)
         resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        config = resolve_image_size(config, store, self.watcher.say)
+        config = resolve_for_images(config, store, self.watcher.say)
         config = with_halving(resolve_networks(config, self.watcher.say, self.folder), self.values)
         asked = narrow(config, self.values)
-        grid = lay_out(asked, labelled=store.labels is not None)
+        grid = lay_out(asked, labelled=store.items.has_labels)
         resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
         if self.executor.here:
             resources = time_precision(config, resources, grid.jobs, len(store))
@@ -150,12 +150,11 @@ class StudyRun:
         self._add_to_history(command, grid.cells, fitted)
         for notice in grid.notices:
             self.watcher.say(notice)
-        train_counts = opened.train_counts
-        if store.labels is not None:
-            self._say(_describe_scarcity(asked.per_class, max(train_counts)))
+        if store.items.has_labels:
+            self._say(_describe_scarcity(asked.per_class, max(opened.train_counts)))
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
         with following as self._notify_trackers:
-            if not self._run_rounds(scheduler, grid.jobs, config, resources, train_counts):
+            if not self._run_rounds(scheduler, grid.jobs, config, resources):
                 self._update_results()
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
@@ -171,7 +170,7 @@ class StudyRun:
             return None
         store = self._opened.store
         side = round(float(np.median(np.sqrt(store.sizes.prod(axis=1)))))
-        costs = JobCosts.measure(asked, left, store.labels, self._opened.split, resources, side, roughly=True)
+        costs = JobCosts.measure(asked, left, store.items.labels, self._opened.split, resources, side, roughly=True)
         budget = Budget(asked.budget, self._began, time.monotonic())
         fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
         for sentence in fitted.sentences:
@@ -181,7 +180,8 @@ class StudyRun:
     def _write_assets(self) -> None:
         """What the maps of all cells share, once per run."""
         if not self._has_assets:
-            self.reporting.write_assets(self.folder.path, self._opened.store, self._opened.mapped)
+            opened = self._opened
+            self.reporting.write_assets(self.folder.path, opened.store, opened.mapped, opened.config.show_channels)
             self._has_assets = True
 
     def _run_rounds(
@@ -190,7 +190,6 @@ class StudyRun:
         jobs: Sequence[Job],
         config: StudyConfig,
         resources: Resources,
-        train_counts: Sequence[int],
     ) -> bool:
         """Run what the scheduler wants, round by round; False if there was nothing to do."""
         given_up: set[str] = set()
@@ -203,7 +202,16 @@ class StudyRun:
                 self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
             done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
             passes = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).passes
-            tally = Tally(wanted, train_counts, epochs=config.epochs, workers=workers, done=done, passes=passes)
+            counts = self._opened.train_counts
+            tally = Tally(
+                wanted,
+                counts,
+                epochs=config.epochs,
+                workers=workers,
+                done=done,
+                pool=len(self._opened.split.train) - sum(counts),
+                passes=passes,
+            )
             self.watcher.begin(self.folder.path, tally)
             try:
                 self.executor.run(self.folder, wanted, resources, self._on_event)

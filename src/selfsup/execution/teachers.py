@@ -15,6 +15,7 @@ from selfsup.config.schema import StudyConfig
 from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.evaluation.embedding import embed, unit_rows
+from selfsup.execution.initial_weights import normalisation_of
 from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 
@@ -75,10 +76,11 @@ def prepare_teachers(folder: StudyFolder, config: StudyConfig, store: Store, dev
         kept = folder.teacher(source.label)
         if kept.exists():
             continue
+        images: dict[str, Any] = {"in_channels": config.in_channels, "normalisation": normalisation_of(folder)}
         if source.file is None:
-            backbone = published_backbone(source.name)
+            backbone = published_backbone(source.name, **images)
         else:
-            backbone = build_backbone(source.name)
+            backbone = build_backbone(source.name, **images)
             load_weights(backbone, weights_at(source.file, source.name), partial=config.allow_partial_weights)
         say(f"{source.name}, the teacher of {method}, embeds {len(store):,} images at {backbone.image_size} px, once.")
         side, every = backbone.image_size, np.arange(len(store))

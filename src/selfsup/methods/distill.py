@@ -45,6 +45,7 @@ class Distill(base.Method):
         "SEED: Self-supervised Distillation for Visual Representation",
         "https://arxiv.org/abs/2101.04731",
     )
+    cost = 0.5
     tags = Tags(needs_teacher=True)
     recipe = Recipe(lr=0.3, optimizer="lars", scaling="sqrt", weight_decay=1e-6)
     transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", scaling="sqrt", weight_decay=0.05, clip=3.0)

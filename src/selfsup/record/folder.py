@@ -311,7 +311,7 @@ class StudyFolder:
         axes = {
             "method": list(config.methods),
             "backbone": [source.label for source in config.networks],
-            "augmentation": list(config.augmentations),
+            "augmentation": list(config.policies),
             "per_class": [str(n) for n in config.per_class],
         }
 

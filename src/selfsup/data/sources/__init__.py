@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from selfsup import registry
 from selfsup.data.audit import printable
 from selfsup.data.cache import cache_root
 from selfsup.data.sources._image_folder import FolderSource
+from selfsup.data.sources._pooled import PooledSource
 from selfsup.data.sources.base import Source, SourceOptions, silent
 from selfsup.errors import UserError
 
@@ -20,6 +22,8 @@ def open_source(
     data_root: str | Path | None = None,
     data_url: str | None = None,
     unlabelled: bool = False,
+    no_given_split: bool = False,
+    pool: str | Path | None = None,
     cache_dir: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Source:
@@ -36,6 +40,10 @@ def open_source(
         Address or local zip in place of the published one.
     unlabelled : bool
         Leave the labels out.
+    no_given_split : bool
+        Take folders that are called as the sides of a split are for classes.
+    pool : path, optional
+        A folder of further images, without labels.
     cache_dir : Path, optional
         Where downloads are kept; see :func:`selfsup.data.cache.cache_root`.
     say : callable, optional
@@ -54,16 +62,34 @@ def open_source(
         data_root=Path(data_root).expanduser() if data_root is not None else None,
         data_url=data_url,
         unlabelled=unlabelled,
+        no_given_split=no_given_split,
         cache_dir=cache_root(cache_dir),
         say=say or silent,
     )
+    source = _open_alone(data, options)
+    return source if pool is None else PooledSource(source, FolderSource(_existing_pool(pool), unlabelled=True))
+
+
+def _open_alone(data: str, options: SourceOptions) -> Source:
     if data in registry.names(registry.SOURCE):
         if Path(data).is_dir():
             options.say(f"'{data}' means the data set of this name, not the folder beside it; ./{data} is the folder.")
         source: Source = registry.load(registry.SOURCE, data)(options)
+        if inspect.getattr_static(source, "items", None) is None:  # which are not made yet
+            raise UserError(
+                f"The data set '{data}' gives no items, which took the place of names, labels and official_test; "
+                "let it give them (see selfsup.data.sources.base.Source)."
+            )
         return source
     options.refuse("data_root", "data_url", source=printable(data))
-    return FolderSource(_existing_folder(data), unlabelled=unlabelled)
+    return FolderSource(_existing_folder(data), unlabelled=options.unlabelled, no_given_split=options.no_given_split)
+
+
+def _existing_pool(pool: str | Path) -> Path:
+    path = Path(pool).expanduser()
+    if not path.is_dir():
+        raise UserError(f"There is no folder '{printable(str(pool))}'; check the path given to --pool.")
+    return path
 
 
 def _existing_folder(data: str) -> Path:

@@ -17,9 +17,13 @@ import numpy as np
 
 from selfsup.data.audit import printable
 from selfsup.data.cache import locked
+from selfsup.data.items import Side
 from selfsup.data.sources._download import download
 from selfsup.data.sources.base import Arrays, ArraySource, SourceOptions, digest_of
 from selfsup.errors import UserError
+
+#: In the order of the parts of every such data set.
+_PARTS: tuple[Side, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Published:
 
 
 def open_published(published: Published, options: SourceOptions) -> ArraySource:
-    """The data set's training and test parts as one source that knows its official test images.
+    """The data set's training and test parts as one source that knows its published split.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def _load(published: Published, root: Path) -> Arrays:
         return Arrays(
             images=np.concatenate(pixels),
             labels=[train.classes[index] for part in labels for index in part],
-            official_test=np.repeat([False, True], [len(part) for part in labels]),
+            sides=[side for side, part in zip(_PARTS, labels, strict=True) for _ in part],
         )
     except Exception as error:
         raise UserError(
