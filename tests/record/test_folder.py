@@ -521,7 +521,7 @@ def test_rows_come_in_the_order_of_the_grid_with_learning_rates_rising(folder: S
     cells = cells_of(CONFIG)
     for index in np.random.default_rng(0).permutation(len(cells)):
         folder.write_cell(row(cells[index]), {})
-    axis = [*CONFIG.methods], ["weak", "simclr", None], [str(n) for n in CONFIG.per_class]
+    axis = [*CONFIG.methods], [*CONFIG.augmentations, None], [str(n) for n in CONFIG.per_class]
 
     def place(cell: Cell) -> tuple[Any, ...]:
         n = axis[2].index(str(cell.per_class))
