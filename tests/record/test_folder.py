@@ -28,7 +28,12 @@ from selfsup.record.results import FINAL, STATUSES, CellResult, result_columns
 
 CELL = Cell("moco", "resnet18", "weak", 0.06, 20, 0)
 FILES = {"loss.png": b"\x89PNG", "training_log.csv": b"epoch,loss\n1,0.5\n", "backbone.safetensors": b"weights"}
-CONFIG = validate({"methods": "moco,byol,frozen", "lrs": "0.1,0.01", "per_class": "all,20,5", "seeds": 2})
+CONFIG = validate(
+    {
+        "methods": "moco,byol,frozen", "augmentations": "weak,simclr", "lrs": "0.1,0.01", "per_class": "all,20,5",
+        "seeds": 2,
+    }
+)  # fmt: skip
 
 
 @pytest.fixture

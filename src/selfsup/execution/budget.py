@@ -132,7 +132,7 @@ def _first_settings(jobs: Iterable[Job], config: StudyConfig) -> dict[tuple[str,
     for job in jobs:
         settings.setdefault(candidate_of(job), []).append(_setting(job))
     multiples = isinstance(config.lrs[0], str)
-    places = {name: place for place, name in enumerate(config.augmentations)}
+    places = {name: place for place, name in enumerate(config.policies)}
     first = {}
     for candidate, found in settings.items():
         rates = sorted({rate for _, rate in found if rate is not None})

@@ -45,8 +45,14 @@ def left_out(cells: Sequence[Cell], chosen: Iterable[Cell]) -> str:
         if missing:
             parts.append(words.format(listed(missing)))
             absent = [cell for cell in absent if value(cell) not in missing]
-    if absent:
-        parts.append(f"{counted(len(absent), 'cell')} of other combinations")
+    rows = {(cell.method, cell.backbone, cell.per_class) for cell in chosen}
+    other = [cell for cell in absent if (cell.method, cell.backbone, cell.per_class) in rows]
+    if other:
+        parts.append(
+            f"other rates and policies with {listed(_unique(str(cell.per_class) for cell in other))} per class"
+        )
+    if len(absent) > len(other):
+        parts.append(f"{counted(len(absent) - len(other), 'other cell')}")
     return "; ".join(parts)
 
 

@@ -200,7 +200,10 @@ class StudyRun:
             workers = min(resources.workers, len(wanted))
             if not rounds:
                 self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
-            done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
+            if self._budgeted is None:
+                done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
+            else:  # the others may be left out
+                done = len(self.folder.finished() & {cell.id for job in jobs for cell in job.cells})
             passes = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).passes
             counts = self._opened.train_counts
             tally = Tally(
@@ -211,6 +214,7 @@ class StudyRun:
                 done=done,
                 pool=len(self._opened.split.train) - sum(counts),
                 passes=passes,
+                ends=resources.until,
             )
             self.watcher.begin(self.folder.path, tally)
             try:
