@@ -98,6 +98,7 @@ WRONG: list[tuple[str, Any]] = [
     ("data_url", 3.5),
     ("unlabelled", "perhaps"),
     ("pool", 5),
+    ("manifest", ""),
     ("no_given_split", "perhaps"),
     ("group", ["a"]),
     ("val_fraction", 0),
@@ -146,6 +147,9 @@ WRONG: list[tuple[str, Any]] = [
     ("evaluate", ""),
     ("probe", "svm"),
     ("knn_neighbours", 0),
+    ("metric", "kappa"),
+    ("margin", 0),
+    ("margin", 1),
     ("knn_temperature", 0),
     ("knn_temperature", math.inf),
     ("knn_every", -1),
@@ -259,6 +263,8 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
         "scheduler",
         "reduction_factor",
         "min_epochs",
+        "metric",
+        "margin",
     }
 
 

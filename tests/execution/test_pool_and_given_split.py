@@ -18,6 +18,7 @@ from selfsup.errors import UserError
 from selfsup.execution.context import StudyContext
 from selfsup.execution.estimate import plan_study
 from selfsup.execution.preparation import prepare_images
+from selfsup.execution.request import requested_run
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import choose_hardware
 
@@ -134,3 +135,41 @@ def test_without_the_given_split_its_folders_are_classes(tmp_path: Path) -> None
     assert store.classes == ("test", "train")
     assert (len(study.split.val), len(study.split.test)) == (4, 8)
     assert not any("split is given" in line for line in said)
+
+
+def manifest_of(root: Path, *, split: str = "", label: str = "pea") -> Path:
+    """A table of forty images of two classes: ten are given for `split`, one has the class `label`."""
+    save(root / "all", 40, 7)
+    rows = [f"all/{n:02d}.png,{'bean' if n % 2 else 'pea'},{split if n < 10 else ''}" for n in range(40)]
+    rows[0] = f"all/00.png,{label},{split}"
+    (root / "images.csv").write_text("\n".join(["path,label,split", *rows]))
+    return root / "images.csv"
+
+
+def test_a_manifest_alone_names_images_beside_it(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path / "data", split="test")
+    values, _ = requested_run(None, preset="quick", config=None, options={"manifest": str(manifest)})
+    assert values["data"] == str(tmp_path / "data")
+    study, store, _ = begin(values["data"], tmp_path / "study", manifest=str(manifest))
+    assert {n for n, side in sides(study, store).items() if side == "test"} == {f"all/{n:02d}.png" for n in range(10)}
+
+
+def test_a_class_that_is_given_for_the_test_alone_is_refused(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path / "data", split="test", label="rye")
+    for refused in (
+        lambda values: begin(tmp_path / "data", tmp_path / "study", manifest=str(manifest)),
+        lambda values: plan_study(values),
+    ):
+        with pytest.raises(UserError, match=r"The class 'rye' of .* and no image of it for training"):
+            refused({"data": str(tmp_path / "data"), "manifest": str(manifest), **TINY})
+
+
+def test_a_study_does_not_go_on_with_other_sides(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path / "data", split="test")
+    study, _, _ = begin(tmp_path / "data", tmp_path / "study", manifest=str(manifest))
+    prepare_images(study.folder, study.folder.read_config(), lambda line: None)
+    before = study.folder.path.joinpath("split.npz").read_bytes()
+    manifest.write_text(manifest.read_text().replace("all/09.png,bean,test", "all/09.png,bean,"))
+    with pytest.raises(UserError, match=r"are not divided as when '.*study' was begun: their groups or given sides"):
+        prepare_images(study.folder, study.folder.read_config(), lambda line: None)
+    assert study.folder.path.joinpath("split.npz").read_bytes() == before

@@ -323,3 +323,34 @@ def test_a_report_tells_one_data_set_from_another_wherever_it_lies(tmp_path):
     assert first == copy
     assert len(first) == 10
     assert first != another
+
+
+def save_unequal(root: Path) -> Path:
+    """30 beans and 6 peas."""
+    data = save_images(root, per_class=30)
+    for number in range(6, 30):
+        (data / "pea" / f"{number}.tif").unlink()
+    return data
+
+
+def test_very_unequal_classes_are_said_in_one_line_that_names_another_metric(tmp_path: Path) -> None:
+    said: list[str] = []
+    data = save_unequal(tmp_path / "data")
+    begin(data, tmp_path / "study", said.append)
+    line = (
+        "Very unequal classes, of 1 to 6 test images: accuracy speaks for the large ones, so balanced accuracy is "
+        "shown beside it; --metric balanced-accuracy compares by it."
+    )
+    assert said.count(line) == 1
+    said.clear()
+    begin(data, tmp_path / "balanced", said.append, metric="balanced-accuracy")
+    begin(save_images(tmp_path / "equal"), tmp_path / "other", said.append)
+    assert not [text for text in said if text.startswith("Very unequal")]
+
+
+def test_a_metric_that_cannot_be_computed_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    data = save_unequal(tmp_path / "data")
+    for number in range(2, 6):  # too few peas for any to be held out
+        (data / "pea" / f"{number}.tif").unlink()
+    with pytest.raises(UserError, match=r"--metric auroc tells classes apart, and all images held out .* of one class"):
+        begin(data, tmp_path / "study", metric="auroc")

@@ -24,6 +24,13 @@ class DataFields(Fields):
     data_root: str | None = field(None, "Folder that already holds a named data set's files.", "runtime")
     data_url: str | None = field(None, "Address or local zip that stands in for a data set's published one.", "runtime")
     unlabelled: bool = field(False, "Ignore folder names; treat the images as unlabelled.", "identity")
+    manifest: str | None = field(
+        None,
+        "A table of the images, CSV or Parquet: path (below DATA, or without one below the table's own folder), and "
+        "any of label, split and group; what is empty is unknown.",
+        "place",
+        min_length=1,
+    )
     pool: str | None = field(
         None,
         "A folder of further images without labels, on which methods without labels train and nothing is evaluated; "
@@ -64,9 +71,10 @@ class DataFields(Fields):
         "identity",
         gt=0,
     )
-    pages: Literal["first", "all"] = field(
+    pages: Literal["first", "all", "channels"] = field(
         "first",
-        "What files of several pages or frames give: their first, or all, each an image; those of a file are a group.",
+        "What files of several pages or frames give: their first; or all, each an image, and those of a file a group; "
+        "or channels, one image of which each page is a channel.",
         "identity",
     )
     channels: Channels = field(

@@ -19,7 +19,7 @@ from selfsup.record.results import PRUNED
 
 #: Seconds kept for the report and the table at the end, and the share of a budget; on a slow machine, a share of what
 #: it took to prepare the study; at most so many seconds in all.
-RESERVE_SECONDS, RESERVE_SHARE, PREPARED_SHARE, RESERVE_MOST = 8.0, 0.02, 0.15, 60.0
+RESERVE_SECONDS, RESERVE_SHARE, PREPARED_SHARE, RESERVE_MOST = 8.0, 0.02, 0.3, 60.0
 #: Share of a budget that may stay unused where nothing that is left fits; else the next block is begun all the same.
 UNUSED = 0.3
 #: By how much running jobs may exceed a budget, as a share of it, before they wait with their checkpoints.

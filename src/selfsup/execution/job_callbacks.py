@@ -18,6 +18,7 @@ from selfsup.data.items import UNKNOWN
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed, sample_rows
 from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.evaluation.linear_probe import fit_linear_probe
+from selfsup.evaluation.metrics import METRICS
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.schedulers.base import Scheduler, read_scores
 from selfsup.training.callbacks import Callbacks
@@ -129,8 +130,8 @@ class JobCallbacks(CheckpointCallbacks):
 def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, float]:
     """What the report would choose settings by, of every cell of the job by id, if its training ended here.
 
-    Validation accuracy, or effective rank without labels; 0 where the embedding has collapsed or exploded, of
-    which the report would choose nothing.
+    The study's metric on validation images, or effective rank without labels; 0 where the embedding has collapsed or
+    exploded, of which the report would choose nothing.
     """
     labels, val = study.store.labels, study.split.val
     validated = len(val) > 0
@@ -143,8 +144,9 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
         return {cell.id: 0.0 for cell in job.cells}
     if not validated:
         return {cell.id: effective_rank(sample_rows(embedded.of(study.evaluated), cell.seed)) for cell in job.cells}
-    return {
-        cell.id: fit_linear_probe(
+    metric, scores = METRICS[study.config.metric], {}
+    for cell, train in probes.items():
+        probe = fit_linear_probe(
             embedded.of(train),
             labels[train],
             embedded.of(val),
@@ -153,9 +155,9 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
             solver=study.config.probe,
             device=study.hardware.device,
             seed=cell.seed,
-        ).val_accuracy
-        for cell, train in probes.items()
-    }
+        )
+        scores[cell.id] = metric.value(labels[val], probe.probabilities(embedded.of(val)))
+    return scores
 
 
 def embed_plain(study: StudyContext, backbone: Backbone, indices: np.ndarray) -> np.ndarray:

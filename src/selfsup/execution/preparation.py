@@ -27,7 +27,7 @@ from selfsup.data.audit import (
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import given_groups, read_groups
-from selfsup.data.items import NO_SIDE, UNKNOWN, ItemTable
+from selfsup.data.items import NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
@@ -35,6 +35,7 @@ from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.evaluation.metrics import very_unequal
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 
@@ -47,6 +48,8 @@ IMAGES = "images.csv"
 AUDIT = "audit.csv"
 #: Images that the normalisation of channels is estimated from, at most.
 NORMALISED = 1000
+#: File of the study with the places of the images on each side of the split.
+SPLIT = "split.npz"
 #: Fewer images are refused.
 FEWEST = 5
 
@@ -66,6 +69,7 @@ def open_images(config: StudyConfig, say: Say) -> Source:
         unlabelled=config.unlabelled,
         no_given_split=config.no_given_split,
         pool=config.pool,
+        manifest=config.manifest,
         say=say,
     )
     return with_pages(source, config.pages)
@@ -90,6 +94,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     _require_same(contents, folder, config)
     split, groups = split_study(config, store.items, store.originals, store.digests)
     require_enough(store.items, split, config)
+    _require_same_split(split, folder, config)
     audit = [
         *store.audit,
         *describe_split(config, store.items, split, store.originals),
@@ -102,6 +107,8 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     noticed = summarize(audit)
     for line in noticed:
         say(line)
+    if config.metric == "accuracy" and store.items.has_labels:
+        _say_if_unequal(np.bincount(store.labels[split.test]), say)
     if noticed:
         say(f"All of this is listed in {folder.path / AUDIT}.")
     folder.write_json("dataset.json", _describe(store, split, noticed))
@@ -180,7 +187,8 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
     Raises
     ------
     UserError
-        If there are fewer than ``FEWEST``, or none for validation or for the test where there are labels.
+        If there are fewer than ``FEWEST``, or none for validation or for the test where there are labels, or a class
+        is given for these alone.
     """
     images = int((items.labels != UNKNOWN).sum()) or len(items.names)
     if images < FEWEST:
@@ -192,6 +200,28 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
         raise UserError(
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
+        )
+    unseen = (items.count(split.train) == 0) & (items.count(np.concatenate([split.val, split.test])) > 0)
+    if not config.no_given_split and (items.sides != NO_SIDE).any() and unseen.any():
+        raise UserError(
+            f"The class '{items.classes[int(unseen.argmax())]}' of '{config.data}' is given for validation or the "
+            "test, and no image of it for training; give it some, leave it out, or divide anew with --no-given-split."
+        )
+    held_out = (items.labels[split.val], items.labels[split.test])
+    if items.has_labels and config.metric == "auroc" and any(np.ptp(labels) == 0 for labels in held_out):
+        raise UserError(
+            "--metric auroc tells classes apart, and all images held out for validation or for the test are of one "
+            "class; choose another metric, or add images."
+        )
+
+
+def _say_if_unequal(test_images: np.ndarray, say: Say) -> None:
+    """Say that accuracy speaks for the large classes, where it does."""
+    if very_unequal(test_images):
+        say(
+            f"Very unequal classes, of {min(n for n in test_images if n)} to {max(test_images)} test images: accuracy "
+            f"speaks for the large ones, so balanced accuracy is shown beside it; --metric balanced-accuracy compares "
+            f"by it."
         )
 
 
@@ -218,6 +248,20 @@ def _require_same(contents: Contents, folder: StudyFolder, config: StudyConfig) 
         _refuse_changes(contents.changes_since(known), folder, config)
 
 
+def _require_same_split(split: Split, folder: StudyFolder, config: StudyConfig) -> None:
+    """Refuse to go on with a study whose images are divided in another way: a table of groups or sides has changed."""
+    file = folder.path / SPLIT
+    if not (folder.exists() and file.is_file()):
+        return
+    with np.load(file, allow_pickle=False) as known:
+        same = all(np.array_equal(known[side], getattr(split, side)) for side in SIDES)
+    if not same:
+        raise UserError(
+            f"The images of '{config.data}' are not divided as when '{folder.path}' was begun: their groups or given "
+            "sides have changed; bring them back as they were, or choose another --out."
+        )
+
+
 def _known_images(folder: StudyFolder) -> Contents | None:
     file = folder.path / IMAGES
     return Contents.from_csv(file.read_bytes()) if folder.exists() and file.is_file() else None
@@ -242,12 +286,12 @@ def _copies(store: Store, split: Split) -> list[AuditEntry]:
 
 def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | np.ndarray | None) -> None:
     """The sides of the split, and the number of every image's group where there are groups."""
-    arrays = {"train": split.train, "val": split.val, "test": split.test}
+    arrays: dict[str, np.ndarray] = {side: getattr(split, side) for side in SIDES}
     if groups is not None:
         arrays["groups"] = np.unique(groups, return_inverse=True)[1]
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
-    folder.write("split.npz", content.getvalue())
+    folder.write(SPLIT, content.getvalue())
 
 
 def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, Any]:

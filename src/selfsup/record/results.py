@@ -46,8 +46,8 @@ TRAINING = (
 #: and ends with these.
 REMARKS = (
     Column("rung_score", "of a `pruned` cell: what a scheduler compared its training by, after `epochs` epochs: "
-           "validation accuracy of the linear probe, or effective rank without labels; 0 where the embedding had "
-           "collapsed"),
+           "what `--metric` names, of the linear probe on validation, or effective rank without labels; 0 where the "
+           "embedding had collapsed"),
     Column("message", "why it has no scores, or none to be trusted", str, form=""),
 )  # fmt: skip
 #: Where the columns of the training and the remarks stand among those of evaluators, by these ones' order.

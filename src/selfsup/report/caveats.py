@@ -9,7 +9,7 @@ from selfsup.execution.words import listed
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy
 from selfsup.report.selection import candidate_names
-from selfsup.report.wording import size
+from selfsup.report.wording import points
 
 #: Seeds from which on the spread between trainings is known well enough to be of use.
 ENOUGH_SEEDS = 3
@@ -49,24 +49,25 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     sentences = []
     if found.not_beaten:
         untrained = listed([c.other.name for c in found.not_beaten])
-        where = f"with {size(best.per_class, found.unit)}" if found.shown_gains else "at all"
+        where = f"with {best.size}" if found.shown_gains else "at all"
         sentences.append(
             f"That training helps {where}: {best.name} was not shown to do better than {untrained}, without training. "
             f"More epochs, more images or other learning rates may change that."
         )
-    if found.close:
-        others = listed([c.other.name for c in found.close])
-        sentences.append(f"No difference was shown between {best.name} and {others}.")
+    if unknown := [c.other.name for c in found.close if not c.within]:
+        nor = f", nor that they are within {points(found.margin)}" if found.margin else ""
+        sentences.append(f"No difference was shown between {best.name} and {listed(unknown)}{nor}.")
     if found.labelled and found.ties:
         others = listed([choice.name for choice in found.ties])
         sentences.append(
-            f"{others} have exactly the validation accuracy of {best.name}, which is named because it comes first."
+            f"{others} have exactly the validation {found.metric.words} of {best.name}, which is named because it "
+            f"comes first."
         )
     if found.labelled and (untested := _untested(found, best)):
         sentences.append(f"{best.name} was not tested against {listed(untested)}: no finished cell to pair with.")
     if found.comparisons and len(found.of(best.name)) > 1:
         sentences.append(
-            f"The comparisons beside the answer are with {size(best.per_class, found.unit)}; "
+            f"The comparisons beside the answer are with {best.size}; "
             "smaller numbers are tested under “Each method against each other one”."
         )
     return sentences

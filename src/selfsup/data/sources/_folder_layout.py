@@ -65,7 +65,7 @@ def read_layout(paths: Sequence[str], root: str, *, no_given_split: bool = False
         If only some of the folders are called as sides are, or there is nothing to train on.
     """
     tops = sorted({path.partition("/")[0] for path in paths if "/" in path and not _is_pool(path.partition("/")[0])})
-    sides = {} if no_given_split else {top: side for top in tops if (side := _side(top)) is not None}
+    sides = {} if no_given_split else {top: side for top in tops if (side := side_of(top)) is not None}
     as_split = _by_folders(paths, sides)
     given = len(sides) == len(tops) > 0 and (len(sides) > 1 or _classes(as_split) > 1)
     if given:
@@ -131,7 +131,7 @@ def _others(tops: Sequence[str], sides: dict[str, Side]) -> str:
     return f"{', '.join(others[:3])}{', …' * (len(others) > 3)}"
 
 
-def _side(folder: str) -> Side | None:
+def side_of(folder: str) -> Side | None:
     """Side of a split that a folder is called as: train, test_set, Validation-Images, val2017."""
     word = _word(folder)
     return _SIDE_OF.get(word) or _SIDE_OF.get(re.sub(r"(data)?(set|data|images?|imgs?|split)$", "", word))
