@@ -58,7 +58,7 @@ def begin(data: Path, out: Path, **options: object) -> tuple[StudyContext, Store
 
 
 def sides(study: StudyContext, store: Store) -> dict[str, str]:
-    parts = {"train": study.split.train, "val": study.split.val, "test": study.split.test}
+    parts = {"train": study.split(0).train, "val": study.split(0).val, "test": study.split(0).test}
     return {store.names[index]: side for side, part in parts.items() for index in part.tolist()}
 
 
@@ -96,7 +96,7 @@ def test_where_there_is_a_pool_training_sees_it_and_probes_do_not(tmp_path: Path
     assert study.config.protocol == "label-efficiency"
     assert study.results.train_images.tolist() == [4, 14]  # of 10 per class, 7 are for training
     opened = StudyContext(study.folder, choose_hardware("cpu", "fp32"))
-    assert (opened.store.labels[opened.split.train] == UNKNOWN).sum() > 10
+    assert (opened.store.labels[opened.split(0).train] == UNKNOWN).sum() > 10
     report = (study.path / "report.html").read_text()
     assert "35 images, 20 of them with a label, 2 classes" in report
     assert "14 training, 2 validation and 4 test images with a label, and " in report
@@ -133,7 +133,7 @@ def test_without_the_given_split_its_folders_are_classes(tmp_path: Path) -> None
         save(tmp_path / "data" / place, 10, seed)
     study, store, said = begin(tmp_path / "data", tmp_path / "study", no_given_split=True)
     assert store.classes == ("test", "train")
-    assert (len(study.split.val), len(study.split.test)) == (4, 8)
+    assert (len(study.split(0).val), len(study.split(0).test)) == (4, 8)
     assert not any("split is given" in line for line in said)
 
 

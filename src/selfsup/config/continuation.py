@@ -26,6 +26,8 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
     kinds = [kind for config in (stored, checked) if (kind := _kind_of_sizes(config))]
     if len(set(kinds)) > 1:
         lines.append(f"per_class: {kinds[0]} in the study, {kinds[1]} now")
+    if stored.test_data is None and checked.test_data is not None:
+        lines.append("test_data: not set in the study, and set now")
     for name in StudyConfig.model_fields:
         if name not in requested or role_of(name) != "identity":
             continue

@@ -57,6 +57,17 @@ class DataFields(Fields):
         "they stay on one side of the split.",
         "identity",
     )
+    resplit: bool = field(
+        False,
+        "Divide the images anew for each seed, so that intervals over seeds count the split too.",
+        "identity",
+    )
+    test_data: str | None = field(
+        None,
+        "Images of the same classes from elsewhere (another site, another camera), a folder or a data set's name: the "
+        "external test, quoted beside the test images and never chosen on.",
+        "place",
+    )
     store_size: int | None = field(
         None,
         "Longest allowed short side of a stored image, in pixels; larger images are shrunk once. "

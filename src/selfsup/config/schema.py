@@ -91,7 +91,9 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
             raise ValueError("needs at least one value")
         return value
 
-    @field_validator("data", "manifest", "pool", "data_root", "data_url", "group", "weights", "backbones", "references")
+    @field_validator(
+        "data", "manifest", "pool", "data_root", "data_url", "test_data", "group", "weights", "backbones", "references"
+    )
     @classmethod
     def _text(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         if any("\ud800" <= c <= "\udfff" for c in "".join(value or "")):

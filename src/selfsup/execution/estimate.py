@@ -27,15 +27,11 @@ from selfsup.execution.budgeted_scheduler import Budget
 from selfsup.execution.budgeting import FittedStudy, fit_into_budget, with_halving
 from selfsup.execution.configuration import require_policies, require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
+from selfsup.execution.external_test import open_external
 from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.job_costs import JobCosts
-from selfsup.execution.preparation import (
-    describe_split,
-    open_images,
-    require_enough,
-    require_same_names,
-    split_study,
-)
+from selfsup.execution.known_images import require_same_names
+from selfsup.execution.preparation import describe_split, open_images, require_enough, require_resplit, split_study
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
@@ -129,6 +125,10 @@ def plan_study(
     left = unfinished(grid.jobs, finished)
     split, _ = split_study(config, items)
     require_enough(items, split, config)
+    if config.resplit:
+        require_resplit(split, split_study(config, items, seed=1)[0], config)
+    if config.test_data is not None:
+        open_external(config, items.classes, say)
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     config = config.with_side_for([glance.short_side])
     require_views(config)

@@ -73,7 +73,7 @@ def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in which folders and files are named in full, so that they mean the same from any folder."""
     full = dict(values)
     names = {*registry.names(registry.SOURCE)}
-    for name in ("data", "manifest", "pool", "group", "data_root"):
+    for name in ("data", "manifest", "pool", "group", "data_root", "test_data"):
         value = full.get(name)
         if isinstance(value, str) and value not in names and Path(value).exists():
             full[name] = str(Path(value).resolve())

@@ -181,7 +181,9 @@ class StudyRun:
         """What the maps of all cells share, once per run."""
         if not self._has_assets:
             opened = self._opened
-            self.reporting.write_assets(self.folder.path, opened.store, opened.mapped, opened.config.show_channels)
+            shown = opened.config.show_channels
+            for suffix, seed in {opened.split_suffix(seed): seed for seed in range(opened.config.seeds)}.items():
+                self.reporting.write_assets(self.folder.path, opened.store, opened.mapped(seed), shown, suffix)
             self._has_assets = True
 
     def _run_rounds(
@@ -212,7 +214,7 @@ class StudyRun:
                 epochs=config.epochs,
                 workers=workers,
                 done=done,
-                pool=len(self._opened.split.train) - sum(counts),
+                pool=len(self._opened.split(0).train) - sum(counts),
                 passes=passes,
                 ends=resources.until,
             )

@@ -154,6 +154,20 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
             for choice in found.choices
         ]
         yield f"Chosen settings{f' and their {found.metric.words}' if found.labelled else ''}", rows
+    if found.external:
+        rows = [("method", "test, same classes", "external test", "95 % interval", "change", "95 % interval")]
+        rows += [
+            (
+                e.choice.name,
+                wording.score(e.here),
+                wording.score(e.score),
+                wording.interval(e.interval),
+                wording.signed(e.score - e.here),
+                wording.signed_interval(e.change),
+            )
+            for e in found.external
+        ]
+        yield "External test", rows
     if found.comparisons and found.best:
         rows = [("against", "difference", "95 % interval", "p, corrected", "so it is")]
         rows += [_compared(c, found) for c in found.comparisons]

@@ -9,6 +9,7 @@ import numpy as np
 
 from selfsup.evaluation.metrics import ACCURACY, BALANCED_ACCURACY, Metric
 from selfsup.report.caveats import caveats
+from selfsup.report.external_scores import external_scores
 from selfsup.report.findings import Answer, Choice, LabelsNeeded
 from selfsup.report.pairwise import Outcomes, against_the_others, every_pair, gains_by_training
 from selfsup.report.recorded import RecordedStudy, read_study
@@ -52,6 +53,7 @@ def answer_study(study: RecordedStudy) -> Answer:
         caveats=(),
         unit=study.unit,
         total_seconds=float(study.results["train_seconds"].sum()),
+        external=external_scores(study, [c for c in choices if best is not None and c.per_class == best.per_class]),
     )
     return replace(found, caveats=tuple(caveats(study, found)))
 
