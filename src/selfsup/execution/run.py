@@ -15,6 +15,7 @@ from selfsup._version import __version__
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, fuse_jobs, unfinished
 from selfsup.config.schema import StudyConfig
+from selfsup.data.store import Store
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
 from selfsup.execution.budgeting import FittedStudy, fit_into_budget, note_outcome, with_halving
@@ -24,7 +25,7 @@ from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
 from selfsup.execution.initial_weights import prepare_weights, resolve_networks
 from selfsup.execution.job_costs import JobCosts
-from selfsup.execution.preparation import prepare_images
+from selfsup.execution.preparation import prepare_images, split_study
 from selfsup.execution.progress import Tally
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
@@ -140,8 +141,7 @@ class StudyRun:
             config = config.model_copy(update={"fuse": 1})
         prepare_weights(self.folder, config, self.watcher.say)
         prepare_teachers(self.folder, config, store, resources.hardware.device, self.watcher.say)
-        opened = self._opened = StudyContext(self.folder, resources.hardware)
-        fitted = self._fit_into_budget(asked, grid.jobs, resources) if config.budget else None
+        fitted = self._fit_into_budget(asked, grid.jobs, resources, store) if config.budget else None
         if fitted is not None:
             config, self._budgeted = config.model_copy(update=fitted.changes), fitted.scheduler
             resources = replace(resources, until=fitted.budget.until)
@@ -150,6 +150,7 @@ class StudyRun:
         self._add_to_history(command, grid.cells, fitted)
         for notice in grid.notices:
             self.watcher.say(notice)
+        opened = self._opened = StudyContext(self.folder, resources.hardware)
         if store.items.has_labels:
             self._say(_describe_scarcity(asked.per_class, max(opened.train_counts)))
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
@@ -163,14 +164,16 @@ class StudyRun:
             self._write_assets()
             self.reporting.write_page(False)
 
-    def _fit_into_budget(self, asked: StudyConfig, jobs: Sequence[Job], resources: Resources) -> FittedStudy | None:
+    def _fit_into_budget(
+        self, asked: StudyConfig, jobs: Sequence[Job], resources: Resources, store: Store
+    ) -> FittedStudy | None:
         """What of the jobs is to run within the budget; None where nothing is left to do."""
         left = unfinished(jobs, self.folder.finished())
         if asked.budget is None or not left:
             return None
-        store = self._opened.store
+        split, _ = split_study(asked, store.items)
         side = round(float(np.median(np.sqrt(store.sizes.prod(axis=1)))))
-        costs = JobCosts.measure(asked, left, store.items.labels, self._opened.split, resources, side, roughly=True)
+        costs = JobCosts.measure(asked, left, store.items.labels, split, resources, side, roughly=True)
         budget = Budget(asked.budget, self._began, time.monotonic())
         fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
         for sentence in fitted.sentences:
