@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -105,17 +106,33 @@ def require_views(config: StudyConfig) -> None:
         If it takes views of one size only where smaller ones are asked for, or has no tokens of patches where a
         method needs them.
     """
-    for network in dict.fromkeys(source.name for source in config.networks):
-        backbone = build_backbone(network, image_size=config.side, stem=config.stem)
-        step = side_step_of(backbone.patch_size)
-        smallest = first_side(config.side, config.grow_from, step)
+    for network, backbone, smallest, step in _built(config):
         if not takes_side(backbone, smallest):
             raise UserError(
                 f"'{network}' takes views of one size only, and --grow-from {config.grow_from:g} begins with "
                 f"smaller ones; add --grow-from 1."
             )
-        for name in config.methods:
+        for name in config.named_methods:
             _require_network(name, network, config, backbone, smallest, step)
+
+
+def fitting_methods(config: StudyConfig, names: Iterable[str]) -> list[str]:
+    """Those of the methods that can train every network of the study."""
+    built, fitting = list(_built(config)), []
+    for name in names:
+        with suppress(UserError):
+            for network, backbone, smallest, step in built:
+                _require_network(name, network, config, backbone, smallest, step)
+            fitting.append(name)
+    return fitting
+
+
+def _built(config: StudyConfig) -> Iterator[tuple[str, Backbone, int, int]]:
+    """The study's networks, the side of their smallest full view, and what sides are multiples of."""
+    for network in dict.fromkeys(source.name for source in config.networks):
+        backbone = build_backbone(network, image_size=config.side, stem=config.stem)
+        step = side_step_of(backbone.patch_size)
+        yield network, backbone, first_side(config.side, config.grow_from, step), step
 
 
 def _require_network(name: str, network: str, config: StudyConfig, backbone: Backbone, side: int, step: int) -> None:

@@ -31,6 +31,7 @@ from selfsup.execution.external_test import open_external
 from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.known_images import require_same_names
+from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.preparation import describe_split, open_images, require_enough, require_resplit, split_study
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
@@ -120,6 +121,8 @@ def plan_study(
     config = with_halving(resolve_networks(config.with_channels_of(glance.channels), say, folder), values)
     require_policies(config)
     resolve_teachers(config, folder)
+    chosen = resolve_methods(config.with_side_for([glance.short_side]), len(items.names), say)
+    config = config.model_copy(update={"methods": chosen.methods})
     grid = lay_out(narrow(config, values), labelled=items.has_labels)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)

@@ -25,6 +25,7 @@ from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
 from selfsup.execution.initial_weights import prepare_weights, resolve_networks
 from selfsup.execution.job_costs import JobCosts
+from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.preparation import prepare_images, split_study
 from selfsup.execution.progress import Tally
 from selfsup.execution.resources import resolve_resources, time_precision
@@ -131,6 +132,7 @@ class StudyRun:
         resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         config = resolve_for_images(config, store, self.watcher.say)
+        config = resolve_methods(config, len(store), self.watcher.say)
         config = with_halving(resolve_networks(config, self.watcher.say, self.folder), self.values)
         asked = narrow(config, self.values)
         grid = lay_out(asked, labelled=store.items.has_labels)
