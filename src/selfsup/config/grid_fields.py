@@ -55,7 +55,7 @@ class GridFields(Fields):
         "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"
     )
     augmentations: Names = field(
-        ("weak", "auto"),
+        ("auto", "weak"),
         "Augmentation policies (see `selfsup list augmentations`). auto: simclr, or per-channel for images of other "
         "than three channels.",
         "axis",

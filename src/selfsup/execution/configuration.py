@@ -23,6 +23,9 @@ from selfsup.training.device import choose_hardware
 from selfsup.training.plan import first_side, side_step_of
 from selfsup.views import load_policy
 
+#: In the history of a study, of the run that began it: by setting, what was asked for and what a budget made of it.
+SHORTENED = "shortened"
+
 
 def resolve_configuration(
     folder: StudyFolder | None, requested: Mapping[str, Any], *, here: bool = True
@@ -37,10 +40,16 @@ def resolve_configuration(
         If something that is requested does not fit, by itself or into the study.
     """
     asked = validate(requested)
+    if asked.budget is not None and not here:
+        raise UserError(
+            f"--budget {asked.budget} goes by the speed of this machine, and the executor runs cells on others; use "
+            f"--executor local, or leave --budget out."
+        )
     if folder is None or not folder.exists():
         require_sound(asked, here=here)
         return asked
     stored = folder.read_config()
+    requested = _as_shortened(folder, requested)
     unlike = differences(stored, requested)
     if unlike:
         require_sound(asked, here=here)  # a slip of the pen is answered as such, not as another setting
@@ -51,6 +60,14 @@ def resolve_configuration(
     extended = extend(stored, requested)
     require_views(extended.with_side_for([]))  # which methods that are new to the study may not be able to use
     return extended
+
+
+def _as_shortened(folder: StudyFolder, requested: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the epochs that a budget has made of them when the study was begun, where those are asked for."""
+    runs = folder.read_json("run.json").get("runs", [])
+    shortened: dict[str, list[int]] = next((run[SHORTENED] for run in runs if SHORTENED in run), {})
+    kept = {name: given for name, (wanted, given) in shortened.items() if requested.get(name) == wanted}
+    return {**requested, **kept}
 
 
 def require_sound(config: StudyConfig, *, here: bool = True) -> None:
