@@ -18,7 +18,7 @@ from selfsup.evaluation.metrics import ACCURACY
 from selfsup.execution.words import counted
 from selfsup.record.storage import shown
 from selfsup.report.findings import Answer
-from selfsup.report.table import answer_table, headline
+from selfsup.report.table import answer_table, external_test, headline
 from selfsup.report.verdict import answer
 from selfsup.study import Study
 
@@ -36,6 +36,8 @@ def show_answer(study: Study, as_json: bool) -> None:
         return
     _print_table(table, _scores(found) if found.labelled else _measure_columns())
     click.echo(headline(found))
+    if found.external:
+        click.echo(external_test(found, study.folder.read_json("dataset.json")["external"]["name"]))
     counts = study.results.status.value_counts()
     statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
     click.echo(f"{counted(len(study.results), 'cell')}: {statuses}")

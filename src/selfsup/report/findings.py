@@ -82,6 +82,30 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class ExternalScore:
+    """A method on the external test.
+
+    Attributes
+    ----------
+    choice : Choice
+    here : float
+        Its mean score on the test images of the classes that the external test has.
+    score : float
+        Its mean score on the external test.
+    interval : Interval
+        95 % interval of that.
+    change : Interval
+        95 % interval of `score` less `here`.
+    """
+
+    choice: Choice
+    here: float
+    score: float
+    interval: Interval
+    change: Interval
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two methods at one number of images, on the same test images and seeds.
 
@@ -182,6 +206,8 @@ class Answer:
         What the numbers per class count: ``"images"``, or ``"labels"`` where training saw all images.
     total_seconds : float
         Training time of all recorded cells, added up.
+    external : tuple of ExternalScore
+        The methods at the largest number of images on the external test; empty without one.
     """
 
     labelled: bool
@@ -200,6 +226,7 @@ class Answer:
     caveats: tuple[str, ...]
     unit: str
     total_seconds: float
+    external: tuple[ExternalScore, ...] = ()
 
     def of(self, name: str) -> tuple[Choice, ...]:
         """Choices of a candidate, by number of images."""

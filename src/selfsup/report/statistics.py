@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ class PairedTest:
 
 
 @dataclass(frozen=True)
-class _Mean:
+class Mean:
     """The mean of a table, and how far it may be from that of all seeds and images."""
 
     mean: float
@@ -87,12 +87,17 @@ class _Mean:
     unit_variance: float
     unit_freedom: float
     effective_units: float
+    stratified: bool = False
+    nested: bool = False
 
     def half_width(self, alpha: float = 1 - CONFIDENCE) -> float:
-        """Half of the interval that misses with probability `alpha` (Howe, 1974)."""
-        over_units = stats.t.isf(alpha / 2, self.unit_freedom)
-        over_seeds = stats.t.isf(alpha / 2, self.seeds - 1) if self.seeds > 1 else 0.0
-        return math.sqrt(over_units**2 * self.unit_variance + over_seeds**2 * self.seed_variance)
+        """Half of the interval that misses with probability `alpha` (Howe, 1974).
+
+        Where units are `nested` in the seeds, the variance of the seeds has that of the units in it.
+        """
+        over_units = stats.t.isf(alpha / 2, self.unit_freedom) ** 2 * self.unit_variance
+        over_seeds = stats.t.isf(alpha / 2, self.seeds - 1) ** 2 * self.seed_variance if self.seeds > 1 else 0.0
+        return math.sqrt(max(over_units, over_seeds) if self.nested else over_units + over_seeds)
 
     def p_value(self) -> float:
         """Two-sided, of a mean of 0: the `alpha` at which the interval just reaches 0."""
@@ -137,13 +142,21 @@ def score_interval(
     step : float
         How much an image moves its class's score, as a share of what right instead of wrong does.
     """
-    found = _mean_of(table.astype(float), groups, classes, step)
+    return interval_of(mean_of(table.astype(float), groups, classes, step))
+
+
+def interval_of(found: Mean) -> Interval:
+    """Wilson's interval that is as wide as `found` says."""
     normal = float(stats.norm.isf((1 - CONFIDENCE) / 2))
     mean = min(1.0, max(0.0, found.mean))  # whatever rounding does
-    spread, half = mean * (1 - mean), found.half_width()
+    spread = mean * (1 - mean)
+    if found.stratified:
+        # Small classes, of which the least is assumed, make it no larger than that of right and wrong in this share.
+        found = replace(found, unit_variance=min(found.unit_variance, spread / found.effective_units))
+    half = found.half_width()
     images = spread / (half / normal) ** 2 if spread > 0 and half > 0 else found.effective_units
     low, high = wilson(mean, images, normal)
-    return Interval(low, high, len(table), found.units)
+    return Interval(low, high, found.seeds, found.units)
 
 
 def wilson(share: float, count: float, quantile: float) -> tuple[float, float]:
@@ -193,27 +206,38 @@ def paired_test(
     margin : float, optional
         Above 0: test too whether the difference is smaller than this in either direction.
     """
-    found = _mean_of(first.astype(float) - second.astype(float), groups, classes, step)
+    found = mean_of(first.astype(float) - second.astype(float), groups, classes, step)
+    exact = found.seeds == 1 and groups is None and first.dtype == bool
+    return test_of(found, _mcnemar(first[0], second[0]) if exact else found.p_value(), margin)
+
+
+def test_of(found: Mean, p_value: float, margin: float | None) -> PairedTest:
+    """The test of a mean difference, whose `p_value` is known."""
     half = found.half_width()
     interval = Interval(max(-1.0, found.mean - half), min(1.0, found.mean + half), found.seeds, found.units)
-    exact = found.seeds == 1 and groups is None and first.dtype == bool
-    return PairedTest(
-        found.mean,
-        interval,
-        _mcnemar(first[0], second[0]) if exact else found.p_value(),
-        None if margin is None else found.p_within(margin),
-    )
+    return PairedTest(found.mean, interval, p_value, None if margin is None else found.p_within(margin))
 
 
-def _mean_of(
-    table: NDArray[np.float64], groups: NDArray[np.int64] | None, classes: NDArray[np.int64] | None, step: float
-) -> _Mean:
+def difference_interval(one: float, of_one: Interval, other: float, of_other: Interval) -> Interval:
+    """Interval of the score `one` less `other`, of different images (Newcombe 1998, Statistics in Medicine 17)."""
+    down = math.hypot(one - of_one.low, of_other.high - other)
+    up = math.hypot(of_one.high - one, other - of_other.low)
+    difference = one - other
+    return Interval(difference - down, difference + up, min(of_one.seeds, of_other.seeds), of_one.units)
+
+
+def mean_of(
+    table: NDArray[np.float64],
+    groups: NDArray[np.int64] | None = None,
+    classes: NDArray[np.int64] | None = None,
+    step: float = 1.0,
+) -> Mean:
     """Two-way analysis of variance, seeds by units, both random, one value each; units within strata, if any."""
     mean = float(table.mean())
     scores = _by_unit(table - mean, groups)
     seeds, units = scores.shape
     if units < 2:  # of one unit nothing is known
-        return _Mean(mean, seeds, 2, 0.0, 1.0, 1.0, 2.0)
+        return Mean(mean, seeds, 2, 0.0, 1.0, 1.0, 2.0)
     strata = _strata(groups, classes, units)
     # A share's own variance for the textbook's interval of a share, and its quantile of the normal distribution.
     textbook = seeds == 1 and groups is None and classes is None
@@ -227,7 +251,7 @@ def _mean_of(
     freedom = math.inf if textbook else float(variances.sum() ** 2 / (variances**2 / known).sum())
     effective = 1 / sum(weight**2 / len(members) for members in strata)
     seed_variance = float(scores.mean(axis=1).var(ddof=1)) / seeds if seeds > 1 else 0.0
-    return _Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective)
+    return Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective, len(strata) > 1)
 
 
 def _variance_within(scores: NDArray[np.float64], ddof: int) -> float:

@@ -6,9 +6,9 @@ import pandas as pd
 
 from selfsup.config.axes import format_lr
 from selfsup.evaluation.metrics import ACCURACY
-from selfsup.report.caveats import listed
+from selfsup.execution.words import listed
 from selfsup.report.findings import Answer, Choice, Comparison
-from selfsup.report.wording import capital, points, setting, signed
+from selfsup.report.wording import capital, interval, points, setting, signed
 
 #: What brings something to compare with.
 REMEDY = (
@@ -58,7 +58,9 @@ def headline(found: Answer) -> str:
 
 def _headline(found: Answer, best: Choice) -> str:
     if found.labelled and not found.compared:
-        return f"{compared_with_nothing(best)} {REMEDY}"
+        settings = f", {setting(best)}," if best.trains else ""
+        nothing = f"was compared with nothing: no other method has finished with {best.size}."
+        return f"{best.name}{settings} {nothing} {REMEDY}"
     if not best.trains:
         return f"The best of what has finished is the {untrained(best)}."
     named = f"{best.name}, {best.augmentation} augmentation, learning rate {format_lr(best.lr or 0.0)}"
@@ -74,10 +76,19 @@ def _headline(found: Answer, best: Choice) -> str:
     return f"{_without_training(found.not_beaten[0], kind, found)} {of_them}: {named}."
 
 
-def compared_with_nothing(best: Choice) -> str:
-    """That nothing else has finished with so many images."""
-    settings = f", {setting(best)}," if best.trains else ""
-    return f"{best.name}{settings} was compared with nothing: no other method has finished with {best.size}."
+def external_test(found: Answer, name: str) -> str:
+    """What the best method loses on the external test `name`, and which does best there, in a sentence."""
+    of_best = next((score for score in found.external if score.choice == found.best), None)
+    if of_best is None:
+        return ""
+    lost = of_best.here - of_best.score
+    words = "as on" if round(lost, 3) == 0 else f"{abs(lost):.3f} {'less' if lost > 0 else 'more'} than on"
+    first = max(found.external, key=lambda score: score.score)
+    other = "" if first.score <= of_best.score else f"; {first.choice.name} does best there ({first.score:.3f})"
+    return (
+        f"On the external test '{name}' {of_best.choice.name} reaches {of_best.score:.3f} "
+        f"({interval(of_best.interval)}), {words} the test images of the same classes{other}. Nothing was chosen by it."
+    )
 
 
 def gains(found: Answer) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 
 from selfsup.evaluation.metrics import ACCURACY, BALANCED_ACCURACY, Metric
 from selfsup.report.caveats import caveats
+from selfsup.report.external_scores import external_scores
 from selfsup.report.findings import Answer, Choice, LabelsNeeded
 from selfsup.report.pairwise import Outcomes, against_the_others, every_pair, gains_by_training
 from selfsup.report.recorded import RecordedStudy, read_study
-from selfsup.report.selection import candidate_names, choose, criterion, optimism, size_order
+from selfsup.report.selection import candidate_names, choose, comparable, criterion, optimism, size_order
 from selfsup.report.wording import size
 
 
@@ -29,6 +30,8 @@ def answer(study_dir: Path) -> Answer:
 
 def answer_study(study: RecordedStudy) -> Answer:
     """What a study that has been read found so far."""
+    if study.last_run.get("left_out"):
+        study = replace(study, results=comparable(study.results))
     outcomes = Outcomes(study)
     choices = _choices(study, outcomes)
     best = best_choice(choices)
@@ -50,6 +53,7 @@ def answer_study(study: RecordedStudy) -> Answer:
         caveats=(),
         unit=study.unit,
         total_seconds=float(study.results["train_seconds"].sum()),
+        external=external_scores(study, [c for c in choices if best is not None and c.per_class == best.per_class]),
     )
     return replace(found, caveats=tuple(caveats(study, found)))
 
