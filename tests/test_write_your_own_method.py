@@ -64,7 +64,7 @@ def selfsup(desk: Path, command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "selfsup", *arguments], cwd=desk, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("file", ["test_vicreg.py", "test_policy_and_evaluator.py"])
+@pytest.mark.parametrize("file", ["test_uniformity.py", "test_policy_and_evaluator.py"])
 def test_its_checks_pass(desk: Path, file: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
     done = subprocess.run(command, cwd=desk, capture_output=True, text=True)
@@ -73,33 +73,33 @@ def test_its_checks_pass(desk: Path, file: str) -> None:
 
 def test_its_method_is_listed_planned_run_resumed_and_refused_once_it_has_changed(desk: Path) -> None:
     list_, plan, run, _ = commands()
-    assert "vicreg       VICReg: two views of an image agree" in selfsup(desk, list_).stdout
+    assert "uniformity   Uniformity: two views of an image agree" in selfsup(desk, list_).stdout
     planned = selfsup(desk, plan)
-    assert "vicreg-test_resnet-weak-lr0.05-n5-s0" in planned.stdout, planned.stderr
+    assert "uniformity-test_resnet-weak-lr0.05-n5-s0" in planned.stdout, planned.stderr
     done = selfsup(desk, run)
     assert done.returncode == 0, done.stderr
     study = desk / "my-study"
     results = pd.read_csv(study / "results.csv").set_index("cell")
     assert results.status.to_dict() == {
-        "vicreg-test_resnet-weak-lr0.05-n5-s0": "done",
+        "uniformity-test_resnet-weak-lr0.05-n5-s0": "done",
         "simclr-test_resnet-weak-lr0.05-n5-s0": "done",
     }
-    log = pd.read_csv(study / "cells" / "vicreg-test_resnet-weak-lr0.05-n5-s0" / "training_log.csv")
-    assert {"invariance", "variance", "covariance"} <= set(log.columns)
+    log = pd.read_csv(study / "cells" / "uniformity-test_resnet-weak-lr0.05-n5-s0" / "training_log.csv")
+    assert {"alignment", "uniformity"} <= set(log.columns)
 
     # A later run, and a report, need the study alone.
-    kept = (desk / "vicreg.py").rename(desk / "elsewhere.txt")
-    resumed = selfsup(desk, run.replace("--plugin vicreg.py ", "") + " --seeds 2")
+    kept = (desk / "uniformity.py").rename(desk / "elsewhere.txt")
+    resumed = selfsup(desk, run.replace("--plugin uniformity.py ", "") + " --seeds 2")
     assert resumed.returncode == 0, resumed.stderr
     assert len(pd.read_csv(study / "results.csv")) == 4
     report = subprocess.run([sys.executable, "-m", "selfsup", "report", "my-study"], cwd=desk, capture_output=True)
     assert report.returncode == 0
 
-    (desk / "vicreg.py").write_text(kept.read_text().replace("25.0", "24.0"))
+    (desk / "uniformity.py").write_text(kept.read_text().replace("3.0", "2.0"))
     refused = selfsup(desk, run)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
-    assert "(plugin: vicreg.py has changed since); use the old settings, or another --out." in refused.stderr
+    assert "(plugin: uniformity.py has changed since); use the old settings, or another --out." in refused.stderr
 
 
 def test_its_policy_and_evaluator_are_part_of_a_study(desk: Path) -> None:
@@ -122,9 +122,9 @@ def test_its_entry_points_bring_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     write_files(tmp_path / "my_package")
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
-    assert method_class("vicreg").__name__ == "VICReg"
+    assert method_class("uniformity").__name__ == "Uniformity"
     assert type(load_policy("dimmed")).__name__ == "DimmedPolicy"
-    assert "vicreg" in registry.names(registry.METHOD)
+    assert "uniformity" in registry.names(registry.METHOD)
 
 
 def test_the_readme_leads_to_it() -> None:

@@ -89,6 +89,16 @@ def test_the_images_may_lie_elsewhere_when_a_study_goes_on() -> None:
     assert extend(STORED, {"data": "elsewhere"}) == STORED.model_copy(update={"data": "elsewhere"})
 
 
+def test_shares_of_classes_do_not_mix_with_numbers_in_one_study() -> None:
+    assert differences(STORED, {"per_class": "10%,all"}) == [
+        "per_class: numbers in the study, shares of each class now"
+    ]
+    assert differences(STORED, {"per_class": "all"}) == []
+    of_shares = validate({"per_class": "10%"})
+    assert differences(of_shares, {"per_class": "5"}) == ["per_class: shares of each class in the study, numbers now"]
+    assert extend(of_shares, {"per_class": "1%,all"}).per_class == ("10%", "1%", "all")
+
+
 def test_multiples_do_not_mix_with_numbers_in_one_study() -> None:
     assert differences(STORED, {"lrs": "1x,3x"}) == [
         "lrs: numbers in the study, multiples of the methods' own rates now"

@@ -31,7 +31,8 @@ METHODS = st.lists(st.sampled_from(["simclr", "moco", "supervised", "frozen"]), 
 NETWORKS = st.lists(st.sampled_from([RESNET, TRAINED, VIT]), min_size=1, unique=True)
 AUGMENTATIONS = st.lists(st.sampled_from(["weak", "simclr"]), min_size=1, unique=True)
 LRS = st.lists(st.floats(1e-300, 1e300, exclude_min=True), min_size=1, max_size=4, unique=True)
-SIZES = st.lists(st.integers(1, 10**6) | st.just("all"), min_size=1, max_size=4, unique=True)
+SHARES = st.floats(0.001, 99.9).map(lambda percent: f"{percent:g}%")
+SIZES = st.lists(st.integers(1, 10**6) | SHARES | st.just("all"), min_size=1, max_size=4, unique=True)
 GRIDS = st.fixed_dictionaries(
     {
         "methods": METHODS,
@@ -58,6 +59,7 @@ def cell(method: str = "moco", n: int | str = 20, seed: int = 0, lr: float | Non
 def test_a_cell_is_named_by_all_that_it_is() -> None:
     assert cell().id == str(cell()) == "moco-resnet18-weak-lr0.06-n20-s0"
     assert cell("frozen", "all", 2, None).id == "frozen-resnet18-nall-s2"
+    assert cell("frozen", "2.5%", 2, None).id == "frozen-resnet18-n2.5pct-s2"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,15 @@ def test_all_may_be_written_in_any_case() -> None:
     assert validate({"per_class": ["All", 5]}).per_class == ("all", 5)
 
 
+def test_sizes_may_be_shares_of_each_class_in_any_spelling() -> None:
+    assert validate({"per_class": "1%, 0.50%,10.0%,ALL,1%"}).per_class == ("1%", "0.5%", "10%", "all")
+
+
+@pytest.mark.parametrize("wrong", ["5,10%", "0%", "100%", "-1%", "nan%", "%", "ten%", "5.5"])
+def test_other_shares_and_mixtures_are_refused_with_what_would_fit(wrong: str) -> None:
+    assert "or shares of each class above 0% and below 100% such as 1%,10%, not both" in refusal({"per_class": wrong})
+
+
 def test_repeated_values_count_once_in_their_first_place() -> None:
     config = validate({"methods": "moco,byol,moco", "lrs": [0.1, 1, 0.1, 1.0], "per_class": "all,5,all"})
     assert (config.methods, config.lrs, config.per_class) == (("moco", "byol"), (0.1, 1.0), ("all", 5))

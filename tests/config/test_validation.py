@@ -26,7 +26,6 @@ from selfsup.methods import method_class, method_names, read_settings
         ("workers", "a whole number above 0 or 'auto'"),
         ("schedule", "'cosine' or 'constant'"),
         ("precision", "'auto', 'fp32', 'bf16' or 'fp16'"),
-        ("per_class", "a whole number above 0 or 'all', or several with commas between"),
         ("finetune_lrs", "a number above 0, or several with commas between"),
     ],
 )

@@ -45,7 +45,9 @@ def test_method_keeps_the_contract(name: str) -> None:
 
 
 def test_every_method_has_the_loss_gradients_and_state_of_one_device_on_two() -> None:
-    check_devices(*map(method_class, TRAINED))
+    check_devices(
+        *map(method_class, TRAINED), settings={method_class(name): small for name, small in SMALL_HEADS.items()}
+    )
 
 
 def test_a_grid_of_all_methods_has_the_cells_that_their_traits_call_for() -> None:

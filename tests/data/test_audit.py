@@ -69,6 +69,16 @@ def test_small_classes_say_what_was_asked_for_and_what_there_is() -> None:
     assert {entry.problem for entry in entries} == {"small class", "class missing on a side"}
 
 
+def test_a_share_of_less_than_one_image_is_said_of_its_class() -> None:
+    labels = np.repeat([0, 1], [20, 9])
+    train = [*range(18), *range(20, 27)]  # 18 and 7, of which 10% are 1.8 and 0.7
+    entries = small_classes(labels, ["many", "few"], split(train, [18, 27], [19, 28]), ["1%", "10%", "all"])
+    assert entries == [
+        AuditEntry("many/", "small class", "18 training images, of which 1% is less than one: it gives one"),
+        AuditEntry("few/", "small class", "7 training images, of which 1%, 10% is less than one: it gives one"),
+    ]
+
+
 def test_classes_that_suffice_are_not_mentioned() -> None:
     labels = np.zeros(4, np.int64)
     assert small_classes(labels, ["a"], split([0, 1], [2], [3]), [1, 2, "all"]) == []

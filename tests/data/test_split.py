@@ -200,6 +200,24 @@ def test_subsets_are_nested_balanced_and_inside_train(sizes: list[int], seed: in
     assert np.array_equal(everything, train)
 
 
+@pytest.mark.parametrize(
+    ("share", "drawn"), [("1%", [2, 1, 1]), ("10%", [20, 2, 1]), ("12.5%", [25, 2, 1]), ("50%", [100, 8, 2])]
+)
+def test_a_share_of_each_class_is_rounded_a_half_upwards_and_at_least_one(share: str, drawn: list[int]) -> None:
+    labels = np.repeat([0, 1, 2], [200, 15, 4])
+    train = np.arange(len(labels))
+    subset = draw_subset(labels, train, per_class=share, seed=7)
+    assert np.bincount(labels[subset]).tolist() == drawn
+
+
+@given(CLASS_SIZES, SEEDS, st.lists(st.floats(0.01, 99.99), min_size=2, max_size=4))
+def test_shares_are_nested(sizes: list[int], seed: int, percents: list[float]) -> None:
+    labels = labels_of(sizes)
+    drawn = [draw_subset(labels, np.arange(len(labels)), per_class=f"{p}%", seed=seed) for p in sorted(percents)]
+    for small, large in itertools.pairwise(drawn):
+        assert set(small.tolist()) <= set(large.tolist())
+
+
 def test_subsets_of_different_seeds_differ_and_do_not_follow_the_split() -> None:
     labels = labels_of([60, 60])
     train = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=0).train

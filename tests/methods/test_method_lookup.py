@@ -33,7 +33,7 @@ def test_two_names_are_two_classes() -> None:
 def test_what_is_not_a_method_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(
         UserError,
-        match=r"Unknown method .* Known: byol, dino, frozen, mae, moco, random, reference, simclr, supervised",
+        match=rf"Unknown method .* Known: {', '.join(method_names())}\.$",
     ):
         method_class(name)
 
@@ -56,6 +56,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest() -> None:
         ("simclr", {"temperature": "warm"}, "simclr.temperature = 'warm' "),
         ("moco", {"momentum": 1}, "moco.momentum = 1 "),
         ("moco", {"queue_size": 0}, "moco.queue_size = 0 "),
+        ("moco-v3", {"temperature": 0}, "moco-v3.temperature = 0 "),
         ("byol", {"momentum_schedule": "linear"}, "byol.momentum_schedule = 'linear' "),
         ("supervised", {"optimizer": "sdg"}, "supervised.optimizer = 'sdg' "),
         ("supervised", {"weight_decay": -1}, "supervised.weight_decay = -1 "),

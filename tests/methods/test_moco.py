@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from selfsup.methods import Progress, method_class
 from selfsup.methods.moco import _encode_shuffled
-from selfsup.methods.parts.losses import info_nce
+from selfsup.methods.parts.contrast import info_nce
 from selfsup.testing.methods import BATCH, batch_of, batch_of_digits, build
 
 MoCo = method_class("moco")

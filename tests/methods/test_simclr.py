@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from selfsup.methods import method_class
-from selfsup.methods.parts.losses import nt_xent
+from selfsup.methods.parts.contrast import nt_xent
 from selfsup.testing.methods import BATCH, batch_of, batch_of_digits, build
 
 

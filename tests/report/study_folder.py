@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from selfsup.config.grid import Cell
+from selfsup.config.grid import Cell, images_of
 
 #: Accuracy of each method with all images, and how much of it is lost with few.
 SKILL = {
@@ -98,7 +98,7 @@ class FolderWriter:
         folder.mkdir(parents=True)
         row = {"cell": cell.id, "method": cell.method, "backbone": cell.backbone, "augmentation": cell.augmentation,
                "lr": cell.lr, "per_class": size, "seed": cell.seed, "status": status, "epochs": 100 if cell.lr else 0,
-               "train_images": 1260 if size == "all" else min(1260, 10 * int(size))}  # fmt: skip
+               "train_images": 10 * images_of(cell.per_class, 126)}  # fmt: skip
         if cell.lr is not None:
             row["train_seconds"] = 40.0 + 1.2 * row["train_images"]
             self._write_log(folder, cell, rng, diverged=status == "diverged")
@@ -113,7 +113,7 @@ class FolderWriter:
 
     def _accuracy(self, cell: Cell, size: str, rng: np.random.Generator) -> float:
         top, steep = SKILL[cell.method]
-        n = 126 if size == "all" else int(size)
+        n = images_of(_per_class(size), 126)
         accuracy = top - 0.4 * steep * np.exp(-n / 25)
         if cell.lr is not None:
             accuracy -= 0.05 * abs(np.log10(cell.lr / 0.06)) ** 1.5
@@ -175,4 +175,4 @@ class FolderWriter:
 
 
 def _per_class(size: str) -> int | str:
-    return size if size == "all" else int(size)
+    return int(size) if size.isdecimal() else size

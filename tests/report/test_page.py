@@ -12,7 +12,9 @@ from page_reader import PageReader
 from selfsup.errors import UserError
 from selfsup.report.assets import write_assets
 from selfsup.report.page import write_report
-from selfsup.report.verdict import answer
+from selfsup.report.recorded import read_study
+from selfsup.report.series import size_places
+from selfsup.report.verdict import answer, answer_study
 
 HOSTILE = (
     "<b>bold</b>",
@@ -233,6 +235,19 @@ def test_a_number_of_images_that_no_class_has_is_not_quoted_as_if_it_had(make_st
     writer = make_study(methods=("moco",), sizes=("20", "5000"))
     visible = read(write_report(writer.path)).visible
     assert re.search(r"With 5000 images per class \(all there are, about 12\d per class\), a linear probe", visible)
+
+
+def test_shares_of_classes_are_said_with_the_images_that_they_are(make_study):
+    writer = make_study(methods=("moco", "random"), sizes=("all", "50%", "5%"))
+    study = read_study(writer.path)
+    # Of 126 training images per class 5 % are 6.3 and 50 % are 63; in all there are 1257.
+    assert size_places(study) == {"5%": 6, "50%": 63, "all": 125.7}
+    found = answer_study(study)
+    assert found.sizes == ("5%", "50%", "all")
+    visible = read(write_report(writer.path)).visible
+    assert "5% (≈ 6) 50% (≈ 63) all (≈ 126)" in visible
+    of_half = read(write_report(make_study("half", methods=("moco",), sizes=("50%",)).path)).visible
+    assert "With 50% of each class’s images (about 63 per class), a linear probe" in of_half.replace("'", "’")
 
 
 def test_an_unlabelled_study_makes_a_report(report):

@@ -93,6 +93,7 @@ def test_nothing_finished_gives_an_empty_choice(rows):
 
 def test_numbers_of_images_are_ordered_as_numbers():
     assert size_order(["all", "100", "20", "5", "5"]) == ["5", "20", "100", "all"]
+    assert size_order(["10%", "all", "2.5%", "2%"]) == ["2%", "2.5%", "10%", "all"]
 
 
 def test_without_labels_effective_rank_decides():

@@ -55,8 +55,8 @@ AXES = (
     Axis("backbone", "compared", "its network, and after @ where its weights come from", str, "backbone", ""),
     Axis("augmentation", "chosen", "policy of its views; empty where nothing is trained", str, "augmentation", ""),
     Axis("lr", "chosen", "learning rate", float, "lr", ".4g", lambda lr: f"lr{format_lr(lr)}"),
-    Axis("per_class", "size", "training images (or labels) per class, or `all`", str, "per class", "d",
-         lambda count: f"n{count}"),
+    Axis("per_class", "size", "training images (or labels) per class: a number, a share of each class, or `all`", str,
+         "per class", "d", lambda size: f"n{size}".replace("%", "pct")),
     Axis("seed", "repeated", "seed", int, "seed", ".4g", lambda seed: f"s{seed}"),
 )  # fmt: skip
 

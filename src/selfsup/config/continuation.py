@@ -23,6 +23,9 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
     lines = []
     if type(stored.lrs[0]) is not type(checked.lrs[0]):
         lines.append(f"lrs: {_kind_of_rates(stored)} in the study, {_kind_of_rates(checked)} now")
+    kinds = [kind for config in (stored, checked) if (kind := _kind_of_sizes(config))]
+    if len(set(kinds)) > 1:
+        lines.append(f"per_class: {kinds[0]} in the study, {kinds[1]} now")
     for name in StudyConfig.model_fields:
         if name not in requested or role_of(name) != "identity":
             continue
@@ -36,6 +39,12 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
 
 def _kind_of_rates(config: StudyConfig) -> str:
     return "multiples of the methods' own rates" if isinstance(config.lrs[0], str) else "numbers"
+
+
+def _kind_of_sizes(config: StudyConfig) -> str:
+    """Empty where all images are the only size."""
+    sizes = [size for size in config.per_class if size != "all"]
+    return "" if not sizes else "numbers" if isinstance(sizes[0], int) else "shares of each class"
 
 
 def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from selfsup.config.network_source import NetworkSource
 
@@ -23,12 +23,6 @@ def _split_commas(value: Any) -> Any:
 def _one_or_several(value: Any) -> Any:
     """Let a single path stand for a list; it may hold commas."""
     return [value] if isinstance(value, str) else value
-
-
-def _split_sizes(value: Any) -> Any:
-    """As :func:`_split_commas`, with ``ALL`` in any case of its letters."""
-    parts = _split_commas(value)
-    return [part.lower() if isinstance(part, str) else part for part in parts] if isinstance(parts, list) else parts
 
 
 def no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -52,12 +46,32 @@ def _split_rates(value: Any) -> Any:
     return [f"{number:g}x" for number in numbers] if any(multiples) else numbers
 
 
+def _split_sizes(value: Any) -> Any:
+    """Whole numbers, or shares such as ``1%,10%``; ``all`` with either, in any case of its letters."""
+    parts = _split_commas(value)
+    if not isinstance(parts, list | tuple):
+        return parts
+    texts = [str(part).strip().lower() for part in parts]
+    shares = [text.removesuffix("%") for text in texts if text.endswith("%")]
+    numbers = [text for text in texts if not text.endswith("%") and text != "all"]
+    try:
+        fit = all(0 < float(share) < 100 for share in shares) and all(int(number) > 0 for number in numbers)
+    except ValueError:
+        fit = False
+    if not fit or (shares and numbers):
+        raise ValueError(
+            "must be whole numbers above 0, or shares of each class above 0% and below 100% such as 1%,10%, not both "
+            "(which is more would differ by class); or all"
+        )
+    return [f"{float(t[:-1]):g}%" if t.endswith("%") else t if t == "all" else int(t) for t in texts]
+
+
 Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
 _Lr = Annotated[float, Field(gt=0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
 Lrs = Annotated[tuple[_Lr, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
 Rates = Annotated[tuple[float | str, ...], BeforeValidator(_split_rates), AfterValidator(no_repeats)]
-Sizes = Annotated[tuple[PositiveInt | Literal["all"], ...], BeforeValidator(_split_sizes), AfterValidator(no_repeats)]
+Sizes = Annotated[tuple[int | str, ...], BeforeValidator(_split_sizes), AfterValidator(no_repeats)]
 
 
 def different_networks(sources: Sequence[NetworkSource]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Pure functions over small frozen dataclasses; nothing here touches files or impo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
@@ -12,8 +13,27 @@ from typing import Any, Literal, Self
 from selfsup.config.axes import AXES
 from selfsup.config.network_source import NONE, NetworkSource
 
-PerClass = int | Literal["all"]
+#: Training images (or labels) per class: a number, a share of what each class has such as ``"10%"``, or ``"all"``.
+PerClass = int | str
 Protocol = Literal["data-regime", "label-efficiency"]
+
+
+def images_of(size: PerClass, available: int) -> int:
+    """How many of a class of `available` training images a size takes: no more than there are.
+
+    A share is rounded to the nearest whole number, a half upwards, and takes at least one.
+    """
+    percent = percent_of(size)
+    if percent is None:
+        return min(int(size), available)
+    return min(max(1, math.floor((percent * available + 50) / 100)), available)
+
+
+def percent_of(size: PerClass) -> float | None:
+    """The percentage of each class that a size is; None where it is a number."""
+    if size == "all":
+        return 100.0
+    return float(size.removesuffix("%")) if isinstance(size, str) else None
 
 
 @dataclass(frozen=True)
@@ -66,8 +86,9 @@ class Cell:
         Name of the augmentation policy; None where the method does not train.
     lr : float or None
         Learning rate, greater than 0; None where the method does not train.
-    per_class : int or "all"
-        Training images (data-regime) or labels (label-efficiency) per class.
+    per_class : int or str
+        Training images (data-regime) or labels (label-efficiency) per class: a number, a share such as ``"10%"``,
+        or ``"all"``.
     seed : int
         Draws the subset, the initial weights of the heads, the order and the views.
     lr_multiple : float or None

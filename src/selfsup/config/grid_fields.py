@@ -53,7 +53,11 @@ class GridFields(Fields):
         "axis",
         min_length=1,
     )
-    per_class: Sizes = field((5, 20, "all"), "Images (or labels) per class; 'all' for all of them.", "axis")
+    per_class: Sizes = field(
+        (5, 20, "all"),
+        "Images (or labels) per class: numbers, or shares of each class such as 1%,10%; 'all' for all of them.",
+        "axis",
+    )
     seeds: int = field(1, "Number of repetitions, seeds 0 to N-1.", "axis", ge=1)
     protocol: Protocol = field(
         "data-regime",

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from selfsup.config.grid import PerClass
+from selfsup.config.grid import PerClass, percent_of
 from selfsup.csv_files import csv_text
 from selfsup.data.split import Split, has_several
 
@@ -186,14 +186,14 @@ def small_classes(
         Index into `classes` of each image.
     classes : sequence of str
     split : Split
-    per_class : sequence of int or "all"
-        Numbers of training images per class that the study asks for.
+    per_class : sequence of int or str
+        Numbers, or shares, of training images per class that the study asks for.
 
     Returns
     -------
     list of AuditEntry
-        One per class with fewer training images than asked for, and one per class and side of
-        the split that has no image of it.
+        One per class with fewer training images than asked for, or of which a share is less than one image, and one
+        per class and side of the split that has no image of it.
     """
     counts = {
         side: np.bincount(labels[indices], minlength=len(classes))
@@ -202,7 +202,11 @@ def small_classes(
     entries = []
     for index, name in enumerate(classes):
         have = int(counts["train"][index])
-        too_many = sorted({n for n in per_class if n != "all" and n > have})
+        too_many = sorted({n for n in per_class if isinstance(n, int) and n > have})
+        too_small = [n for n in per_class if (percent := percent_of(n)) is not None and percent * have < 100]
+        if have and too_small:
+            detail = f"{have} training images, of which {', '.join(map(str, too_small))} is less than one: it gives one"
+            entries.append(AuditEntry(f"{name}/", "small class", detail))
         if too_many:
             asked = ", ".join(map(str, too_many))
             detail = f"{have} training images where {asked} per class are asked for: it gives all it has"

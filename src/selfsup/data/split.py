@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfsup.config.grid import PerClass
+from selfsup.config.grid import PerClass, images_of
 from selfsup.errors import UserError
 from selfsup.seeding import derive_seed
 
@@ -114,9 +114,9 @@ def has_several(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def draw_subset(labels: np.ndarray | None, train: np.ndarray, *, per_class: PerClass, seed: int) -> np.ndarray:
-    """Draw `per_class` training images of each class.
+    """Draw training images of each class.
 
-    For one seed, the images of a smaller number are contained in those of a larger one.
+    For one seed, the images of a smaller number or share are contained in those of a larger one.
 
     Parameters
     ----------
@@ -124,8 +124,9 @@ def draw_subset(labels: np.ndarray | None, train: np.ndarray, *, per_class: PerC
         Class of each image; None: all images count as one class.
     train : ndarray of int64
         Indices to draw from.
-    per_class : int or "all"
-        A class with fewer gives all it has.
+    per_class : int or str
+        A number, of which a class with fewer gives all it has; a share of each class, as
+        :func:`~selfsup.config.grid.images_of` rounds it; or ``"all"``.
     seed : int
         At least 0.
 
@@ -139,7 +140,7 @@ def draw_subset(labels: np.ndarray | None, train: np.ndarray, *, per_class: PerC
         return train
     classes = np.zeros(len(train), np.int64) if labels is None else labels[train]
     drawn = [
-        train[members][_shuffle(len(members), seed, "subset", label)[:per_class]]
+        train[members][_shuffle(len(members), seed, "subset", label)[: images_of(per_class, len(members))]]
         for label, members in _members(classes)
     ]
     return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))

@@ -3,57 +3,38 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from selfsup.backbones import Backbone
 from selfsup.config.continuation import narrow
-from selfsup.config.grid import Cell, Job, unfinished
+from selfsup.config.grid import unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, small_classes
 from selfsup.data.opening import pixel_limit, set_aside
 from selfsup.data.pages import with_pages
 from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Source, silent
-from selfsup.data.split import Split, draw_subset
-from selfsup.evaluation.embedding import embed
-from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
-from selfsup.evaluation.evaluators.finetune import AUGMENTATION
+from selfsup.data.split import Split
 from selfsup.execution.configuration import require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.initial_weights import network_of, resolve_networks
+from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.preparation import require_enough, require_same_names, split_study
-from selfsup.execution.progress import SECONDS_PER_CELL, Kind, kind_of
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
-from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
-from selfsup.training.device import make_deterministic
-from selfsup.training.loop import Training
-from selfsup.training.plan import TrainingPlan
-from selfsup.views import load_policy
 
-#: Steps that are timed per method and augmentation, after one to warm up.
-TIMED_STEPS = 3
 #: Most images of the source that are opened to learn how large they are, and whether they can be.
 OPENED_IMAGES = 1000
-#: Method whose steps are those of fine-tuning.
-FINE_TUNING = "supervised"
-#: Images whose embedding is timed per network.
-EMBEDDED_IMAGES = 8
 #: Seconds for a worker's start; measured on two cores and rounded up.
 SECONDS_PER_START = 10.0
-#: Seconds of solving a probe, per class, image and dimension that the images span; measured on one core.
-SECONDS_PER_PRODUCT = 1e-8
 
 
 @dataclass(frozen=True)
@@ -136,12 +117,11 @@ def plan_study(
     config = config.with_side_for([glance.short_side])
     require_views(config)
     resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(source.names))
-    steps = _time_steps(config, left, resources, glance.side)
     share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
     candidates = dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells)
     networks = {candidate: network_of(config, *candidate) for candidate in candidates}
-    embedding = _time_embedding(networks, resources, glance.side)
-    seconds = sum(_job_seconds(config, job, labels, split, steps, embedding, share) for job in left)
+    costs = JobCosts.measure(config, left, labels, split, resources, glance.side)
+    seconds = sum(share * costs.training(job) + costs.evaluation(job) for job in left)
     return Plan(
         config=config,
         grid=grid,
@@ -186,110 +166,6 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
     side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
     short_side = float(np.median(short_sides)) if sides else side
     return _Glance(len(chosen), side, short_side, tuple(audit))
-
-
-def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int) -> dict[Kind, float]:
-    """Estimated seconds per step of a full batch for every kind of training in the grid."""
-    make_deterministic(resources.threads)
-    cells = {kind_of(job): job.cells[0] for job in jobs}
-    if "finetune" in config.evaluate:
-        tuned = (replace(cell, method=FINE_TUNING, augmentation=AUGMENTATION) for cell in cells.values())
-        cells |= {(cell.method, cell.backbone, cell.augmentation): cell for cell in tuned}
-    return {
-        kind: _seconds_per_step(config, cell, resources, side)
-        for kind, cell in cells.items()
-        if cell.augmentation is not None
-    }
-
-
-def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, side: int) -> float:
-    assert cell.augmentation is not None
-    images = _Noise(side)
-    settings = read_settings(cell.method, config.settings.get(cell.method, {}))
-    backbone = network_of(config, cell.method, cell.backbone)
-    method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
-    count = _timed_images(config)
-    indices = np.arange(count)
-    plan = TrainingPlan(TIMED_STEPS + 1, count, config.side, lr=1e-4, seed=0)
-    policy, fabric = load_policy(cell.augmentation), resources.hardware.fabric()
-    outcome = Training(method, images, indices, indices % 10, policy, plan, fabric).run()
-    seconds = [line.seconds for line in outcome.state.log[1:]]  # of an epoch, which is one step
-    return float(np.median(seconds)) * config.batch_size / count
-
-
-#: By method and label of its network, the width of an embedding and the seconds of making one.
-_Embedding = Mapping[tuple[str, str], tuple[int, float]]
-
-
-def _time_embedding(networks: Mapping[tuple[str, str], Backbone], resources: Resources, side: int) -> _Embedding:
-    """Time each network's embedding of a few images at its own side; once per network and side."""
-    known: dict[tuple[str, int], float] = {}
-    images, indices = _Noise(side), np.arange(EMBEDDED_IMAGES)
-    found = {}
-    for (method, label), backbone in networks.items():
-        same = (label, backbone.image_size)
-        if same not in known:
-            began = time.perf_counter()
-            embed(backbone, images, indices, image_size=backbone.image_size, device=resources.hardware.device)
-            known[same] = (time.perf_counter() - began) / len(indices)
-        found[method, label] = backbone.num_features, known[same]
-    return found
-
-
-def _timed_images(config: StudyConfig) -> int:
-    """Images in a timed batch: fewer where they are large, so that a plan takes no minutes; at least 8."""
-    return min(config.batch_size, max(8, int(config.batch_size * (64 / config.side) ** 2)))
-
-
-class _Noise:
-    """A store of random pixels, all of one size."""
-
-    def __init__(self, side: int) -> None:
-        self.side = side
-
-    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        shape = (len(indices), self.side, self.side, 3)
-        pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-        return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
-
-
-def _job_seconds(
-    config: StudyConfig,
-    job: Job,
-    labels: np.ndarray | None,
-    split: Split,
-    steps: Mapping[Kind, float],
-    embedding: _Embedding,
-    share: float = 1.0,
-) -> float:
-    """Seconds of a job, of whose epochs a scheduler is expected to run this share."""
-    cell = job.cells[0]
-    width, seconds_per_image = embedding[cell.method, cell.backbone]
-    images = len(split.train) + len(split.val) + len(split.test)
-    evaluating = SECONDS_PER_CELL * len(job.cells) + seconds_per_image * images
-    subsets = [draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed) for c in job.cells]
-    if labels is not None:
-        evaluating += sum(_probe_seconds(np.bincount(labels[subset]), width) for subset in subsets)
-    if "finetune" in config.evaluate and labels is not None:
-        tuned = sum(map(len, subsets))
-        passes = config.finetune_epochs * len(config.finetune_lrs)
-        evaluating += passes * tuned / config.batch_size * steps[FINE_TUNING, cell.backbone, AUGMENTATION]
-    if cell.augmentation is None:
-        return evaluating
-    chosen = "all" if job.shared else cell.per_class
-    images = len(draw_subset(labels, split.train, per_class=chosen, seed=cell.seed))
-    plan = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps)
-    sides = replace(plan, grow_from=config.grow_from).sides
-    full_steps = sum((side / config.side) ** 2 for side in sides) * plan.passes(images) * images / config.batch_size
-    return share * full_steps * steps[kind_of(job)] + evaluating
-
-
-def _probe_seconds(counts: np.ndarray, width: int) -> float:
-    """Seconds of solving a cell's probes on so many images per class; with few classes, hardly any."""
-    counts = counts[counts > 0]
-    probes = [(1, int(counts.sum())), *((DRAWS, k * len(counts)) for k in drawable(counts.tolist()))]
-    products = sum(number * images * len(counts) * min(images, width) for number, images in probes)
-    return SECONDS_PER_PRODUCT * products
 
 
 def _study_bytes(

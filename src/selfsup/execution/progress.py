@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from selfsup.config.grid import Job
+from selfsup.config.grid import Job, images_of
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried, JobStarted
 
 #: What the speed of a training depends on: its method, network and augmentation.
@@ -135,5 +135,4 @@ def _training_images(job: Job, train_counts: Sequence[int]) -> int:
     cell = job.cells[0]
     if cell.augmentation is None:
         return 0
-    most = math.inf if job.shared or cell.per_class == "all" else cell.per_class
-    return int(sum(min(count, most) for count in train_counts))
+    return sum(images_of("all" if job.shared else cell.per_class, count) for count in train_counts)

@@ -252,7 +252,7 @@ class StudyRun:
 
 def _describe_scarcity(per_class: Sequence[int | str], most: int) -> str:
     """Which sizes no class has the images for; empty if none."""
-    beyond = [str(size) for size in per_class if size != "all" and int(size) > most]
+    beyond = [str(size) for size in per_class if isinstance(size, int) and size > most]
     if not beyond:
         return ""
     return f"No class has more than {most} images to train on, so --per-class {','.join(beyond)} means all of them."

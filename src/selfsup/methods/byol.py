@@ -13,7 +13,7 @@ from selfsup.methods import base
 from selfsup.methods.parts.heads import mlp
 from selfsup.methods.parts.losses import cosine_regression
 from selfsup.methods.parts.momentum import MomentumEncoder, cosine_momentum
-from selfsup.methods.parts.recipe import Recipe
+from selfsup.methods.parts.recipe import TRANSFORMER_RECIPE
 
 
 class BYOLSettings(base.MethodSettings):
@@ -36,7 +36,7 @@ class BYOL(base.Method):
         "https://arxiv.org/abs/2006.07733",
     )
 
-    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
+    transformer_recipe = TRANSFORMER_RECIPE
     Settings = BYOLSettings
 
     def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
 from selfsup.methods import base
+from selfsup.methods.parts.contrast import info_nce
 from selfsup.methods.parts.heads import mlp
 from selfsup.methods.parts.key_queue import KeyQueue
-from selfsup.methods.parts.losses import info_nce
 from selfsup.methods.parts.momentum import MomentumEncoder
-from selfsup.methods.parts.recipe import Recipe
+from selfsup.methods.parts.recipe import TRANSFORMER_RECIPE
 from selfsup.views.base import to_device
 
 #: Most keys of the queue where nothing else is set.
@@ -44,7 +44,7 @@ class MoCo(base.Method):
         "https://arxiv.org/abs/2003.04297",
     )
 
-    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
+    transformer_recipe = TRANSFORMER_RECIPE
     Settings = MoCoSettings
 
     def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:

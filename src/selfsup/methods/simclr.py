@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from selfsup.backbones import Backbone
 from selfsup.methods import base
+from selfsup.methods.parts.contrast import nt_xent
 from selfsup.methods.parts.heads import mlp
-from selfsup.methods.parts.losses import nt_xent
-from selfsup.methods.parts.recipe import Recipe
+from selfsup.methods.parts.recipe import TRANSFORMER_RECIPE
 
 
 class SimCLRSettings(base.MethodSettings):
@@ -33,7 +34,7 @@ class SimCLR(base.Method):
         "https://arxiv.org/abs/2002.05709",
     )
 
-    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
+    transformer_recipe = TRANSFORMER_RECIPE
     Settings = SimCLRSettings
 
     def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:
@@ -46,4 +47,9 @@ class SimCLR(base.Method):
         embedding = self.backbone(torch.cat(list(batch.views["global"])))
         projections = self.projector(embedding)
         first, second = projections.chunk(2)
-        return base.Step(nt_xent(projections, self.settings.temperature), embedding, (first, second))
+        return base.Step(self.contrast(projections, batch.labels), embedding, (first, second))
+
+    def contrast(self, projections: Tensor, labels: Tensor) -> Tensor:
+        """What is minimised, of projections of shape (2n, d): first views, then second ones."""
+        loss: Tensor = nt_xent(projections, self.settings.temperature)
+        return loss

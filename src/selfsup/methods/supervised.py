@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from selfsup.backbones import Backbone
 from selfsup.config.grid import Tags
 from selfsup.methods import base
-from selfsup.methods.parts.recipe import Recipe
+from selfsup.methods.parts.recipe import TRANSFORMER_RECIPE
 from selfsup.views import ViewGroup
 
 
@@ -25,7 +25,7 @@ class Supervised(base.Method):
         "https://arxiv.org/abs/1512.03385",
     )
     tags = Tags(uses_labels=True)
-    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
+    transformer_recipe = TRANSFORMER_RECIPE
 
     def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:
         super().__init__(backbone, settings)

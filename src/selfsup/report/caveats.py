@@ -63,9 +63,8 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     if found.labelled and (untested := _untested(found, best)):
         sentences.append(f"{best.name} was not tested against {listed(untested)}: no finished cell to pair with.")
     if found.comparisons and len(found.of(best.name)) > 1:
-        place = f"all {study.unit}" if best.per_class == "all" else f"{best.per_class} {study.unit} per class"
         sentences.append(
-            f"The comparisons beside the answer are with {place}; "
+            f"The comparisons beside the answer are with {size(best.per_class, found.unit)}; "
             "smaller numbers are tested under “Each method against each other one”."
         )
     return sentences

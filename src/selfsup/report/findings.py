@@ -26,7 +26,7 @@ class Choice:
     lr : float or None
         None where the method does not train.
     per_class : str
-        Images per class: a number or ``"all"``.
+        Images per class: a number, a share of each class such as ``"10%"``, or ``"all"``.
     seeds : int
         Finished seeds.
     score : float

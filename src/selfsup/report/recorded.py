@@ -125,10 +125,10 @@ class RecordedStudy:
         except tomllib.TOMLDecodeError:
             return {}
 
-    @property
-    def mean_per_class(self) -> float:
-        """Training images per class, averaged over the classes."""
-        return float(self.dataset.get("train", 0)) / max(len(self.classes), 1)
+    def mean_per_class(self, size: str) -> float:
+        """Training images (or labels) per class of cells of that size, averaged over the classes."""
+        had = self.results.loc[self.results["per_class"] == size, "train_images"].mean()
+        return float(self.dataset.get("train", 0) if size == "all" else had) / max(len(self.classes), 1)
 
     def takes_all(self, per_class: str) -> bool:
         """Whether cells of that size had all training images, as where no class has so many."""

@@ -7,6 +7,7 @@ only loosely.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ def criterion(results: pd.DataFrame) -> str:
 
 
 def size_order(sizes: Iterable[str]) -> list[str]:
-    """Different numbers of images per class in ascending order, ``"all"`` last."""
-    return sorted(set(sizes), key=lambda size: (size == "all", 0 if size == "all" else int(size)))
+    """Different numbers of images per class, or shares of each class, in ascending order, ``"all"`` last."""
+    return sorted(set(sizes), key=lambda size: math.inf if size == "all" else float(size.removesuffix("%")))
 
 
 def candidates_of(results: pd.DataFrame) -> list[tuple[str, ...]]:

@@ -93,11 +93,11 @@ def chosen_trainings(study: RecordedStudy, answer: Answer) -> list[tuple[Choice,
 
 
 def size_places(study: RecordedStudy) -> dict[str, float]:
-    """Where each number of images lies on the axis; ``"all"`` at the mean over the classes."""
+    """Where each number of images lies on the axis; shares and ``"all"`` at the mean over the classes."""
     sizes = size_order(study.results["per_class"])
-    places = {size: float(size) for size in sizes if size != "all"}
+    places = {size: float(size) if size.isdecimal() else study.mean_per_class(size) for size in sizes if size != "all"}
     if "all" in sizes:
         largest = max(places.values(), default=0.0)
         # Classes may hold fewer images than the largest size; "all" still lies to its right.
-        places["all"] = max(study.mean_per_class, largest * 1.1, 1.0)
+        places["all"] = max(study.mean_per_class("all"), largest * 1.1, 1.0)
     return places

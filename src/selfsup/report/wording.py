@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from selfsup.config.axes import format_lr
 from selfsup.evaluation.agreement import Correlation
@@ -67,15 +67,17 @@ def value(content: object, form: str) -> str:
 
 
 def size(name: str, unit: str) -> str:
-    """A number of images or labels per class in words: ``5 images per class``, ``all labels``."""
+    """A size in words: ``5 images per class``, ``10% of each class's images``, ``all labels``."""
     if name == "all":
         return f"all {unit}"
+    if name.endswith("%"):
+        return f"{name} of each class's {unit}"
     return f"{name} {unit if name != '1' else unit.removesuffix('s')} per class"
 
 
-def size_names(sizes: Sequence[str], mean_per_class: float) -> dict[str, str]:
-    """Headings of the sizes; ``all`` says how many images per class that is on average."""
-    return {name: f"all (≈ {mean_per_class:.0f})" if name == "all" else name for name in sizes}
+def size_names(sizes: Sequence[str], mean_per_class: Callable[[str], float]) -> dict[str, str]:
+    """Headings of the sizes; shares and ``all`` say how many images per class that is on average."""
+    return {name: name if name.isdecimal() else f"{name} (≈ {mean_per_class(name):.0f})" for name in sizes}
 
 
 def setting(choice: Choice) -> str:

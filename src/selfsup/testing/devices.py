@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -23,7 +23,9 @@ from selfsup.training.processes import joined_fabric
 from selfsup.views import load_policy
 
 
-def check_devices(*classes: type[Method], count: int = 2) -> None:
+def check_devices(
+    *classes: type[Method], count: int = 2, settings: Mapping[type[Method], Mapping[str, Any]] = {}
+) -> None:
     """Check that methods have the same loss, gradients and state on several devices as on one.
 
     Starts `count` processes on the CPU, for all the methods together; their batches do not divide evenly.
@@ -34,19 +36,23 @@ def check_devices(*classes: type[Method], count: int = 2) -> None:
         At the top of a module, where another process finds them.
     count : int
         At least 2.
+    settings : mapping
+        Of some of the methods, for example smaller heads.
 
     Raises
     ------
     AssertionError
         Names what differs, by rank.
     """
-    expected = [_observe_training(cls, Hardware("cpu", "fp32").fabric()) for cls in classes]
-    for rank, found in enumerate(in_processes(_observe_trainings, count, classes)):
+    tasks = [(cls, settings.get(cls, {})) for cls in classes]
+    expected = _observe_trainings(Hardware("cpu", "fp32").fabric(), tasks)
+    for rank, found in enumerate(in_processes(_observe_trainings, count, tasks)):
         for cls, one, many in zip(classes, expected, found, strict=True):
             assert one.keys() == many.keys(), f"{cls.__name__}: not the same values exist on {count} devices"
             for name, value in one.items():
-                bound = 1e-4 * float(value.abs().max()) + 1e-5
-                error = float((value - many[name]).abs().max())
+                # As a whole: a few gradients jump where rounding takes an activation over the kink of its ReLU.
+                bound = 1e-3 * float(value.double().norm()) + 1e-5
+                error = float((value - many[name]).double().norm())
                 assert error <= bound, f"{cls.__name__}: on rank {rank} of {count} {name} is off by {error:.2g}"
 
 
@@ -66,14 +72,14 @@ def _joined(task: Callable[..., Any], rank: int, count: int, port: int, argument
     return task(joined_fabric(Hardware("cpu", "fp32"), rank, count, port), *arguments)
 
 
-def _observe_trainings(fabric: Any, classes: Sequence[type[Method]]) -> list[dict[str, Tensor]]:
-    return [_observe_training(cls, fabric) for cls in classes]
+def _observe_trainings(fabric: Any, tasks: Sequence[tuple[type[Method], Mapping[str, Any]]]) -> list[dict[str, Tensor]]:
+    return [_observe_training(cls, settings, fabric) for cls, settings in tasks]
 
 
-def _observe_training(cls: type[Method], fabric: Any) -> dict[str, Tensor]:
+def _observe_training(cls: type[Method], settings: Mapping[str, Any], fabric: Any) -> dict[str, Tensor]:
     """Loss, gradients of each step, and state after two steps on the digits."""
     # Plain steps: Adam would make a step of its own of gradients that are nothing but rounding.
-    method = build(cls, optimizer="sgd")
+    method = build(cls, optimizer="sgd", **settings)
     names = {id(parameter): name for name, parameter in method.named_parameters()}
     seen: dict[str, Tensor] = {}
     steps = iter(range(2))

@@ -2,143 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
-from lightly.loss import NegativeCosineSimilarity, NTXentLoss
+from lightly.loss import NegativeCosineSimilarity
+from tests.methods.parts.vectors import cosine, draw
 from torch import Tensor
 from torch.nn import functional as F
 
-from selfsup.methods.parts.losses import cosine_regression, info_nce, nt_xent
-
-
-def draw(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
-
-
-def double(*shape: int, seed: int) -> Tensor:
-    return draw(*shape, seed=seed).double().requires_grad_()
-
-
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a @ b / np.sqrt(a @ a) / np.sqrt(b @ b))
-
-
-# -- NT-Xent -------------------------------------------------------------------------------------
-
-
-def nt_xent_by_loops(z: np.ndarray, temperature: float) -> float:
-    """Chen et al. 2020, equation 1, for every positive pair (i, j), and the mean of algorithm 1."""
-    two_n = len(z)
-    total = 0.0
-    for i in range(two_n):
-        j = (i + two_n // 2) % two_n
-        numerator = math.exp(cosine(z[i], z[j]) / temperature)
-        denominator = sum(math.exp(cosine(z[i], z[k]) / temperature) for k in range(two_n) if k != i)
-        total -= math.log(numerator / denominator)
-    return total / two_n
-
-
-@pytest.mark.parametrize("temperature", [0.07, 0.5, 1.0])
-@pytest.mark.parametrize("n", [2, 3, 8])
-def test_nt_xent_is_equation_1(n: int, temperature: float) -> None:
-    z = draw(2 * n, 5, scale=3.0)
-    expected = nt_xent_by_loops(z.double().numpy(), temperature)
-    assert nt_xent(z, temperature).item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("temperature", [0.1, 0.5])
-def test_nt_xent_and_its_gradient_agree_with_lightly(temperature: float) -> None:
-    ours, theirs = (draw(24, 16).requires_grad_() for _ in range(2))
-    loss = nt_xent(ours, temperature)
-    reference = NTXentLoss(temperature=temperature)(theirs[:12], theirs[12:])
-    torch.testing.assert_close(loss, reference)
-    (gradient,) = torch.autograd.grad(loss, ours)
-    (expected,) = torch.autograd.grad(reference, theirs)
-    torch.testing.assert_close(gradient, expected)
-    assert expected.abs().max() > 1e-3
-
-
-def test_nt_xent_depends_on_directions_and_not_on_lengths() -> None:
-    z = draw(12, 6)
-    torch.testing.assert_close(nt_xent(z, 0.5), nt_xent(z * draw(12, 1, seed=1).exp(), 0.5))
-
-
-def test_nt_xent_of_perfect_pairs_is_its_lower_bound() -> None:
-    """Orthogonal images, identical views: every anchor sees one cosine of 1 and 2n - 2 of 0."""
-    n, temperature = 4, 0.5
-    z = torch.eye(n).repeat(2, 1)
-    bound = -math.log(math.exp(1 / temperature) / (math.exp(1 / temperature) + 2 * n - 2))
-    assert nt_xent(z, temperature).item() == pytest.approx(bound, rel=1e-6)
-    assert nt_xent(draw(2 * n, n), temperature).item() > bound
-
-
-def test_nt_xent_of_collapsed_embeddings_is_the_log_of_the_candidates() -> None:
-    assert nt_xent(torch.ones(10, 7), 0.1).item() == pytest.approx(math.log(9), rel=1e-5)
-
-
-def test_nt_xent_survives_a_zero_embedding() -> None:
-    z = draw(8, 4)
-    z[3] = 0
-    z.requires_grad_()
-    loss = nt_xent(z, 0.1)
-    loss.backward()
-    assert torch.isfinite(loss)
-    assert torch.isfinite(z.grad).all()
-
-
-# -- InfoNCE -------------------------------------------------------------------------------------
-
-
-def info_nce_by_loops(q: np.ndarray, k: np.ndarray, negatives: np.ndarray, temperature: float) -> float:
-    """He et al. 2020, equation 1: the sum is over one positive and all keys of the queue."""
-    total = 0.0
-    for query, key in zip(q, k, strict=True):
-        positive = math.exp(cosine(query, key) / temperature)
-        total -= math.log(positive / (positive + sum(math.exp(cosine(query, n) / temperature) for n in negatives)))
-    return total / len(q)
-
-
-@pytest.mark.parametrize("temperature", [0.07, 0.2, 1.0])
-@pytest.mark.parametrize("queue", [1, 9])
-def test_info_nce_is_equation_1(queue: int, temperature: float) -> None:
-    q, k, negatives = draw(6, 5, scale=2.0), draw(6, 5, seed=1), F.normalize(draw(queue, 5, seed=2), dim=1)
-    expected = info_nce_by_loops(q.double().numpy(), k.double().numpy(), negatives.double().numpy(), temperature)
-    assert info_nce(q, k, negatives, temperature).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_info_nce_and_its_gradient_agree_with_lightlys_memory_bank() -> None:
-    reference = NTXentLoss(temperature=0.2, memory_bank_size=(32, 8))
-    theirs, ours = (draw(16, 8, seed=3).requires_grad_() for _ in range(2))
-    keys = draw(16, 8, seed=4)
-    reference(theirs, draw(16, 8, seed=2))  # enters half of lightly's bank
-    bank = reference.memory_bank.bank.clone()
-    expected = reference(theirs, keys)
-    loss = info_nce(ours, keys, bank, 0.2)
-    torch.testing.assert_close(loss, expected)
-    (gradient,) = torch.autograd.grad(loss, ours)
-    torch.testing.assert_close(gradient, torch.autograd.grad(expected, theirs)[0])
-    assert gradient.abs().max() > 1e-3
-
-
-def test_info_nce_gives_no_gradient_to_keys_or_queue() -> None:
-    q, k, negatives = (draw(4, 3, seed=seed).requires_grad_() for seed in range(3))
-    info_nce(q, k, negatives.detach(), 0.2).backward()
-    assert k.grad is None
-    assert q.grad.abs().sum() > 0
-
-
-def test_info_nce_has_the_gradient_that_differences_give() -> None:
-    keys, negatives = draw(4, 5, seed=1).double(), F.normalize(draw(7, 5, seed=2), dim=1)
-
-    def loss(q: Tensor) -> Tensor:
-        return info_nce(q, keys, negatives, 0.2)
-
-    # The loss is computed in float32, so the differences are taken wide and compared loosely.
-    assert torch.autograd.gradcheck(loss, double(4, 5, seed=0), eps=1e-2, atol=1e-2, rtol=1e-2)
-
+from selfsup.methods.parts.contrast import info_nce, nt_xent
+from selfsup.methods.parts.losses import cosine_regression
 
 # -- BYOL's regression -------------------------------------------------------------------------------
 

@@ -118,7 +118,7 @@ def test_byols_momentum_rises_until_the_target_stands_still() -> None:
     assert shares == pytest.approx([quarter, 0.125, 0.0], abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["moco", "byol"])
+@pytest.mark.parametrize("name", ["moco", "moco-v3", "byol"])
 def test_the_target_sees_batch_statistics_of_its_own(name: str) -> None:
     """Its running statistics move when it sees a batch, and not by the update."""
     method = build(method_class(name))

@@ -12,6 +12,7 @@ def mlp(
     *widths: int,
     norm: bool,
     norm_last: bool = False,
+    affine_last: bool = True,
     activation: Callable[[], nn.Module] | None = None,
 ) -> nn.Sequential:
     """Linear layers with an activation between them.
@@ -24,6 +25,8 @@ def mlp(
         Batch normalisation before each activation; the linear layer before it then has no bias.
     norm_last : bool
         Batch normalisation after the last layer too.
+    affine_last : bool
+        Whether that one has a learnt scale and shift.
     activation : callable
         Makes the layer between two linear ones; ReLU by default.
     """
@@ -33,7 +36,7 @@ def mlp(
         normalised = norm_last if index == last else norm
         layers.append(nn.Linear(width_in, width_out, bias=not normalised))
         if normalised:
-            layers.append(nn.BatchNorm1d(width_out))
+            layers.append(nn.BatchNorm1d(width_out, affine=affine_last or index != last))
         if index != last:
             layers.append(activation() if activation else nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

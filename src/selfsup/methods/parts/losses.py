@@ -22,52 +22,6 @@ def in_float32(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 @in_float32
-def nt_xent(projections: Tensor, temperature: float) -> Tensor:
-    """Normalised temperature-scaled cross entropy (Chen et al. 2020, eq. 1 and algorithm 1).
-
-    Parameters
-    ----------
-    projections : Tensor
-        Shape (2n, d): the first views of n images, then their second views in the same order.
-    temperature : float
-        Greater than 0.
-
-    Returns
-    -------
-    Tensor
-        Scalar: mean over all 2n anchors.
-    """
-    z = F.normalize(projections.float(), dim=1)
-    n = len(z) // 2
-    logits = z @ z.T / temperature
-    itself = torch.eye(2 * n, dtype=torch.bool, device=z.device)
-    logits = logits.masked_fill(itself, float("-inf"))  # an anchor is not its own negative: 1[k != i] in eq. 1
-    positives = torch.arange(2 * n, device=z.device).roll(n)
-    return F.cross_entropy(logits, positives)
-
-
-@in_float32
-def info_nce(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """InfoNCE with one positive key per query and a shared queue (He et al. 2020, eq. 1).
-
-    Parameters
-    ----------
-    queries, keys : Tensor
-        Shape (n, d); row i of `keys` is the positive of row i of `queries`. No gradient flows
-        to `keys`.
-    negatives : Tensor
-        Shape (k, d), unit length; keys of earlier batches.
-    temperature : float
-        Greater than 0.
-    """
-    q = F.normalize(queries.float(), dim=1)
-    k = F.normalize(keys.float(), dim=1).detach()
-    positive = (q * k).sum(dim=1, keepdim=True)
-    logits = torch.cat([positive, q @ negatives.T], dim=1) / temperature
-    return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
-
-
-@in_float32
 def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error of unit vectors, 2 - 2 cos (Grill et al. 2020, eq. 2).
 
@@ -103,10 +57,30 @@ def self_distillation(
     Tensor
         Scalar: mean over the images and all pairs of a teacher's view and another view of the student.
     """
-    targets = sharpened(teacher, center, teacher_temperature)
-    logs = F.log_softmax(student.float() / student_temperature, dim=2)
+    return view_cross_entropy(sharpened(teacher, center, teacher_temperature), student, student_temperature)
+
+
+@in_float32
+def view_cross_entropy(targets: Tensor, outputs: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of the outputs for views with distributions that are made of other views of the same images.
+
+    Parameters
+    ----------
+    targets : Tensor
+        Shape (u, n, d): distributions, of the first u of the views.
+    outputs : Tensor
+        Shape (v, n, d), v at least u.
+    temperature : float
+        Of the outputs; greater than 0.
+
+    Returns
+    -------
+    Tensor
+        Scalar: mean over the images and all pairs of a target and another view.
+    """
+    logs = F.log_softmax(outputs.float() / temperature, dim=2)
     each = -torch.einsum("und,vnd->uvn", targets, logs).mean(dim=2)
-    pairs = len(teacher) * (len(student) - 1)
+    pairs = len(targets) * (len(outputs) - 1)
     # A view is no target of its own: the diagonal of the first u views goes.
     return (each.sum() - each.diagonal().sum()) / pairs
 

@@ -38,3 +38,11 @@ class MomentumEncoder(nn.Module):
 def cosine_momentum(base: float, progress: float) -> float:
     """Momentum that rises from `base` to 1: 1 - (1 - base)(cos(pi k/K) + 1)/2 (Grill et al. 2020, 3.3)."""
     return 1 - (1 - base) * (math.cos(math.pi * progress) + 1) / 2
+
+
+def momentum_for(steps: int, most: float) -> float:
+    """Momentum with which an average looks back over at most a tenth of a training: 1 - 10/steps, at most `most`.
+
+    A momentum for a hundred thousand steps would keep the copy where it began in a training of a few hundred.
+    """
+    return min(most, max(0.0, 1 - 10 / steps))

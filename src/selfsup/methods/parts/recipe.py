@@ -54,3 +54,7 @@ class Recipe:
             return self.weight_decay
         final = self.final_weight_decay
         return final + (self.weight_decay - final) * (1 + math.cos(math.pi * share)) / 2
+
+
+#: How contrastive and other joint-embedding methods train transformers, unless they say otherwise.
+TRANSFORMER_RECIPE = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)

@@ -1,4 +1,4 @@
-"""An estimate of time counts every training that a job holds."""
+"""The cost of a job counts every training and evaluation that it holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from selfsup.config.grid import Cell, Job
 from selfsup.config.validation import validate
 from selfsup.data.split import Split
-from selfsup.execution.estimate import _job_seconds
+from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.progress import SECONDS_PER_CELL
 
 LABELS = np.repeat(np.arange(4), 50)
@@ -23,10 +23,14 @@ def embedding(width: int = 0, seconds: float = 0.0) -> dict[tuple[str, str], tup
 JOB = Job(tuple(Cell("moco", "resnet18", "simclr", 0.1, n, 0) for n in (5, 20)), shared=True)
 
 
+def total(costs: JobCosts, job: Job) -> float:
+    return costs.training(job) + costs.evaluation(job)
+
+
 def seconds(job: Job, **values: object) -> float:
     fixed = {"epochs": 10, "batch_size": 50, "protocol": "label-efficiency", "image_size": 32, "grow_from": 1}
     config = validate({**fixed, **values})
-    return _job_seconds(config, job, LABELS, SPLIT, STEPS, embedding())
+    return total(JobCosts(config, LABELS, SPLIT, STEPS, embedding()), job)
 
 
 def test_a_training_and_its_judgement_are_counted() -> None:
@@ -36,7 +40,7 @@ def test_a_training_and_its_judgement_are_counted() -> None:
 def test_embedding_is_counted_once_for_all_cells_of_a_training() -> None:
     images = len(SPLIT.train) + len(SPLIT.val) + len(SPLIT.test)
     config = validate({"image_size": 32})
-    one, two = (_job_seconds(config, JOB, LABELS, SPLIT, STEPS, embedding(seconds=rate)) for rate in (0.5, 2.0))
+    one, two = (total(JobCosts(config, LABELS, SPLIT, STEPS, embedding(seconds=rate)), JOB) for rate in (0.5, 2.0))
     assert two - one == pytest.approx(1.5 * images)
 
 
@@ -64,7 +68,7 @@ def test_the_probe_of_many_classes_is_counted() -> None:
     labels = np.repeat(np.arange(600), 5)
     split = Split(np.flatnonzero(np.arange(3000) % 5 < 3), np.arange(0), np.arange(0))
     untrained = Job((Cell("random", "resnet18", None, None, "all", 0),), shared=True)
-    many = _job_seconds(config, untrained, labels, split, STEPS, embedding(512))
-    few = _job_seconds(config, untrained, LABELS, SPLIT, STEPS, embedding(512))
+    many = total(JobCosts(config, labels, split, STEPS, embedding(512)), untrained)
+    few = total(JobCosts(config, LABELS, SPLIT, STEPS, embedding(512)), untrained)
     assert few == pytest.approx(SECONDS_PER_CELL, abs=0.2)
     assert 3 < many - few < 20

@@ -1,0 +1,51 @@
+"""Barlow Twins: each dimension agrees between two views of an image, and no two dimensions say the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from selfsup.backbones import Backbone
+from selfsup.methods import base
+from selfsup.methods.parts.correlation import barlow_twins
+from selfsup.methods.parts.heads import mlp
+from selfsup.methods.parts.recipe import TRANSFORMER_RECIPE, Recipe
+
+
+class BarlowTwinsSettings(base.MethodSettings):
+    """`redundancy` is the paper's lambda. The loss is multiplied by `scale`, the tenth of recipes for small data: LARS
+    adapts the rate of weights to their gradients and not that of biases and norms, for which the loss's hundreds would
+    be too much. The paper's three layers of 8192 would cost more than an 18-layer network on small images, and are of
+    use with its thousand dimensions more of embedding: three of 1024 here."""
+
+    redundancy: float = Field(5e-3, ge=0)
+    scale: float = Field(0.1, gt=0)
+    hidden_dim: int = Field(1024, ge=1)
+    output_dim: int = Field(1024, ge=1)
+
+
+class BarlowTwins(base.Method):
+    """Zbontar et al. 2021, algorithm 1. The paper's views are unequal: augmentation `byol`."""
+
+    paper = base.Paper(
+        "Zbontar, Jing, Misra, LeCun, Deny",
+        2021,
+        "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
+        "https://arxiv.org/abs/2103.03230",
+    )
+    recipe = Recipe(lr=0.3, optimizer="lars", weight_decay=1e-4)
+    transformer_recipe = TRANSFORMER_RECIPE
+    Settings = BarlowTwinsSettings
+
+    def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:
+        super().__init__(backbone, settings, **sizes)
+        hidden = settings.hidden_dim
+        self.projector = mlp(backbone.num_features, hidden, hidden, settings.output_dim, norm=True)
+
+    def loss(self, batch: base.Batch) -> base.Step:
+        embedding = self.backbone(torch.cat(list(batch.views["global"])))
+        first, second = self.projector(embedding).chunk(2)
+        loss = self.settings.scale * barlow_twins(first, second, self.settings.redundancy)
+        return base.Step(loss, embedding, (first, second))
