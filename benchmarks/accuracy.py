@@ -92,7 +92,6 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
     make_deterministic(1)
     torch.manual_seed(seed)
     store = pictures.store()
-    assert store.labels is not None
     labels, (val, test) = store.labels, np.array_split(np.random.default_rng(0).permutation(pictures.test), 2)
 
     def embedded(backbone: Backbone, indices: np.ndarray) -> np.ndarray:

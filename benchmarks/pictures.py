@@ -46,17 +46,16 @@ def write_pictures(
 ) -> Pictures:
     """Draw `train` + `test` images of a data set at random and write them, resized to `side`, below `folder`."""
     source = open_source(data, data_root=data_root)
-    assert source.labels is not None
-    order = np.random.default_rng(seed).permutation(len(source.names))[: train + test]
+    order = np.random.default_rng(seed).permutation(len(source.items))[: train + test]
     if len(order) < train + test:
-        raise SystemExit(f"'{data}' has {len(source.names)} images, fewer than {train} + {test}.")
+        raise SystemExit(f"'{data}' has {len(source.items)} images, fewer than {train} + {test}.")
     for number, index in enumerate(order):
-        place = folder / "images" / source.labels[index]
+        place = folder / "images" / str(source.items[index].label)
         place.mkdir(parents=True, exist_ok=True)
         image = source.open(int(index)).convert("RGB")
         image.resize((side, side), Image.Resampling.BICUBIC).save(place / f"{number:05d}.png")
-    names = open_source(str(folder / "images")).names
-    rank = np.argsort([int(Path(name).stem) for name in names])
+    items = open_source(str(folder / "images")).items
+    rank = np.argsort([int(Path(item.name).stem) for item in items])
     return Pictures(folder / "images", folder / "cache", np.sort(rank[:train]), np.sort(rank[train:]))
 
 

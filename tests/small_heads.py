@@ -7,6 +7,7 @@ SMALL_HEADS: dict[str, dict[str, int]] = {
     "byol": {"hidden_dim": 64, "output_dim": 32},
     "dcl": {"hidden_dim": 64, "output_dim": 32},
     "dino": {"hidden_dim": 64, "bottleneck_dim": 32, "local_crops": 2},
+    "distill": {"queue_size": 64},
     "lejepa": {"hidden_dim": 32, "output_dim": 16, "directions": 32, "local_crops": 2},
     "mae": {"decoder_dim": 32, "decoder_depth": 1},
     "moco-v3": {"hidden_dim": 64, "output_dim": 32},

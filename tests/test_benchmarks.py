@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.execution.test_initial_weights import save_weights
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
@@ -47,9 +48,14 @@ LEAST = [
     f"cell.py {CELL} --methods simclr,moco,byol --loader-workers 0",
     f"cell.py {CELL} --methods supervised,dino",
     f"cell.py {CELL} --methods mae,dino,simclr --backbone vit_tiny_patch16_224",
+    "distill.py --teacher test_resnet@test_resnet.safetensors --data digits --backbone test_resnet --image-size 16 "
+    "--epochs 1 --seeds 1",
     "fuse.py --device cpu --trainings 2 --images 24 --batch-size 12 --epochs 2",
     "gpu.py --device cpu --tiny --json gpu.json",
     "measures.py --images 100 --width 16 --image-size 32",
+    "methods.py --out methods.csv --image-size 32 --images 24 --test-images 30 --epochs 1 --batch-size 12 --seeds 1 "
+    "--threads 1 --methods simclr,swav,dino",
+    "recipes.py --out studies --data digits --methods simclr --backbone test_resnet --image-size 16 --epochs 1",
     "scaling.py --cells 2000",
     "schedulers.py --methods simclr --lrs 0.01,0.03 --per-class 5 --epochs 4 --reduction-factor 2 --replicates 1",
     *(f"step.py --method {method} --batch-size 16 --steps 3" for method in ("simclr", "moco", "byol", "dino")),
@@ -76,6 +82,7 @@ def test_benchmark_runs(command: str, tmp_path: Path) -> None:
     copy = shutil.copytree(BENCHMARKS, tmp_path / "benchmarks")
     for name in ("pyproject.toml", "tests"):  # which one of them reads and runs
         (tmp_path / name).symlink_to(BENCHMARKS.parent / name)
+    save_weights(tmp_path / "test_resnet.safetensors")
     before = (copy / "history.csv").read_text(encoding="utf-8")
     script, *options = shlex.split(command)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from sklearn.datasets import load_digits
 
 import selfsup
 from selfsup import inference
+from selfsup.backbones import build_backbone, weights_file
 from selfsup.csv_files import csv_rows
 from selfsup.data.cache import REMEDY
+from selfsup.data.store import open_store
 from selfsup.errors import UserError
+from selfsup.execution.watchers import Lines
 from selfsup.inference import embed_images, find_cell, load_probe, predict_classes, predict_images
 from selfsup.record.results import CellResult
+from selfsup.report.assets import read_thumbnails
 from selfsup.study import Study
 
 TINY: dict[str, Any] = {
@@ -226,3 +232,49 @@ def test_a_full_temporary_folder_is_mended_by_another(
     images = save_digits(tmp_path / "folder", 1, range(1), np.uint8)
     with pytest.raises(UserError, match=r"\(No space left on device\); make room there, or set .* TMPDIR to another"):
         embed_images(shallow, shallow.best(), images)
+
+
+def save_bands(root: Path, per_class: int) -> Path:
+    """Two classes of five 16-bit bands each, which only the fifth, a faint one, tells apart."""
+    rng = np.random.default_rng(0)
+    for label in range(2):
+        (root / f"{label}").mkdir(parents=True)
+        for number in range(per_class):
+            bands = rng.random((16, 16, 5)) * [40000, 3000, 900, 90, 5]
+            bands[..., 4] += 60 * label
+            path = root / f"{label}/{number}.tif"
+            tifffile.imwrite(path, bands.astype(np.uint16), photometric="minisblack", planarconfig="contig")
+    return root
+
+
+def test_images_of_five_channels_from_the_folder_to_new_images(tmp_path: Path) -> None:
+    donor = tmp_path / "weights.safetensors"
+    donor.write_bytes(weights_file(build_backbone("test_resnet", image_size=16)))
+    said = io.StringIO()
+    asked = {**TINY, "methods": "simclr,frozen", "epochs": 1, "lrs": "1x", "augmentations": "auto"}
+    asked |= {"backbone": f"test_resnet@{donor}", "references": f"test_resnet@{donor}", "show_channels": "5,1,2"}
+    data = save_bands(tmp_path / "bands", 10)
+    study = selfsup.compare(data, out=tmp_path / "study", watcher=Lines(said), **asked)
+    lines = said.getvalue().splitlines()
+    assert set(study.results.status) == {"done"}
+    assert set(study.results.augmentation.dropna()) == {"per-channel"}
+    assert sum("1 adapted to the images' channels (conv1.0.weight)" in line for line in lines) == 2
+    assert any(line.startswith("Channels (see --channels): images of 5 channels: all are taken") for line in lines)
+    backbone = study.load_backbone()
+    store = open_store(study.folder.read_json("dataset.json")["store"])
+    train = np.load(study.folder.path / "split.npz")["train"]
+    pixels = np.concatenate([store.image(i).reshape(-1, 5) for i in train]) / 255
+    assert np.allclose(backbone.mean.flatten(), pixels.mean(0), atol=1e-3)
+    assert np.allclose(backbone.std.flatten(), pixels.std(0), atol=1e-3)
+    known = read_thumbnails(study.folder.path)
+    assert known is not None
+    sheet = np.asarray(Image.open(io.BytesIO(known.content)).convert("RGB").resize((known.sheet.columns * 16,) * 2))
+    shown = sheet[:16, :16].mean((0, 1))
+    expected = store.picture(int(known.indices[0]), [5, 1, 2]).mean((0, 1))
+    assert np.abs(shown - expected).max() < 12  # lossy
+    new = predict_images(study, study.best(), save_bands(tmp_path / "new", 3))
+    assert new["class"].tolist() == ["0"] * 3 + ["1"] * 3
+    (tmp_path / "photo").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "photo/a.png")
+    with pytest.raises(UserError, match="has three, grey or colours where most images have 5 channels"):
+        embed_images(study, study.best(), tmp_path / "photo")

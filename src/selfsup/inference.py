@@ -15,11 +15,14 @@ import numpy as np
 from selfsup.data.audit import printable
 from selfsup.data.build import prepare_store
 from selfsup.data.cache import REMEDY
+from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, suffix_of
+from selfsup.data.items import Item
 from selfsup.data.pages import with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
-from selfsup.data.sources._image_folder import IMAGE_SUFFIXES, FolderSource
+from selfsup.data.sources._image_folder import FolderSource
 from selfsup.data.sources.base import Source
+from selfsup.data.sources.containers import find_container
 from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.evaluation.embedding import embed
@@ -84,7 +87,7 @@ def embed_images(
     cell : CellResult
         Whose backbone to use.
     images : str or Path
-        A folder (any depth) or a file.
+        A folder (any depth), a container such as a zip, or an image.
     device : str
         As for a study.
     say : callable
@@ -97,8 +100,7 @@ def embed_images(
         If there are no such images, the device is not there, or the cell's weights were not kept, before any image
         is opened; or if there is no readable image.
     """
-    images = Path(images).expanduser()
-    if not images.exists():
+    if find_container(str(images)) is None and not Path(images).expanduser().exists():
         raise UserError(f"There is no file or folder '{printable(str(images))}'; give a folder of images, or an image.")
     where = choose_hardware(device, "fp32").device
     backbone = study.load_backbone(cell)
@@ -176,16 +178,17 @@ def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
     )
 
 
-def _source(images: Path, scratch: Path) -> Source:
-    """The images of a folder; or one image, which is one whatever its name is: hidden, or without an ending."""
-    if not images.is_file():
+def _source(images: str | Path, scratch: Path) -> Source:
+    """The images of a folder or container; or one image, which is one if its name is hidden, or without an ending."""
+    path = Path(images).expanduser()
+    if not path.is_file() or find_container(str(images)) is not None:
         return open_source(str(images), unlabelled=True)
     folder = scratch / "one"
     folder.mkdir()
-    ending = "" if images.suffix.lower() in IMAGE_SUFFIXES else ".png"
-    (folder / f"{images.name.lstrip('.')}{ending}").symlink_to(images.resolve())
-    source = FolderSource(folder, name=images.name, unlabelled=True)
-    source.names = [printable(images.name)]
+    ending = "" if suffix_of(path.name) in IMAGE_SUFFIXES | ARRAY_SUFFIXES else ".png"
+    (folder / f"{path.name.lstrip('.')}{ending}").symlink_to(path.resolve())
+    source = FolderSource(folder, name=path.name, unlabelled=True)
+    source.items = [Item(printable(path.name))]
     return source
 
 
@@ -209,7 +212,7 @@ def _scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def _decoded(images: Path, study: Study, say: Say) -> Iterator[Store]:
+def _decoded(images: str | Path, study: Study, say: Say) -> Iterator[Store]:
     """The images, decoded as the study's were, for as long as they are needed."""
     rendering = Rendering.from_json(study.folder.read_json("dataset.json")["rendering"])
     with _scratch() as scratch:

@@ -60,11 +60,12 @@ class Kind:
 METHOD = Kind("method", "selfsup.methods", "selfsup.methods.base:Method", group="selfsup.methods")
 POLICY = Kind("augmentation", "selfsup.views", "policy", suffix="_policy", group="selfsup.policies")
 SOURCE = Kind("data set", "selfsup.data.sources", "open_source", group="selfsup.sources")
+CONTAINER = Kind("container", "selfsup.data.sources.containers", "container")
 EXECUTOR = Kind("executor", "selfsup.execution.executors", "executor", group="selfsup.executors")
 EVALUATOR = Kind("evaluator", "selfsup.evaluation.evaluators", "evaluator", group="selfsup.evaluators")
 SCHEDULER = Kind("scheduler", "selfsup.execution.schedulers", "scheduler")
 TRACKER = Kind("tracker", "selfsup.report.trackers", "tracker")
-KINDS = (METHOD, POLICY, SOURCE, EXECUTOR, EVALUATOR, SCHEDULER, TRACKER)
+KINDS = (METHOD, POLICY, SOURCE, CONTAINER, EXECUTOR, EVALUATOR, SCHEDULER, TRACKER)
 
 
 @dataclass(frozen=True)

@@ -95,3 +95,29 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     state["layer2.0.conv1.weight"][0, 0, 0, 0] = torch.nan
     with pytest.raises(UserError, match=r"1 of the tensors in '.*' hold values that are not finite .*layer2\.0\.conv1"):
         load_weights(fresh(), saved(state, tmp_path))
+
+
+@pytest.mark.parametrize(("name", "first"), [("test_resnet", "conv1.0"), ("test_vit", "patch_embed.proj")])
+def test_a_first_layer_for_three_channels_is_adapted_to_others_as_timm_does(
+    tmp_path: Path, name: str, first: str
+) -> None:
+    """The first layer's weights for red, green and blue come again for the fourth and fifth channel, times 3/5."""
+    torch.manual_seed(1)
+    donor = timm.create_model(name, num_classes=0)
+    side = donor.pretrained_cfg["input_size"][-1]
+    backbone = build_backbone(name, image_size=side, in_channels=5)
+    report = load_weights(backbone, saved(donor, tmp_path))
+    assert str(report).endswith(f"; 1 adapted to the images' channels ({first}.weight)")
+    five = torch.rand(2, 5, side, side)
+    three = five[:, :3].clone()
+    three[:, :2] += five[:, 3:]
+    expected = donor.eval()(three * 3 / 5)
+    torch.testing.assert_close(backbone.eval().network(five), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_as_many_channels_are_taken_as_they_are(tmp_path: Path) -> None:
+    donor = build_backbone("test_resnet", image_size=32, in_channels=5)
+    backbone = build_backbone("test_resnet", image_size=32, in_channels=5)
+    report = load_weights(backbone, saved(donor.network, tmp_path))
+    assert report.adapted == ()
+    assert torch.equal(backbone.network.conv1[0].weight, donor.network.conv1[0].weight)

@@ -56,7 +56,7 @@ def test_one_network_named_twice_is_one() -> None:
 
 @pytest.mark.parametrize("text", ["resnet18@none", "resnet18@auto"])
 def test_a_reference_without_weights_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"--references = .* must be trained networks"):
+    with pytest.raises(UserError, match=r"--references = .* must be a trained network"):
         validate({"references": text})
 
 

@@ -97,6 +97,9 @@ WRONG: list[tuple[str, Any]] = [
     ("data_root", "\udcff"),
     ("data_url", 3.5),
     ("unlabelled", "perhaps"),
+    ("pool", 5),
+    ("manifest", ""),
+    ("no_given_split", "perhaps"),
     ("group", ["a"]),
     ("val_fraction", 0),
     ("val_fraction", 0.5),
@@ -104,6 +107,9 @@ WRONG: list[tuple[str, Any]] = [
     ("test_fraction", "much"),
     ("split_seed", -1),
     ("split_duplicates", "perhaps"),
+    ("resplit", "perhaps"),
+    ("test_data", 5),
+    ("test_data", "pictures-\udcff"),
     ("methods", []),
     ("methods", ""),
     ("methods", [7]),
@@ -133,6 +139,8 @@ WRONG: list[tuple[str, Any]] = [
     ("store_size", 7),
     ("full_scale", 0),
     ("pages", "some"),
+    ("channels", "0,1"),
+    ("show_channels", "1,2,3,4"),
     ("max_pixels", 0),
     ("full_scale", "white"),
     ("full_scale", math.inf),
@@ -142,6 +150,9 @@ WRONG: list[tuple[str, Any]] = [
     ("evaluate", ""),
     ("probe", "svm"),
     ("knn_neighbours", 0),
+    ("metric", "kappa"),
+    ("margin", 0),
+    ("margin", 1),
     ("knn_temperature", 0),
     ("knn_temperature", math.inf),
     ("knn_every", -1),
@@ -172,6 +183,11 @@ WRONG: list[tuple[str, Any]] = [
     ("track_weights", "perhaps"),
     ("allow_partial_weights", "perhaps"),
     ("scheduler", 3),
+    ("budget", "soon"),
+    ("budget", "2"),
+    ("budget", "0m"),
+    ("budget", "12h1d"),
+    ("budget", 30),
     ("fuse", 0),
     ("reduction_factor", 1),
     ("min_epochs", 0),
@@ -236,6 +252,7 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
     assert set(roles.values()) == {"axis", "plugins", "identity", "place", "contents", "runtime"}
     assert {name for name, role in roles.items() if role == "runtime"} == {
         "workers",
+        "budget",
         "weights",
         "checkpoint_seconds",
         "data_root",
@@ -243,11 +260,14 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
     }
     assert {name for name, role in roles.items() if role == "contents"} == {
         "keep",
+        "show_channels",
         "track",
         "track_weights",
         "scheduler",
         "reduction_factor",
         "min_epochs",
+        "metric",
+        "margin",
     }
 
 

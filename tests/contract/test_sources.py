@@ -14,6 +14,7 @@ from PIL import Image
 from published_copies import FAKES
 from selfsup import registry
 from selfsup.data.audit import AuditEntry
+from selfsup.data.items import Item
 from selfsup.data.sources._image_folder import FolderSource
 from selfsup.data.sources.base import Arrays, ArraySource, Source, SourceOptions
 from selfsup.testing.sources import check_source
@@ -65,7 +66,7 @@ class Stripes(ArraySource):
 
     def read(self) -> Arrays:
         pixels = np.stack([np.full((8, 9), 40 * index, np.uint8) for index in range(IMAGES)])
-        return Arrays(pixels, [f"class {index % 3}" for index in range(IMAGES)], np.arange(IMAGES) >= IMAGES - 2)
+        return Arrays(pixels, [f"class {index % 3}" for index in range(IMAGES)], ["train"] * 4 + ["test"] * 2)
 
 
 def test_the_checks_accept_an_outside_source() -> None:
@@ -83,47 +84,49 @@ class Nameless(Stripes):
 class Empty(Stripes):
     """Has no images."""
 
-    names: Sequence[str] = ()
+    items: Sequence[Item] = ()
 
 
 class Repeating(Stripes):
     """Calls two images the same."""
 
-    names = ("a", "a", "c", "d", "e", "f")
+    items = tuple(map(Item, "aacdef"))
 
 
 class Absolute(Stripes):
     """Names images by where they lie on the disk."""
 
-    names = tuple(f"/data/{index}" for index in range(IMAGES))
+    items = tuple(Item(f"/data/{index}") for index in range(IMAGES))
 
 
-class Short(Stripes):
-    """Has no label for the last image."""
+class Untyped(Stripes):
+    """Gives names alone."""
 
-    @property
-    def labels(self) -> Any:
-        return super().labels and list(super().labels or ())[:-1]
+    items: Any = tuple("abcdef")
 
 
 class Numbered(Stripes):
     """Gives numbers for labels."""
 
-    @property
-    def labels(self) -> Any:
-        return super().labels and list(range(IMAGES))
+    items: Any = tuple(Item(name, label=index) for index, name in enumerate("abcdef"))  # type: ignore[arg-type]
 
 
-class Counted(Stripes):
-    """Gives the places of its test images."""
+class Nowhere(Stripes):
+    """Gives an empty text where there is no group."""
 
-    official_test: Any = np.array([4, 5])
+    items = tuple(Item(name, group="") for name in "abcdef")
+
+
+class Misspelt(Stripes):
+    """Gives images for a side of another name."""
+
+    items = tuple(Item(name, split="valid") for name in "abcdef")  # type: ignore[arg-type]
 
 
 class AllTest(Stripes):
     """Leaves nothing to train on."""
 
-    official_test = np.ones(IMAGES, bool)
+    items = tuple(Item(name, "x", "test") for name in "abcdef")
 
 
 class Contradictory(Stripes):
@@ -140,7 +143,7 @@ class Shuffled(Stripes):
     def __init__(self, options: SourceOptions) -> None:
         super().__init__(options)
         type(self).opened += 1
-        self.names = np.random.default_rng(self.opened).permutation([f"i{n}" for n in range(IMAGES)]).tolist()
+        self.items = [Item(f"i{n}") for n in np.random.default_rng(self.opened).permutation(IMAGES)]
 
 
 class Relabelled(Stripes):
@@ -151,11 +154,7 @@ class Relabelled(Stripes):
     def __init__(self, options: SourceOptions) -> None:
         super().__init__(options)
         type(self).opened += 1
-        self.count = self.opened
-
-    @property
-    def labels(self) -> Any:
-        return super().labels and [f"{self.count}"] * IMAGES
+        self.items = [Item(name, f"{self.opened}") for name in "abcdef"]
 
 
 class Restless(Stripes):
@@ -218,13 +217,14 @@ BROKEN = [
     (Empty, "no images"),
     (Repeating, "one name"),
     (Absolute, "no path relative"),
-    (Short, "5 labels for 6 images"),
-    (Numbered, "a label is no text"),
-    (Counted, "one bool per image"),
+    (Untyped, "other things than Item"),
+    (Numbered, "is an empty text, or none"),
+    (Nowhere, "an empty text, or none"),
+    (Misspelt, "another side than train, val, test"),
     (AllTest, "nothing to train"),
     (Contradictory, "in ignored too"),
-    (Shuffled, "another order"),
-    (Relabelled, "other labels"),
+    (Shuffled, "other items, or another order"),
+    (Relabelled, "other items, or another order"),
     (Restless, "another fingerprint"),
     (Stubborn, "with unlabelled it has labels"),
     (Coarse, "same with and without labels"),

@@ -17,9 +17,15 @@ from selfsup.data.audit import (
     small_classes,
     summarize,
 )
+from selfsup.data.items import NO_SIDE, ItemTable
 from selfsup.data.split import Split
 
 NAMES = [f"{number}.png" for number in range(7)]
+
+
+def table(labels: np.ndarray, *classes: str) -> ItemTable:
+    """Images with these labels, and no more known of them."""
+    return ItemTable(tuple(NAMES), classes, labels, np.full(len(labels), NO_SIDE), ())
 
 
 def split(train: list[int], val: list[int], test: list[int]) -> Split:
@@ -51,7 +57,7 @@ def test_exact_and_near_copies_are_listed_with_the_image_that_they_are_copies_of
 
 def test_every_image_whose_pixels_stand_under_several_classes_is_listed() -> None:
     digests, labels = np.array([b"a", b"b", b"a", b"a", b"b"]), np.array([0, 1, 0, 2, 1])
-    assert label_conflicts(NAMES, digests, labels, ["bean", "pea", "rye"]) == [
+    assert label_conflicts(table(labels, "bean", "pea", "rye"), digests) == [
         AuditEntry("0.png", "label conflict", "is of class 'bean', and '3.png' of class 'rye'"),
         AuditEntry("2.png", "label conflict", "is of class 'bean', and '3.png' of class 'rye'"),
         AuditEntry("3.png", "label conflict", "is of class 'rye', and '0.png' of class 'bean'"),
@@ -60,7 +66,7 @@ def test_every_image_whose_pixels_stand_under_several_classes_is_listed() -> Non
 
 def test_small_classes_say_what_was_asked_for_and_what_there_is() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2])
-    entries = small_classes(labels, ["big", "pair", "lone"], split([0, 3, 5], [1], [2, 4]), [1, 2, 5, "all"])
+    entries = small_classes(table(labels, "big", "pair", "lone"), split([0, 3, 5], [1], [2, 4]), [1, 2, 5, "all"])
     assert [entry for entry in entries if entry.path == "big/"] == [
         AuditEntry("big/", "small class", "1 training images where 2, 5 per class are asked for: it gives all it has")
     ]
@@ -72,7 +78,7 @@ def test_small_classes_say_what_was_asked_for_and_what_there_is() -> None:
 def test_a_share_of_less_than_one_image_is_said_of_its_class() -> None:
     labels = np.repeat([0, 1], [20, 9])
     train = [*range(18), *range(20, 27)]  # 18 and 7, of which 10% are 1.8 and 0.7
-    entries = small_classes(labels, ["many", "few"], split(train, [18, 27], [19, 28]), ["1%", "10%", "all"])
+    entries = small_classes(table(labels, "many", "few"), split(train, [18, 27], [19, 28]), ["1%", "10%", "all"])
     assert entries == [
         AuditEntry("many/", "small class", "18 training images, of which 1% is less than one: it gives one"),
         AuditEntry("few/", "small class", "7 training images, of which 1%, 10% is less than one: it gives one"),
@@ -81,7 +87,7 @@ def test_a_share_of_less_than_one_image_is_said_of_its_class() -> None:
 
 def test_classes_that_suffice_are_not_mentioned() -> None:
     labels = np.zeros(4, np.int64)
-    assert small_classes(labels, ["a"], split([0, 1], [2], [3]), [1, 2, "all"]) == []
+    assert small_classes(table(labels, "a"), split([0, 1], [2], [3]), [1, 2, "all"]) == []
 
 
 def test_text_that_is_no_unicode_becomes_printable() -> None:

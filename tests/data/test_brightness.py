@@ -194,7 +194,7 @@ def test_a_median_image_that_uses_less_than_a_tenth_of_the_scale_is_told_of(tmp_
     assert not told(store_of(tmp_path / "e"), "little contrast")
     assert (
         "uses 0.1% of the scale 0 to 1000"
-        in told(store_of(tmp_path / "e", Rendering.with_full_scale(1000)), "little contrast")[0]
+        in told(store_of(tmp_path / "e", Rendering.asked(full_scale=1000)), "little contrast")[0]
     )
 
 
@@ -219,7 +219,7 @@ def test_images_beyond_the_scale_are_counted_even_where_they_were_not_measured(t
 def test_a_given_scale_holds_for_every_kind_and_makes_another_store(tmp_path: Path) -> None:
     for number in range(1, 5):
         save_deep(tmp_path / f"d/{number}.tif", 0, 1000 * number, np.float32 if number == 1 else np.uint16)
-    decided, given = store_of(tmp_path / "d"), store_of(tmp_path / "d", Rendering.with_full_scale(2000))
+    decided, given = store_of(tmp_path / "d"), store_of(tmp_path / "d", Rendering.asked(full_scale=2000))
     assert decided.path != given.path
     assert list(brightest(given).values()) == [128, 255, 255, 255]
     assert all("0 to 2000 becomes 0 to 255, as given" in line for line in told(given, "brightness scale"))

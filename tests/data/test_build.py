@@ -24,7 +24,8 @@ from selfsup.data import decoding_threads as reading
 from selfsup.data.build import prepare_store
 from selfsup.data.decode import Decoded
 from selfsup.data.decoding_threads import DecodedImage, read_all
-from selfsup.data.rendering import Renderer
+from selfsup.data.items import NO_SIDE, TEST, UNKNOWN, VAL, Side
+from selfsup.data.rendering import Renderer, Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Arrays, ArraySource, Source
 from selfsup.data.store import Store, open_store
@@ -53,7 +54,6 @@ def test_images_keep_the_order_of_the_source_whatever_thread_is_first(tmp_path: 
     store = build(tmp_path / "d", tmp_path / "cache", store_size=256, threads=4)
     assert store.classes == ("c0", "c1", "c2")
     assert len(store) == len(store.names) == 40
-    assert store.labels is not None
     for index, name in enumerate(store.names):
         original = np.asarray(Image.open(tmp_path / "d" / name))
         assert np.array_equal(store.image(index), original)
@@ -175,10 +175,10 @@ def test_the_digest_tells_shapes_apart() -> None:
     assert len(digests) == 2
 
 
-def test_official_test_images_stay_with_their_image(tmp_path: Path) -> None:
+def test_labels_and_given_sides_stay_with_their_image(tmp_path: Path) -> None:
     images = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((4, 4), np.uint8)
-    official = np.array([False, True, False, True, True])
-    source = ArraySource("toy", lambda: Arrays(images, list("abaab"), official), identity="1")
+    sides: list[Side | None] = ["train", "test", "val", None, "test"]
+    source = ArraySource("toy", lambda: Arrays(images, ["a", "b", "a", None, "b"], sides), identity="1")
     broken = source.open
 
     def open_all_but_the_first(index: int) -> Image.Image:
@@ -188,8 +188,8 @@ def test_official_test_images_stay_with_their_image(tmp_path: Path) -> None:
 
     source.open = open_all_but_the_first  # type: ignore[method-assign]
     store = prepare_store(source, store_size=8, cache_dir=tmp_path)
-    assert store.official_test is not None
-    assert store.official_test.tolist() == [True, False, True, True]
+    assert store.items.sides.tolist() == [TEST, VAL, NO_SIDE, TEST]
+    assert store.labels.tolist() == [1, 0, UNKNOWN, 1]
     assert [store.image(index).max() for index in range(4)] == [1, 2, 3, 4]
 
 
@@ -253,7 +253,8 @@ def test_few_images_wait_in_memory(tmp_path: Path) -> None:
         ahead.append(opened - done)
 
     source.open = count  # type: ignore[method-assign]
-    prepare_store(source, store_size=8, cache_dir=tmp_path, progress=slow_disk, threads=2)
+    decided = Rendering()  # what nothing is to be opened for beforehand
+    prepare_store(source, store_size=8, rendering=decided, cache_dir=tmp_path, progress=slow_disk, threads=2)
     assert max(ahead) <= 4 * (2 * 2 + 1)
 
 
@@ -304,6 +305,7 @@ def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> No
 BUILD = """
 import sys
 from selfsup.data.build import prepare_store
+from selfsup.data.items import NO_SIDE, TEST, UNKNOWN, VAL, Side
 from selfsup.data.rendering import Renderer
 from selfsup.data.sources import open_source
 from selfsup.errors import UserError

@@ -13,6 +13,7 @@ from PIL import Image
 from pictures import save_picture, smooth
 from selfsup.data.build import prepare_store
 from selfsup.data.pages import file_of, page_numbers, with_pages
+from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.store import Store
 from selfsup.testing.sources import check_images, check_listing, check_opened_again
@@ -56,11 +57,11 @@ def test_every_page_can_be_an_image(tmp_path: Path, format: str) -> None:
     (tmp_path / "d/y/broken.tif").write_bytes(b"no image")
     source = with_pages(open_source(str(tmp_path / "d")), "all")
     names = [f"x/a.{format}#page=1", f"x/a.{format}#page=2", f"x/a.{format}#page=3", "y/broken.tif", "y/c.png"]
-    assert list(source.names) == names
+    assert [item.name for item in source.items] == names
     store = store_of(tmp_path / "d", "all")
     assert [int(store.image(index).max()) for index in range(3)] == [10, 90, 200]
     assert np.array_equal(store.image(3), smooth())
-    assert store.labels is not None
+    assert store.items.groups == ("x/a." + format,) * 3 + ("y/c.png",)
     assert store.labels.tolist() == [0, 0, 0, 1]
     assert [file_of(name) for name in store.names] == [f"x/a.{format}"] * 3 + ["y/c.png"]
     assert told(store) == ["1 file with 3 in all: each is an image, and those of a file are a group"]
@@ -97,3 +98,27 @@ def test_a_damaged_later_page_does_not_lose_the_first(tmp_path: Path) -> None:
     content = save_pages(tmp_path / "d/a.gif", 10, 90, 200).read_bytes()
     (tmp_path / "d/a.gif").write_bytes(content[: len(content) * 2 // 3])
     assert store_of(tmp_path / "d", "first").image(0).max() == 10
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float64])
+def test_pages_may_be_the_channels_of_one_image(tmp_path: Path, dtype: Any) -> None:
+    pages = np.random.default_rng(0).integers(0, 256, (5, 9, 7)).astype(dtype)
+    for number in range(2):
+        tifffile.imwrite(tmp_path / f"{number}.tif", pages + number, photometric="minisblack")
+    source, scale = with_pages(open_source(str(tmp_path)), "channels"), Rendering.asked(full_scale=255)
+    store = prepare_store(source, store_size=32, rendering=scale, cache_dir=tmp_path / "cache")
+    assert store.names == ("0.tif", "1.tif")
+    assert np.array_equal(store.image(0), np.moveaxis(pages, 0, 2).astype(np.uint8))
+
+
+def test_pages_in_colour_are_no_channels_and_the_file_is_set_aside(tmp_path: Path) -> None:
+    grey = np.zeros((4, 9, 7), np.uint8)
+    for number in range(3):
+        tifffile.imwrite(tmp_path / f"{number}.tif", grey + number, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "colour.tif", np.zeros((4, 9, 7, 3), np.uint8), photometric="rgb")
+    source = with_pages(open_source(str(tmp_path)), "channels")
+    store = prepare_store(source, store_size=32, cache_dir=tmp_path / "cache")
+    assert store.names == ("0.tif", "1.tif", "2.tif")
+    assert [entry.detail for entry in store.audit if entry.path == "colour.tif"] == [
+        "its pages are in colour or of several sizes, so they are no channels of one image"
+    ]

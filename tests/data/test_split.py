@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from selfsup.data.items import NO_SIDE, TEST, TRAIN, UNKNOWN, VAL
 from selfsup.data.split import Split, draw_subset, has_several, split_images
 from selfsup.errors import UserError
 
@@ -147,9 +148,9 @@ def test_images_of_conflicting_labels_are_not_evaluated_whatever_divides_them() 
     conflicts[[3, 40, 17, 55]] = True
     together = np.arange(60)
     together[[40, 55]] = 3, 17
-    official = np.arange(60) % 5 == 0
+    official = np.where(np.arange(60) % 5 == 0, TEST, TRAIN)
     assert conflicts[with_copies(labels, together, conflicts=conflicts).train].sum() == 4
-    for more in ({}, {"groups": [str(place // 2) for place in range(60)]}, {"official_test": official}):
+    for more in ({}, {"groups": [str(place // 2) for place in range(60)]}, {"given": official}):
         for seed in range(5):
             found = with_copies(labels, np.arange(60), seed, conflicts=conflicts, **more)
             assert not conflicts[found.val].any()
@@ -162,7 +163,7 @@ def test_labels_of_equal_keys_are_several_where_they_differ() -> None:
 
 
 def test_without_labels_everything_is_for_training() -> None:
-    split = split_images(None, images=7, val_fraction=0.1, test_fraction=0.2, seed=0)
+    split = split_images(np.full(7, UNKNOWN), val_fraction=0.1, test_fraction=0.2, seed=0)
     assert split.train.tolist() == list(range(7))
     assert len(split.val) == len(split.test) == 0
 
@@ -172,14 +173,83 @@ def test_official_test_images_are_the_test_and_val_comes_from_the_rest(
     sizes: list[int], val: float, seed: int, data: st.DataObject
 ) -> None:
     labels = labels_of(sizes)
-    official = np.array(data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels))))
-    split = split_images(labels, val_fraction=val, test_fraction=0.2, seed=seed, official_test=official)
+    wanted = st.lists(st.booleans(), min_size=len(labels), max_size=len(labels)).filter(any)
+    official = np.array(data.draw(wanted))
+    split = split_images(
+        labels, val_fraction=val, test_fraction=0.2, seed=seed, given=np.where(official, TEST, NO_SIDE)
+    )
+    same = split_images(labels, val_fraction=val, test_fraction=0.2, seed=seed, given=np.where(official, TEST, TRAIN))
+    assert all(np.array_equal(getattr(split, side), getattr(same, side)) for side in SIDES)
     assert_is_a_partition(split, len(labels))
     assert split.test.tolist() == np.flatnonzero(official).tolist()
     for label in np.unique(labels):
         rest = int(((labels == label) & ~official).sum())
         n_val = int((labels[split.val] == label).sum())
         assert n_val == (0 if rest < 2 else min(rest - 1, max(1, int(rest * val + 0.5))))
+
+
+def test_given_sides_stay_and_the_missing_one_is_drawn_from_what_is_given_for_none() -> None:
+    labels = np.repeat([0, 1], 20)
+    given = np.tile([TRAIN, TRAIN, VAL, NO_SIDE], 10)
+    split = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=0, given=given)
+    assert split.val.tolist() == np.flatnonzero(given == VAL).tolist()
+    assert set(split.test.tolist()) < set(np.flatnonzero(given == NO_SIDE).tolist())
+    assert counts(split, labels) == {"train": [14, 14], "val": [5, 5], "test": [1, 1]}  # 0.2 of the 5 of each class
+
+
+def test_where_all_sides_are_given_nothing_is_drawn() -> None:
+    given = np.array([TRAIN, VAL, TEST, NO_SIDE, TRAIN])
+    split = split_images(np.zeros(5, int), val_fraction=0.1, test_fraction=0.2, seed=0, given=given)
+    assert (split.train.tolist(), split.val.tolist(), split.test.tolist()) == ([0, 3, 4], [1], [2])
+
+
+def few_labels() -> np.ndarray:
+    """Ten labelled images of each of two classes, and thirty without a label."""
+    return np.repeat([0, UNKNOWN, 1, UNKNOWN], [10, 10, 10, 20])
+
+
+def test_images_without_a_label_are_for_training_and_change_nothing_for_the_others() -> None:
+    labels, known = few_labels(), np.flatnonzero(few_labels() != UNKNOWN)
+    split = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=0)
+    alone = split_images(labels[known], val_fraction=0.1, test_fraction=0.2, seed=0)
+    assert split.test.tolist() == known[alone.test].tolist()
+    assert split.val.tolist() == known[alone.val].tolist()
+    assert_is_a_partition(split, len(labels))
+
+
+def test_images_without_a_label_that_are_copies_of_held_out_ones_are_on_no_side() -> None:
+    labels = few_labels()
+    plain = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=0)
+    held_out, seen = [plain.test[0], plain.val[0]], int(plain.train[0])
+    originals = np.arange(len(labels))
+    originals[[10, 11, 12]] = *held_out, seen
+    for groups in (None, [f"g{number}" for number in range(len(labels))]):
+        split = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=0, originals=originals, groups=groups)
+        left_out = set(range(len(labels))) - set(np.concatenate([split.train, split.val, split.test]).tolist())
+        sides = {index: {number for side in (split.val, split.test) for number in side} for index in (10, 11, 12)}
+        assert left_out == {index for index in sides if originals[index] in sides[index]}
+
+
+def test_images_without_a_label_of_a_group_that_is_held_out_are_on_no_side() -> None:
+    labels = few_labels()
+    groups = [f"g{number % 10}" for number in range(len(labels))]
+    split = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=0, groups=groups)
+    held_out = {groups[index] for index in (*split.val, *split.test)}
+    assert split.train.tolist() == [index for index, group in enumerate(groups) if group not in held_out]
+
+
+def test_an_image_without_a_label_is_never_evaluated() -> None:
+    given = np.full(50, NO_SIDE)
+    given[[12, 13]] = VAL, TEST
+    split = split_images(few_labels(), val_fraction=0.1, test_fraction=0.2, seed=0, given=given)
+    assert not {12, 13} & {*split.train, *split.val, *split.test}
+    assert len(split.test) == 4
+
+
+def test_a_subset_holds_images_with_a_label() -> None:
+    labels = few_labels()
+    assert draw_subset(labels, np.arange(50), per_class="all", seed=0).tolist() == [*range(10), *range(20, 30)]
+    assert (labels[draw_subset(labels, np.arange(50), per_class=3, seed=0)] == [0, 0, 0, 1, 1, 1]).all()
 
 
 @settings(deadline=None)
@@ -226,7 +296,7 @@ def test_subsets_of_different_seeds_differ_and_do_not_follow_the_split() -> None
 
 
 def test_a_subset_without_labels_treats_all_as_one_class() -> None:
-    assert len(draw_subset(None, np.arange(30), per_class=4, seed=0)) == 4
+    assert len(draw_subset(np.full(30, UNKNOWN), np.arange(30), per_class=4, seed=0)) == 4
 
 
 def random_groups(rng: np.random.Generator, count: int, groups: int) -> list[str]:
@@ -309,18 +379,15 @@ def test_too_few_groups_are_refused() -> None:
 
 
 def test_with_official_test_images_two_groups_of_the_rest_suffice() -> None:
-    official = np.array([False] * 8 + [True] * 2)
+    official = np.array([TRAIN] * 8 + [TEST] * 2)
     groups = ["a"] * 6 + ["b"] * 2 + ["c"] * 2
-    split = split_images(
-        np.zeros(10, int), val_fraction=0.2, test_fraction=0.2, seed=0, groups=groups, official_test=official
-    )
+    split = split_images(np.zeros(10, int), val_fraction=0.2, test_fraction=0.2, seed=0, groups=groups, given=official)
     assert split.train.tolist() == [0, 1, 2, 3, 4, 5]
     assert split.val.tolist() == [6, 7]
 
 
-def test_a_group_that_reaches_across_the_official_test_is_refused() -> None:
-    official = np.array([False, False, False, True])
-    with pytest.raises(UserError, match=r"1 of the groups of --group \(such as 'b'\)"):
-        split_images(
-            np.zeros(4, int), val_fraction=0.2, test_fraction=0.2, seed=0, groups=list("aabb"), official_test=official
-        )
+@pytest.mark.parametrize("other", [TRAIN, NO_SIDE])
+def test_a_group_that_reaches_across_given_sides_is_refused(other: int) -> None:
+    given = np.array([other, other, other, TEST])
+    with pytest.raises(UserError, match=r"1 of the groups \(such as 'b'\) have images on several sides of the given"):
+        split_images(np.zeros(4, int), val_fraction=0.2, test_fraction=0.2, seed=0, groups=list("aabb"), given=given)

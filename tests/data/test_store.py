@@ -11,6 +11,7 @@ import torch
 
 from pictures import labelled_folder, save_picture, smooth
 from selfsup.data.build import prepare_store
+from selfsup.data.items import UNKNOWN
 from selfsup.data.sources import open_source
 from selfsup.data.store import Store, open_store
 from selfsup.errors import UserError
@@ -66,8 +67,10 @@ def test_a_batch_may_be_changed_without_changing_the_store(alike: Store, ragged:
 
 def test_a_store_opened_by_path_is_the_same(alike: Store) -> None:
     again = open_store(alike.path)
-    for name in ("names", "classes", "rendering", "name", "audit", "official_test"):
+    for name in ("names", "classes", "rendering", "name", "audit"):
         assert getattr(again, name) == getattr(alike, name)
+    assert again.items.groups == alike.items.groups
+    assert np.array_equal(again.items.sides, alike.items.sides)
     for name in ("labels", "sizes", "digests"):
         assert np.array_equal(getattr(again, name), getattr(alike, name))
     assert torch.equal(again.batch([2, 4])[0], alike.batch([2, 4])[0])
@@ -82,15 +85,14 @@ def test_pickling_a_store_hands_over_its_path_and_no_pixels(alike: Store) -> Non
 
 def test_labels_index_the_sorted_classes(alike: Store) -> None:
     assert alike.classes == ("class_0", "class_1")
-    assert alike.labels is not None
     assert alike.labels.dtype == np.int64
     assert alike.labels.tolist() == [0] * 5 + [1] * 5
 
 
 def test_an_unlabelled_store_has_no_classes(ragged: Store) -> None:
-    assert ragged.labels is None
+    assert ragged.labels.tolist() == [UNKNOWN] * len(ragged)
     assert ragged.classes == ()
-    assert ragged.official_test is None
+    assert not ragged.items.has_labels
 
 
 def test_a_place_without_a_store_is_refused(tmp_path: Path) -> None:

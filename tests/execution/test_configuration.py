@@ -9,7 +9,8 @@ import pytest
 
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
-from selfsup.execution.configuration import require_views, resolve_configuration
+from selfsup.execution.configuration import require_policies, require_views, resolve_configuration
+from selfsup.execution.study_grid import lay_out
 from selfsup.methods import method_class
 from selfsup.record.folder import StudyFolder
 
@@ -70,3 +71,31 @@ def test_masks_are_refused_for_views_of_a_single_patch() -> None:
         "mae hides some patches of a view, of which 'test_vit' has 1 in 16 px; choose larger views, or leave mae out "
         "of --methods."
     )
+
+
+def test_colours_are_refused_for_other_than_three_channels_with_what_fits() -> None:
+    with pytest.raises(UserError) as refused:
+        require_policies(validate({"augmentations": "weak,simclr", "channels": "1,2,3,4,5"}))
+    assert str(refused.value) == (
+        "--augmentations simclr is for images of 3 channels, and these have 5; take crop, none, per-channel or weak, "
+        "or three of the channels with --channels."
+    )
+    require_policies(validate({"augmentations": "weak,simclr,byol,per-channel", "channels": "5,2,1"}))
+
+
+def test_the_strong_augmentation_of_the_presets_follows_the_channels() -> None:
+    assert validate({}).policies == ("weak", "simclr")
+    five = validate({}).with_channels_of(5)
+    assert five.policies == ("weak", "per-channel")
+    require_policies(five)
+    (notice, *_) = lay_out(five.model_copy(update={"lrs": (0.1,), "methods": ("simclr",)}), labelled=True).notices
+    assert notice.startswith("The images have 5 channels, so the strong augmentation is 'per-channel'")
+
+
+def test_channels_are_numbers_from_1() -> None:
+    assert validate({"channels": "4,3,2"}).channels == (4, 3, 2)
+    for given in ("0", "red", "", "-1"):
+        with pytest.raises(UserError, match="must be numbers of channels, from 1"):
+            validate({"channels": given})
+    with pytest.raises(UserError, match="--show-channels = '1,2,3,4' does not fit: must be one to three"):
+        validate({"show_channels": "1,2,3,4"})

@@ -34,6 +34,15 @@ def load():
 def open_source(options):
     return ArraySource("few-digits", load, identity="400", unlabelled=options.unlabelled)
 """
+OLD_SOURCE = """
+'''A data set as they were written before.'''
+
+class Old:
+    name, names, labels, official_test, ignored = "old", ["a"], ["b"], None, ()
+
+def open_source(options):
+    return Old()
+"""
 EXECUTOR = """
 '''As inline, and writes down what it was told.'''
 from pathlib import Path
@@ -69,6 +78,12 @@ def files(tmp_path: Path) -> dict[str, str]:
 def _unplugged() -> Any:
     yield
     registry.unplug()
+
+
+def test_a_data_set_without_items_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text(OLD_SOURCE)
+    with pytest.raises(UserError, match=r"'old' gives no items, which took the place of names, labels and official"):
+        compare("old", plugin=str(tmp_path / "old.py"), out=tmp_path / "s", **TINY_STUDY)
 
 
 def test_workers_load_what_the_study_keeps(files: dict[str, str], tmp_path: Path) -> None:

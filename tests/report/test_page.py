@@ -14,6 +14,7 @@ from selfsup.report.assets import write_assets
 from selfsup.report.page import write_report
 from selfsup.report.recorded import read_study
 from selfsup.report.series import size_places
+from selfsup.report.table import headline
 from selfsup.report.verdict import answer, answer_study
 
 HOSTILE = (
@@ -73,7 +74,7 @@ def test_the_first_screen_says_how_sure_and_what_it_cost(full, page):
     found = answer(full.path)
     visible = page.visible
     first = visible[: visible.index("Accuracy and images per class")]
-    assert f"test accuracy of {found.best.test_accuracy:.3f}" in first
+    assert f"test accuracy of {found.best.test_score:.3f}" in first
     assert f"{found.best.interval.low:.3f}–{found.best.interval.high:.3f}" in first
     assert "one seed, over 360 test images" in first
     assert re.search(r"frozen \+0\.\d+ \+0\.\d+ to \+0\.\d+ better", first)
@@ -81,7 +82,7 @@ def test_the_first_screen_says_how_sure_and_what_it_cost(full, page):
     assert "What was not shown" in first
     assert "One training with these settings took" in first
     for choice in found.choices:
-        assert f"{choice.test_accuracy:.3f}" in first
+        assert f"{choice.test_score:.3f}" in first
 
 
 def test_everything_it_rests_on_follows(page):
@@ -96,7 +97,7 @@ def test_everything_it_rests_on_follows(page):
         "18 cells that diverged, collapsed or failed",
         "the loss was not finite in epoch 31",
         "Each method against each other one",
-        "Choosing the highest of these test accuracies instead would have quoted",
+        "Choosing the highest of these test scores instead would have quoted",
         "1 observation on the images: 1 unreadable",
         "a/b.png",
         "selfsup run photos --epochs 100",
@@ -234,7 +235,8 @@ def test_where_training_helps_with_few_images_only_the_page_says_so(make_study):
 def test_a_number_of_images_that_no_class_has_is_not_quoted_as_if_it_had(make_study):
     writer = make_study(methods=("moco",), sizes=("20", "5000"))
     visible = read(write_report(writer.path)).visible
-    assert re.search(r"With 5000 images per class \(all there are, about 12\d per class\), a linear probe", visible)
+    assert re.search(r"With all images \(no class has more than 5000\), about 12\d per class, a linear probe", visible)
+    assert "with all images (no class has more than 5000)" in headline(answer(writer.path))
 
 
 def test_shares_of_classes_are_said_with_the_images_that_they_are(make_study):
@@ -343,3 +345,50 @@ def test_a_folder_that_is_no_study_gets_no_report(tmp_path):
 def test_baselines_are_explained_where_there_are_any(make_study, methods, said):
     writer = make_study(methods=methods, augmentations=("weak",), lrs=(0.06,))
     assert ("Baselines are dashed." in read(write_report(writer.path)).visible) == said
+
+
+def test_the_page_says_by_which_metric_and_how_close_within_the_margin(make_study):
+    writer = make_study(methods=("moco", "byol", "random"), sizes=("5", "20"))
+    write_assets(writer.path, writer.store, writer.indices)
+    visible = read(write_report(writer.path, asked={"metric": "macro-f1", "margin": 0.05})).visible
+    for words in (
+        "on these images, by macro F1",
+        "a linear probe on its embeddings reaches a test macro F1 of",
+        "Macro F1 and images per class",
+        "Test macro F1 by images per class",
+        "In small figures: accuracy.",
+        "Test macro F1 of every cell; learning rates are chosen on validation macro F1.",
+        "1 test macro F1",
+        "Settings are chosen by the validation macro F1 of a linear probe",
+        "within 5 points",
+    ):
+        assert words in visible, words
+    assert "not shown p = " in visible
+    plain = read(write_report(writer.path)).visible
+    assert "macro F1" not in plain
+    assert "within" not in plain.replace("within a training batch", "")
+
+
+def test_balanced_accuracy_stands_beneath_accuracy_where_classes_are_very_unequal(make_study):
+    unequal = {"classes": ("a", "b", "c"), "class_of": (0, 0, 0, 0, 0, 0, 0, 1, 1, 2)}
+    writer = make_study(methods=("moco", "random"), sizes=("20",), **unequal)
+    visible = read(write_report(writer.path)).visible
+    best = answer(writer.path).best
+    assert f"and balanced accuracy of {best.beside:.3f}." in visible
+    assert "In small figures: balanced accuracy, in which every class counts the same." in visible
+
+
+def test_the_recall_of_each_class_is_listed_the_lowest_first(page, full):
+    cell = answer(full.path).best.cells[0]
+    with np.load(full.path / "cells" / cell / "embeddings.npz") as arrays:
+        labels, predicted = arrays["labels"], arrays["predicted"]
+    recall = {name: (predicted[labels == i] == i).mean() for i, name in enumerate(full.classes)}
+    lowest = min(recall, key=recall.get)
+    assert f"class recall test images {lowest} {recall[lowest]:.3f}" in page.visible
+
+
+def test_a_page_of_one_method_says_that_nothing_was_compared(make_study):
+    visible = read(write_report(make_study(methods=("moco",), lrs=(0.06,), sizes=("20",)).path)).visible
+    assert "Nothing was compared with moco" in visible
+    assert "No other method has finished with so many images, so whether that is good is not known." in visible
+    assert "Best self-supervised method" not in visible

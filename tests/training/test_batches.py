@@ -51,7 +51,7 @@ def training_of(name: str, images: Images, indices: np.ndarray, loading: Loading
 
 
 @pytest.mark.parametrize("side", [16, 64])
-@pytest.mark.parametrize("name", ["byol", "crop", "none", "simclr", "weak"])
+@pytest.mark.parametrize("name", ["byol", "crop", "none", "per-channel", "simclr", "weak"])
 def test_views_made_at_once_are_those_made_one_after_another(name: str, side: int) -> None:
     policy, (pixels, sizes) = load_policy(name), Ragged().batch(np.arange(20))
     drawn = [policy.draw(sizes, side, torch.Generator().manual_seed(7 + i), View(i)) for i in range(3)]

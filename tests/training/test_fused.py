@@ -28,6 +28,7 @@ from selfsup.execution.watchers import Watcher
 from selfsup.methods import Method, method_class, method_names, read_settings
 from selfsup.methods.base import Batch, Step
 from selfsup.methods.simclr import SimCLR
+from selfsup.testing.methods import teacher_for
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 from selfsup.training.fused import CannotFuseError, train_together
@@ -95,7 +96,7 @@ def method_of(name: str = "simclr", **settings: Any) -> Method:
     torch.manual_seed(3)
     cls, read = method_class(name), read_settings(name, {**SMALL_HEADS.get(name, {}), **settings})
     backbone = build_backbone("test_vit" if cls.tags.needs_tokens else "test_resnet", image_size=32)
-    return cls(backbone, read, num_classes=CLASSES, num_images=COUNT).double()
+    return cls(backbone, read, num_classes=CLASSES, num_images=COUNT, **teacher_for(cls, COUNT)).double()
 
 
 def training_of(method: Method, lr: float, callbacks: Callbacks | None = None, **changes: Any) -> Training:

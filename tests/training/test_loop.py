@@ -518,7 +518,7 @@ def test_real_methods_log_what_they_have(name: str) -> None:
     method = built(name)
     log = run(method).state.log[-1]
     assert 1 <= log.effective_rank <= 24
-    compares_views = sum(group.count for group in method.view_groups()) > 1
+    compares_views = sum(group.count for group in method.view_groups()) > 1 or method.tags.needs_teacher
     assert (log.positive_similarity is not None) == (log.negative_similarity is not None) == compares_views
     if compares_views:
         assert log.positive_similarity > log.negative_similarity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -15,8 +15,20 @@ from selfsup.backbones.weights import pretrained_file, require_model
 from selfsup.errors import UserError
 
 
+class Normalisation(NamedTuple):
+    """Mean and standard deviation of each channel of images in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 def build_backbone(
-    name: str, *, image_size: int | None = None, stem: str = "standard", in_channels: int = 3
+    name: str,
+    *,
+    image_size: int | None = None,
+    stem: str = "standard",
+    in_channels: int = 3,
+    normalisation: Normalisation | None = None,
 ) -> Backbone:
     """An untrained backbone, initialised from torch's global random state.
 
@@ -32,6 +44,8 @@ def build_backbone(
         for small images (Chen et al. 2020, appendix B.9).
     in_channels : int
         Channels of an image, at least 1.
+    normalisation : Normalisation, optional
+        Of the channels of the images. By default as published; for other than three channels, the mean of that.
 
     Raises
     ------
@@ -39,11 +53,16 @@ def build_backbone(
         If timm has no such model, it cannot be built for this image size, or the stem does not fit it.
     """
     side = image_size or published_side(name)
-    return _wrap(_create(name, side, in_channels), name, side, stem, in_channels)
+    return _wrap(_create(name, side, in_channels), name, side, stem, in_channels, normalisation)
 
 
 def published_backbone(
-    name: str, *, image_size: int | None = None, stem: str = "standard", in_channels: int = 3
+    name: str,
+    *,
+    image_size: int | None = None,
+    stem: str = "standard",
+    in_channels: int = 3,
+    normalisation: Normalisation | None = None,
 ) -> Backbone:
     """A backbone with the weights that timm publishes for it, adapted to other channels as timm does.
 
@@ -56,7 +75,7 @@ def published_backbone(
     """
     side = image_size or published_side(name)
     network = _create(name, side, in_channels, pretrained_file(name))
-    return _wrap(network, name, side, stem, in_channels)
+    return _wrap(network, name, side, stem, in_channels, normalisation)
 
 
 def published_side(name: str) -> int:
@@ -114,12 +133,20 @@ def _create_with_options(name: str, image_size: int, in_channels: int, weights: 
     raise AssertionError("the last try takes no options")
 
 
-def _wrap(network: nn.Module, name: str, image_size: int, stem: str, in_channels: int) -> Backbone:
+def _wrap(
+    network: nn.Module,
+    name: str,
+    image_size: int,
+    stem: str,
+    in_channels: int,
+    normalisation: Normalisation | None,
+) -> Backbone:
     if stem == "small":
         _use_small_stem(network, name)
     quicken_tiny_convolutions(network)
     width = _measure_width(network, name, image_size, in_channels)
-    mean, std = (_for_channels(network.pretrained_cfg[key], in_channels) for key in ("mean", "std"))  # type: ignore[index]
+    published: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    mean, std = normalisation or (_for_channels(published[key], in_channels) for key in ("mean", "std"))
     return Backbone(network, width, mean, std, image_size=image_size)
 
 

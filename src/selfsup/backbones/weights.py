@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from selfsup.backbones.backbone import Backbone
 from selfsup.backbones.checkpoints import FoundTensors, describe, find_tensors, flatten
@@ -41,6 +41,8 @@ class WeightReport:
         Tensors that the file, or the network, has not, and those of another shape; no heads.
     found : FoundTensors
         Where in the file they were.
+    adapted : tuple of str
+        Tensors that were made for images of three channels.
     """
 
     loaded: int
@@ -48,12 +50,14 @@ class WeightReport:
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
     found: FoundTensors
+    adapted: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = f" from below '{self.found.place}'" * bool(self.found.place)
         parts = [f"{self.loaded} tensors loaded{place}{', numbered parts by their order' * self.found.by_order}"]
         lists = {
             "resampled to the views' size": self.found.resampled,
+            "adapted to the images' channels": self.adapted,
             "missing": self.missing,
             "unexpected": self.unexpected,
             "mismatched": self.mismatched,
@@ -70,7 +74,8 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
 
     Accepts safetensors and torch checkpoints (read with ``weights_only=True``), the network at any depth of
     dictionaries and wrappers (``state_dict``, ``module.``, ``backbone.``, …), with timm's or torchvision's names or
-    those that timm converts. Position embeddings are resampled to the network's size as timm does.
+    those that timm converts. As timm does, position embeddings are resampled to the network's size, and a first layer
+    for three channels is adapted to other ones: repeated, and divided by how often.
 
     Parameters
     ----------
@@ -87,7 +92,8 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
     checkpoint = _read_checkpoint(path)
     expected = backbone.network.state_dict()
     found = find_tensors(checkpoint, backbone.network)
-    state = found.tensors
+    adapted = _adapted_layers(found.tensors, backbone)
+    state = {**found.tensors, **adapted}
     fitting = {k: v for k, v in state.items() if k in expected and v.shape == expected[k].shape}
     report = WeightReport(
         loaded=len(fitting),
@@ -95,6 +101,7 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
         unexpected=tuple(k for k in state if k not in expected and not _HEAD.match(k)),
         mismatched=tuple(k for k in state if k in expected and state[k].shape != expected[k].shape),
         found=found,
+        adapted=tuple(adapted),
     )
     _require_fit(report, backbone, checkpoint, path, partial)
     broken = [k for k, v in fitting.items() if v.is_floating_point() and not bool(v.isfinite().all())]
@@ -105,6 +112,19 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
         )
     backbone.network.load_state_dict(fitting, strict=False)
     return report
+
+
+def _adapted_layers(tensors: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
+    """Weights of first layers for three channels, adapted to those of the backbone's images."""
+    from timm.models import adapt_input_conv
+
+    first = (getattr(backbone.network, "pretrained_cfg", None) or {}).get("first_conv") or ()
+    names = [f"{name}.weight" for name in ((first,) if isinstance(first, str) else first)]
+    return {
+        name: adapt_input_conv(backbone.in_channels, tensors[name])
+        for name in names
+        if backbone.in_channels != 3 and name in tensors and tensors[name].shape[1:2] == (3,)
+    }
 
 
 def _require_fit(

@@ -37,9 +37,13 @@ def lines(choice: str, pattern: str) -> Iterator[str]:
 
 
 def _methods() -> Iterator[str]:
-    """Methods and their papers."""
+    """Methods, their papers, what they need and what a step of them costs."""
+    from selfsup.cli.method_text import describe_cost, describe_needs
     from selfsup.methods import method_class, method_names
 
     for name in method_names():
-        paper = getattr(method_class(name), "paper", "(no paper is named)")
-        yield f"{name:12} {registry.first_line(registry.METHOD, name)}\n{'':12} {paper}"
+        cls = method_class(name)
+        yield f"{name:12} {registry.first_line(registry.METHOD, name)}"
+        yield f"{'':12} {getattr(cls, 'paper', '(no paper is named)')}"
+        cost = f"; a step costs {describe_cost(cls)} of SimCLR's" * cls.tags.trains
+        yield f"{'':12} Needs: {describe_needs(cls)}{cost}."

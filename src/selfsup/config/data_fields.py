@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import field_validator
 
 from selfsup.config.field_roles import Fields, field
+from selfsup.config.field_types import Channels
 
 #: Pixels of the largest image that Pillow opens if it is left to itself.
 MAX_PIXELS = 178_956_970
@@ -21,6 +24,24 @@ class DataFields(Fields):
     data_root: str | None = field(None, "Folder that already holds a named data set's files.", "runtime")
     data_url: str | None = field(None, "Address or local zip that stands in for a data set's published one.", "runtime")
     unlabelled: bool = field(False, "Ignore folder names; treat the images as unlabelled.", "identity")
+    manifest: str | None = field(
+        None,
+        "A table of the images, CSV or Parquet: path (below DATA, or without one below the table's own folder), and "
+        "any of label, split and group; what is empty is unknown.",
+        "place",
+        min_length=1,
+    )
+    pool: str | None = field(
+        None,
+        "A folder of further images without labels, on which methods without labels train and nothing is evaluated; "
+        "a folder 'unlabelled' beside the class folders is one too.",
+        "place",
+    )
+    no_given_split: bool = field(
+        False,
+        "Divide the images anew, whatever split is given; folders called train, val, test are then classes.",
+        "identity",
+    )
     group: str | None = field(
         None,
         "Keep images that belong together on one side of the split: a regular expression on the "
@@ -36,6 +57,17 @@ class DataFields(Fields):
         "they stay on one side of the split.",
         "identity",
     )
+    resplit: bool = field(
+        False,
+        "Divide the images anew for each seed, so that intervals over seeds count the split too.",
+        "identity",
+    )
+    test_data: str | None = field(
+        None,
+        "Images of the same classes from elsewhere (another site, another camera), a folder or a data set's name: the "
+        "external test, quoted beside the test images and never chosen on.",
+        "place",
+    )
     store_size: int | None = field(
         None,
         "Longest allowed short side of a stored image, in pixels; larger images are shrunk once. "
@@ -50,11 +82,42 @@ class DataFields(Fields):
         "identity",
         gt=0,
     )
-    pages: Literal["first", "all"] = field(
+    pages: Literal["first", "all", "channels"] = field(
         "first",
-        "What files of several pages or frames give: their first, or all, each an image; those of a file are a group.",
+        "What files of several pages or frames give: their first; or all, each an image, and those of a file a group; "
+        "or channels, one image of which each page is a channel.",
         "identity",
+    )
+    channels: Channels = field(
+        None,
+        "Numbers of the channels of the images that are taken, from 1 (as GDAL numbers bands) and in this order, such "
+        "as 4,3,2. Default: all that most images have; grey and colours count as three.",
+        "identity",
+    )
+    show_channels: Channels = field(
+        None,
+        "Numbers of the channels that pictures of the images show as red, green and blue; of one, grey. Default: the "
+        "first three.",
+        "contents",
     )
     max_pixels: int = field(
         MAX_PIXELS, "Images of more pixels are set aside: opening one takes that much memory.", "identity", ge=1
     )
+
+    @field_validator("show_channels")
+    @classmethod
+    def _at_most_three(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value and len(value) > 3:
+            raise ValueError("must be one to three numbers of channels")
+        return value
+
+    def with_channels_of(self, files: int) -> Self:
+        """The configuration with the channels that are taken of images of so many, if these are no colours."""
+        if self.channels or files == 3:
+            return self
+        return self.model_copy(update={"channels": tuple(range(1, files + 1))})
+
+    @property
+    def in_channels(self) -> int:
+        """How many channels the networks are given, once the images are known."""
+        return len(self.channels) if self.channels else 3

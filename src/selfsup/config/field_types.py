@@ -25,6 +25,14 @@ def _one_or_several(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _channel_numbers(value: Any) -> Any:
+    """Numbers from 1, which may come twice."""
+    parts = _split_commas(value)
+    if parts is None or (parts and all(str(part).isdecimal() and int(part) for part in parts)):
+        return parts
+    raise ValueError("must be numbers of channels, from 1, with commas between, such as 4,3,2")
+
+
 def no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values, each once, in its first place."""
     return tuple(dict.fromkeys(value))
@@ -66,6 +74,7 @@ def _split_sizes(value: Any) -> Any:
     return [f"{float(t[:-1]):g}%" if t.endswith("%") else t if t == "all" else int(t) for t in texts]
 
 
+Channels = Annotated[tuple[int, ...] | None, BeforeValidator(_channel_numbers)]
 Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
 _Lr = Annotated[float, Field(gt=0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]

@@ -15,7 +15,7 @@ from selfsup.config.network_source import NONE, NetworkSource
 
 #: Training images (or labels) per class: a number, a share of what each class has such as ``"10%"``, or ``"all"``.
 PerClass = int | str
-Protocol = Literal["data-regime", "label-efficiency"]
+Protocol = Literal["auto", "data-regime", "label-efficiency"]
 
 
 def images_of(size: PerClass, available: int) -> int:
@@ -50,6 +50,8 @@ class Tags:
         under the label-efficiency protocol.
     needs_tokens : bool
         True if it needs the tokens of patches that a vision transformer has.
+    needs_teacher : bool
+        True if it learns from what a trained network, its setting `teacher`, makes of the training images.
     keeps_weights : bool
         False if it starts from random weights whatever initial weights are given.
     augmentation : str or None
@@ -65,6 +67,7 @@ class Tags:
     trains: bool = True
     uses_labels: bool = False
     needs_tokens: bool = False
+    needs_teacher: bool = False
     keeps_weights: bool = True
     augmentation: str | None = None
     can_fuse: bool = True

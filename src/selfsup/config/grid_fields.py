@@ -9,7 +9,10 @@ from pydantic import ValidationInfo, field_validator
 from selfsup.config.field_roles import Fields, field
 from selfsup.config.field_types import Files, Names, Rates, Sizes, different_networks
 from selfsup.config.grid import Protocol
-from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
+from selfsup.config.network_source import AUTO, NONE, NetworkSource
+
+#: Stands for every method that fits.
+ALL = "all"
 
 
 class GridFields(Fields):
@@ -21,7 +24,12 @@ class GridFields(Fields):
         "may be given several times.",
         "plugins",
     )
-    methods: Names = field(("simclr", "moco", "byol", "supervised", "frozen", "random"), "Methods to compare.", "axis")
+    methods: Names = field(
+        (AUTO,),
+        "Methods to compare. auto: the well-tried ones for the networks and the number of images, which is said; all: "
+        "every one that fits (see `selfsup list methods`).",
+        "axis",
+    )
     weights: str = field(
         "auto",
         "Initial weights of the networks that --backbones names without @: none, imagenet (those that timm publishes), "
@@ -46,7 +54,12 @@ class GridFields(Fields):
     stem: Literal["standard", "small"] = field(
         "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"
     )
-    augmentations: Names = field(("weak", "simclr"), "Augmentation policies.", "axis")
+    augmentations: Names = field(
+        ("auto", "weak"),
+        "Augmentation policies (see `selfsup list augmentations`). auto: simclr, or per-channel for images of other "
+        "than three channels.",
+        "axis",
+    )
     lrs: Rates = field(
         ("0.3x", "1x", "3x"),
         "Learning rates: numbers, or multiples of the rate of each method's recipe for the network and batch size.",
@@ -60,9 +73,10 @@ class GridFields(Fields):
     )
     seeds: int = field(1, "Number of repetitions, seeds 0 to N-1.", "axis", ge=1)
     protocol: Protocol = field(
-        "data-regime",
+        "auto",
         "data-regime: n images per class are all that training and probe see. label-efficiency: "
-        "train on all images without labels, probe with n labels per class.",
+        "train on all images without labels, probe with n labels per class. auto: label-efficiency where some of the "
+        "images have no label, else data-regime.",
         "identity",
     )
 
@@ -74,10 +88,12 @@ class GridFields(Fields):
     @field_validator("references")
     @classmethod
     def _references(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        sources = [NetworkSource.parse(text, PUBLISHED) for text in value if text != NONE]
-        if any(source.weights in (NONE, AUTO) for source in sources):
-            raise ValueError("must be trained networks: NAME for the published weights, or NAME@FILE")
-        return different_networks(sources)
+        return different_networks([NetworkSource.trained(text) for text in value if text != NONE])
+
+    @property
+    def named_methods(self) -> tuple[str, ...]:
+        """The methods, without the words that stand for others until the images are known."""
+        return tuple(name for name in self.methods if name not in (AUTO, ALL))
 
     @property
     def networks(self) -> tuple[NetworkSource, ...]:

@@ -40,6 +40,20 @@ class NetworkSource:
             raise ValueError("must be NAME, NAME@none, NAME@auto, NAME@imagenet or NAME@FILE")
         return cls(name.strip(), weights.strip() or default)
 
+    @classmethod
+    def trained(cls, text: str) -> NetworkSource:
+        """A trained network: NAME with the published weights, NAME@FILE, or FILE, which then has the network's name.
+
+        Raises
+        ------
+        ValueError
+            If it is none of these.
+        """
+        source = cls(Path(text).stem, text) if Path(text).is_file() else cls.parse(text, PUBLISHED)
+        if source.weights in (NONE, AUTO):
+            raise ValueError("must be a trained network: NAME for the published weights, NAME@FILE, or FILE")
+        return source
+
     def __str__(self) -> str:
         return f"{self.name}@{self.weights}"
 

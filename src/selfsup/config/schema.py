@@ -11,10 +11,12 @@ from typing import Any, Literal
 from pydantic import PositiveInt, field_validator
 
 from selfsup.config.data_fields import DataFields
+from selfsup.config.durations import Duration
 from selfsup.config.evaluation_fields import EvaluationFields
 from selfsup.config.field_roles import Role, field
-from selfsup.config.field_types import Names
+from selfsup.config.field_types import Names, no_repeats
 from selfsup.config.grid_fields import GridFields
+from selfsup.config.network_source import AUTO
 from selfsup.config.training_fields import AUTO_SIDES, TrainingFields
 
 
@@ -58,6 +60,12 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         (), "Trackers that every finished cell is logged to (see `selfsup list trackers`).", "contents"
     )
     track_weights: bool = field(False, "Log a cell's weights to the trackers too.", "contents")
+    budget: Duration = field(
+        None,
+        "Time of this command, such as 30m, 2h or 1d12h: runs the comparison that fits into it on this machine, and "
+        "says what that leaves out.",
+        "runtime",
+    )
     scheduler: str = field(
         "none",
         "Stop trainings early whose augmentation and learning rate do worse on validation than others (see "
@@ -83,7 +91,9 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
             raise ValueError("needs at least one value")
         return value
 
-    @field_validator("data", "data_root", "data_url", "group", "weights", "backbones", "references")
+    @field_validator(
+        "data", "manifest", "pool", "data_root", "data_url", "test_data", "group", "weights", "backbones", "references"
+    )
     @classmethod
     def _text(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
         if any("\ud800" <= c <= "\udfff" for c in "".join(value or "")):
@@ -98,6 +108,16 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         return value
 
     @property
+    def strong_policy(self) -> str:
+        """The policy of SimCLR, or what stands in its place for images of other than three channels."""
+        return "simclr" if self.in_channels == 3 else "per-channel"
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The augmentation policies, once the images are known."""
+        return no_repeats(tuple(self.strong_policy if name == AUTO else name for name in self.augmentations))
+
+    @property
     def side(self) -> int:
         """Side of a view in pixels, once `image_size` no longer is ``"auto"``."""
         assert self.image_size != "auto", "it is resolved once the images are known"
@@ -108,6 +128,12 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         """Longest allowed short side of a stored image, in pixels."""
         side = max(AUTO_SIDES) if self.image_size == "auto" else self.image_size
         return self.store_size or max(256, math.ceil(side * 8 / 7))
+
+    def with_protocol_for(self, *, pool: bool) -> StudyConfig:
+        """The configuration with ``protocol = "auto"`` resolved for images of which some, or none, have no label."""
+        if self.protocol != "auto":
+            return self
+        return self.model_copy(update={"protocol": "label-efficiency" if pool else "data-regime"})
 
     def with_side_for(self, short_sides: Sequence[float]) -> StudyConfig:
         """The configuration with a side of views for images of these short sides in pixels, where it is ``"auto"``."""

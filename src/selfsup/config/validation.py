@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from selfsup import registry
+from selfsup.config.network_source import AUTO
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 
@@ -127,8 +128,8 @@ def validate(
             f"--min-epochs {config.min_epochs} leaves a scheduler nothing to stop in trainings of --epochs "
             f"{config.epochs}; give fewer."
         )
-    registry.require(config.methods, registry.names(registry.METHOD), kind="method")
-    registry.require(config.augmentations, registry.names(registry.POLICY), kind="augmentation")
+    registry.require(config.named_methods, registry.names(registry.METHOD), kind="method")
+    registry.require(config.augmentations, [AUTO, *registry.names(registry.POLICY)], kind="augmentation")
     registry.require(config.evaluate, registry.names(registry.EVALUATOR), kind="evaluator")
     registry.require(config.track, registry.names(registry.TRACKER), kind="tracker")
     registry.require([config.scheduler], registry.names(registry.SCHEDULER), kind="scheduler")

@@ -11,6 +11,7 @@ import numpy as np
 
 from selfsup.config.grid import PerClass, percent_of
 from selfsup.csv_files import csv_text
+from selfsup.data.items import NO_SIDE, SIDES, TEST, UNKNOWN, VAL, ItemTable
 from selfsup.data.split import Split, has_several
 
 Problem = Literal[
@@ -20,6 +21,9 @@ Problem = Literal[
     "ignored",
     "passed over",
     "empty class",
+    "given split",
+    "no label",
+    "left out",
     "looks like a split",
     "small class",
     "class missing on a side",
@@ -27,8 +31,11 @@ Problem = Literal[
     "duplicate across split",
     "duplicate",
     "near duplicate",
+    "copy in the external test",
     "same pixels",
     "too large",
+    "other channels",
+    "channels",
     "pages",
     "transparency",
     "brightness scale",
@@ -44,6 +51,9 @@ HEADINGS: dict[Problem, str] = {
     "ignored": "Files not taken for images",
     "passed over": "Folders and hidden images passed over",
     "empty class": "Folders without an image, which are no classes",
+    "given split": "The split is given",
+    "no label": "Images without a label",
+    "left out": "Images without a label that training may not see",
     "looks like a split": "Taken for a class, though it is called as a side of a split is",
     "small class": "Classes with fewer training images than asked for",
     "class missing on a side": "Classes without an image on one side of the split",
@@ -51,8 +61,11 @@ HEADINGS: dict[Problem, str] = {
     "duplicate across split": "Copies of images on another side of the split",
     "duplicate": "Images with the pixels of an earlier one",
     "near duplicate": "Images that are earlier ones in another size or compression",
+    "copy in the external test": "Images of the external test that are copies of the study's own",
     "same pixels": "Many images are alike",
     "too large": "Images of too many pixels, set aside (shrink or tile them, or raise --max-pixels in a new study)",
+    "other channels": "Images of another number of channels than most, set aside",
+    "channels": "Channels (see --channels)",
     "pages": "Several pages or frames",
     "transparency": "Transparency",
     "brightness scale": "Brightness (see --full-scale)",
@@ -146,6 +159,39 @@ def find_duplicates(names: Sequence[str], originals: np.ndarray, split: Split) -
     return entries
 
 
+def describe_given(items: ItemTable, split: Split, originals: np.ndarray | None = None) -> str:
+    """How many images are given for which side, what is drawn, and how many test images training has a copy of."""
+    counts = np.bincount(items.sides[items.sides != NO_SIDE], minlength=len(SIDES))
+    parts = [f"{count:,} images for {side}" for side, count in zip(SIDES, counts.tolist(), strict=True) if count]
+    drawn = [side for side, count in zip(SIDES, counts.tolist(), strict=True) if not count and side != "train"]
+    text = ", ".join(parts)
+    if drawn:
+        source = "the others" if (items.sides == NO_SIDE).any() else "those for train"
+        text += f"; {' and '.join(drawn)} {'are' if len(drawn) > 1 else 'is'} drawn from {source}"
+    if originals is not None:
+        copied = int(np.isin(originals[split.test], originals[split.train]).sum())
+        text += f"; {copied:,} of {len(split.test):,} test images have a copy in train, and stay" * (copied > 0)
+    return text
+
+
+def left_out(items: ItemTable, split: Split, originals: np.ndarray | None = None) -> list[AuditEntry]:
+    """Images without a label that are on no side of the split, each with the reason."""
+    held_out = np.concatenate([split.val, split.test])
+    twins = {} if originals is None else dict(zip(originals[held_out].tolist(), held_out.tolist(), strict=True))
+    unused = np.setdiff1d(np.flatnonzero(items.labels == UNKNOWN), split.train)
+    entries = []
+    for index in unused.tolist():
+        twin = None if originals is None else twins.get(int(originals[index]))
+        if twin is not None:
+            detail = f"is a copy of '{items.names[twin]}', which is held out"
+        elif items.sides[index] in (VAL, TEST):
+            detail = f"is given for {SIDES[items.sides[index]]}, where a label is needed"
+        else:
+            detail = "belongs to a group that is held out"
+        entries.append(AuditEntry(items.names[index], "left out", detail))
+    return entries
+
+
 def copies(names: Sequence[str], digests: np.ndarray, originals: np.ndarray) -> list[AuditEntry]:
     """Images that are copies of earlier ones, exact ones by their `digests`; else as :func:`find_duplicates`."""
     first: dict[bytes, int] = {}
@@ -159,32 +205,26 @@ def copies(names: Sequence[str], digests: np.ndarray, originals: np.ndarray) -> 
     return entries
 
 
-def label_conflicts(
-    names: Sequence[str], digests: np.ndarray, labels: np.ndarray, classes: Sequence[str]
-) -> list[AuditEntry]:
-    """Images whose pixels also stand under another class, each with one of those; `labels` are indices of `classes`."""
-    found = np.flatnonzero(has_several(labels, digests)).tolist()
+def label_conflicts(items: ItemTable, digests: np.ndarray) -> list[AuditEntry]:
+    """Images whose pixels also stand under another class, each with one of those."""
+    found = np.flatnonzero(has_several(items.labels, digests)).tolist()
     first: dict[bytes, dict[int, int]] = {}
     for index in found:
-        first.setdefault(digests[index], {}).setdefault(int(labels[index]), index)
+        first.setdefault(digests[index], {}).setdefault(int(items.labels[index]), index)
     entries = []
     for index in found:
-        other = next(twin for label, twin in first[digests[index]].items() if label != labels[index])
-        detail = f"is of class '{classes[labels[index]]}', and '{names[other]}' of class '{classes[labels[other]]}'"
-        entries.append(AuditEntry(names[index], "label conflict", detail))
+        other = next(twin for label, twin in first[digests[index]].items() if label != items.labels[index])
+        detail = f"is of class '{items.class_of(index)}', and '{items.names[other]}' of class '{items.class_of(other)}'"
+        entries.append(AuditEntry(items.names[index], "label conflict", detail))
     return entries
 
 
-def small_classes(
-    labels: np.ndarray, classes: Sequence[str], split: Split, per_class: Sequence[PerClass]
-) -> list[AuditEntry]:
+def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass]) -> list[AuditEntry]:
     """Classes that cannot give what the study asks of them.
 
     Parameters
     ----------
-    labels : ndarray of int64, shape (N,)
-        Index into `classes` of each image.
-    classes : sequence of str
+    items : ItemTable
     split : Split
     per_class : sequence of int or str
         Numbers, or shares, of training images per class that the study asks for.
@@ -196,11 +236,11 @@ def small_classes(
         per class and side of the split that has no image of it.
     """
     counts = {
-        side: np.bincount(labels[indices], minlength=len(classes))
+        side: items.count(indices)
         for side, indices in (("train", split.train), ("val", split.val), ("test", split.test))
     }
     entries = []
-    for index, name in enumerate(classes):
+    for index, name in enumerate(items.classes):
         have = int(counts["train"][index])
         too_many = sorted({n for n in per_class if isinstance(n, int) and n > have})
         too_small = [n for n in per_class if (percent := percent_of(n)) is not None and percent * have < 100]

@@ -13,6 +13,10 @@ numbers apart, because they are of different instruments. Images of 8 bits stay 
 3. What is left, from the lowest to the highest, becomes 0 to 255, be it negative or far from 0; but if it is at least
    half of a usual scale (0 to 255, 1023, 4095, 16383 or 65535; of floating-point numbers 0 to 1, -1 to 1, 0 to 255 or
    0 to 65535), that whole scale does: black stays black, and later images are not cut off.
+
+Red, green and blue have one scale, or colours would shift. Of images of other channels each channel has its own, by
+the same steps: they are measurements of different things, such as two dyes or a band in the infrared, and a faint one
+beside a bright one would be black.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ from selfsup.data.audit import AuditEntry
 from selfsup.data.depth import Kind
 
 Range = tuple[float, float]
+#: Of images of other channels than colours, one range for each channel.
+Scale = Range | tuple[Range, ...]
 #: Share of an image's medians at either end that do not count, and pixels that are looked at.
 OUTLYING, PIXELS = 0.001, 2**13
 #: One measured image in this many may be a stray; and one of any sample of at least `FEW`.
@@ -109,10 +115,15 @@ def choose_range(extents: Sequence[Extent], kind: Kind) -> Range:
     return low, high if high > low else low + 1
 
 
-def to_eight_bits(values: np.ndarray, scale: Range) -> np.ndarray:
+def ranges_of(scale: Scale) -> list[Range]:
+    """The ranges of a scale: one, or one for each channel."""
+    return [(float(low), float(high)) for low, high in np.reshape(scale, (-1, 2)).tolist()]
+
+
+def to_eight_bits(values: np.ndarray, scale: Scale) -> np.ndarray:
     """Values of which those of `scale` become 0 to 255, uint8 of the same shape; black where there are none."""
-    low, high = scale
-    scaled = np.fmax((values - low) * (255 / (high - low)), 0)  # of NaN and 0, too
+    low, factor = np.array([(low, 255 / (high - low)) for low, high in ranges_of(scale)], np.float32).T
+    scaled = np.fmax((values - low) * factor, 0)  # of NaN and 0, too
     return np.rint(np.minimum(scaled, 255)).astype(np.uint8)
 
 
@@ -123,46 +134,68 @@ class ScaleTally:
     Parameters
     ----------
     kind : {"8-bit", "integer", "floating"}
-    scale : (float, float)
+    scale : Scale
         The values that become 0 and 255.
+    channels : sequence of int
+        Numbers of the channels, where each has its own.
     """
 
     kind: Kind
-    scale: Range
-    _used: list[float] = field(default_factory=list)
+    scale: Scale
+    channels: Sequence[int] = ()
+    _used: list[list[float]] = field(default_factory=list)
     _absent: int = 0
-    _beyond: list[tuple[str, Extent]] = field(default_factory=list)
+    _beyond: list[tuple[str, Extent, int]] = field(default_factory=list)
 
-    def count(self, name: str, extent: Extent) -> None:
-        """Take note of an image; in the order of the source."""
-        low, high = self.scale
-        self._used.append(max(0.0, min(extent.high, high) - max(extent.low, low)) / (high - low))
-        self._absent += extent.absent
-        if max(low - extent.low, extent.high - high) > LITTLE * (high - low):
-            self._beyond.append((name, extent))
+    def count(self, name: str, extents: Sequence[Extent]) -> None:
+        """Take note of an image, by the extent of each channel or of all; in the order of the source."""
+        self._absent += any(extent.absent for extent in extents)
+        used = []
+        for place, (extent, (low, high)) in enumerate(zip(extents, self._ranges(len(extents)), strict=True)):
+            used.append(max(0.0, min(extent.high, high) - max(extent.low, low)) / (high - low))
+            if max(low - extent.low, extent.high - high) > LITTLE * (high - low):
+                self._beyond.append((name, extent, place))
+        self._used.append(used)
+
+    def _ranges(self, count: int) -> list[Range]:
+        ranges = ranges_of(self.scale)
+        return ranges * count if len(ranges) == 1 else ranges
 
     def entries(self, *, given: bool) -> Iterator[AuditEntry]:
         """What a user should know of it; `given`: the scale was not decided from these images."""
         images = f"{len(self._used)} image{'s' * (len(self._used) != 1)} {_NAMES[self.kind]}"
-        becomes = f"{_number(self.scale[0])} to {_number(self.scale[1])}"
+        scales = list(map(_range, self._ranges(len(self._used[0]))))
         if self.kind != "8-bit":
-            detail = f"{images}: {becomes} becomes 0 to 255" + ", as given" * given
+            single = len(ranges_of(self.scale)) == 1
+            named = [f"{becomes} in channel {number}" for becomes, number in zip(scales, self.channels, strict=False)]
+            detail = f"{images}: {scales[0] if single else ', '.join(named)} becomes 0 to 255" + ", as given" * given
             if self._absent:
                 detail += f"; black where they have no values (NaN, infinite, nodata), in {self._absent}"
             yield AuditEntry("*", "brightness scale", detail)
         if self._beyond:
-            name, extent = self._beyond[0]
-            reach = f"{_number(extent.low)} to {_number(extent.high)}"
-            detail = f"{len(self._beyond)} of {images} go beyond the scale {becomes}, the first '{name}' ({reach})"
+            name, extent, place = self._beyond[0]
+            detail = (
+                f"{len({name for name, *_ in self._beyond})} of {images} go beyond the scale {scales[place]}"
+                f"{self._in_channel(place)}, the first '{name}' ({_range((extent.low, extent.high))})"
+            )
             yield AuditEntry("*", "beyond the scale", detail)
-        used = statistics.median(self._used)
-        if used < LITTLE:
+        used = [statistics.median(channel) for channel in zip(*self._used, strict=True)]
+        least = min(range(len(used)), key=used.__getitem__)
+        if used[least] < LITTLE:
             yield AuditEntry(
                 "*",
                 "little contrast",
-                f"the median of {images} uses {used:.1%} of the scale {becomes}, so what tells them apart may be lost; "
+                f"the median of {images} uses {used[least]:.1%} of the scale {scales[least]}"
+                f"{self._in_channel(least)}, so what tells them apart may be lost; "
                 + ("stretch the files" if self.kind == "8-bit" else "give --full-scale or stretch the files"),
             )
+
+    def _in_channel(self, place: int) -> str:
+        return f" in channel {self.channels[place]}" if self.channels else ""
+
+
+def _range(ends: Range) -> str:
+    return f"{_number(ends[0])} to {_number(ends[1])}"
 
 
 def _number(value: float) -> str:

@@ -16,11 +16,13 @@ from filelock import FileLock, Timeout
 
 from selfsup.atomic import new_folder, writing_to
 from selfsup.config.data_fields import MAX_PIXELS
+from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import AuditEntry
 from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import Kind
+from selfsup.data.items import ItemTable
 from selfsup.data.near_duplicates import find_originals
 from selfsup.data.opening import pixel_limit
 from selfsup.data.pages import PagedSource, describe_pages
@@ -82,6 +84,7 @@ def prepare_store(
         return store
     with locked(_lock_of(path)), pixel_limit(max_pixels):
         if find_store(path) is None:
+            renderer.file_channels()  # which may be fewer than were asked for
             _build(source, path, renderer, read_all(source, store_size, renderer, threads), progress)
     _remove_abandoned(root)
     return find_store(path, source.ignored) or open_store(path)
@@ -131,8 +134,12 @@ class _Decoded:
         self.sizes.append(picture.pixels.shape[:2])
         self.digests.append(picture.digest)
         self.thumbnails.append(picture.thumbnail)
-        kind = picture.extent.kind
-        self.scales.setdefault(kind, ScaleTally(kind, self.renderer.scale(kind))).count(name, picture.extent)
+        kind = picture.extents[0].kind
+        if kind not in self.scales:
+            rendering = self.renderer.rendering()
+            numbers = rendering.taken if rendering.file_channels != COLOURS else ()
+            self.scales[kind] = ScaleTally(kind, self.renderer.scale(kind), numbers)
+        self.scales[kind].count(name, picture.extents)
         self.transparent += picture.transparent
         if picture.pages > 1:
             self.paged.append(picture.pages)
@@ -146,7 +153,7 @@ def _decode_all(
     progress: Callable[[int, int], None] | None,
 ) -> _Decoded:
     """Pixels of all readable images into the file `target`."""
-    count = len(source.names)
+    count = len(source.items)
     found = _Decoded(renderer)
     with target.open("wb", buffering=0) as file, contextlib.closing(results):
         for index, result in enumerate(results):
@@ -157,7 +164,7 @@ def _decode_all(
                 with writing_to(target, REMEDY):
                     while rest:
                         rest = rest[file.write(rest) :]
-                found.add(index, source.names[index], result)
+                found.add(index, source.items[index].name, result)
             if progress is not None:
                 progress(index + 1, count)
     _refuse_too_little(source, found)
@@ -169,13 +176,15 @@ def _refuse_too_little(source: Source, found: _Decoded) -> None:
     listed = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(5))
     if not found.kept:
         raise UserError(
-            f"No image of '{source.name}' can be read, of {len(source.names)} ({listed}; the first is "
+            f"No image of '{source.name}' can be read, of {len(source.items)} ({listed}; the first is "
             f"'{found.audit[0].path}'); {_remedy(found.audit)}."
         )
-    left = {source.labels[index] for index in found.kept} if source.labels is not None else set()
-    if source.labels is not None and len(left) == 1 < len(set(source.labels)):
+    classes = {item.label for item in source.items} - {None}
+    left = {source.items[index].label for index in found.kept} - {None}
+    if len(left) < 2 <= len(classes):
+        only = f"Only the class '{left.pop()}'" if left else "No class"
         raise UserError(
-            f"Only the class '{left.pop()}' of '{source.name}' has images that can be read ({listed}); mend "
+            f"{only} of '{source.name}' has images that can be read ({listed}); mend "
             "the files of another class, or give --unlabelled."
         )
 
@@ -187,34 +196,33 @@ def _remedy(audit: Sequence[AuditEntry]) -> str:
 
 
 def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
+    items = ItemTable.of([source.items[index] for index in found.kept])
     sizes = np.array(found.sizes, np.int32)
+    channels = len(found.renderer.rendering().taken)
     arrays = {
         "sizes": sizes,
-        "offsets": np.concatenate([[0], np.cumsum(sizes.prod(1, dtype=np.int64) * 3)]),
+        "offsets": np.concatenate([[0], np.cumsum(sizes.prod(1, dtype=np.int64) * channels)]),
         "digests": np.array(found.digests),
         "originals": find_originals(np.array(found.digests), np.stack(found.thumbnails)),
+        "labels": items.labels,
+        "sides": items.sides,
+        "folds": items.folds,
     }
-    names = [source.names[index] for index in found.kept]
-    audit = list(found.audit)
-    classes: list[str] = []
-    labels = None
-    if source.labels is not None:
-        labels = [source.labels[index] for index in found.kept]
-        classes = sorted(set(labels))
-        number = {name: index for index, name in enumerate(classes)}
-        arrays["labels"] = np.array([number[label] for label in labels], np.int64)
-        lost = sorted(set(source.labels) - set(classes))
-        audit += [AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost]
-    if source.official_test is not None:
-        arrays["official_test"] = np.asarray(source.official_test, bool)[found.kept]
-    audit += [*_rendered(source, found), *_same_pixels(names, found.digests)]
+    lost = sorted({item.label for item in source.items if item.label is not None} - set(items.classes))
+    audit = [
+        *found.audit,
+        *(AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost),
+        *_rendered(source, found),
+        *_same_pixels(items.names, found.digests),
+    ]
     meta = {
         "version": FORMAT_VERSION,
         "name": source.name,
-        "classes": classes,
+        "classes": items.classes,
+        "groups": items.groups,
         "audit": [astuple(entry) for entry in audit],
         "rendering": asdict(found.renderer.rendering()),
-        "names": names,
+        "names": items.names,
     }
     np.savez(folder / INDEX, **arrays)  # type: ignore[arg-type]
     (folder / META).write_text(json.dumps(meta), encoding="utf-8")
@@ -222,7 +230,13 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
 
 def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
     """How the images became pixels."""
-    given = found.renderer.given
+    given, decided = found.renderer.given, found.renderer.rendering()
+    if decided.file_channels != COLOURS or decided.channels:
+        of = f"of {decided.file_channels} channels" if decided.file_channels != COLOURS else "grey or in colours"
+        used = (
+            f"{', '.join(map(str, decided.channels))} are taken, in this order" if decided.channels else "all are taken"
+        )
+        yield AuditEntry("*", "channels", f"images {of}: {used}")
     for kind, tally in found.scales.items():
         yield from tally.entries(given=kind != "8-bit" and getattr(given, kind) is not None)
     if found.transparent:

@@ -19,7 +19,7 @@ class Contents:
     Attributes
     ----------
     images : mapping
-        From the path of each image to its class (empty where there are no labels) and the hash of
+        From the path of each image to its class (empty where it has no label) and the hash of
         its decoded pixels; in the order of the store.
     """
 
@@ -28,7 +28,7 @@ class Contents:
     @classmethod
     def of(cls, store: Store) -> Contents:
         """Contents of a store."""
-        classes = [""] * len(store) if store.labels is None else [store.classes[label] for label in store.labels]
+        classes = [store.items.class_of(index) or "" for index in range(len(store))]
         digests = [digest.decode() for digest in store.digests.tolist()]
         return cls(dict(zip(store.names, zip(classes, digests, strict=True), strict=True)))
 

@@ -1,4 +1,4 @@
-"""Any image that Pillow opens, as upright RGB pixels of a bounded size: 8 bits per colour, no transparency."""
+"""Any image as upright pixels of a bounded size: 8 bits per channel, red, green and blue where it has no others."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from selfsup.data.brightness import Extent, Range, extent_of, to_eight_bits
-from selfsup.data.depth import DeepPixels, deep_pixels, kind_of
-from selfsup.data.rendering import Renderer
+from selfsup.data.array_image import COLOURS, ArrayImage
+from selfsup.data.brightness import Extent, Scale, to_eight_bits
+from selfsup.data.depth import DeepPixels, channels_of, deep_pixels, kind_of
+from selfsup.data.rendering import Renderer, extents_of
 from selfsup.data.transparency import is_transparent, on_ground
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -30,10 +31,10 @@ _JPEG_SCALES = (2, 4, 8)
 
 
 class Decoded(NamedTuple):
-    """Pixels, uint8 of shape (H, W, 3), the values that they were made from, and whether some were transparent."""
+    """Pixels, uint8 of shape (H, W, C), the values that they were made from, and whether some were transparent."""
 
     pixels: np.ndarray
-    extent: Extent
+    extents: list[Extent]
     transparent: bool
 
 
@@ -48,8 +49,8 @@ def decode(image: Image.Image, *, store_size: int, renderer: Renderer) -> Decode
         The short side becomes at most this many pixels, and the long side at most four times as
         many; the aspect ratio is kept and nothing is enlarged.
     renderer : Renderer
-        Says which values become black and white in an image of more than 8 bits, and what stands behind
-        transparent pixels.
+        Says which channels are taken, which values become black and white in an image of more than 8 bits, and what
+        stands behind transparent pixels.
 
     Returns
     -------
@@ -57,10 +58,18 @@ def decode(image: Image.Image, *, store_size: int, renderer: Renderer) -> Decode
 
     Raises
     ------
+    OtherChannelsError
+        If it has not as many channels as most images.
     Exception
         Whatever Pillow, imagecodecs or tifffile raise for a damaged image.
     """
+    channels = channels_of(image)
+    taken = renderer.channels(channels)
+    if channels != COLOURS:
+        return _decode_channels(image, taken, store_size, renderer)
     kind = kind_of(image)
+    if isinstance(image, ArrayImage) and kind == "8-bit":
+        image = Image.fromarray(image.read())
     deep = None if kind == "8-bit" else deep_pixels(image)
     if deep is None:
         _draft(image, fitted_size(*image.size, store_size))
@@ -70,14 +79,38 @@ def decode(image: Image.Image, *, store_size: int, renderer: Renderer) -> Decode
         image = _rendered(deep, renderer.scale(kind))
     transparent = is_transparent(image)
     image = on_ground(image, renderer.ground()) if transparent else _opaque(image)
-    size = fitted_size(*image.size, store_size)
-    if size != image.size:
-        gap = 1 if _multiple(image.size, size) else _GAP  # a mean over whole pixels needs no filter
-        image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=gap)
+    image = _shrunk(image, store_size)
     if orientation in _TURNS:
         image = image.transpose(_TURNS[orientation])
-    extent = extent_of(np.asarray(image) if deep is None else deep.values, kind)
-    return Decoded(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), extent, transparent)
+    extents = extents_of(np.asarray(image) if deep is None else deep.values, kind, taken)
+    pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    return Decoded(_taken(pixels, taken), extents, transparent)
+
+
+def _decode_channels(image: Image.Image, taken: tuple[int, ...], store_size: int, renderer: Renderer) -> Decoded:
+    """An image of other channels than colours: each scaled and shrunk by itself."""
+    kind = kind_of(image)
+    values = deep_pixels(image).values
+    extents = extents_of(values, kind, taken)
+    values = _taken(values, taken)
+    pixels = values.astype(np.uint8) if kind == "8-bit" else to_eight_bits(values, renderer.scale(kind))
+    planes = [np.asarray(_shrunk(Image.fromarray(plane), store_size)) for plane in np.moveaxis(pixels, 2, 0)]
+    return Decoded(np.dstack(planes), extents, transparent=False)
+
+
+def _taken(pixels: np.ndarray, taken: tuple[int, ...]) -> np.ndarray:
+    """The channels of these numbers, from 1, in their order."""
+    if taken == tuple(range(1, pixels.shape[2] + 1)):
+        return pixels
+    return np.ascontiguousarray(pixels[..., [number - 1 for number in taken]])
+
+
+def _shrunk(image: Image.Image, store_size: int) -> Image.Image:
+    size = fitted_size(*image.size, store_size)
+    if size == image.size:
+        return image
+    gap = 1 if _multiple(image.size, size) else _GAP  # a mean over whole pixels needs no filter
+    return image.resize(size, Image.Resampling.HAMMING, reducing_gap=gap)
 
 
 def fitted_size(width: int, height: int, store_size: int) -> tuple[int, int]:
@@ -107,7 +140,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _rendered(deep: DeepPixels, scale: Range) -> Image.Image:
+def _rendered(deep: DeepPixels, scale: Scale) -> Image.Image:
     """An image of more than 8 bits in mode L or RGB, with its alpha where it has one."""
     image = Image.fromarray(to_eight_bits(deep.values, scale))
     if deep.alpha is not None:

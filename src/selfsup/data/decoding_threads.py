@@ -33,13 +33,13 @@ class DecodedImage:
 
     Attributes
     ----------
-    pixels : ndarray of uint8, shape (H, W, 3)
+    pixels : ndarray of uint8, shape (H, W, C)
     digest : bytes
         Hash of size and pixels, in hexadecimal.
     thumbnail : ndarray of float32
         By which copies are found, see :mod:`selfsup.data.near_duplicates`.
-    extent : Extent
-        Of the values that the pixels were made from.
+    extents : list of Extent
+        Of the values that the pixels were made from; of other channels than colours, one for each.
     transparent : bool
         Whether it had a transparent pixel.
     pages : int
@@ -49,7 +49,7 @@ class DecodedImage:
     pixels: np.ndarray
     digest: bytes
     thumbnail: np.ndarray
-    extent: Extent
+    extents: list[Extent]
     transparent: bool
     pages: int
 
@@ -74,7 +74,7 @@ def read_all(
     from joblib import cpu_count
 
     threads = threads or cpu_count()
-    count = len(source.names)
+    count = len(source.items)
     turn = threading.Lock()
 
     def read_chunk(start: int) -> list[DecodedImage | AuditEntry]:
@@ -100,13 +100,13 @@ def _read(
 ) -> DecodedImage | AuditEntry:
     try:
         with source.open(index) as image, turn if image.width * image.height > LARGE else nullcontext():
-            pixels, extent, transparent = decode(image, store_size=store_size, renderer=renderer)
+            pixels, extents, transparent = decode(image, store_size=store_size, renderer=renderer)
             pages = 1 if isinstance(source, PagedSource) else _count_pages(image)
     except Exception as error:  # readers of damaged files raise errors of any kind
-        return set_aside(source.names[index], error)
+        return set_aside(source.items[index].name, error)
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels.data)
-    return DecodedImage(pixels, digest.hexdigest().encode(), thumbnail(pixels), extent, transparent, pages)
+    return DecodedImage(pixels, digest.hexdigest().encode(), thumbnail(pixels), extents, transparent, pages)
 
 
 def _count_pages(image: Image.Image) -> int:

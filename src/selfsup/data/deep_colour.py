@@ -31,11 +31,11 @@ def bits_per_colour(image: Image.Image) -> int:
 
 
 def read_channels(image: Image.Image) -> np.ndarray:
-    """Channels of an image for which :func:`bits_per_colour` is above 8, or of any TIFF, before it is loaded.
+    """Channels of an image for which :func:`bits_per_colour` is above 8, before it is loaded.
 
     Returns
     -------
-    ndarray, shape (H, W, C) or, for a grey TIFF, (H, W)
+    ndarray, shape (H, W, C)
         Grey or RGB, and alpha where there is one.
 
     Raises

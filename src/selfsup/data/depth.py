@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
+from selfsup.data.array_image import COLOURS, ArrayImage
 from selfsup.data.deep_colour import bits_per_colour, read_channels
-from selfsup.data.scientific_tiff import ScientificTiff
 
 Kind = Literal["8-bit", "integer", "floating"]
 GDAL_NODATA = 42113  # the TIFF tag
@@ -26,7 +26,7 @@ class DeepPixels(NamedTuple):
 
     Attributes
     ----------
-    values : ndarray of float32, shape (H, W) or (H, W, 3)
+    values : ndarray of float32, shape (H, W), (H, W, 3) or, of other channels than colours, (H, W, C)
         NaN where absent.
     alpha : ndarray of float32, shape (H, W), or None
         From 0, transparent, to 1.
@@ -38,10 +38,17 @@ class DeepPixels(NamedTuple):
 
 def kind_of(image: Image.Image) -> Kind:
     """Whether an opened image, not yet loaded, holds integers of more than 8 bits, or floating-point numbers."""
-    if image.mode == "F" or (isinstance(image, ScientificTiff) and image.floating):
+    if isinstance(image, ArrayImage):
+        return "8-bit" if image.dtype == np.uint8 else "floating" if image.dtype.kind == "f" else "integer"
+    if image.mode == "F":
         return "floating"
     deep = image.mode == "I" or image.mode.startswith("I;") or bits_per_colour(image) > 8
     return "integer" if deep else "8-bit"
+
+
+def channels_of(image: Image.Image) -> int:
+    """How many channels an opened image has: three for grey and colours, transparency apart."""
+    return image.channels if isinstance(image, ArrayImage) else COLOURS
 
 
 def deep_pixels(image: Image.Image) -> DeepPixels:
@@ -53,13 +60,16 @@ def deep_pixels(image: Image.Image) -> DeepPixels:
         Whatever the readers raise for a damaged image.
     """
     colour = image.mode in ("RGB", "RGBA", "LA")
-    channels = read_channels(image) if colour or isinstance(image, ScientificTiff) else np.asarray(image)
+    if isinstance(image, ArrayImage):
+        channels = image.read()
+    else:
+        channels = read_channels(image) if colour else np.asarray(image)
     alpha = None
     if colour and image.has_transparency_data and channels.shape[2] in (2, 4):
         opaque = np.iinfo(channels.dtype).max if channels.dtype.kind == "u" else 1
         alpha = channels[..., -1].astype(np.float32) / opaque
     if colour:
-        channels = channels[..., 0] if channels.shape[2] < 3 else channels[..., :3]
+        channels = channels[..., 0] if channels.shape[2] < COLOURS else channels[..., :COLOURS]
     return DeepPixels(_without_absent(channels.astype(np.float32), _nodata(image)), alpha)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selfsup.data.audit import printable
+from selfsup.data.items import GROUP, ItemTable
 from selfsup.errors import UserError
 
 
@@ -38,6 +39,15 @@ def read_groups(spec: str, names: Sequence[str]) -> list[str]:
     return _from_expression(spec, names)
 
 
+def given_groups(items: ItemTable) -> list[str]:
+    """Group of every image as the data set gives it; an image without one is a group of its own."""
+    return list(map(_named, items.groups, items.names))
+
+
+def _named(group: str | None, name: str) -> str:
+    return f"{GROUP}{group}" if group else f"alone {name}"
+
+
 def _from_expression(spec: str, names: Sequence[str]) -> list[str]:
     try:
         expression = re.compile(printable(spec))
@@ -52,7 +62,7 @@ def _from_expression(spec: str, names: Sequence[str]) -> list[str]:
             f"--group '{spec}' matches none of the {len(names)} images (such as '{names[0]}'); "
             "mend the regular expression."
         )
-    return [f"group {text}" if text else f"alone {name}" for text, name in zip(found, names, strict=True)]
+    return list(map(_named, found, names))
 
 
 def _from_table(path: Path, names: Sequence[str]) -> list[str]:

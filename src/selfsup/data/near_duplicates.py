@@ -29,8 +29,11 @@ SAMPLE, ROWS = 2000, 8192
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """A small picture of an image: from uint8 of shape (H, W, 3) to float32 of shape (SIDE, SIDE)."""
-    grey = Image.fromarray(pixels).convert("L").convert("F")  # in whole numbers noise would not come back as it was
+    """A small picture of an image: from uint8 of shape (H, W, C) to float32 of shape (SIDE, SIDE)."""
+    if pixels.shape[2] == 3:
+        grey = Image.fromarray(pixels).convert("L").convert("F")  # in whole numbers noise would not come back as it was
+    else:
+        grey = Image.fromarray(pixels.mean(2, dtype=np.float32))
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 

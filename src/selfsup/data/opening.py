@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from PIL import Image, UnidentifiedImageError
 
 from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.rendering import OtherChannelsError
 from selfsup.data.sources.base import EmptyFileError
 
 
@@ -26,11 +27,13 @@ def set_aside(name: str, error: Exception) -> AuditEntry:
     """Why there is no image `name`: what a source or a reader of images raised."""
     if isinstance(error, Image.DecompressionBombError):
         return AuditEntry(name, "too large", f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels")
+    if isinstance(error, OtherChannelsError):
+        return AuditEntry(name, "other channels", str(error))
     return AuditEntry(name, "empty" if isinstance(error, EmptyFileError) else "unreadable", _reason(error))
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError) and str(error).startswith("cannot identify"):  # Pillow's
         return "not an image in a known format"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return printable(" ".join(text.split())) or type(error).__name__

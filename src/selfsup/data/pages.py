@@ -8,7 +8,10 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
+from selfsup.data.array_image import ArrayImage
 from selfsup.data.audit import AuditEntry
+from selfsup.data.depth import Kind, deep_pixels, kind_of
+from selfsup.data.items import Item
 from selfsup.data.sources.base import Source, digest_of
 
 _MARK = "#page="
@@ -39,7 +42,9 @@ def file_of(name: str) -> str:
 
 
 def with_pages(source: Source, pages: str) -> Source:
-    """`source` itself if `pages` is ``first``; if ``all``, with every page as an image."""
+    """`source` itself if `pages` is ``first``; with every page as an image if ``all``, as a channel if ``channels``."""
+    if pages == "channels":
+        return StackedSource(source)
     return PagedSource(source) if pages == "all" else source
 
 
@@ -48,7 +53,7 @@ def describe_pages(several: Sequence[int], *, all_used: bool) -> list[AuditEntry
     if not several:
         return []
     used = "each is an image, and those of a file are a group" if all_used else "the first of each is used"
-    hint = "" if all_used else "; --pages all takes every one for an image in a new study"
+    hint = "; --pages all takes every one for an image, --pages channels for a channel, in a new study" * (not all_used)
     return [
         AuditEntry(
             "*", "pages", f"{len(several)} file{'s' * (len(several) != 1)} with {sum(several)} in all: {used}{hint}"
@@ -59,7 +64,8 @@ def describe_pages(several: Sequence[int], *, all_used: bool) -> list[AuditEntry
 class PagedSource:
     """A source of which every page is an image: ``stack.tif#page=1``, ``stack.tif#page=2``, …
 
-    A file of one page keeps its name. All files are opened, when first the names are asked for.
+    A file of one page keeps its name. The pages of a file are a group, unless it belongs to one. All files are
+    opened, when first the items are asked for.
 
     Parameters
     ----------
@@ -74,7 +80,7 @@ class PagedSource:
     @cached_property
     def _places(self) -> list[tuple[int, int]]:
         """Of each image, which file it is of, and which frame."""
-        return [(file, page) for file in range(len(self._source.names)) for page in self._pages_of(file)]
+        return [(file, page) for file in range(len(self._source.items)) for page in self._pages_of(file)]
 
     def _pages_of(self, file: int) -> Sequence[int]:
         try:
@@ -90,23 +96,15 @@ class PagedSource:
         return counts[counts > 1].tolist()
 
     @cached_property
-    def names(self) -> Sequence[str]:
-        files = [self._source.names[file] for file, _ in self._places]
-        alone = np.bincount([file for file, _ in self._places], minlength=len(self._source.names)) == 1
-        return [
-            name if alone[file] else f"{name}{_MARK}{page + 1}"
-            for name, (file, page) in zip(files, self._places, strict=True)
-        ]
-
-    @property
-    def labels(self) -> Sequence[str] | None:
-        labels = self._source.labels
-        return None if labels is None else [labels[file] for file, _ in self._places]
-
-    @property
-    def official_test(self) -> np.ndarray | None:
-        official = self._source.official_test
-        return None if official is None else official[[file for file, _ in self._places]]
+    def items(self) -> Sequence[Item]:
+        files = self._source.items
+        alone = np.bincount([file for file, _ in self._places], minlength=len(files)) == 1
+        items = []
+        for file, page in self._places:
+            item = files[file]
+            name = item.name if alone[file] else f"{item.name}{_MARK}{page + 1}"
+            items.append(item._replace(name=name, group=item.group or item.name))
+        return items
 
     @property
     def ignored(self) -> Sequence[AuditEntry]:
@@ -121,3 +119,59 @@ class PagedSource:
         if page:
             image.seek(page)
         return image
+
+
+#: What holds the values of images of each kind.
+_DTYPES: dict[Kind, type[np.generic]] = {"8-bit": np.uint8, "integer": np.int32, "floating": np.float32}
+
+
+class _StackedPages(ArrayImage):
+    """An image whose channels are the grey pages of a file."""
+
+    def __init__(self, image: Image.Image, pages: Sequence[int]) -> None:
+        super().__init__()
+        self._image, self._pages, self._kind = image, pages, kind_of(image)
+        self._describe(image.height, image.width, len(pages), np.dtype(_DTYPES[self._kind]), colour=False)
+
+    def read(self) -> np.ndarray:
+        return np.dstack([self._page(page) for page in self._pages])
+
+    def _page(self, page: int) -> np.ndarray:
+        self._image.seek(page)
+        values = np.asarray(self._image) if self._kind == "8-bit" else deep_pixels(self._image).values
+        if values.ndim != 2 or values.shape != (self.height, self.width):
+            raise ValueError("its pages are in colour or of several sizes, so they are no channels of one image")
+        return values
+
+    def close(self) -> None:
+        self._image.close()
+
+
+class StackedSource:
+    """A source of which the pages of a file are the channels of one image.
+
+    Parameters
+    ----------
+    source : Source
+        Of files.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name = source.name
+
+    @property
+    def items(self) -> Sequence[Item]:
+        return self._source.items
+
+    @property
+    def ignored(self) -> Sequence[AuditEntry]:
+        return self._source.ignored
+
+    def fingerprint(self) -> str:
+        return digest_of("channels", self._source.fingerprint())
+
+    def open(self, index: int) -> Image.Image:
+        image = self._source.open(index)
+        pages = page_numbers(image)
+        return _StackedPages(image, pages) if len(pages) > 1 else image

@@ -1,10 +1,11 @@
-"""What is decided once for all images of a study: which values become black and white, and what stands behind
-transparent pixels. Decided from a sample of the images, or given, where a study has decided before."""
+"""What is decided once for all images of a study: how many channels they have, which values become black and white,
+and what stands behind transparent pixels. Decided from a sample of the images, or given, where a study has before."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from selfsup.data.brightness import EIGHT_BITS, Extent, Range, choose_range, extent_of
-from selfsup.data.depth import Kind, deep_pixels, kind_of
+from selfsup.data.array_image import COLOURS
+from selfsup.data.brightness import EIGHT_BITS, Extent, Scale, choose_range, extent_of
+from selfsup.data.depth import Kind, channels_of, deep_pixels, kind_of
 from selfsup.data.sources.base import Source
 from selfsup.data.transparency import choose_ground, contrasts_of
+from selfsup.errors import UserError
 
 Seen = TypeVar("Seen")
 #: Images of each kind that are measured.
@@ -28,38 +31,55 @@ class Rendering:
 
     Attributes
     ----------
-    integer, floating : (float, float) or None
+    integer, floating : Scale or None
         The values that become 0 and 255 in images of more than 8 bits, by their kind.
     ground : int or None
         Grey level behind transparent pixels.
+    channels : tuple of int or None
+        Numbers of the files' channels, from 1, in the order in which they are taken; None for all.
+    file_channels : int or None
+        How many channels the files have; None where it is to be decided.
     """
 
-    integer: Range | None = None
-    floating: Range | None = None
+    integer: Scale | None = None
+    floating: Scale | None = None
     ground: int | None = None
+    channels: tuple[int, ...] | None = None
+    file_channels: int | None = COLOURS
 
     @classmethod
-    def with_full_scale(cls, full_scale: float | None) -> Rendering:
-        """The one in which 0 to `full_scale` becomes 0 to 255 in images of every kind, if it is given."""
+    def asked(cls, *, full_scale: float | None = None, channels: Sequence[int] | None = None) -> Rendering:
+        """What a user says of it: 0 to `full_scale` becomes 0 to 255 in images of every kind, and `channels`."""
         scale = None if full_scale is None else (0.0, full_scale)
-        return cls(scale, scale)
+        return cls(scale, scale, channels=None if channels is None else tuple(channels), file_channels=None)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Rendering:
         """As JSON gives its fields back."""
-        integer, floating = (
-            None if scale is None else (scale[0], scale[1]) for scale in (values["integer"], values["floating"])
-        )
-        return cls(integer, floating, values["ground"])
+        return cls(**{name: _tuples(value) for name, value in values.items()})
+
+    @property
+    def taken(self) -> tuple[int, ...]:
+        """Numbers of the channels that a decoded image has, from 1, once it is known how many the files have."""
+        return self.channels or tuple(range(1, (self.file_channels or COLOURS) + 1))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+class OtherChannelsError(ValueError):
+    """What decoding an image raises that has not as many channels as most."""
 
 
 class _Header(NamedTuple):
     kind: Kind
     transparent: bool
+    channels: int
 
 
 def _header(image: Image.Image) -> _Header:
-    return _Header(kind_of(image), image.has_transparency_data)
+    return _Header(kind_of(image), image.has_transparency_data, channels_of(image))
 
 
 class Renderer:
@@ -76,23 +96,62 @@ class Renderer:
     """
 
     def __init__(self, source: Source, given: Rendering | None = None) -> None:
-        self.given = given or Rendering()
+        self.given = given or Rendering.asked()
         self._source = source
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is decided may depend on what was not decided yet
         self._headers: list[_Header | None] = []
         self._decided: dict[str, Any] = {
             field.name: value for field in fields(Rendering) if (value := getattr(self.given, field.name)) is not None
         }
 
-    def scale(self, kind: Kind) -> Range:
+    def file_channels(self) -> int:
+        """How many channels most images have.
+
+        Raises
+        ------
+        UserError
+            If they are fewer than were asked for.
+        """
+        count: int = self._once("file_channels", self._choose_channels)
+        if max(self.given.channels or (1,)) > count:
+            asked = ",".join(map(str, self.given.channels or ()))
+            raise UserError(
+                f"--channels {asked} asks for more than the images of '{self._source.name}' have ({_channels(count)}); "
+                f"give numbers from 1 to {count}."
+            )
+        return count
+
+    def channels(self, found: int) -> tuple[int, ...]:
+        """Numbers, from 1, of the channels to take of an image that has `found`.
+
+        Raises
+        ------
+        OtherChannelsError
+            If that is not what most images have.
+        """
+        expected = self.file_channels()
+        if found != expected:
+            raise OtherChannelsError(f"has {_channels(found)} where most images have {_channels(expected)}")
+        return Rendering(channels=self.given.channels, file_channels=expected).taken
+
+    def _choose_channels(self) -> int:
+        places = _evenly(range(len(self._source.items)))
+        found = Counter(look for place in places if (look := self._look(place, channels_of)) is not None)
+        return found.most_common(1)[0][0] if found else COLOURS
+
+    def scale(self, kind: Kind) -> Scale:
         """The values that become 0 and 255 in images of a kind."""
-
-        def extent(image: Image.Image) -> Extent:
-            return extent_of(deep_pixels(image).values, kind)
-
         if kind == "8-bit":
             return EIGHT_BITS
-        return self._once(kind, lambda: choose_range(self._sample(lambda header: header.kind == kind, extent), kind))
+        return self._once(kind, lambda: self._choose_scale(kind))
+
+    def _choose_scale(self, kind: Kind) -> Scale:
+        def extents(image: Image.Image) -> list[Extent]:
+            return extents_of(deep_pixels(image).values, kind, self.channels(channels_of(image)))
+
+        sample = self._sample(lambda header: header.kind == kind, extents)
+        ranges = tuple(choose_range(channel, kind) for channel in zip(*sample, strict=True))
+        return ranges if len(ranges) > 1 else ranges[0] if ranges else choose_range([], kind)
 
     def ground(self) -> int:
         """Grey level behind transparent pixels."""
@@ -112,10 +171,9 @@ class Renderer:
     def _sample(self, concerns: Callable[[_Header], bool], seen: Callable[[Image.Image], Seen | None]) -> list[Seen]:
         """What is `seen` of at most ``SAMPLE`` readable images that it concerns, evenly spaced."""
         if not self._headers:
-            self._headers = [self._look(index, _header) for index in range(len(self._source.names))]
+            self._headers = [self._look(index, _header) for index in range(len(self._source.items))]
         found = [index for index, header in enumerate(self._headers) if header is not None and concerns(header)]
-        chosen = np.unique(np.linspace(0, len(found) - 1, min(SAMPLE, len(found))).round().astype(int))
-        looks = (self._look(found[place], seen) for place in chosen)
+        looks = (self._look(index, seen) for index in _evenly(found))
         return [look for look in looks if look is not None]
 
     def _look(self, index: int, seen: Callable[[Image.Image], Seen]) -> Seen | None:
@@ -125,3 +183,20 @@ class Renderer:
                 return seen(image)
         except Exception:  # will be set aside, with the reason, when its turn comes
             return None
+
+
+def extents_of(values: np.ndarray, kind: Kind, taken: Sequence[int]) -> list[Extent]:
+    """Of colours one extent of all; of other channels one of each that is `taken`, by its number from 1."""
+    if values.ndim < 3 or values.shape[2] == COLOURS:
+        return [extent_of(values, kind)]
+    return [extent_of(values[..., number - 1], kind) for number in taken]
+
+
+def _evenly(places: Sequence[int]) -> list[int]:
+    """At most ``SAMPLE`` of the places, evenly spaced."""
+    chosen = np.unique(np.linspace(0, len(places) - 1, min(SAMPLE, len(places))).round().astype(int))
+    return [places[place] for place in chosen]
+
+
+def _channels(count: int) -> str:
+    return "three, grey or colours" if count == COLOURS else f"{count} channels"

@@ -1,46 +1,34 @@
-"""TIFFs of numbers for which Pillow has no mode: floating-point ones of 16 or 64 bits or in colour, and wide integers.
+"""TIFFs of numbers or channels for which Pillow has no mode: floating-point ones of 16 or 64 bits, many bands.
 
-NumPy's and scikit-image's users have them, for ``float64`` is what they compute with.
+NumPy's and scikit-image's users have them, for ``float64`` is what they compute with, and so have those of satellites
+and microscopes.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
+
+from selfsup.data.array_image import ArrayImage
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-#: Modes by the numbers of samples per pixel: grey, RGB, RGB with alpha.
-_MODES = {1: "I", 3: "RGB", 4: "RGBA"}
+#: A TIFF tag; the photometric interpretation of colours (of grey, less); which further samples are alpha.
+EXTRA_SAMPLES, RGB, ALPHA = 338, 2, (1, 2)
 
 
-def open_image(path: Path, formats: tuple[str, ...]) -> Image.Image:
-    """An image by Pillow or, if it knows no mode for the numbers of a TIFF, as :class:`ScientificTiff`.
-
-    Raises
-    ------
-    Exception
-        Whatever Pillow raises where neither can open it.
-    """
-    try:
-        return Image.open(path, formats=formats)
-    except UnidentifiedImageError as error:
-        try:
-            return ScientificTiff(path)
-        except Image.DecompressionBombError:
-            raise
-        except Exception:  # as tifffile has it; Pillow's is the better reason
-            raise error from None
+def has_more_channels(image: Image.Image) -> bool:
+    """Whether a TIFF has channels that Pillow leaves out, beside grey or colours and their alpha."""
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]
+    extra = tags.get(EXTRA_SAMPLES, ())
+    return any(kind not in ALPHA for kind in (extra if isinstance(extra, tuple) else (extra,)))
 
 
-class ScientificTiff(ImageFile.ImageFile):
-    """A TIFF that tifffile reads, of which Pillow's class gives size, tags and pages.
-
-    Its values are read by :func:`selfsup.data.depth.deep_pixels`; it cannot be loaded.
-    """
+class ScientificTiff(ArrayImage, ImageFile.ImageFile):
+    """A TIFF that tifffile reads, of which Pillow's class gives size, tags and pages."""
 
     format = "TIFF"
 
@@ -55,15 +43,19 @@ class ScientificTiff(ImageFile.ImageFile):
 
     def seek(self, frame: int) -> None:
         page = cast("TiffPage", self._pages[frame])
-        if page.dtype is None or page.dtype.kind not in "uif" or page.dtype.itemsize < 2 or page.photometric > 2:
-            raise UnidentifiedImageError("neither grey nor RGB, or not of more than 8 bits")
+        if page.dtype is None or page.photometric > RGB:
+            raise UnidentifiedImageError("neither grey nor RGB")
         self._frame = frame
-        self.floating = page.dtype.kind == "f"
-        self._size = page.imagewidth, page.imagelength
-        self._mode = _MODES[page.samplesperpixel]
+        samples = page.samplesperpixel
+        alpha = samples == 4 and page.extrasamples[:1] in [(kind,) for kind in ALPHA]
+        colour = page.photometric == RGB and (samples == 3 or alpha)
+        self._describe(page.imagelength, page.imagewidth, samples, page.dtype, colour=colour)
         self.tag_v2 = {tag.code: tag.value for tag in page.tags}
-        if Image.MAX_IMAGE_PIXELS is not None and self.width * self.height > 2 * Image.MAX_IMAGE_PIXELS:
-            raise Image.DecompressionBombError(f"{self.width} x {self.height} pixels")
 
     def tell(self) -> int:
         return self._frame
+
+    def read(self) -> np.ndarray:
+        page = cast("TiffPage", self._pages[self._frame])
+        values = np.asarray(page.asarray(maxworkers=1))
+        return np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values  # a plane for each channel

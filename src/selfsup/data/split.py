@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfsup.config.grid import PerClass, images_of
+from selfsup.data.items import GROUP, NO_SIDE, TEST, TRAIN, UNKNOWN, VAL
 from selfsup.errors import UserError
 from selfsup.seeding import derive_seed
 
-TRAIN, VAL, TEST, NO_SIDE = 0, 1, 2, -1
 # Orders of the groups that are tried; the best assignment wins. Few groups need many tries, and
 # many groups fall into place by themselves.
 TRIES, TRIES_TIMES_GROUPS = 64, 20_000
@@ -24,7 +24,8 @@ class Split:
     Attributes
     ----------
     train, val, test : ndarray of int64
-        Sorted indices of images; no index occurs twice, and those of images with conflicting labels may be missing.
+        Sorted indices of images; no index occurs twice. `val` and `test` hold images with a label only. In none are
+        images with conflicting labels that would be evaluated, and those without a label that training may not see.
     """
 
     train: np.ndarray
@@ -32,8 +33,13 @@ class Split:
     test: np.ndarray
 
 
+def split_suffix(seed: int, *, resplit: bool) -> str:
+    """What names of files have at their end that go with the split of `seed`: nothing, where it is that of all."""
+    return f"-s{seed}" if resplit and seed else ""
+
+
 def split_images(
-    labels: np.ndarray | None,
+    labels: np.ndarray,
     *,
     val_fraction: float,
     test_fraction: float,
@@ -41,18 +47,18 @@ def split_images(
     groups: Sequence[str] | None = None,
     originals: np.ndarray | None = None,
     conflicts: np.ndarray | None = None,
-    official_test: np.ndarray | None = None,
-    images: int | None = None,
+    given: np.ndarray | None = None,
 ) -> Split:
     """Divide a data set, each class by itself, so that every side looks like the whole.
 
     A class of one image goes to train, of two to train and test; any larger one has at least one
-    image on each side. Unlabelled images are all for training.
+    image on each side. Images without a label are for training, but for those that would tell it of an image that
+    is held out: its copies, and those of its group.
 
     Parameters
     ----------
-    labels : ndarray of int64, shape (N,), or None
-        Class of each image, 0 and up; None where there are no labels.
+    labels : ndarray of int64, shape (N,)
+        Class of each image, 0 and up; ``UNKNOWN`` where it has no label.
     val_fraction, test_fraction : float
         Shares of each class, each in (0, 0.5).
     seed : int
@@ -66,10 +72,9 @@ def split_images(
         classes. Where there are no copies, the split is the same with and without it.
     conflicts : ndarray of bool, shape (N,), optional
         Images of whose pixels the class is not known; left out of val and test.
-    official_test : ndarray of bool, shape (N,), optional
-        The data set's own test images: they become `test`, and `val_fraction` applies to the rest.
-    images : int, optional
-        N; needed where `labels` is None.
+    given : ndarray of int64, shape (N,), optional
+        Side that each image is given for, ``NO_SIDE`` where that is open. Images stay on their given side. A side of
+        which no image is given is drawn from those that are given for none; if there are none, from train.
 
     Returns
     -------
@@ -78,50 +83,61 @@ def split_images(
     Raises
     ------
     UserError
-        If there are too few groups, or a group reaches across `official_test`.
+        If there are too few groups, or a group reaches across given sides.
     """
-    if labels is None:
-        if images is None:
-            raise ValueError("images must be given where labels is None")
-        nothing = np.zeros(0, np.int64)
-        return Split(np.arange(images, dtype=np.int64), nothing, nothing)
-
-    sides = np.full(len(labels), TRAIN)
-    shares = np.array([1 - val_fraction - test_fraction, val_fraction, test_fraction])
-    if official_test is not None:
-        sides[official_test] = TEST
-        shares = np.array([1 - val_fraction, val_fraction, 0])
-    rest = np.flatnonzero(sides != TEST)
-    if groups is None:
-        copied = np.arange(len(rest)) if originals is None else originals[rest]
-        sides[rest] = _sides_by_class(labels[rest], copied, shares, seed)
-    else:
-        group = np.unique(np.asarray(groups, dtype=object), return_inverse=True)[1]
-        _refuse_straddling(groups, group, sides)
-        sides[rest] = _sides_by_group(labels[rest], group[rest], shares, seed)
+    given = np.full(len(labels), NO_SIDE) if given is None else given
+    group = None if groups is None else np.unique(np.asarray(groups, dtype=object), return_inverse=True)[1]
+    sides = np.where(given == NO_SIDE, TRAIN, given)
+    labelled = np.flatnonzero(labels != UNKNOWN)
+    if groups is not None and group is not None:
+        _refuse_straddling(groups, group, labelled, given)
+    rest = labelled[given[labelled] == NO_SIDE]
+    rest = rest if len(rest) else labelled[given[labelled] == TRAIN]
+    wanted = np.array([0, val_fraction, test_fraction])
+    wanted[np.unique(sides[labelled])] = 0  # what is given is not drawn
+    if wanted.any() and len(rest):
+        wanted[TRAIN] = 1 - wanted.sum()
+        copied = np.arange(len(labels)) if originals is None else originals
+        sides[rest] = (
+            _sides_by_class(labels[rest], copied[rest], wanted, seed)
+            if group is None
+            else _sides_by_group(labels[rest], group[rest], wanted, seed)
+        )
+    _keep_from_training(sides, labels == UNKNOWN, [key for key in (group, originals) if key is not None])
     if conflicts is not None:
         sides[conflicts & (sides != TRAIN)] = NO_SIDE
     return Split(*(np.flatnonzero(sides == side).astype(np.int64) for side in (TRAIN, VAL, TEST)))
 
 
+def _keep_from_training(sides: np.ndarray, unlabelled: np.ndarray, keys: Sequence[np.ndarray]) -> None:
+    """Take the images without a label that are held out, or share a key with one that is, from every side."""
+    held_out = sides != TRAIN
+    sides[unlabelled & held_out] = NO_SIDE
+    for key in keys:
+        sides[unlabelled & np.isin(key, key[held_out & ~unlabelled])] = NO_SIDE
+
+
 def has_several(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """For every image whether those with the same key have several labels; bool of shape (N,)."""
-    place = np.unique(keys, return_inverse=True)[1]
+    """For every image with a label whether those with the same key have several labels; bool of shape (N,)."""
+    place, known = np.unique(keys, return_inverse=True)[1], labels != UNKNOWN
     lowest, highest = np.full(len(labels), labels.max(initial=0)), np.zeros(len(labels), labels.dtype)
-    np.minimum.at(lowest, place, labels)
-    np.maximum.at(highest, place, labels)
-    return (lowest < highest)[place]
+    np.minimum.at(lowest, place[known], labels[known])
+    np.maximum.at(highest, place[known], labels[known])
+    return known & (lowest < highest)[place]
 
 
-def draw_subset(labels: np.ndarray | None, train: np.ndarray, *, per_class: PerClass, seed: int) -> np.ndarray:
+def draw_subset(
+    labels: np.ndarray, train: np.ndarray, *, per_class: PerClass, seed: int, first: np.ndarray | None = None
+) -> np.ndarray:
     """Draw training images of each class.
 
     For one seed, the images of a smaller number or share are contained in those of a larger one.
 
     Parameters
     ----------
-    labels : ndarray of int64, shape (N,), or None
-        Class of each image; None: all images count as one class.
+    labels : ndarray of int64, shape (N,)
+        Class of each image, ``UNKNOWN`` where it has no label. Such images are not drawn, unless nothing has a label:
+        then all are of one class.
     train : ndarray of int64
         Indices to draw from.
     per_class : int or str
@@ -129,6 +145,8 @@ def draw_subset(labels: np.ndarray | None, train: np.ndarray, *, per_class: PerC
         :func:`~selfsup.config.grid.images_of` rounds it; or ``"all"``.
     seed : int
         At least 0.
+    first : ndarray of bool, shape (N,), optional
+        Images that are drawn before any other of their class.
 
     Returns
     -------
@@ -136,13 +154,16 @@ def draw_subset(labels: np.ndarray | None, train: np.ndarray, *, per_class: PerC
         Sorted indices.
     """
     train = np.sort(np.asarray(train, dtype=np.int64))
+    labelled = train[labels[train] != UNKNOWN]
+    train = labelled if len(labelled) else train
     if per_class == "all":
         return train
-    classes = np.zeros(len(train), np.int64) if labels is None else labels[train]
-    drawn = [
-        train[members][_shuffle(len(members), seed, "subset", label)[: images_of(per_class, len(members))]]
-        for label, members in _members(classes)
-    ]
+    drawn = []
+    for label, members in _members(np.maximum(labels[train], 0)):
+        order = train[members][_shuffle(len(members), seed, "subset", label)]
+        if first is not None:
+            order = order[np.argsort(~first[order], kind="stable")]
+        drawn.append(order[: images_of(per_class, len(members))])
     return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
 
 
@@ -187,16 +208,18 @@ def _held_out(count: int, shares: np.ndarray) -> tuple[int, int]:
         wanted[VAL] = 0
     while sum(wanted.values()) > count - 1:
         wanted[max(wanted, key=lambda side: wanted[side])] -= 1
-    return wanted[VAL], wanted.get(TEST, 0)
+    return wanted.get(VAL, 0), wanted.get(TEST, 0)
 
 
-def _refuse_straddling(groups: Sequence[str], group: np.ndarray, sides: np.ndarray) -> None:
-    across = np.intersect1d(group[sides == TEST], group[sides != TEST])
+def _refuse_straddling(groups: Sequence[str], group: np.ndarray, labelled: np.ndarray, given: np.ndarray) -> None:
+    pairs = np.unique(np.stack([group[labelled], given[labelled]]), axis=1)
+    across, sides = np.unique(pairs[0], return_counts=True)
+    across = across[sides > 1]
     if len(across):
-        example = groups[int(np.flatnonzero(group == across[0])[0])]
+        example = groups[int(np.flatnonzero(group == across[0])[0])].removeprefix(GROUP)
         raise UserError(
-            f"{len(across)} of the groups of --group (such as '{example}') have images inside and outside "
-            "the data set's own test images; choose groups that lie on one side of it, or leave --group out."
+            f"{len(across)} of the groups (such as '{example}') have images on several sides of the given split; "
+            "choose groups that lie on one side of it, or leave the groups or the split out."
         )
 
 

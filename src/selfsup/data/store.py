@@ -3,13 +3,12 @@
 A store is a folder of three files:
 
 ``pixels.bin``
-    the pixels of all images, uint8, height x width x 3, back to back
+    the pixels of all images, uint8, height x width x channels, back to back
 ``index.npz``
     ``sizes`` int32 (N, 2), ``offsets`` int64 (N + 1), ``digests`` S32 (N,),
-    ``originals`` int64 (N,), and where known
-    ``labels`` int64 (N,) and ``official_test`` bool (N,)
+    ``originals``, ``labels`` and ``sides`` int64 (N,), ``folds`` bool (F, N)
 ``meta.json``
-    ``version``, ``name``, ``names``, ``classes``, ``audit``, ``rendering``
+    ``version``, ``name``, ``names``, ``classes``, ``groups``, ``audit``, ``rendering``
 
 It appears whole or not at all: it is written beside its place, synced to the disk, and renamed.
 It is never changed afterwards. A folder whose files do not agree with each other is not a store.
@@ -27,13 +26,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.items import ItemTable
 from selfsup.data.rendering import Rendering
 from selfsup.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 7
 PIXELS, INDEX, META = "pixels.bin", "index.npz", "meta.json"
 
 
@@ -49,16 +49,12 @@ class Store:
         Its folder.
     name : str
         Name of the data set.
-    names : tuple of str, length N
-        Name of each image.
-    classes : tuple of str
-        Sorted; empty where there are no labels.
-    labels : ndarray of int64, shape (N,), or None
-        Index into `classes`.
+    items : ItemTable
+        What the data set says of each image.
+    names, classes, labels
+        Those of `items`.
     sizes : ndarray of int32, shape (N, 2)
         (height, width) in pixels.
-    official_test : ndarray of bool, shape (N,), or None
-        The data set's own test images.
     digests : ndarray of bytes, shape (N,)
         Hash of each image's size and pixels.
     originals : ndarray of int64, shape (N,)
@@ -68,6 +64,8 @@ class Store:
         the source did not use.
     rendering : Rendering
         How the images' values became pixels.
+    channels : int
+        How many each image has.
     """
 
     def __init__(
@@ -75,15 +73,21 @@ class Store:
     ) -> None:
         self.path = path
         self.name: str = meta["name"]
-        self.names: tuple[str, ...] = tuple(meta["names"])
-        self.classes: tuple[str, ...] = tuple(meta["classes"])
+        self.items = ItemTable(
+            names=tuple(meta["names"]),
+            classes=tuple(meta["classes"]),
+            labels=index["labels"],
+            sides=index["sides"],
+            groups=tuple(meta["groups"]),
+            folds=index["folds"],
+        )
+        self.names, self.classes, self.labels = self.items.names, self.items.classes, self.items.labels
         self.rendering = Rendering.from_json(meta["rendering"])
+        self.channels = len(self.rendering.taken)
         self.audit = (*audit, *(AuditEntry(*entry) for entry in meta["audit"]))
         self.sizes = index["sizes"]
         self.digests = index["digests"]
         self.originals = index["originals"]
-        self.labels = index.get("labels")
-        self.official_test = index.get("official_test")
         self._offsets = index["offsets"]
 
     def __len__(self) -> int:
@@ -93,10 +97,26 @@ class Store:
         return open_store, (self.path,)
 
     def image(self, index: int) -> np.ndarray:
-        """Pixels of one image, uint8 of shape (H, W, 3); a read-only view of the file."""
-        height, width = self.sizes[index]
-        start = self._offsets[index]
-        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+        """Pixels of one image, uint8 of shape (H, W, channels); a read-only view of the file."""
+        shape = (*self.sizes[index].tolist(), self.channels)
+        return self._pixels[self._offsets[index] : self._offsets[index + 1]].reshape(shape)
+
+    def picture(self, index: int, shown: Sequence[int] | None = None) -> np.ndarray:
+        """One image to be looked at, uint8 of shape (H, W, 3).
+
+        Parameters
+        ----------
+        index : int
+        shown : sequence of int, optional
+            Numbers of the channels that are its red, green and blue, blue black where there are two; one is grey. By
+            default the first three.
+        """
+        pixels, taken = self.image(index), self.rendering.taken
+        numbers = shown or taken[:3]
+        chosen = pixels[..., [taken.index(number) for number in numbers]]
+        if len(numbers) == 1:
+            return np.repeat(chosen, 3, axis=2)
+        return np.pad(chosen, ((0, 0), (0, 0), (0, 3 - len(numbers))))
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Images side by side, padded with zeros at the right and the bottom to the largest.
@@ -108,7 +128,7 @@ class Store:
 
         Returns
         -------
-        images : Tensor of uint8, shape (B, 3, Hmax, Wmax)
+        images : Tensor of uint8, shape (B, channels, Hmax, Wmax)
             In channels-last memory.
         sizes : Tensor of int64, shape (B, 2)
             (height, width) of each image.
@@ -122,7 +142,7 @@ class Store:
 
     def _padded(self, chosen: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         height, width = sizes.max(0)
-        pixels = np.zeros((len(chosen), height, width, 3), np.uint8)
+        pixels = np.zeros((len(chosen), height, width, self.channels), np.uint8)
         for place, index in enumerate(chosen.tolist()):
             image = self.image(index)
             pixels[place, : image.shape[0], : image.shape[1]] = image
@@ -135,10 +155,10 @@ class Store:
 
     @cached_property
     def _grid(self) -> np.ndarray | None:
-        """All pixels as one array (N, H, W, 3) where all images have the same size."""
+        """All pixels as one array (N, H, W, channels) where all images have the same size."""
         height, width = self.sizes[0]
         alike = (self.sizes == self.sizes[0]).all()
-        return self._pixels.reshape(-1, height, width, 3) if alike else None
+        return self._pixels.reshape(-1, height, width, self.channels) if alike else None
 
 
 def open_store(path: str | Path) -> Store:

@@ -51,13 +51,13 @@ class TrainedNetwork:
 
     @cached_property
     def views(self) -> np.ndarray:
-        """Embeddings of random views under the policy of SimCLR, shape (views, images, width).
+        """Embeddings of random views under SimCLR's policy (or its stand-in), shape (views, images, width).
 
         The same views for every network; as many, at least 2, as LiDAR can be computed from.
         """
         count = views_wanted(len(self.viewed), self.backbone.num_features)
         return embed_views(
-            self.backbone, self.images, self.viewed, load_policy("simclr"), count,
+            self.backbone, self.images, self.viewed, load_policy(self.config.strong_policy), count,
             image_size=self.backbone.image_size, device=self.device,
         )  # fmt: skip
 
@@ -125,6 +125,8 @@ class EvaluationContext:
     callbacks : callable
         From the name of a training within the evaluation to callbacks that keep its checkpoints, and heed
         a request to stop.
+    external : Part or None
+        Images from elsewhere, to quote and never to choose by; their places are those of a store of their own.
     """
 
     train: Part
@@ -135,6 +137,7 @@ class EvaluationContext:
     subset: np.ndarray
     network: TrainedNetwork
     callbacks: Callable[[str], Callbacks]
+    external: Part | None = None
 
     @property
     def config(self) -> StudyConfig:

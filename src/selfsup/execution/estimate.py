@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,20 +16,27 @@ from selfsup.backbones import Backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import unfinished
 from selfsup.config.schema import StudyConfig
+from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import AuditEntry, small_classes
+from selfsup.data.depth import channels_of
+from selfsup.data.items import ItemTable
 from selfsup.data.opening import pixel_limit, set_aside
-from selfsup.data.pages import with_pages
-from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split
-from selfsup.execution.configuration import require_views, resolve_configuration
+from selfsup.execution.budgeted_scheduler import Budget
+from selfsup.execution.budgeting import FittedStudy, fit_into_budget, with_halving
+from selfsup.execution.configuration import require_policies, require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
+from selfsup.execution.external_test import open_external
 from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.job_costs import JobCosts
-from selfsup.execution.preparation import require_enough, require_same_names, split_study
+from selfsup.execution.known_images import require_same_names
+from selfsup.execution.method_choice import resolve_methods
+from selfsup.execution.preparation import describe_split, open_images, require_enough, require_resplit, split_study
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.study_grid import GridOfStudy, lay_out
+from selfsup.execution.teachers import resolve_teachers
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
 
@@ -45,6 +54,7 @@ class Plan:
     ----------
     config : StudyConfig
     grid : GridOfStudy
+        Of what fits into the budget, where there is one.
     finished : frozenset of str
         Ids of those of its cells that the study already has.
     resources : Resources
@@ -54,8 +64,10 @@ class Plan:
         Images that were opened, without decoding them.
     audit : tuple of AuditEntry
         What was noticed on the way; a run, which decodes all images, may notice more.
+    budget : FittedStudy or None
+        What of the grid fits into the budget; None without one, or where nothing is left.
     seconds : float
-        Estimated time of the cells that are left, with the resources' workers.
+        Estimated time of the cells that are left, with the resources' workers; with a budget, that.
     bytes : float
         Estimated disk of the study's folder when finished.
     store_bytes : float
@@ -66,6 +78,7 @@ class Plan:
     grid: GridOfStudy
     finished: frozenset[str]
     resources: Resources
+    budget: FittedStudy | None
     images: int
     opened: int
     audit: tuple[AuditEntry, ...]
@@ -93,79 +106,96 @@ def plan_study(
     UserError
         If something does not fit, by itself or into the study, or images of the study are gone.
     """
+    began = time.monotonic()
     folder = None if out is None else StudyFolder(local_folder(out))
     if folder is not None:
         folder.require_free()
     config = resolve_configuration(folder, values)
-    files = open_source(
-        config.data, data_root=config.data_root, data_url=config.data_url, unlabelled=config.unlabelled, say=say
-    )
-    source = with_pages(files, config.pages)
+    source = open_images(config, say)
     with pixel_limit(config.max_pixels):
         glance = _glance(source, config)
+    items = ItemTable.of(source.items)
+    config = config.with_protocol_for(pool=items.has_pool)
     if folder is not None:
-        require_same_names(source.names, folder, config)
-    config = resolve_networks(config, say, folder)
-    labels = None if source.labels is None else np.unique(np.asarray(source.labels), return_inverse=True)[1]
-    grid = lay_out(narrow(config, values), labelled=labels is not None)
+        require_same_names(items.names, folder, config)
+    config = with_halving(resolve_networks(config.with_channels_of(glance.channels), say, folder), values)
+    require_policies(config)
+    resolve_teachers(config, folder)
+    chosen = resolve_methods(config.with_side_for([glance.short_side]), len(items.names), say)
+    config = config.model_copy(update={"methods": chosen.methods})
+    grid = lay_out(narrow(config, values), labelled=items.has_labels)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
-    split, _ = split_study(config, source.names, labels, source.official_test)
-    classes = sorted(set(source.labels or ()))
-    require_enough(labels, split, config)
-    small = [] if labels is None else small_classes(labels, classes, split, config.per_class)
+    split, _ = split_study(config, items)
+    require_enough(items, split, config)
+    if config.resplit:
+        require_resplit(split, split_study(config, items, seed=1)[0], config)
+    if config.test_data is not None:
+        open_external(config, items.classes, say)
+    noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     config = config.with_side_for([glance.short_side])
     require_views(config)
-    resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(source.names))
+    resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
     share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
     candidates = dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells)
     networks = {candidate: network_of(config, *candidate) for candidate in candidates}
-    costs = JobCosts.measure(config, left, labels, split, resources, glance.side)
+    rough = config.budget is not None
+    costs = JobCosts.measure(config, left, items.labels, split, resources, glance.side, roughly=rough)
     seconds = sum(share * costs.training(job) + costs.evaluation(job) for job in left)
+    fitted = None
+    if config.budget and left:
+        budget, asked = Budget(config.budget, began, time.monotonic()), narrow(config, values)
+        fitted = fit_into_budget(budget, asked, folder, grid.jobs, costs, resources.workers)
+        seconds = fitted.seconds * resources.workers
+        grid = replace(grid, cells=fitted.cells, jobs=tuple(j for j in grid.jobs if {*j.cells} <= {*fitted.cells}))
     return Plan(
         config=config,
         grid=grid,
-        finished=finished,
+        finished=finished & {cell.id for cell in grid.cells},
         resources=resources,
-        images=len(source.names),
+        budget=fitted,
+        images=len(items.names),
         opened=glance.opened,
-        audit=(*source.ignored, *glance.audit, *small),
+        audit=(*source.ignored, *glance.audit, *noticed),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
         bytes=_study_bytes(config, grid, split, networks),
-        store_bytes=3.0 * len(source.names) * glance.side**2,
+        store_bytes=float(config.in_channels) * len(items.names) * glance.side**2,
     )
 
 
 @dataclass(frozen=True)
 class _Glance:
-    """What opening some images shows: how many they were, their typical stored sides in pixels, and what did not open.
-
-    `side` is the root of the area.
+    """What opening some images shows: how many they were, their typical stored sides in pixels, their channels, and
+    what did not open. `side` is the root of the area.
     """
 
     opened: int
     side: int
     short_side: float
+    channels: int
     audit: tuple[AuditEntry, ...]
 
 
 def _glance(source: Source, config: StudyConfig) -> _Glance:
     """Open images that lie evenly in the source, without decoding them."""
     sides, short_sides, audit = [], [], []
-    chosen = np.unique(np.linspace(0, len(source.names) - 1, OPENED_IMAGES).astype(int)).tolist()
+    channels = Counter[int]()
+    chosen = np.unique(np.linspace(0, len(source.items) - 1, OPENED_IMAGES).astype(int)).tolist()
     for index in chosen:
         try:
             with source.open(index) as image:
                 width, height = image.size
+                channels[channels_of(image)] += 1
         except Exception as error:  # whatever an image's reader raises sets the image aside
-            audit.append(set_aside(source.names[index], error))
+            audit.append(set_aside(source.items[index].name, error))
         else:
             scale = min(1.0, config.resolved_store_size / min(width, height))
             sides.append(scale * math.sqrt(width * height))
             short_sides.append(scale * min(width, height))
     side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
     short_side = float(np.median(short_sides)) if sides else side
-    return _Glance(len(chosen), side, short_side, tuple(audit))
+    most = channels.most_common(1)[0][0] if channels else COLOURS
+    return _Glance(len(chosen), side, short_side, most, tuple(audit))
 
 
 def _study_bytes(

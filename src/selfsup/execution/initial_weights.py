@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from selfsup.backbones import (
     Backbone,
+    Normalisation,
     build_backbone,
     load_weights,
     published_backbone,
@@ -83,11 +85,13 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
             continue
         kept = folder.initial_weights(source.label, reference=reference)
         side, stem = (None, "standard") if reference else (config.side, config.stem)
+        channels = config.in_channels
         if source.file is None:
-            say(f"Loading the published weights of {source.name}.")
-            backbone = published_backbone(source.name, image_size=side, stem=stem)
+            adapted = f", with its first layer adapted from 3 channels to {channels}" * (channels != 3)
+            say(f"Loading the published weights of {source.name}{adapted}.")
+            backbone = published_backbone(source.name, image_size=side, stem=stem, in_channels=channels)
         else:
-            backbone = build_backbone(source.name, image_size=side, stem=stem)
+            backbone = build_backbone(source.name, image_size=side, stem=stem, in_channels=channels)
             file = weights_at(source.file, source.name)
             loaded = load_weights(backbone, file, partial=config.allow_partial_weights)
             say(f"Weights from {file}: {loaded}.")
@@ -95,7 +99,13 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
         folder.write(str(kept.relative_to(folder.path)), weights_file(backbone))
 
 
-def network_of(config: StudyConfig, method: str, label: str) -> Backbone:
+def normalisation_of(folder: StudyFolder) -> Normalisation | None:
+    """That of a study's images, where they are not as photographs are."""
+    stored = folder.read_json("dataset.json").get("normalisation")
+    return Normalisation(tuple(stored["mean"]), tuple(stored["std"])) if stored else None
+
+
+def network_of(config: StudyConfig, method: str, label: str, folder: StudyFolder | None = None) -> Backbone:
     """The network of a method's cells, without its weights.
 
     Parameters
@@ -103,16 +113,20 @@ def network_of(config: StudyConfig, method: str, label: str) -> Backbone:
     config : StudyConfig
     method, label : str
         As in the results, in the columns method and backbone.
+    folder : StudyFolder, optional
+        Where the normalisation of the images' channels is kept.
 
     Raises
     ------
     UserError
         If the study has no such network.
     """
+    known = normalisation_of(folder) if folder else None
+    build = partial(build_backbone, in_channels=config.in_channels, normalisation=known)
     if method_class(method).tags.of_references:
-        return build_backbone(_find(label, config.reference_networks).name)
+        return build(_find(label, config.reference_networks).name)
     source = _find(label, config.networks)
-    return build_backbone(source.name, image_size=config.side, stem=config.stem)
+    return build(source.name, image_size=config.side, stem=config.stem)
 
 
 def _find(label: str, sources: tuple[NetworkSource, ...]) -> NetworkSource:

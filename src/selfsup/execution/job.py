@@ -19,6 +19,7 @@ from selfsup.execution.job_callbacks import FollowerCallbacks, JobCallbacks, OnE
 from selfsup.execution.publishing import publish_diverged, publish_pruned
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Scheduler
+from selfsup.execution.teachers import taught
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.record.results import CellResult
 from selfsup.seeding import derive_seed
@@ -148,16 +149,17 @@ def build_method(study: StudyContext, cell: Cell, train_images: np.ndarray) -> M
     config = study.config
     cls = method_class(cell.method)
     torch.manual_seed(derive_seed(cell.seed, "weights"))
-    backbone = network_of(config, cell.method, cell.backbone)
+    backbone = network_of(config, cell.method, cell.backbone, study.folder)
     weights = study.folder.initial_weights(cell.backbone, reference=cls.tags.of_references)
     if cls.tags.keeps_weights and weights.exists():
         load_weights(backbone, weights)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
-    return cls(backbone, settings, num_classes=len(study.store.classes), num_images=len(train_images))
+    sizes = {"num_classes": len(study.store.classes), "num_images": len(train_images)}
+    return cls(backbone, settings, **sizes, **taught(study.folder, config, cell.method, train_images))
 
 
 def _training_images(study: StudyContext, job: Job) -> np.ndarray:
-    return study.split.train if job.shared else study.subset(job.cells[0])
+    return study.split(job.cells[0].seed).train if job.shared else study.subset(job.cells[0])
 
 
 def _training(
@@ -167,5 +169,5 @@ def _training(
     config = study.config
     plan = TrainingPlan.of(config, cell.seed, epochs=config.epochs, lr=cell.lr, min_steps=config.min_steps)
     plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
-    labels = None if study.store.labels is None else study.store.labels[indices]
+    labels = study.store.labels[indices]
     return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, callbacks)

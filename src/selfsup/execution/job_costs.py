@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
+from selfsup.data.items import UNKNOWN
 from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
@@ -29,12 +30,16 @@ from selfsup.views import load_policy
 
 #: Steps that are timed per method and augmentation, after one to warm up.
 TIMED_STEPS = 3
+#: Share of the images in a batch that is timed roughly.
+ROUGHLY = 0.25
 #: Method whose steps are those of fine-tuning.
 FINE_TUNING = "supervised"
 #: Images whose embedding is timed per network.
 EMBEDDED_IMAGES = 8
 #: Seconds of solving a probe, per class, image and dimension that the images span; measured on one core.
 SECONDS_PER_PRODUCT = 1e-8
+#: Width of the embeddings that stand for a teacher's where steps are timed.
+TEACHER_WIDTH = 1024
 #: By method and label of its network, the width of an embedding and the seconds of making one.
 EmbeddingCosts = Mapping[tuple[str, str], tuple[int, float]]
 
@@ -46,7 +51,7 @@ class JobCosts:
     Attributes
     ----------
     config : StudyConfig
-    labels : array of int or None
+    labels : ndarray of int64
         Of every image.
     split : Split
     steps : mapping
@@ -56,7 +61,7 @@ class JobCosts:
     """
 
     config: StudyConfig
-    labels: np.ndarray | None
+    labels: np.ndarray
     split: Split
     steps: Mapping[Kind, float]
     embedding: EmbeddingCosts
@@ -66,13 +71,18 @@ class JobCosts:
         cls,
         config: StudyConfig,
         jobs: Sequence[Job],
-        labels: np.ndarray | None,
+        labels: np.ndarray,
         split: Split,
         resources: Resources,
         side: int,
+        *,
+        roughly: bool = False,
     ) -> Self:
-        """Time the steps and embeddings of `jobs` on random images of this side in pixels."""
-        steps = _time_steps(config, jobs, resources, side)
+        """Time the steps and embeddings of `jobs` on random images of this side in pixels.
+
+        `roughly` times one augmentation per method and network, on fewer images, in a fourth of the time or less.
+        """
+        steps = _time_steps(config, jobs, resources, side, roughly)
         candidates = dict.fromkeys((job.cells[0].method, job.cells[0].backbone) for job in jobs)
         networks = {candidate: network_of(config, *candidate) for candidate in candidates}
         return cls(config, labels, split, steps, _time_embedding(networks, resources, side))
@@ -82,8 +92,7 @@ class JobCosts:
         config, cell = self.config, job.cells[0]
         if cell.augmentation is None:
             return 0.0
-        chosen = "all" if job.shared else cell.per_class
-        images = len(draw_subset(self.labels, self.split.train, per_class=chosen, seed=cell.seed))
+        images = len(self.split.train if job.shared else self._subset(cell))
         plan = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps)
         sides = replace(plan, grow_from=config.grow_from).sides
         full_steps = sum((side / config.side) ** 2 for side in sides) * plan.passes(images) * images / config.batch_size
@@ -91,42 +100,51 @@ class JobCosts:
 
     def evaluation(self, job: Job) -> float:
         """Seconds of evaluating the job's cells."""
-        config, cell, split, labels = self.config, job.cells[0], self.split, self.labels
+        config, cell, split = self.config, job.cells[0], self.split
         width, seconds_per_image = self.embedding[cell.method, cell.backbone]
-        images = len(split.train) + len(split.val) + len(split.test)
+        subsets = list(map(self._subset, job.cells))
+        images = len(np.unique(np.concatenate(subsets))) + len(split.val) + len(split.test)
         seconds = SECONDS_PER_CELL * len(job.cells) + seconds_per_image * images
-        if labels is None:
+        if (self.labels == UNKNOWN).all():  # there is nothing to fit
             return seconds
-        subsets = [draw_subset(labels, split.train, per_class=c.per_class, seed=c.seed) for c in job.cells]
-        seconds += sum(_probe_seconds(np.bincount(labels[subset]), width) for subset in subsets)
+        seconds += sum(_probe_seconds(np.bincount(self.labels[subset]), width) for subset in subsets)
         if "finetune" in config.evaluate:
             passes = config.finetune_epochs * len(config.finetune_lrs)
             steps = passes * sum(map(len, subsets)) / config.batch_size
             seconds += steps * self.steps[FINE_TUNING, cell.backbone, AUGMENTATION]
         return seconds
 
+    def _subset(self, cell: Cell) -> np.ndarray:
+        return draw_subset(self.labels, self.split.train, per_class=cell.per_class, seed=cell.seed)
 
-def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int) -> dict[Kind, float]:
+
+def _time_steps(
+    config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int, roughly: bool
+) -> dict[Kind, float]:
     """Estimated seconds per step of a full batch for every kind of training in the grid."""
     make_deterministic(resources.threads)
+    count = _timed_images(config, ROUGHLY if roughly else 1.0)
     cells = {kind_of(job): job.cells[0] for job in jobs}
     if "finetune" in config.evaluate:
         tuned = (replace(cell, method=FINE_TUNING, augmentation=AUGMENTATION) for cell in cells.values())
         cells |= {(cell.method, cell.backbone, cell.augmentation): cell for cell in tuned}
-    return {
-        kind: _seconds_per_step(config, cell, resources, side)
-        for kind, cell in cells.items()
-        if cell.augmentation is not None
-    }
+    found: dict[Kind, float] = {}
+    for kind, cell in cells.items():
+        alike = [known for known in found if roughly and known[:2] == kind[:2]]
+        if cell.augmentation is not None:
+            found[kind] = found[alike[0]] if alike else _seconds_per_step(config, cell, resources, side, count)
+    return found
 
 
-def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, side: int) -> float:
+def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, side: int, count: int) -> float:
     assert cell.augmentation is not None
-    images = _Noise(side)
+    images = _Noise(side, config.in_channels)
     settings = read_settings(cell.method, config.settings.get(cell.method, {}))
     backbone = network_of(config, cell.method, cell.backbone)
-    method = method_class(cell.method)(backbone, settings, num_classes=10, num_images=config.batch_size)
-    count = _timed_images(config)
+    cls, given = method_class(cell.method), dict[str, Any](num_classes=10, num_images=config.batch_size)
+    if cls.tags.needs_teacher:
+        given["teacher"] = torch.randn(config.batch_size, TEACHER_WIDTH)
+    method = cls(backbone, settings, **given)
     indices = np.arange(count)
     plan = TrainingPlan(TIMED_STEPS + 1, count, config.side, lr=1e-4, seed=0)
     policy, fabric = load_policy(cell.augmentation), resources.hardware.fabric()
@@ -138,31 +156,32 @@ def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, sid
 def _time_embedding(networks: Mapping[tuple[str, str], Backbone], resources: Resources, side: int) -> EmbeddingCosts:
     """Time each network's embedding of a few images at its own side; once per network and side."""
     known: dict[tuple[str, int], float] = {}
-    images, indices = _Noise(side), np.arange(EMBEDDED_IMAGES)
+    indices = np.arange(EMBEDDED_IMAGES)
     found = {}
     for (method, label), backbone in networks.items():
         same = (label, backbone.image_size)
         if same not in known:
             began = time.perf_counter()
+            images = _Noise(side, backbone.in_channels)
             embed(backbone, images, indices, image_size=backbone.image_size, device=resources.hardware.device)
             known[same] = (time.perf_counter() - began) / len(indices)
         found[method, label] = backbone.num_features, known[same]
     return found
 
 
-def _timed_images(config: StudyConfig) -> int:
+def _timed_images(config: StudyConfig, share: float) -> int:
     """Images in a timed batch: fewer where they are large, so that a plan takes no minutes; at least 8."""
-    return min(config.batch_size, max(8, int(config.batch_size * (64 / config.side) ** 2)))
+    return min(config.batch_size, max(8, int(share * config.batch_size * (64 / config.side) ** 2)))
 
 
 class _Noise:
     """A store of random pixels, all of one size."""
 
-    def __init__(self, side: int) -> None:
-        self.side = side
+    def __init__(self, side: int, channels: int) -> None:
+        self.side, self.channels = side, channels
 
     def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        shape = (len(indices), self.side, self.side, 3)
+        shape = (len(indices), self.side, self.side, self.channels)
         pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
         return pixels.permute(0, 3, 1, 2), torch.full((len(indices), 2), self.side)
 

@@ -47,10 +47,14 @@ class Tally:
         Passes of one training over its images.
     workers : int
         Jobs that run at the same time.
+    pool : int
+        Training images without a label beside them, which trainings without labels see.
     done : int
         Cells of the grid that were finished before.
     passes : callable, optional
         From a number of training images to how often an epoch passes over them; once by default.
+    ends : float, optional
+        When the time of a study is over, on the monotonic clock; it has other jobs until then.
     """
 
     def __init__(
@@ -61,15 +65,18 @@ class Tally:
         epochs: int,
         workers: int,
         done: int,
+        pool: int = 0,
         passes: Callable[[int], int] = lambda images: 1,
+        ends: float | None = None,
     ) -> None:
+        self._ends = ends
         self.cells = sum(len(job.cells) for job in jobs) + done
         self.done_cells = done
         self.statuses: Counter[str] = Counter()
         self.running: dict[int, Running] = {}
         self._left = {job.id: job for job in jobs}
         self._epochs = epochs
-        images = {job.id: _training_images(job, train_counts) for job in jobs}
+        images = {job.id: _training_images(job, train_counts, pool) for job in jobs}
         self._per_epoch = {job.id: len(job.trainings) * images[job.id] * passes(images[job.id]) for job in jobs}
         self._workers = workers
         self._trained: defaultdict[Kind, float] = defaultdict(float)  # images that passed a training, and
@@ -94,6 +101,8 @@ class Tally:
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until all is done; None before the first epoch of any training."""
+        if self._ends is not None:
+            return max(0.0, self._ends - time.monotonic())
         left = [self._seconds(job) for job in self._left.values()]
         if not left or any(math.isnan(seconds) for seconds in left):
             return None
@@ -130,9 +139,10 @@ def kind_of(job: Job) -> Kind:
     return cell.method, cell.backbone, cell.augmentation
 
 
-def _training_images(job: Job, train_counts: Sequence[int]) -> int:
+def _training_images(job: Job, train_counts: Sequence[int], pool: int) -> int:
     """Images of one of the job's trainings; none where the method does not train."""
     cell = job.cells[0]
     if cell.augmentation is None:
         return 0
-    return sum(images_of("all" if job.shared else cell.per_class, count) for count in train_counts)
+    images = sum(images_of("all" if job.shared else cell.per_class, count) for count in train_counts)
+    return images + pool * job.shared

@@ -38,6 +38,8 @@ def requested_run(
     if data is not None:
         overrides["data"] = str(data)
     values = load_values(preset=preset, file=config, overrides=overrides)
+    if isinstance(values.get("manifest"), str) and "data" not in values:
+        values["data"] = str(Path(values["manifest"]).expanduser().parent)
     registry.unplug()  # what an earlier call in this process named
     if out is not None or not anew:
         study = StudyFolder(local_folder(default_out(values) if out is None else out))
@@ -71,20 +73,31 @@ def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in which folders and files are named in full, so that they mean the same from any folder."""
     full = dict(values)
     names = {*registry.names(registry.SOURCE)}
-    for name in ("data", "group", "data_root"):
+    for name in ("data", "manifest", "pool", "group", "data_root", "test_data"):
         value = full.get(name)
         if isinstance(value, str) and value not in names and Path(value).exists():
             full[name] = str(Path(value).resolve())
     for name in {"backbones", "references"} & full.keys():
-        full[name] = [_with_full_path(text) for text in getattr(validate({name: full[name]}), name)]
+        full[name] = [
+            _with_full_path(NetworkSource.parse(text)) for text in getattr(validate({name: full[name]}), name)
+        ]
+    if "settings" in full:
+        full["settings"] = {name: _with_full_teacher(options) for name, options in full["settings"].items()}
     return full
 
 
-def _with_full_path(network: str) -> str:
-    source = NetworkSource.parse(network)
+def _with_full_teacher(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A method's settings with the file of its teacher, if it has one, in full."""
+    try:
+        return {**options, "teacher": _with_full_path(NetworkSource.trained(options["teacher"]))}
+    except (KeyError, TypeError, ValueError):  # there is none, or not a name: refused where the method is known
+        return options
+
+
+def _with_full_path(source: NetworkSource) -> str:
     file = source.file
     if file is None:
-        return network
+        return str(source)
     if file.is_dir():
         from selfsup.backbones import weights_at
 

@@ -87,7 +87,9 @@ def views_per_image(config: StudyConfig) -> float:
 def _networks(config: StudyConfig) -> list[Backbone]:
     """Each of the study's networks, once whatever its weights."""
     names = dict.fromkeys(source.name for source in config.networks)
-    return [build_backbone(name, image_size=config.side, stem=config.stem) for name in names]
+    return [
+        build_backbone(name, image_size=config.side, stem=config.stem, in_channels=config.in_channels) for name in names
+    ]
 
 
 def available_memory() -> int:

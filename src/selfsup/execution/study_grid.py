@@ -10,7 +10,7 @@ from typing import Any
 from selfsup.backbones import Backbone, build_backbone
 from selfsup.config.axes import REFERENCE
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
-from selfsup.config.network_source import NONE, NetworkSource
+from selfsup.config.network_source import AUTO, NONE, NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
 from selfsup.methods import method_class, read_settings
@@ -43,7 +43,7 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
         methods=[*methods, *([REFERENCE] if config.references else [])],
         backbones=config.networks,
         references=config.reference_networks,
-        augmentations=config.augmentations,
+        augmentations=config.policies,
         lrs=config.lrs,
         per_class=per_class,
         seeds=config.seeds,
@@ -53,6 +53,11 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
     own = [f"{name} (views by '{tags[name].augmentation}')" for name in methods if tags[name].augmentation]
     if own:
         notices.append(f"--augmentations does not apply to {', '.join(own)}.")
+    if AUTO in config.augmentations and config.in_channels != 3:
+        notices.append(
+            f"The images have {config.in_channels} channels, so the strong augmentation is '{config.strong_policy}': "
+            f"brightness and contrast of each channel by itself; --augmentations sets others."
+        )
     untrained = [source.label for source in config.networks if source.weights == NONE]
     if untrained and {"frozen", "random"} <= set(methods):
         notices.append(f"No initial weights were given for {', '.join(untrained)}: 'frozen' is the same as 'random'.")
@@ -83,7 +88,9 @@ def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[tuple[str, s
 
 
 def _backbone(source: NetworkSource, config: StudyConfig) -> Backbone:
-    return build_backbone(source.name, image_size=config.with_side_for([]).side, stem=config.stem)
+    return build_backbone(
+        source.name, image_size=config.with_side_for([]).side, stem=config.stem, in_channels=config.in_channels
+    )
 
 
 def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:

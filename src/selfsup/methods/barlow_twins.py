@@ -35,6 +35,7 @@ class BarlowTwins(base.Method):
         "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
         "https://arxiv.org/abs/2103.03230",
     )
+    cost = 1.02
     recipe = Recipe(lr=0.3, optimizer="lars", weight_decay=1e-4)
     transformer_recipe = TRANSFORMER_RECIPE
     Settings = BarlowTwinsSettings

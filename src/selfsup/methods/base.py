@@ -173,10 +173,16 @@ class Method(nn.Module):
         Number of classes; 0 where there are no labels.
     num_images : int
         Number of training images, which queues and prototypes are sized by; 0 where it is unknown.
+    teacher : Tensor, optional
+        Only of methods with ``tags.needs_teacher``: shape (num_images, d), unit length, what the teacher makes of each
+        training image as it is; absent where there is nothing to be trained.
 
     Attributes
     ----------
     paper : Paper
+    cost : float or None
+        Operations of a step by those of SimCLR's, forward and backward: of its default settings on a ResNet-18 in views
+        of 64 px; where it needs tokens, of both on a ViT-tiny of patches of 16. None where nobody has counted.
     tags : Tags
         What the grid and the checks must know of the method.
     recipe, transformer_recipe : Recipe
@@ -184,6 +190,7 @@ class Method(nn.Module):
     """
 
     paper: ClassVar[Paper]
+    cost: ClassVar[float | None] = None
     tags: ClassVar[Tags] = Tags()
     recipe: ClassVar[Recipe] = Recipe(lr=0.06)
     transformer_recipe: ClassVar[Recipe | None] = None

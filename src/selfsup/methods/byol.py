@@ -35,6 +35,7 @@ class BYOL(base.Method):
         "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning",
         "https://arxiv.org/abs/2006.07733",
     )
+    cost = 1.35
 
     transformer_recipe = TRANSFORMER_RECIPE
     Settings = BYOLSettings

@@ -50,6 +50,7 @@ class DINO(base.Method):
         "Emerging Properties in Self-Supervised Vision Transformers",
         "https://arxiv.org/abs/2104.14294",
     )
+    cost = 1.92
     tags = Tags()
     recipe = Recipe(lr=0.3, optimizer="lars", weight_decay=1e-6)
     transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.04, final_weight_decay=0.4, clip=3.0)

@@ -40,6 +40,7 @@ class LeJEPA(base.Method):
         "LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics",
         "https://arxiv.org/abs/2511.08544",
     )
+    cost = 1.76
     recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05)
     Settings = LeJEPASettings
 

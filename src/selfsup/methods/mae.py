@@ -39,6 +39,7 @@ class MAE(base.Method):
         "Masked Autoencoders Are Scalable Vision Learners",
         "https://arxiv.org/abs/2111.06377",
     )
+    cost = 0.23
     # Crops alone: colour distortion makes it worse (table 1e).
     tags = Tags(needs_tokens=True, augmentation="crop")
     recipe = Recipe(lr=1.5e-4, optimizer="adamw", weight_decay=0.05, betas=(0.9, 0.95))

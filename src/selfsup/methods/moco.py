@@ -43,6 +43,7 @@ class MoCo(base.Method):
         "Momentum Contrast for Unsupervised Visual Representation Learning (v2: Improved Baselines)",
         "https://arxiv.org/abs/2003.04297",
     )
+    cost = 0.67
 
     transformer_recipe = TRANSFORMER_RECIPE
     Settings = MoCoSettings

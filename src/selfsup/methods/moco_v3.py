@@ -38,6 +38,7 @@ class MoCoV3(base.Method):
         "An Empirical Study of Training Self-Supervised Vision Transformers",
         "https://arxiv.org/abs/2104.02057",
     )
+    cost = 1.35
     recipe = Recipe(lr=0.3, optimizer="lars", weight_decay=1e-6)
     transformer_recipe = Recipe(lr=3e-4, optimizer="adamw", weight_decay=0.1)
     Settings = MoCoV3Settings

@@ -14,7 +14,7 @@ from selfsup.methods import base
 from selfsup.methods.parts.heads import mlp
 from selfsup.methods.parts.key_queue import KeyQueue
 from selfsup.methods.parts.losses import in_float32
-from selfsup.methods.parts.recipe import Recipe
+from selfsup.methods.parts.recipe import TRANSFORMER_RECIPE, Recipe
 
 #: Most images of the support set where nothing else is set; and the images that there are where that is unknown.
 SUPPORT_SIZE, UNKNOWN_IMAGES = 65_536, 8192
@@ -40,8 +40,9 @@ class NNCLR(base.Method):
         "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations",
         "https://arxiv.org/abs/2104.14548",
     )
+    cost = 1.06
     recipe = Recipe(lr=0.4, optimizer="lars", weight_decay=1e-5)
-    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
+    transformer_recipe = TRANSFORMER_RECIPE
     Settings = NNCLRSettings
 
     def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:

@@ -33,6 +33,7 @@ class SimCLR(base.Method):
         "A Simple Framework for Contrastive Learning of Visual Representations",
         "https://arxiv.org/abs/2002.05709",
     )
+    cost = 1.0
 
     transformer_recipe = TRANSFORMER_RECIPE
     Settings = SimCLRSettings

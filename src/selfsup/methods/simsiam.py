@@ -37,6 +37,7 @@ class SimSiam(base.Method):
         "Exploring Simple Siamese Representation Learning",
         "https://arxiv.org/abs/2011.10566",
     )
+    cost = 1.01
     recipe = Recipe(lr=0.06, weight_decay=5e-4)
     transformer_recipe = TRANSFORMER_RECIPE
     Settings = SimSiamSettings

@@ -19,6 +19,7 @@ class SupCon(SimCLR):
         "Supervised Contrastive Learning",
         "https://arxiv.org/abs/2004.11362",
     )
+    cost = 1.0
     tags = Tags(uses_labels=True)
 
     def contrast(self, projections: Tensor, labels: Tensor) -> Tensor:

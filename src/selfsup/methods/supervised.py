@@ -24,6 +24,7 @@ class Supervised(base.Method):
         "Deep Residual Learning for Image Recognition",
         "https://arxiv.org/abs/1512.03385",
     )
+    cost = 0.5
     tags = Tags(uses_labels=True)
     transformer_recipe = TRANSFORMER_RECIPE
 

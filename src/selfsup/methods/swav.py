@@ -15,7 +15,7 @@ from selfsup.methods import base
 from selfsup.methods.parts.heads import mlp
 from selfsup.methods.parts.key_queue import KeyQueue
 from selfsup.methods.parts.losses import in_float32, view_cross_entropy
-from selfsup.methods.parts.recipe import Recipe
+from selfsup.methods.parts.recipe import TRANSFORMER_RECIPE, Recipe
 from selfsup.methods.parts.sinkhorn import sinkhorn
 from selfsup.views import ViewGroup
 
@@ -46,8 +46,9 @@ class SwAV(base.Method):
         "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
         "https://arxiv.org/abs/2006.09882",
     )
+    cost = 1.43
     recipe = Recipe(lr=0.6, optimizer="lars", weight_decay=1e-6)
-    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05, clip=3.0)
+    transformer_recipe = TRANSFORMER_RECIPE
     Settings = SwAVSettings
 
     def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:

@@ -37,6 +37,7 @@ class VICReg(base.Method):
         "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
         "https://arxiv.org/abs/2105.04906",
     )
+    cost = 1.03
     recipe = Recipe(lr=0.3, optimizer="lars", weight_decay=1e-4)
     transformer_recipe = TRANSFORMER_RECIPE
     Settings = VICRegSettings

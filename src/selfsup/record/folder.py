@@ -193,6 +193,10 @@ class StudyFolder:
         """
         return self.path / "initial_weights" / ("references" if reference else "") / f"{network}.safetensors"
 
+    def teacher(self, network: str) -> Path:
+        """What a teacher makes of every image of the store, float16 of unit length, by the network's label."""
+        return self.path / "teachers" / f"{network}.npy"
+
     # -- cells -------------------------------------------------------------------------------
 
     def statuses(self) -> dict[str, str]:
@@ -307,7 +311,7 @@ class StudyFolder:
         axes = {
             "method": list(config.methods),
             "backbone": [source.label for source in config.networks],
-            "augmentation": list(config.augmentations),
+            "augmentation": list(config.policies),
             "per_class": [str(n) for n in config.per_class],
         }
 

@@ -70,6 +70,8 @@ class BestCell:
         The confusion matrix drawn, where its classes are too many to point at.
     names : tuple of str
         Classes, or clusters.
+    recalls : tuple of (str, int, int)
+        Of each tested class: its name, images named rightly, and images; the lowest recall first.
     confused : tuple of Confused
         Most frequent first.
     mistakes : tuple of Thumbnail
@@ -88,6 +90,7 @@ class BestCell:
     counts: tuple[tuple[int, ...], ...]
     confusion: ReportPicture | None
     names: tuple[str, ...]
+    recalls: tuple[tuple[str, int, int], ...]
     confused: tuple[Confused, ...]
     mistakes: tuple[Thumbnail, ...]
     clusters: tuple[tuple[str, tuple[Thumbnail, ...]], ...]
@@ -99,7 +102,7 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
     embeddings = study.embeddings(cell)
     if embeddings is None or not len(embeddings.indices):
         return None
-    thumbnails = _thumbnails(study, embeddings)
+    thumbnails = _thumbnails(study, cell, embeddings)
     files = _file_names(thumbnails, embeddings.indices)
     names = study.classes if study.labelled else cluster_names(embeddings.predicted)
     shown = _Shown(embeddings, names, files, thumbnails)
@@ -115,11 +118,18 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
         counts=tuple(map(tuple, counts.tolist())) if counts is not None and pointed else (),
         confusion=None if counts is None or pointed else in_both_themes(confusion_figure(cell, counts, names)),
         names=names,
+        recalls=() if counts is None else recalls(counts, names),
         confused=() if counts is None else most_confused(counts, names, shown.mistaken),
         mistakes=_mistakes(shown) if study.labelled else (),
         clusters=() if study.labelled else _clusters(shown),
         weights=(study.cell(cell) / "backbone.safetensors").is_file(),
     )
+
+
+def recalls(counts: NDArray[np.int64], names: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
+    """Name, images named rightly and images of each class of a confusion matrix, the lowest recall first."""
+    found = [(name, int(row[i]), int(row.sum())) for i, (name, row) in enumerate(zip(names, counts, strict=True))]
+    return tuple(sorted((row for row in found if row[2]), key=lambda row: row[1] / row[2]))
 
 
 def most_confused(
@@ -216,19 +226,22 @@ def _clusters(shown: _Shown) -> tuple[tuple[str, tuple[Thumbnail, ...]], ...]:
     return tuple(found)
 
 
-def _thumbnails(study: RecordedStudy, embeddings: StoredEmbeddings) -> Thumbnails | None:
-    """The study's thumbnails, made from its store if need be; None where the store is gone."""
-    known = read_thumbnails(study.path)
+def _thumbnails(study: RecordedStudy, cell: str, embeddings: StoredEmbeddings) -> Thumbnails | None:
+    """The thumbnails of a cell's split, made from its store if need be; None where the store is gone."""
+    suffix = study.split_suffix(cell)
+    known = read_thumbnails(study.path, suffix)
     if known is not None:
         return known
     from selfsup.data.store import open_store
 
     placed = np.isfinite(embeddings.projection).all(axis=1)
     try:
-        write_assets(study.path, open_store(study.path / study.dataset["store"]), embeddings.indices[placed])
+        write_assets(
+            study.path, open_store(study.path / study.dataset["store"]), embeddings.indices[placed], split_suffix=suffix
+        )
     except Exception:  # whatever is wrong with the store, the report does without it and says so
         return None
-    return read_thumbnails(study.path)
+    return read_thumbnails(study.path, suffix)
 
 
 def _file_names(thumbnails: Thumbnails | None, indices: NDArray[np.int64]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from selfsup.backbones import Backbone
 from selfsup.methods.base import Batch, Method, MethodSettings, Paper, Progress, Step
@@ -200,7 +201,14 @@ def build(cls: type[Method], *, seed: int = 0, transformer: bool | None = None, 
     """The method on a tiny network, in training mode, for ten classes."""
     torch.manual_seed(seed)
     backbone = _network(cls.tags.needs_tokens if transformer is None else transformer)
-    return cls(backbone, cls.Settings(**settings), num_classes=CLASSES, num_images=1000).train()
+    given: dict[str, Any] = {"num_classes": CLASSES, "num_images": 1000, **teacher_for(cls, 1000)}
+    return cls(backbone, cls.Settings(**settings), **given).train()
+
+
+def teacher_for(cls: type[Method], images: int) -> dict[str, Tensor]:
+    """What stands for a teacher's embeddings of so many images, the same at every call; nothing for other methods."""
+    found = torch.randn(images, 16, generator=torch.Generator().manual_seed(0))
+    return {"teacher": F.normalize(found, dim=1)} if cls.tags.needs_teacher else {}
 
 
 def batch_for(method: Method, *, size: int = BATCH, step: int = STEPS // 2) -> Batch:

@@ -42,6 +42,8 @@ def check_policy(policy: Policy) -> None:
             check_single_images(policy, images, sizes, side, view)
         check_true_sizes(policy, images, sizes, side)
         check_devices_alike(policy, images, sizes, side)
+    if policy.channels is None:
+        check_views(policy, images[:, [0, 1, 2, 1, 0]], sizes, SIDES[0], VIEWS[0])
 
 
 def check_draw(policy: Policy, sizes: Tensor, side: int, view: View) -> None:
@@ -75,7 +77,7 @@ def check_views(policy: Policy, images: Tensor, sizes: Tensor, side: int, view: 
     before = images.clone()
     views = policy(images, sizes, side, _seeded(), view)
     assert torch.equal(images, before), "the stored images were changed"
-    assert views.shape == (len(images), 3, side, side), f"views have shape {tuple(views.shape)}"
+    assert views.shape == (*images.shape[:2], side, side), f"views have shape {tuple(views.shape)}"
     assert views.dtype == torch.float32, f"views are {views.dtype}, not float32"
     assert views.device == images.device, f"views are on {views.device}, the images on {images.device}"
     assert views.is_contiguous(memory_format=torch.channels_last), "views are not in channels-last memory"

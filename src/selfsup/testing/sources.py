@@ -13,6 +13,7 @@ from PIL import Image
 
 from selfsup.data.audit import AuditEntry
 from selfsup.data.build import prepare_store
+from selfsup.data.items import SIDES, Item, ItemTable
 from selfsup.data.sources.base import Source, SourceOptions
 
 #: Most images that are opened, and threads that open them.
@@ -38,51 +39,52 @@ def check_source(open_source: Callable[[SourceOptions], Source], options: Source
     source = open_source(options)
     check_listing(source)
     check_opened_again(source, open_source(options))
-    if source.labels is not None:
+    if any(item.label is not None for item in source.items):
         check_without_labels(source, open_source(replace(options, unlabelled=True)))
     check_images(source)
     check_store(source)
 
 
 def check_listing(source: Source) -> None:
-    """Names, labels and test images fit together."""
-    names, labels, official_test = list(source.names), source.labels, source.official_test
+    """Names are paths that differ, and what is said of the images is text, and leaves some to train on."""
+    items = list(source.items)
     assert source.name, "name is empty"
+    assert all(isinstance(item, Item) for item in items), "items holds other things than Item"
+    names = [item.name for item in items]
     assert names, "there are no images"
     assert len(set(names)) == len(names), "two images have one name"
     for name in names:
         parts = name.split("/")
         assert "\\" not in name and all(parts) and ".." not in parts, f"{name!r} is no path relative to the data"
-    if labels is not None:
-        assert len(labels) == len(names), f"there are {len(labels)} labels for {len(names)} images"
-        assert all(type(label) is str and label for label in labels), "a label is no text, or empty"
-    if official_test is not None:
-        is_mask = isinstance(official_test, np.ndarray) and official_test.dtype == bool
-        assert is_mask and official_test.shape == (len(names),), "official_test is not an array of one bool per image"
-        assert official_test.any() and not official_test.all(), "official_test leaves nothing to train or to test on"
+    for item in items:
+        texts = (item.label, item.group)
+        assert all(text is None or (type(text) is str and text) for text in texts), (
+            f"{item} has a label or group that is an empty text, or none"
+        )
+        assert item.split in (None, *SIDES), f"{item} is given for another side than {', '.join(SIDES)}"
+        assert all(type(fold) is int and fold >= 0 for fold in item.folds), f"{item} has a fold that is no number"
+    assert not all(item.split in ("val", "test") for item in items), "the given split leaves nothing to train on"
     assert all(isinstance(entry, AuditEntry) for entry in source.ignored), "ignored holds other things than AuditEntry"
     assert not {entry.path for entry in source.ignored} & set(names), "an image is in ignored too"
 
 
 def check_opened_again(source: Source, again: Source) -> None:
     """The same data are the same, in the same order."""
-    assert list(again.names) == list(source.names), "opened again, it has other names, or another order"
-    for name, what in (("labels", "labels"), ("official_test", "test images")):
-        same = np.array_equal(np.asarray(getattr(again, name)), np.asarray(getattr(source, name)))
-        assert same, f"opened again, it has other {what}"
+    assert list(again.items) == list(source.items), "opened again, it has other items, or another order"
     assert again.fingerprint() == source.fingerprint(), "opened again, it has another fingerprint"
 
 
 def check_without_labels(source: Source, without: Source) -> None:
     """``unlabelled`` leaves the labels out, and is another content."""
-    assert without.labels is None, "with unlabelled it has labels"
-    assert set(without.names) >= set(source.names), "with unlabelled it leaves images out"
+    assert all(item.label is None for item in without.items), "with unlabelled it has labels"
+    names, left = ({item.name for item in opened.items} for opened in (source, without))
+    assert left >= names, "with unlabelled it leaves images out"
     assert without.fingerprint() != source.fingerprint(), "the fingerprint is the same with and without labels"
 
 
 def check_images(source: Source) -> None:
     """Every image opens by itself, in any order and in several threads at once."""
-    count = min(OPENED, len(source.names))
+    count = min(OPENED, len(source.items))
     expected = [_pixels(source, index) for index in range(count)]
     assert all(map(np.array_equal, expected, [_pixels(source, index) for index in range(count)])), (
         "opened again, an image has other pixels"
@@ -98,8 +100,9 @@ def check_store(source: Source) -> None:
     """A study can be made of it."""
     with tempfile.TemporaryDirectory(prefix="selfsup-") as scratch:
         store = prepare_store(source, store_size=32, cache_dir=Path(scratch))
-        assert list(store.names) == list(source.names), "not all images can be read"
-        assert list(store.classes) == sorted(set(source.labels or ())), "the store has other classes"
+        expected = ItemTable.of(source.items)
+        assert store.names == expected.names, "not all images can be read"
+        assert store.classes == expected.classes, "the store has other classes"
 
 
 def _pixels(source: Source, index: int) -> np.ndarray:

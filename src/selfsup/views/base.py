@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -68,7 +68,14 @@ class Policy(Protocol):
 
     Parameters are drawn on the CPU, so that one generator gives the same views on every device.
     The number of calls to the generator depends on neither the images nor what is drawn.
+
+    Attributes
+    ----------
+    channels : int or None
+        Channels that an image must have: 3 for a policy that changes colours; None for any.
     """
+
+    channels: ClassVar[int | None] = None
 
     def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW) -> Any:
         """Random parameters of one view of each image.
@@ -96,7 +103,7 @@ class Policy(Protocol):
         Parameters
         ----------
         images : Tensor
-            Shape (n, 3, height, width), uint8, padded at the right and the bottom to a common
+            Shape (n, channels, height, width), uint8, padded at the right and the bottom to a common
             size. Fastest in channels-last memory.
         sizes : Tensor
             As for :meth:`draw`; nothing outside the true size enters a view.
@@ -108,7 +115,7 @@ class Policy(Protocol):
         Returns
         -------
         Tensor
-            Shape (n, 3, out_size, out_size), float32 in [0, 1], channels-last memory, on the
+            Shape (n, channels, out_size, out_size), float32 in [0, 1], channels-last memory, on the
             device of `images`.
         """
 

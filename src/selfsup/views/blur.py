@@ -22,7 +22,7 @@ def blur_(images: Tensor, sigma: Tensor, radius: int) -> None:
     Parameters
     ----------
     images : Tensor
-        Shape (n, 3, side, side), float.
+        Shape (n, channels, side, side), float.
     sigma : Tensor
         In pixels, shape (n,), float32, on the CPU; 0 leaves an image as it is.
     radius : int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +44,8 @@ class CropAndColour(Policy):
     blur, solarise : tuple of float
         Probabilities by the number of the view; views beyond the last have that of the last.
     """
+
+    channels: ClassVar[int | None] = 3
 
     jitter: tuple[float, float, float, float]
     blur: tuple[float, ...] = (0.5,)

@@ -57,7 +57,7 @@ def resample(images: Tensor, crop: Crop, out_size: int) -> Tensor:
     Parameters
     ----------
     images : Tensor
-        Shape (n, 3, height, width), uint8.
+        Shape (n, channels, height, width), uint8.
     crop : Crop
         On the CPU.
     out_size : int
@@ -65,7 +65,7 @@ def resample(images: Tensor, crop: Crop, out_size: int) -> Tensor:
     Returns
     -------
     Tensor
-        Shape (n, 3, out_size, out_size), float32 in [0, 1], contiguous.
+        Shape (n, channels, out_size, out_size), float32 in [0, 1], contiguous.
     """
     if images.device.type == "cpu" and max(images.shape[2:]) * out_size > MATRIX_LIMIT:
         return _resample_each(images, crop, out_size)

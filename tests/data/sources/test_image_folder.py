@@ -27,10 +27,10 @@ def test_top_level_folders_are_the_classes_at_any_depth_and_in_any_case_of_exten
     for name in ("b/x.PNG", "a/deep/er/y.JpG", "a/z.tif", "a/w.webp", "b/v.bmp", "b/u.gif", "a/t.ppm", "a/s.TIFF"):
         save_picture(tmp_path / name)
     source = FolderSource(tmp_path)
-    assert list(source.names) == [
+    assert [item.name for item in source.items] == [
         "a/deep/er/y.JpG", "a/s.TIFF", "a/t.ppm", "a/w.webp", "a/z.tif", "b/u.gif", "b/v.bmp", "b/x.PNG",
     ]  # fmt: skip
-    assert list(source.labels or ()) == ["a"] * 5 + ["b"] * 3
+    assert [item.label for item in source.items] == ["a"] * 5 + ["b"] * 3
     assert all(source.open(index).size == (32, 24) for index in range(8))
     assert not source.ignored
 
@@ -45,17 +45,17 @@ def test_one_folder_or_images_in_the_root_alone_are_unlabelled(tmp_path: Path, f
     for file in files:
         save_picture(tmp_path / file)
     source = FolderSource(tmp_path)
-    assert source.labels is None
-    assert sorted(source.names) == sorted(files)
+    assert {item.label for item in source.items} == {None}
+    assert sorted(item.name for item in source.items) == sorted(files)
 
 
 def test_unlabelled_can_be_forced_and_then_stray_images_count(tmp_path: Path) -> None:
     labelled_folder(tmp_path)
     save_picture(tmp_path / "stray.png")
-    assert "stray.png" not in FolderSource(tmp_path).names
+    assert "stray.png" not in [item.name for item in FolderSource(tmp_path).items]
     forced = FolderSource(tmp_path, unlabelled=True)
-    assert forced.labels is None
-    assert "stray.png" in forced.names
+    assert {item.label for item in forced.items} == {None}
+    assert "stray.png" in [item.name for item in forced.items]
     assert forced.fingerprint() != FolderSource(tmp_path).fingerprint()
 
 
@@ -72,7 +72,7 @@ def test_a_class_folder_without_an_image_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "class_3/notes.txt").write_text("x")
     source = FolderSource(tmp_path)
     assert problems(source) == {"class_2/": "empty class", "class_3/": "empty class", "*.txt": "ignored"}
-    assert set(source.labels or ()) == {"class_0", "class_1"}
+    assert {item.label for item in source.items} == {"class_0", "class_1"}
     assert problems(FolderSource(tmp_path, unlabelled=True)) == {"*.txt": "ignored"}
 
 
@@ -80,7 +80,7 @@ def test_the_empty_folder_that_leaves_one_class_alone_is_told_of(tmp_path: Path)
     save_picture(tmp_path / "cat/1.png")
     (tmp_path / "dog").mkdir()
     source = FolderSource(tmp_path)
-    assert source.labels is None
+    assert {item.label for item in source.items} == {None}
     assert problems(source) == {"dog/": "empty class"}
 
 
@@ -89,7 +89,7 @@ def test_class_names_may_hold_anything(tmp_path: Path) -> None:
     names = ["'quoted' \"twice\"", "<b>bold", "a b", "naïve 雑草", "line\nbreak", "$(rm), ;"]
     for name in names:
         save_picture(tmp_path / name / "1.png")
-    assert sorted(set(FolderSource(tmp_path).labels or ())) == sorted(names)
+    assert sorted({item.label for item in FolderSource(tmp_path).items}) == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_class_names_may_hold_anything(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_systems_leave_among_images_is_passed_over_and_that_is_said(tmp_path: Path, left: str) -> None:
-    before = list(FolderSource(labelled_folder(tmp_path)).names)
+    before = [item.name for item in FolderSource(labelled_folder(tmp_path)).items]
     save_picture(tmp_path / left)
     source = FolderSource(tmp_path)
-    assert list(source.names) == before
+    assert [item.name for item in source.items] == before
     (entry,) = source.ignored
     assert entry.problem == "passed over"
     assert entry.path.removesuffix("/") in left.split("/")
@@ -121,13 +121,13 @@ def test_folders_and_hidden_images_that_are_passed_over_are_counted_by_their_nam
 @pytest.mark.parametrize("kind", sorted({kind for kind, _ in OWN}))
 @pytest.mark.parametrize("place", ["mine", "studies/mine", "class_0/mine"])
 def test_what_selfsup_has_written_is_never_images_wherever_it_lies(tmp_path: Path, kind: str, place: str) -> None:
-    before = list(FolderSource(labelled_folder(tmp_path)).names)
+    before = [item.name for item in FolderSource(labelled_folder(tmp_path)).items]
     for name in next(marks for known, marks in OWN if known == kind):
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
         (tmp_path / place / name).touch()
     save_picture(tmp_path / place / "picture.png")
     source = FolderSource(tmp_path)
-    assert list(source.names) == before
+    assert [item.name for item in source.items] == before
     assert source.ignored == [
         AuditEntry(f"{place}/", "passed over", f"{kind}, whose pictures are none of the data"),
     ]
@@ -152,9 +152,9 @@ def test_links_to_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
     (data / "class_0/up").symlink_to(data)
     (data / "class_0/self").symlink_to(data / "class_0/self")
     source = FolderSource(data)
-    assert "linked/1.png" in source.names
-    assert set(source.labels or ()) == {"class_0", "class_1", "linked"}
-    assert sum(name.endswith("class_1/0.png") for name in source.names) == 1
+    assert "linked/1.png" in [item.name for item in source.items]
+    assert {item.label for item in source.items} == {"class_0", "class_1", "linked"}
+    assert sum(name.endswith("class_1/0.png") for name in [item.name for item in source.items]) == 1
     assert problems(source) == {"class_0/self": "unreadable"}
 
 
@@ -176,8 +176,8 @@ def test_a_name_that_is_no_utf8_becomes_valid_text_and_still_opens(tmp_path: Pat
     raw = os.fsencode(tmp_path / "class_0") + b"/caf\xe9.png"
     save_picture(Path(os.fsdecode(raw)), seed=5)
     source = FolderSource(tmp_path)
-    (index,) = (place for place, name in enumerate(source.names) if "caf" in name)
-    assert source.names[index].encode("utf-8") == b"class_0/caf\\udce9.png"
+    (index,) = (place for place, name in enumerate(item.name for item in source.items) if "caf" in name)
+    assert source.items[index].name.encode("utf-8") == b"class_0/caf\\udce9.png"
     assert np.array_equal(np.asarray(source.open(index)), smooth(5))
     assert source.fingerprint()
 
@@ -200,29 +200,19 @@ def test_the_fingerprint_follows_content_and_not_place(tmp_path: Path) -> None:
     assert FolderSource(moved).fingerprint() not in (before, touched, resized)
 
 
-@pytest.mark.parametrize(
-    "folders",
-    [
-        ["train", "Test"], ["train_set", "test_set"], ["train", "test", "unlabeled"], ["Training Images", "validation"],
-        ["train2017", "val2017"], ["trainset", "testset", "docs"], ["training-data", "dev"], ["train", "unlabelled"],
-    ],
-)  # fmt: skip
-def test_the_sides_of_a_split_are_refused_with_the_remedy(tmp_path: Path, folders: list[str]) -> None:
-    for name in folders:
-        save_picture(tmp_path / name / "cat/1.png")
-    with pytest.raises(UserError, match=r"look like the sides of a split.* give one of them .* --unlabelled") as caught:
-        FolderSource(tmp_path)
-    assert "docs" not in str(caught.value)
-    assert len(FolderSource(tmp_path, unlabelled=True).names) == len(folders)
-
-
-@pytest.mark.parametrize("name", ["train", "unlabeled"])
-def test_a_class_may_be_called_as_one_side_of_a_split_and_that_is_said(tmp_path: Path, name: str) -> None:
-    for label in ("car", "dataset", "testudo", "trainer", name):
-        save_picture(tmp_path / label / "1.png")
+def test_folders_of_a_split_give_classes_and_sides(tmp_path: Path) -> None:
+    for path in ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png", "unlabelled/1.png"):
+        save_picture(tmp_path / path)
     source = FolderSource(tmp_path)
-    assert len(set(source.labels or ())) == 5
-    assert source.ignored == [AuditEntry(f"{name}/", "looks like a split", "its images are learned as a class")]
+    assert [(item.label, item.split) for item in source.items] == [
+        ("cat", "test"), ("dog", "test"), ("cat", "train"), ("dog", "train"), (None, None),
+    ]  # fmt: skip
+    assert problems(source) == {"*": "given split"}
+    classes = FolderSource(tmp_path, no_given_split=True)
+    assert [(item.label, item.split) for item in classes.items[:4]] == [("test", None)] * 2 + [("train", None)] * 2
+    assert (
+        len({source.fingerprint(), classes.fingerprint(), FolderSource(tmp_path, unlabelled=True).fingerprint()}) == 3
+    )
 
 
 @pytest.mark.parametrize("time", [0, 10**18])
@@ -259,9 +249,9 @@ def test_names_are_the_same_in_every_form_of_their_accents(tmp_path: Path) -> No
         for name in ("é/ü.png", "é/z.png", "f/1.png", "fè/1.png"):
             save_picture(tmp_path / form / unicodedata.normalize(form, name))
         found.append(FolderSource(tmp_path / form))
-    assert list(found[0].names) == list(found[1].names)
-    assert list(found[0].labels or ()) == list(found[1].labels or ())
-    assert all(unicodedata.is_normalized("NFC", name) for name in found[0].names)
+    assert [item.name for item in found[0].items] == [item.name for item in found[1].items]
+    assert [item.label for item in found[0].items] == [item.label for item in found[1].items]
+    assert all(unicodedata.is_normalized("NFC", name) for name in [item.name for item in found[0].items])
     assert found[1].open(0).size == (32, 24)
 
 
@@ -271,8 +261,8 @@ def test_two_images_whose_names_differ_in_form_alone_keep_names_of_their_own(tmp
     for form in ("NFC", "NFD"):
         save_picture(tmp_path / unicodedata.normalize(form, "class_0/ü.png"))
     source = FolderSource(tmp_path)
-    assert len(set(source.names)) == 8
-    assert len(set(source.labels or ())) == 2
+    assert len({item.name for item in source.items}) == 8
+    assert len({item.label for item in source.items}) == 2
 
 
 def test_a_file_is_read_as_what_it_is_and_never_by_a_reader_that_starts_programs(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from selfsup.errors import UserError
 def test_digits_are_those_of_scikit_learn_on_the_scale_of_eight_bits() -> None:
     source = open_source("digits")
     original = load_digits()
-    assert len(source.names) == len(set(source.names)) == 1797
-    assert list(source.labels or ()) == [str(label) for label in original.target]
+    assert len(source.items) == len({item.name for item in source.items}) == 1797
+    assert [item.label for item in source.items] == [str(label) for label in original.target]
     pixels = np.stack([np.asarray(source.open(index)) for index in range(1797)])
     assert pixels.dtype == np.uint8
     assert np.abs(pixels / 255 - original.images / 16).max() <= 0.5 / 255
@@ -35,14 +35,14 @@ def test_every_data_set_is_found_by_its_file_and_has_a_line_of_description() -> 
 
 def test_labels_can_be_left_out_of_a_named_data_set() -> None:
     source = open_source("digits", unlabelled=True)
-    assert source.labels is None
+    assert {item.label for item in source.items} == {None}
     assert source.fingerprint() != open_source("digits").fingerprint()
 
 
 def test_a_path_opens_the_folder(tmp_path: Path) -> None:
     source = open_source(str(labelled_folder(tmp_path / "leaves")))
     assert source.name == "leaves"
-    assert len(source.names) == 6
+    assert len(source.items) == 6
 
 
 def test_a_dot_is_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,9 +54,9 @@ def test_a_name_wins_over_a_folder_unless_a_path_is_given(tmp_path: Path, monkey
     labelled_folder(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
-    assert len(open_source("digits", say=said.append).names) == 1797
+    assert len(open_source("digits", say=said.append).items) == 1797
     assert said == ["'digits' means the data set of this name, not the folder beside it; ./digits is the folder."]
-    assert len(open_source("./digits", say=said.append).names) == 6
+    assert len(open_source("./digits", say=said.append).items) == 6
     assert len(said) == 1
 
 

@@ -44,8 +44,10 @@ def test_it_is_downloaded_once_and_unpacked(archive: Path, tmp_path: Path) -> No
     assert [line.split()[0] for line in lines] == ["Downloading", "Unpacking"]
     for source in sources:
         assert source.name == "plant-seedlings"
-        assert list(source.names) == [f"{name}/{number}.png" for name in SPECIES for number in range(2)]
-        assert sorted(set(source.labels or ())) == list(SPECIES)
+        assert [item.name for item in source.items] == [
+            f"{name}/{number}.png" for name in SPECIES for number in range(2)
+        ]
+        assert sorted({item.label for item in source.items}) == list(SPECIES)
     assert sources[0].fingerprint() == sources[1].fingerprint()
     store = prepare_store(sources[0], store_size=32, cache_dir=tmp_path / "cache")
     assert store.classes == SPECIES
@@ -58,13 +60,13 @@ def test_a_download_that_was_cut_is_resumed_by_the_next_run(archive: Path, tmp_p
             open_source("plant-seedlings", data_url=served.url, cache_dir=tmp_path / "cache")
         source = open_source("plant-seedlings", data_url=served.url, cache_dir=tmp_path / "cache")
     assert served.requests[-1] == ("bytes=500-", '"v1"')
-    assert len(source.names) == 6
+    assert len(source.items) == 6
 
 
 def test_a_local_zip_stands_in_and_stays_where_it_is(archive: Path, tmp_path: Path) -> None:
     for url in (str(archive), f"file://{archive}"):
         source = open_source("plant-seedlings", data_url=url, cache_dir=tmp_path / "cache")
-        assert len(source.names) == 6
+        assert len(source.items) == 6
     assert archive.exists()
 
 
@@ -80,15 +82,16 @@ def test_a_local_zip_that_has_changed_is_unpacked_anew(archive: Path, tmp_path: 
     with zipfile.ZipFile(archive, "a") as opened:
         opened.write(tmp_path / "one.png", "Segmented/Charlock/new.png")
     after = open_source("plant-seedlings", data_url=str(archive), cache_dir=tmp_path / "cache")
-    assert len(after.names) == len(before.names) + 1
+    assert len(after.items) == len(before.items) + 1
 
 
 def test_a_folder_that_holds_the_images_needs_no_network(archive: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(archive) as opened:
         opened.extractall(tmp_path / "mine")
     source = open_source("plant-seedlings", data_root=tmp_path / "mine", cache_dir=tmp_path / "cache")
-    assert len(source.names) == 6
-    assert open_source("plant-seedlings", data_root=tmp_path / "mine", unlabelled=True).labels is None
+    assert len(source.items) == 6
+    without = open_source("plant-seedlings", data_root=tmp_path / "mine", unlabelled=True)
+    assert {item.label for item in without.items} == {None}
 
 
 def test_a_damaged_download_is_thrown_away_and_can_be_fetched_again(archive: Path, tmp_path: Path) -> None:
@@ -97,7 +100,7 @@ def test_a_damaged_download_is_thrown_away_and_can_be_fetched_again(archive: Pat
         with pytest.raises(UserError, match="cannot be unpacked"):
             open_source("plant-seedlings", data_url=served.url, cache_dir=tmp_path / "cache")
         served.content = whole
-        assert len(open_source("plant-seedlings", data_url=served.url, cache_dir=tmp_path / "cache").names) == 6
+        assert len(open_source("plant-seedlings", data_url=served.url, cache_dir=tmp_path / "cache").items) == 6
 
 
 def test_a_damaged_local_zip_is_never_removed(archive: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import torchvision
 from range_server import Served, serve
 
 from published_copies import FAKES, TEST, TRAIN, Fake, md5
+from selfsup.data.items import ItemTable
 from selfsup.data.sources import cifar10, cifar100, fashion_mnist, open_source, stl10
 from selfsup.data.sources._torchvision import Archive
 from selfsup.data.sources.base import Source
@@ -33,20 +34,19 @@ def expect_archives(fake: Fake, urls: dict[str, str], monkeypatch: pytest.Monkey
 
 
 def assert_same(source: Source, fake: Fake) -> None:
-    assert list(source.labels or ()) == fake.labels
-    pixels = np.stack([np.asarray(source.open(index)) for index in range(len(source.names))])
+    assert [item.label for item in source.items] == fake.labels
+    pixels = np.stack([np.asarray(source.open(index)) for index in range(len(source.items))])
     assert np.array_equal(pixels, fake.pixels)
 
 
 def test_files_in_data_root_are_read_with_their_official_test(fake: Fake, tmp_path: Path) -> None:
     source = open_source(fake.name, data_root=fake.lie_in(tmp_path / "root"), cache_dir=tmp_path / "cache")
     assert_same(source, fake)
-    assert source.official_test is not None
-    assert np.flatnonzero(source.official_test).tolist() == list(range(TRAIN, TRAIN + TEST))
-    assert source.names[0] == f"{fake.name}/00"
-    assert len(set(source.names)) == TRAIN + TEST
-    labels = np.unique(fake.labels, return_inverse=True)[1]
-    split = split_images(labels, val_fraction=0.1, test_fraction=0.2, seed=0, official_test=source.official_test)
+    assert [item.split for item in source.items] == ["train"] * TRAIN + ["test"] * TEST
+    assert source.items[0].name == f"{fake.name}/00"
+    assert len({item.name for item in source.items}) == TRAIN + TEST
+    items = ItemTable.of(source.items)
+    split = split_images(items.labels, val_fraction=0.1, test_fraction=0.2, seed=0, given=items.sides)
     assert split.test.tolist() == list(range(TRAIN, TRAIN + TEST))
 
 
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_refused(fake: Fake, tmp_path: Path) -> None:
     damaged = {file: content[:-1] for file, content in fake.files.items()}
     source = open_source(fake.name, data_root=fake.lie_in(tmp_path, damaged), cache_dir=tmp_path / "cache")
     with pytest.raises(UserError, match=r"cannot be read: .*--data-root"):
-        assert source.names
+        assert source.items
 
 
 def test_the_fingerprint_is_of_the_content_and_needs_no_loading(

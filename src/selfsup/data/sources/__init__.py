@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from selfsup import registry
 from selfsup.data.audit import printable
 from selfsup.data.cache import cache_root
 from selfsup.data.sources._image_folder import FolderSource
+from selfsup.data.sources._manifest import ManifestSource
+from selfsup.data.sources._pooled import PooledSource
 from selfsup.data.sources.base import Source, SourceOptions, silent
+from selfsup.data.sources.containers import find_container
 from selfsup.errors import UserError
 
 
@@ -20,6 +25,9 @@ def open_source(
     data_root: str | Path | None = None,
     data_url: str | None = None,
     unlabelled: bool = False,
+    no_given_split: bool = False,
+    pool: str | Path | None = None,
+    manifest: str | Path | None = None,
     cache_dir: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Source:
@@ -28,14 +36,21 @@ def open_source(
     Parameters
     ----------
     data : str
-        Name of a data set (``digits``, ``cifar10``, …), or a path. A name wins over a folder of
-        the same name, and that is said; ``./digits`` is the folder.
+        Name of a data set (``digits``, ``cifar10``, …), or the path or address of a folder or of a container, see
+        :mod:`selfsup.data.sources.containers`. A name wins over a folder of the same name, and that is said;
+        ``./digits`` is the folder.
     data_root : path, optional
         Folder that already holds the named data set's files.
     data_url : str, optional
         Address or local zip in place of the published one.
     unlabelled : bool
         Leave the labels out.
+    no_given_split : bool
+        Take folders that are called as the sides of a split are for classes.
+    pool : path, optional
+        A folder of further images, without labels.
+    manifest : path, optional
+        A table of the images below the folder `data`.
     cache_dir : Path, optional
         Where downloads are kept; see :func:`selfsup.data.cache.cache_root`.
     say : callable, optional
@@ -54,16 +69,48 @@ def open_source(
         data_root=Path(data_root).expanduser() if data_root is not None else None,
         data_url=data_url,
         unlabelled=unlabelled,
+        no_given_split=no_given_split,
         cache_dir=cache_root(cache_dir),
         say=say or silent,
     )
+    source = _open_alone(data, options) if manifest is None else _open_listed(manifest, data, options)
+    return source if pool is None else PooledSource(source, _open_pool(str(pool), options))
+
+
+def _open_alone(data: str, options: SourceOptions) -> Source:
     if data in registry.names(registry.SOURCE):
         if Path(data).is_dir():
             options.say(f"'{data}' means the data set of this name, not the folder beside it; ./{data} is the folder.")
         source: Source = registry.load(registry.SOURCE, data)(options)
+        if inspect.getattr_static(source, "items", None) is None:  # which are not made yet
+            raise UserError(
+                f"The data set '{data}' gives no items, which took the place of names, labels and official_test; "
+                "let it give them (see selfsup.data.sources.base.Source)."
+            )
         return source
     options.refuse("data_root", "data_url", source=printable(data))
-    return FolderSource(_existing_folder(data), unlabelled=unlabelled)
+    container = find_container(data)
+    if container is not None:
+        return container.open_source(data, options)
+    return FolderSource(_existing_folder(data), unlabelled=options.unlabelled, no_given_split=options.no_given_split)
+
+
+def _open_listed(manifest: str | Path, data: str, options: SourceOptions) -> Source:
+    if data in registry.names(registry.SOURCE) or find_container(data) is not None:
+        raise UserError(
+            f"--manifest names images below a folder, and '{printable(data)}' is none; leave one of them out."
+        )
+    options.refuse("data_root", "data_url", source=printable(data))
+    return ManifestSource(Path(manifest).expanduser(), _existing_folder(data), unlabelled=options.unlabelled)
+
+
+def _open_pool(pool: str, options: SourceOptions) -> Source:
+    container, path = find_container(pool), Path(pool).expanduser()
+    if container is not None:
+        return container.open_source(pool, replace(options, unlabelled=True))
+    if not path.is_dir():
+        raise UserError(f"There is no folder '{printable(pool)}'; check the path given to --pool.")
+    return FolderSource(path, unlabelled=True)
 
 
 def _existing_folder(data: str) -> Path:
@@ -73,7 +120,7 @@ def _existing_folder(data: str) -> Path:
         return path
     known = registry.names(registry.SOURCE)
     if path.exists():
-        raise UserError(f"'{shown}' is a file; give a folder of images (unpack an archive first).")
+        raise UserError(f"'{shown}' is a file; give a folder of images, a .zip or a .tar (unpack others first).")
     near = difflib.get_close_matches(data, known, n=1) or _similar_beside(path)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise UserError(

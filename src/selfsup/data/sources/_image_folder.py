@@ -2,72 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import stat
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from selfsup.data.audit import AuditEntry, Problem, printable
-from selfsup.data.scientific_tiff import open_image
+from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, require_readers, suffix_of
+from selfsup.data.items import Item
+from selfsup.data.sources._file_source import FileSource
+from selfsup.data.sources._folder_layout import Layout, Place, read_layout
 from selfsup.data.sources._passed_over import is_left_by_a_system, own_kind
-from selfsup.data.sources.base import EmptyFileError, digest_of
 from selfsup.errors import UserError
 
-# fmt: off
-IMAGE_SUFFIXES = frozenset({
-    ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc",
-    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png",
-    ".pnm", ".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp",
-})
-# Not every format that Pillow reads: some of its readers start other programs (EPS runs
-# Ghostscript), and a file's content, not its name, decides which reader it gets.
-_FORMATS = (
-    "JPEG", "PNG", "TIFF", "WEBP", "BMP", "DIB", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "PCX",
-    "QOI", "SGI", "TGA",
-)
-# fmt: on
-_SIDES = frozenset(
-    {
-        "train",
-        "training",
-        "val",
-        "valid",
-        "validation",
-        "validate",
-        "dev",
-        "test",
-        "testing",
-        "eval",
-        "evaluation",
-        "holdout",
-        "unlabeled",
-        "unlabelled",
-    }
-)  # fmt: skip
-#: Images of which a piece is read to tell them from others of the same names, sizes and times; bytes of a piece.
-SAMPLED, PIECE = 1000, 4096
 
+class FolderSource(FileSource):
+    """The images under a folder, whose folders say what is known of them, see :func:`read_layout`.
 
-@lru_cache(maxsize=1)
-def readable_formats() -> tuple[str, ...]:
-    """Formats that this installation of Pillow reads, of those that are safe and hold photographs."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
-
-
-class FolderSource:
-    """The images under a folder; the top-level folder that an image lies in is its class.
-
-    Two or more top-level folders with images make a labelled data set. With only one, or with
-    images directly in the root alone, it is unlabelled. Links to folders are followed. Hidden files and
+    Links to folders are followed. Hidden files and
     folders, what systems leave, and what selfsup itself has written are passed over.
 
     Parameters
@@ -78,80 +30,44 @@ class FolderSource:
         Name of the data set; the folder's own by default.
     unlabelled : bool
         Treat all images as unlabelled.
+    no_given_split : bool
+        Take folders that are called as the sides of a split are for classes.
 
     Raises
     ------
     UserError
-        If the folder cannot be read or holds no image, or its folders are the sides of a split.
+        If the folder cannot be read or holds no image, or its folders are sides of a split and others.
     """
 
-    official_test: np.ndarray | None = None
-
-    def __init__(self, root: Path, *, name: str | None = None, unlabelled: bool = False) -> None:
+    def __init__(
+        self, root: Path, *, name: str | None = None, unlabelled: bool = False, no_given_split: bool = False
+    ) -> None:
         self.name = printable(name or root.resolve().name or "images")
-        self._root = root
         scan = _Scan(root)
         if not scan.images:
             raise UserError(_nothing_found(root, scan))
-        classes = sorted(scan.filled)
-        labelled = len(classes) > 1 and not unlabelled
-        strays = [path for path, top in zip(scan.images, scan.tops, strict=True) if top is None] if labelled else []
-        self._paths = [
-            path for path, top in zip(scan.images, scan.tops, strict=True) if top is not None or not labelled
+        require_readers(scan.images)
+        names = [printable(path) for path in scan.images]
+        layout = (
+            Layout((Place(),) * len(names))
+            if unlabelled
+            else read_layout(names, printable(str(root)), no_given_split=no_given_split)
+        )
+        found = list(zip(scan.images, layout.places, strict=True))
+        paths = [path for path, place in found if place is not None]
+        names = [printable(path) for path in paths]
+        if len(set(names)) < len(names):  # two that differ in their form alone
+            names = [f"{path!a}"[1:-1] for path in paths]
+        places = [place for place in layout.places if place is not None]
+        items = [Item(name, place.label, place.split) for name, place in zip(names, places, strict=True)]
+        super().__init__(root, paths, items, scan.facts)
+        strays = [printable(path) for path, place in found if place is None]
+        self.ignored = [
+            *scan.ignored(),
+            *(AuditEntry(path, "no class", "lies beside the class folders, not in one") for path in strays),
+            *([] if unlabelled else _empty_classes(scan)),
+            *layout.remarks,
         ]
-        self._facts = scan.facts
-        self.names: Sequence[str] = [printable(path) for path in self._paths]
-        if len(set(self.names)) < len(self.names):  # two that differ in their form alone
-            self.names = [f"{path!a}"[1:-1] for path in self._paths]
-        self.labels: Sequence[str] | None = None
-        self.ignored = scan.ignored() + [
-            AuditEntry(printable(path), "no class", "lies beside the class folders, not in one") for path in strays
-        ]
-        if not unlabelled:
-            self.ignored += _empty_classes(scan)
-        if labelled:
-            self.labels = [top for top in scan.tops if top is not None]
-            self.ignored += _side_among(classes, root)
-
-    def fingerprint(self) -> str:
-        facts = (f"{path}\0{size}\0{modified}" for path in self._paths for size, modified in (self._facts[path],))
-        return digest_of("folder", str(self.labels is None), *facts, *self._contents())
-
-    def _contents(self) -> list[str]:
-        """Digests that tell these files from others of the same names, sizes and times.
-
-        A time tells where it is a file's own. Files that share theirs were given it by whatever made or copied
-        them, so they are read whole. Of others, which may have kept the times of what they were made from, a piece
-        of some is read.
-        """
-        shared = Counter(modified for _, modified in self._facts.values())
-        whole = {path for path in self._paths if shared[self._facts[path][1]] > 1 or self._facts[path][1] <= 0}
-        places = np.unique(np.linspace(0, len(self._paths) - 1, SAMPLED).astype(int)).tolist()
-        read = whole | {self._paths[place] for place in places}
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda path: self._content(path, whole=path in whole), sorted(read)))
-
-    def _content(self, path: str, *, whole: bool) -> str:
-        try:
-            with open(self._root / path, "rb") as file:
-                if whole:
-                    return hashlib.file_digest(file, "blake2b").hexdigest()
-                file.seek(self._facts[path][0] // 2)
-                return hashlib.blake2b(file.read(PIECE)).hexdigest()
-        except OSError as error:
-            return str(error.strerror)
-
-    def open(self, index: int) -> Image.Image:
-        path = self._paths[index]
-        if self._facts[path][0] == 0:
-            raise EmptyFileError("the file holds no bytes")
-        return open_image(self._root / path, readable_formats())
-
-
-def _top(path: str) -> str | None:
-    """The top-level folder that a file is in, None directly in the root."""
-    folder, slash, _ = path.partition("/")
-    return folder if slash else None
 
 
 class _Scan:
@@ -161,8 +77,6 @@ class _Scan:
     ----------
     images : list of str
         Paths below the root, with ``/`` between folders, folder by folder.
-    tops : list of str or None
-        Of every image, the top-level folder that it is in, None directly in the root.
     facts : dict of str to (int, int)
         Of every image, its size in bytes and its modification time in nanoseconds.
     folders : set of str
@@ -177,10 +91,14 @@ class _Scan:
         self._left: dict[str, list[str]] = {}
         self._others: dict[str, list[str]] = {}
         self._problems: list[AuditEntry] = []
+        self._arrays: dict[str, tuple[int, int]] = {}
         self._walk(root)
+        if not self.facts:
+            self.facts = self._arrays
+        for path in self._arrays.keys() - self.facts.keys():
+            self._count_other(path)
         self.images = sorted(self.facts, key=lambda path: printable(path).replace("/", "\0"))
-        self.tops = [_top(printable(path)) for path in self.images]
-        self.filled = {top for top in self.tops if top is not None}
+        self.filled = {printable(path.partition("/")[0]) for path in self.images if "/" in path}
 
     def _walk(self, root: Path) -> None:
         """Take in all regular files below `root`; folders are remembered per class, so a loop of links ends."""
@@ -230,28 +148,34 @@ class _Scan:
 
     def _leave(self, entry: os.DirEntry[str], below: str) -> None:
         """Count what is passed over: folders by name, files by extension, if they would be images."""
-        suffix = os.path.splitext(entry.name)[1].lower()
+        suffix = suffix_of(entry.name)
         if entry.is_dir():
             self._left.setdefault(f"{entry.name}/", []).append(below + entry.name)
         elif suffix in IMAGE_SUFFIXES:
             self._left.setdefault(f".*{suffix}", []).append(below + entry.name)
 
     def _take(self, path: str, facts: tuple[int, int]) -> None:
-        suffix = os.path.splitext(path)[1].lower()
+        suffix = suffix_of(path)
         if suffix in IMAGE_SUFFIXES:
             self.facts[path] = facts
+        elif suffix in ARRAY_SUFFIXES:
+            self._arrays[path] = facts
         else:
-            self._others.setdefault(f"*{suffix}" if suffix else "* (no extension)", []).append(path)
+            self._count_other(path)
+
+    def _count_other(self, path: str) -> None:
+        suffix = suffix_of(path)
+        self._others.setdefault(f"*{suffix}" if suffix else "* (no extension)", []).append(path)
 
     def _note(self, name: str, problem: Problem, detail: str) -> None:
         self._problems.append(AuditEntry(printable(name), problem, detail))
 
     def ignored(self) -> list[AuditEntry]:
         single = sorted(self._problems, key=lambda entry: entry.path)
-        return single + _by_kind("passed over", self._left) + _by_kind("ignored", self._others)
+        return single + by_kind("passed over", self._left) + by_kind("ignored", self._others)
 
 
-def _by_kind(problem: Problem, found: Mapping[str, Sequence[str]]) -> list[AuditEntry]:
+def by_kind(problem: Problem, found: Mapping[str, Sequence[str]]) -> list[AuditEntry]:
     return [
         AuditEntry(printable(kind), problem, f"{len(paths)}, such as '{printable(min(paths))}'", len(paths))
         for kind, paths in sorted(found.items())
@@ -274,21 +198,3 @@ def _empty_classes(scan: _Scan) -> list[AuditEntry]:
         for name in sorted(scan.folders)
         if name not in scan.filled
     ]
-
-
-def _side_among(classes: Sequence[str], root: Path) -> list[AuditEntry]:
-    """Refuse folders that are the sides of a split, and point at one that is called as if it were."""
-    sides = [name for name in classes if _is_side(name)]
-    if len(sides) > 1:
-        raise UserError(
-            f"The folders {', '.join(sides)} of '{printable(str(root))}' look like the sides of a split, and would be "
-            f"learned as classes; give one of them ('{printable(str(root / sides[0]))}'), put the class folders of all "
-            "together and let selfsup divide the images, or leave the labels out with --unlabelled."
-        )
-    return [AuditEntry(f"{name}/", "looks like a split", "its images are learned as a class") for name in sides]
-
-
-def _is_side(folder: str) -> bool:
-    """Whether a folder is called as a side of a split is: train, test_set, Validation-Images, val2017."""
-    word = re.sub(r"[\W\d_]", "", folder.lower())
-    return re.sub(r"(data)?(set|data|images?|imgs?|split)$", "", word) in _SIDES or word in _SIDES

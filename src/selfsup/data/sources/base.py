@@ -1,4 +1,4 @@
-"""What a source of images is: names, labels and a way to open each image."""
+"""What a source of images is: its items, and a way to open each of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from selfsup.data.audit import AuditEntry
 from selfsup.data.cache import cache_root
+from selfsup.data.items import Item, Side
 from selfsup.errors import UserError
 
 
@@ -33,6 +34,8 @@ class SourceOptions:
         Address or local zip in place of the published one.
     unlabelled : bool
         Leave the labels out.
+    no_given_split : bool
+        Take folders that are called as the sides of a split are for classes.
     cache_dir : Path
         Where downloads are kept.
     say : callable
@@ -42,6 +45,7 @@ class SourceOptions:
     data_root: Path | None = None
     data_url: str | None = None
     unlabelled: bool = False
+    no_given_split: bool = False
     cache_dir: Path = field(default_factory=cache_root)
     say: Callable[[str], None] = silent
 
@@ -70,16 +74,8 @@ class Source(Protocol):
         """Name of the data set."""
 
     @property
-    def names(self) -> Sequence[str]:
-        """One per image, unique: its path relative to the root with ``/``, or such as ``digits/0001``."""
-
-    @property
-    def labels(self) -> Sequence[str] | None:
-        """Class name of each image; None where there are no labels."""
-
-    @property
-    def official_test(self) -> np.ndarray | None:
-        """Bool per image: the data set's own published test images; None where it has none."""
+    def items(self) -> Sequence[Item]:
+        """One per image: its name and, as far as they are known, its label, given side of the split and group."""
 
     @property
     def ignored(self) -> Sequence[AuditEntry]:
@@ -112,13 +108,18 @@ class Arrays:
     Attributes
     ----------
     images : ndarray of uint8, shape (N, H, W) or (N, H, W, 3)
-    labels : sequence of str, length N
-    official_test : ndarray of bool, shape (N,), or None
+    labels : sequence of str or None, length N
+        None where a label is unknown.
+    sides : sequence of str, length N, optional
+        The data set's own published split: ``train``, ``val`` or ``test`` for each image.
+    folds : sequence of tuple of int, length N, optional
+        Its own draws of labels that each image is in.
     """
 
     images: np.ndarray
-    labels: Sequence[str]
-    official_test: np.ndarray | None = None
+    labels: Sequence[str | None]
+    sides: Sequence[Side | None] | None = None
+    folds: Sequence[tuple[int, ...]] | None = None
 
 
 class ArraySource:
@@ -133,7 +134,7 @@ class ArraySource:
     identity : str
         Stands for the content: changes whenever what `load` returns changes.
     unlabelled : bool
-        Leave the labels out.
+        Leave the labels, and with them the split, out.
     """
 
     ignored: Sequence[AuditEntry] = ()
@@ -149,18 +150,14 @@ class ArraySource:
         return self._load()
 
     @cached_property
-    def names(self) -> Sequence[str]:
+    def items(self) -> Sequence[Item]:
         count = len(self._arrays.images)
         width = len(str(count - 1))
-        return [f"{self.name}/{index:0{width}d}" for index in range(count)]
-
-    @property
-    def labels(self) -> Sequence[str] | None:
-        return None if self._unlabelled else self._arrays.labels
-
-    @property
-    def official_test(self) -> np.ndarray | None:
-        return self._arrays.official_test
+        names = [f"{self.name}/{index:0{width}d}" for index in range(count)]
+        if self._unlabelled:
+            return [Item(name) for name in names]
+        arrays, none = self._arrays, [None] * count
+        return list(map(Item, names, arrays.labels, arrays.sides or none, none, arrays.folds or [()] * count))
 
     def fingerprint(self) -> str:
         return digest_of(self.name, self._identity, str(self._unlabelled))

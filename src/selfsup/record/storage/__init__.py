@@ -1,6 +1,6 @@
 """Studies at an address, such as ``s3://bucket/study``: worked on in a folder of this machine that is kept in step."""
 
-from selfsup.record.storage.address import is_address, shown
+from selfsup.data.addresses import is_address, shown
 from selfsup.record.storage.mirror import Mirror, local_folder
 from selfsup.record.storage.uploads import Uploads, kept_in_step, upload
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
+from selfsup.data.addresses import explained, shown
 from selfsup.errors import UserError
-from selfsup.record.storage.address import explained, shown
 
 #: The lock's name beside the study's files.
 LOCK = "selfsup.lock"

@@ -20,10 +20,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from selfsup.atomic import replace_file
+from selfsup.data.addresses import explained, is_address, open_place, shown
 from selfsup.data.cache import cache_root
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
-from selfsup.record.storage.address import explained, is_address, open_place, shown
 from selfsup.record.storage.lease import LOCK, Lease
 
 #: Of a running job's files, those that another machine needs to go on.

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from selfsup.data.addresses import explained, first_line, shown
 from selfsup.errors import UserError
-from selfsup.record.storage.address import explained, first_line, shown
 from selfsup.record.storage.lease import RENEW_SECONDS, Lease
 from selfsup.record.storage.mirror import Mirror
 

@@ -1,4 +1,4 @@
-"""Addresses of studies: what fsspec opens, and what goes wrong, in words."""
+"""Addresses of studies and of images: what fsspec opens, and what goes wrong, in words."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def shown(address: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "", address).partition("?")[0]
 
 
-def open_place(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it.
+def open_place(address: str, given: str = "--out ") -> tuple[Any, str]:
+    """The file system of an address, and the path in it; `given` stands before it in messages.
 
     Raises
     ------
@@ -52,13 +52,13 @@ def open_place(address: str) -> tuple[Any, str]:
         extra = EXTRAS.get(protocol)
         remedy = f"pip install 'selfsup[{extra}]'" if extra else f"install it ({error})"
         raise UserError(
-            f"--out {shown(address)} needs a package for {protocol}:// that is not installed; {remedy}."
+            f"{given}{shown(address)} needs a package for {protocol}:// that is not installed; {remedy}."
         ) from None
     except ValueError as error:
-        raise UserError(f"--out {shown(address)} cannot be opened ({first_line(error)}); check the address.") from None
+        raise UserError(f"{given}{shown(address)} cannot be opened ({first_line(error)}); check the address.") from None
     path = path.rstrip("/")
     if not path.strip("/"):
-        raise UserError(f"--out {shown(address)} names no place for a study; add a name, as in s3://bucket/study.")
+        raise UserError(f"{given}{shown(address)} names no place; add a name, as in s3://bucket/name.")
     return fs, path
 
 

@@ -1,0 +1,40 @@
+"""A data set with further images from elsewhere, of which no label is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from PIL import Image
+
+from selfsup.data.audit import AuditEntry
+from selfsup.data.items import Item
+from selfsup.data.sources.base import Source, digest_of
+
+#: What the names of the images from elsewhere begin with.
+PREFIX = "pool:"
+
+
+class PooledSource:
+    """The images of `source`, then those of `pool` without labels, called ``pool:NAME``."""
+
+    def __init__(self, source: Source, pool: Source) -> None:
+        self.name = source.name
+        self._source, self._pool = source, pool
+
+    @cached_property
+    def items(self) -> Sequence[Item]:
+        return [*self._source.items, *(Item(PREFIX + item.name) for item in self._pool.items)]
+
+    @property
+    def ignored(self) -> Sequence[AuditEntry]:
+        pool = (replace(entry, path=PREFIX + entry.path) for entry in self._pool.ignored)
+        return [*self._source.ignored, *pool]
+
+    def fingerprint(self) -> str:
+        return digest_of("pooled", self._source.fingerprint(), self._pool.fingerprint())
+
+    def open(self, index: int) -> Image.Image:
+        own = len(self._source.items)
+        return self._source.open(index) if index < own else self._pool.open(index - own)

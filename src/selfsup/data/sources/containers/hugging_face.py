@@ -1,0 +1,195 @@
+"""A data set of the Hugging Face hub (``hf:NAME``), or a folder as ``datasets`` and the hub have it: Parquet or Arrow.
+
+Read by pyarrow, where it lies: the column of images, that of labels, and the side of the split in the files' names.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from selfsup.data.audit import printable
+from selfsup.data.image_files import IMAGE_SUFFIXES, open_image, suffix_of
+from selfsup.data.items import Item, Side
+from selfsup.data.sources._folder_layout import side_of
+from selfsup.data.sources.base import EmptyFileError, Source, SourceOptions, digest_of
+from selfsup.data.sources.containers._image_tables import SUFFIXES, ImageTable, may_hold_images, open_table
+from selfsup.data.sources.containers._listed_files import split_by_name
+from selfsup.errors import UserError
+
+PREFIX = "hf:"
+#: Where the hub keeps what it has made of data sets in other formats.
+CONVERTED = "refs/convert/parquet"
+#: What columns of labels are called where no column is declared to be one.
+LABELS = ("label", "labels", "class", "fine_label", "target")
+
+
+class HuggingFace:
+    """``hf:NAME``, or a folder with tables and no images."""
+
+    def takes(self, data: str) -> bool:
+        return data.startswith(PREFIX) or (Path(data).expanduser().is_dir() and bool(_tables(Path(data).expanduser())))
+
+    def open_source(self, data: str, options: SourceOptions) -> Source:
+        folder = _from_hub(data.removeprefix(PREFIX)) if data.startswith(PREFIX) else Path(data).expanduser()
+        return HuggingFaceSource(data.removeprefix(PREFIX), folder, options)
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Tables in a folder and, of those of a published or saved data set, in its folders; none beside images."""
+    try:
+        inside = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        if any(suffix_of(entry.name) in IMAGE_SUFFIXES for entry in inside):
+            return []
+        below = [path for entry in inside if entry.is_dir() for path in entry.iterdir()]
+    except OSError:
+        return []
+    if any(suffix_of(path.name) in IMAGE_SUFFIXES for path in below):
+        return []
+    deeper = [path for entry in below if entry.is_dir() for path in entry.iterdir()]
+    return sorted(path for path in (*inside, *below, *deeper) if path.suffix in SUFFIXES and path.is_file())
+
+
+def _from_hub(name: str) -> Path:
+    """The folder with a data set's Parquet files, from the hub's cache or downloaded into it.
+
+    Raises
+    ------
+    UserError
+        If there is no such data set, or it cannot be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    reason: Exception | None = None
+    for revision in (None, CONVERTED):
+        try:
+            folder = Path(snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns="*.parquet"))
+        except Exception as error:
+            reason = reason or error
+        else:
+            if any(folder.rglob("*.parquet")):
+                return folder
+    said = f" ({type(reason).__name__})" if reason else ", or it has no Parquet files"
+    raise UserError(
+        f"The data set '{printable(name)}' cannot be had from the Hugging Face hub{said}; check its name and the "
+        "network, or give a folder that `Dataset.save_to_disk` or a download made."
+    )
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns of a table are images and labels, and the names of classes that are stored as numbers."""
+
+    image: str
+    label: str | None
+    classes: tuple[str, ...] | None
+
+
+class HuggingFaceSource:
+    """The rows of a data set's tables that hold an image.
+
+    Parameters
+    ----------
+    data : str
+        As messages name it.
+    folder : Path
+    options : SourceOptions
+    """
+
+    def __init__(self, data: str, folder: Path, options: SourceOptions) -> None:
+        where = printable(data)
+        self.name = where.rstrip("/").rpartition("/")[2] or "images"
+        self._folder = folder
+        paths = _of_one_configuration(where, folder, _tables(folder))
+        self._tables = list(map(open_table, paths))
+        schema = self._tables[0].schema
+        if any(table.schema.names != schema.names for table in self._tables):
+            raise UserError(f"The tables of '{where}' have different columns; give the folder of one of them.")
+        self._columns = _columns(where, schema, options)
+        self._options = options
+        self._sides = [_side(path.relative_to(folder)) for path in paths]
+        self.ignored = split_by_name(self._sides, options)
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, int]]:
+        """Of each image, its table and row."""
+        return [(place, row) for place, table in enumerate(self._tables) for row in range(table.count)]
+
+    @cached_property
+    def items(self) -> Sequence[Item]:
+        items = list[Item]()
+        for table, side in zip(self._tables, self._sides, strict=True):
+            above = table.path.relative_to(self._folder).as_posix()
+            given = side if self.ignored else None
+            for row, label in enumerate(self._labels(table)):
+                items.append(Item(f"{printable(above)}/{row}", label, given))
+        return items
+
+    def _labels(self, table: ImageTable) -> list[str | None]:
+        name, classes = self._columns.label, self._columns.classes
+        if name is None or self._options.unlabelled:
+            return [None] * table.count
+        values = table.column(name)
+        if classes is None:
+            return [None if value in (None, "") else printable(str(value)) for value in values]
+        return [classes[value] if value is not None and value >= 0 else None for value in values]
+
+    def fingerprint(self) -> str:
+        files = (f"{table.path.name} {table.path.stat().st_size} {table.schema}" for table in self._tables)
+        return digest_of("hugging face", *files, *map(str, self.items))
+
+    def open(self, index: int) -> Image.Image:
+        place, row = self._rows[index]
+        cell = self._tables[place].cell(self._columns.image, row)
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        if cell is not None and content is None:
+            raise ValueError(f"its file '{cell.get('path')}' is not in the data set")
+        if not content:
+            raise EmptyFileError("the image holds no bytes")
+        return open_image(io.BytesIO(content), str(cell.get("path") or "") if isinstance(cell, dict) else "")
+
+
+def _of_one_configuration(where: str, folder: Path, paths: Sequence[Path]) -> Sequence[Path]:
+    """The tables, which must be of one configuration of a data set."""
+    tops = {path.relative_to(folder).parts[0] for path in paths if len(path.relative_to(folder).parts) > 1}
+    named = sorted(top for top in tops if side_of(top) is None and top != "data")
+    if len(named) > 1:
+        raise UserError(f"'{where}' has several configurations ({', '.join(named)}); give the folder of one of them.")
+    return paths
+
+
+def _side(path: Path) -> Side | None:
+    """The side of the split that a table is of: ``train-00000-of-00001.parquet``, ``test/data-0.arrow``."""
+    words = [*path.parts[:-1], path.stem.partition("-")[0].partition(".")[0]]
+    return next((side for word in reversed(words) if (side := side_of(word)) is not None), None)
+
+
+def _columns(where: str, schema: Any, options: SourceOptions) -> _Columns:
+    """The columns of images and labels, as ``datasets`` declares them, else by their types and names."""
+    stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    declared: dict[str, Any] = stored.get("info", {}).get("features", {})
+    images = [name for name in schema.names if declared.get(name, {}).get("_type") == "Image"] or [
+        name for name in schema.names if may_hold_images(schema.field(name).type)
+    ]
+    if not images:
+        raise UserError(f"'{where}' has no column of images (it has {', '.join(schema.names)}); give another data set.")
+    labels = [name for name in schema.names if declared.get(name, {}).get("_type") == "ClassLabel"] or [
+        name for name in LABELS if name in schema.names
+    ]
+    for what, found in (("Images", images), ("Labels", labels)):
+        if len(found) > 1:
+            options.say(f"{what} are those of the column '{found[0]}' (beside it: {', '.join(found[1:])}).")
+    if not labels:
+        return _Columns(images[0], None, None)
+    names = declared.get(labels[0], {}).get("names")
+    return _Columns(images[0], labels[0], tuple(map(printable, names)) if names else None)
+
+
+container = HuggingFace()
