@@ -53,15 +53,19 @@ LEAST = [
     "fuse.py --device cpu --trainings 2 --images 24 --batch-size 12 --epochs 2",
     "gpu.py --device cpu --tiny --json gpu.json",
     "measures.py --images 100 --width 16 --image-size 32",
+    "methods.py --out methods.csv --image-size 32 --images 24 --test-images 30 --epochs 1 --batch-size 12 --seeds 1 "
+    "--threads 1 --methods simclr,swav,dino",
     "recipes.py --out studies --data digits --methods simclr --backbone test_resnet --image-size 16 --epochs 1",
     "scaling.py --cells 2000",
     "schedulers.py --methods simclr --lrs 0.01,0.03 --per-class 5 --epochs 4 --reduction-factor 2 --replicates 1",
     *(f"step.py --method {method} --batch-size 16 --steps 3" for method in ("simclr", "moco", "byol", "dino")),
     "step.py --method mae --backbone vit_tiny_patch16_224 --batch-size 16 --steps 3",
     "step.py --plain-convolutions --plain-memory --precision fp32 --batch-size 16 --steps 3",
+    "steps.py digits --out steps --min-steps 0,3 --methods random --per-class 5 --backbone resnet10t --seeds 1",
     "store.py --images 20 --side 64 --many 1000",
     "study.py --images 120 --methods simclr --lrs 0.03 --epochs 1",
     "study.py --images 120 --methods simclr,dino --lrs 0.03 --epochs 1 --against one-worker",
+    "time_by_kind.py --images 60 --preset quick --methods simclr --augmentations weak --lrs 1x --epochs 1",
 ]
 
 

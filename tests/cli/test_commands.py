@@ -22,6 +22,7 @@ from selfsup.cli.commands import main
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import load_values
 from selfsup.config.validation import validate
+from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.request import requested_run
 from selfsup.execution.study_grid import lay_out
 from selfsup.methods import method_names
@@ -293,6 +294,18 @@ def test_report_prints_its_path(study: selfsup.Study) -> None:
     assert call("report", study.path).output.strip() == str(study.path / "report.html")
 
 
+def test_a_report_by_another_metric_needs_no_run_and_leaves_the_study_its_own(study: selfsup.Study) -> None:
+    written = call("report", study.path, "--format", "md", "--metric", "balanced-accuracy", "--margin", "0.05")
+    assert written.exit_code == 0, written.output
+    text = (study.path / "report.md").read_text(encoding="utf-8")
+    assert "**Compared by balanced accuracy. " in text
+    assert "| within 5 points |" in text
+    assert study.config.metric == "accuracy"
+    refused = call("report", study.path, "--metric", "kappa")
+    assert refused.exit_code == 2
+    assert "--metric = 'kappa' does not fit: must be 'accuracy', 'balanced-accuracy'" in refused.stderr
+
+
 def test_a_finished_study_prints_its_answer_again_as_a_table_or_as_json(study: selfsup.Study) -> None:
     shown = call("run", study.config.data, *_grid_of(study), "--out", study.path, "--quiet")
     assert shown.exit_code == 0, shown.output
@@ -385,7 +398,8 @@ def test_every_command_in_the_readme_is_understood(
 def test_the_readme_says_how_many_cells_each_preset_has() -> None:
     text = README.read_text(encoding="utf-8")
     for preset in ("quick", "recommended", "full"):
-        cells = lay_out(validate(load_values(preset=preset)), labelled=True).cells
+        config = resolve_methods(validate(load_values(preset=preset)).with_side_for([]), 1000, lambda line: None)
+        cells = lay_out(config, labelled=True).cells
         assert re.search(rf"^\| `{preset}` \|.*\| {len(cells)} \|$", text, re.MULTILINE), f"{preset}: {len(cells)}"
     alone = lay_out(validate({**load_values(preset="quick"), "references": "none"}), labelled=True)
     assert f"({len(alone.cells)} cells under `quick`)" in text
