@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +140,9 @@ class Study:
         load_weights(backbone, weights)
         return backbone.eval()
 
-    def report(self, form: str = "html", *, growing: bool = False) -> Path:
+    def report(
+        self, form: str = "html", *, growing: bool = False, metric: str | None = None, margin: float | str | None = None
+    ) -> Path:
         """Write the report anew from the recorded cells.
 
         Parameters
@@ -149,23 +152,33 @@ class Study:
             ``report.pdf``.
         growing : bool
             Whether the study is running: ``report.html`` then reloads itself until it is written for the last time.
+        metric, margin : optional
+            In the place of the study's own, for this report alone.
 
         Returns
         -------
         Path
             The file, in the study's folder.
+
+        Raises
+        ------
+        UserError
+            If a value does not fit.
         """
         from selfsup.report.export import write_markdown, write_pdf
         from selfsup.report.page import write_report
 
         registry.require([form], ["html", "md", "pdf"], kind="format")
+        from selfsup.report.recorded import asked_for
+
+        asked = asked_for(metric=metric, margin=margin)
         if form == "html":
             history = self.folder.read_json("run.json")
             commands = dict.fromkeys(run["command"] for run in history.get("runs", []) if run["command"])
             command, planned = "\n".join(commands) or None, history.get("planned")
-            written = write_report(self.path, command, planned=planned, growing=growing)
+            written = write_report(self.path, command, planned=planned, growing=growing, asked=asked)
         else:
-            written = {"md": write_markdown, "pdf": write_pdf}[form](self.path)
+            written = {"md": write_markdown, "pdf": write_pdf}[form](self.path, asked)
         if self.address:
             upload(self.address, [written])
         return written
@@ -236,6 +249,7 @@ def compare(
     >>> study = selfsup.compare("digits", preset="quick", out="my-study")  # doctest: +SKIP
     >>> study.best().method, study.report()  # doctest: +SKIP
     """
+    began = time.monotonic()
     from selfsup.execution.request import default_out, requested_run
     from selfsup.execution.watchers import Watcher
 
@@ -252,7 +266,7 @@ def compare(
             with where.standing_by(), in_step as uploads:
                 from selfsup.execution.run import StudyRun  # its imports take seconds, in which workers start
 
-                run = StudyRun(folder, values, where, watcher, _reporting(folder.path), uploads)
+                run = StudyRun(folder, values, where, watcher, _reporting(folder.path), uploads, began)
                 run.execute(command.replace(str(place), shown(str(place))) if command else None)
         finally:
             folder.remove_if_unbegun()
@@ -261,13 +275,18 @@ def compare(
 
 def _reporting(path: Path) -> Reporting:
     """The report and the trackers, for the run of the study in `path`."""
+    from selfsup.evaluation.metrics import METRICS
     from selfsup.execution.run import Reporting
     from selfsup.report.assets import write_assets
     from selfsup.report.selection import superfluous_weights
     from selfsup.report.trackers import following, load_trackers
 
     return Reporting(
-        load_trackers, following, superfluous_weights, write_assets, lambda growing: Study(path).report(growing=growing)
+        load_trackers,
+        following,
+        lambda results: superfluous_weights(results, METRICS[Study(path).config.metric]),
+        write_assets,
+        lambda growing: Study(path).report(growing=growing),
     )
 
 

@@ -89,6 +89,25 @@ def test_the_images_may_lie_elsewhere_when_a_study_goes_on() -> None:
     assert extend(STORED, {"data": "elsewhere"}) == STORED.model_copy(update={"data": "elsewhere"})
 
 
+def test_another_metric_is_free_until_a_scheduler_has_stopped_trainings_by_one() -> None:
+    assert differences(STORED, {"metric": "auroc", "margin": 0.01}) == []
+    assert extend(STORED, {"metric": "auroc"}).metric == "auroc"
+    assert extend(extend(STORED, {"metric": "auroc"}), {}).metric == "auroc"
+    halved = STORED.model_copy(update={"scheduler": "halving"})
+    assert differences(halved, {"metric": "accuracy"}) == []
+    assert differences(halved, {"metric": "auroc"}) == [
+        "metric: trainings were stopped early by 'accuracy', and not by 'auroc'"
+    ]
+
+
+def test_an_external_test_may_lie_elsewhere_but_neither_come_nor_go() -> None:
+    assert differences(STORED, {"test_data": "there"}) == ["test_data: not set in the study, and set now"]
+    with_test = validate({"test_data": "there"})
+    assert differences(with_test, {"methods": "moco"}) == []
+    assert differences(with_test, {"test_data": "moved"}) == []
+    assert extend(with_test, {"test_data": "moved"}).test_data == "moved"
+
+
 def test_shares_of_classes_do_not_mix_with_numbers_in_one_study() -> None:
     assert differences(STORED, {"per_class": "10%,all"}) == [
         "per_class: numbers in the study, shares of each class now"

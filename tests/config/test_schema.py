@@ -98,6 +98,7 @@ WRONG: list[tuple[str, Any]] = [
     ("data_url", 3.5),
     ("unlabelled", "perhaps"),
     ("pool", 5),
+    ("manifest", ""),
     ("no_given_split", "perhaps"),
     ("group", ["a"]),
     ("val_fraction", 0),
@@ -106,6 +107,9 @@ WRONG: list[tuple[str, Any]] = [
     ("test_fraction", "much"),
     ("split_seed", -1),
     ("split_duplicates", "perhaps"),
+    ("resplit", "perhaps"),
+    ("test_data", 5),
+    ("test_data", "pictures-\udcff"),
     ("methods", []),
     ("methods", ""),
     ("methods", [7]),
@@ -146,6 +150,9 @@ WRONG: list[tuple[str, Any]] = [
     ("evaluate", ""),
     ("probe", "svm"),
     ("knn_neighbours", 0),
+    ("metric", "kappa"),
+    ("margin", 0),
+    ("margin", 1),
     ("knn_temperature", 0),
     ("knn_temperature", math.inf),
     ("knn_every", -1),
@@ -176,6 +183,11 @@ WRONG: list[tuple[str, Any]] = [
     ("track_weights", "perhaps"),
     ("allow_partial_weights", "perhaps"),
     ("scheduler", 3),
+    ("budget", "soon"),
+    ("budget", "2"),
+    ("budget", "0m"),
+    ("budget", "12h1d"),
+    ("budget", 30),
     ("fuse", 0),
     ("reduction_factor", 1),
     ("min_epochs", 0),
@@ -240,6 +252,7 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
     assert set(roles.values()) == {"axis", "plugins", "identity", "place", "contents", "runtime"}
     assert {name for name, role in roles.items() if role == "runtime"} == {
         "workers",
+        "budget",
         "weights",
         "checkpoint_seconds",
         "data_root",
@@ -253,6 +266,8 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
         "scheduler",
         "reduction_factor",
         "min_epochs",
+        "metric",
+        "margin",
     }
 
 

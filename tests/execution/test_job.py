@@ -112,7 +112,7 @@ def test_neighbours_are_asked_in_every_second_epoch_of_the_training(tuned: selfs
     assert log.knn_accuracy.notna().tolist() == [False, True, False, True]
     study = opened(tuned)
     backbone: Any = tuned.load_backbone(tuned.result(cell))
-    bank, asked = limit(study.split.train, 1000, study.config.split_seed), study.split.val
+    bank, asked = limit(study.split(0).train, 1000, study.config.split_seed), study.split(0).val
     features = [embed(backbone, study.store, part, image_size=16, device="cpu") for part in (bank, asked)]
     predicted = knn_predict(features[0], study.store.labels[bank], features[1], num_classes=10)
     assert log.knn_accuracy.iloc[-1] == (predicted == study.store.labels[asked]).mean()
@@ -174,7 +174,7 @@ def test_settings_of_neighbours_and_probe_reach_the_numbers(tmp_path: Path) -> N
     row = run_simclr(out, epochs=1, knn_neighbours=1, probe="sgd")
     study = selfsup.load_study(out)
     found, labels = opened(study), opened(study).store.labels
-    parts = [found.subset(Cell("simclr", "test_resnet", "weak", 0.03, 10, 0)), found.split.val, found.split.test]
+    parts = [found.subset(Cell("simclr", "test_resnet", "weak", 0.03, 10, 0)), found.split(0).val, found.split(0).test]
     backbone = study.load_backbone(study.result(row.cell))
     features = [embed(backbone, found.store, part, image_size=16, device="cpu") for part in parts]
     nearest = KNeighborsClassifier(1, metric="cosine").fit(features[0], labels[parts[0]])

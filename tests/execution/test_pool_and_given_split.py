@@ -18,6 +18,7 @@ from selfsup.errors import UserError
 from selfsup.execution.context import StudyContext
 from selfsup.execution.estimate import plan_study
 from selfsup.execution.preparation import prepare_images
+from selfsup.execution.request import requested_run
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import choose_hardware
 
@@ -57,7 +58,7 @@ def begin(data: Path, out: Path, **options: object) -> tuple[StudyContext, Store
 
 
 def sides(study: StudyContext, store: Store) -> dict[str, str]:
-    parts = {"train": study.split.train, "val": study.split.val, "test": study.split.test}
+    parts = {"train": study.split(0).train, "val": study.split(0).val, "test": study.split(0).test}
     return {store.names[index]: side for side, part in parts.items() for index in part.tolist()}
 
 
@@ -95,7 +96,7 @@ def test_where_there_is_a_pool_training_sees_it_and_probes_do_not(tmp_path: Path
     assert study.config.protocol == "label-efficiency"
     assert study.results.train_images.tolist() == [4, 14]  # of 10 per class, 7 are for training
     opened = StudyContext(study.folder, choose_hardware("cpu", "fp32"))
-    assert (opened.store.labels[opened.split.train] == UNKNOWN).sum() > 10
+    assert (opened.store.labels[opened.split(0).train] == UNKNOWN).sum() > 10
     report = (study.path / "report.html").read_text()
     assert "35 images, 20 of them with a label, 2 classes" in report
     assert "14 training, 2 validation and 4 test images with a label, and " in report
@@ -132,5 +133,43 @@ def test_without_the_given_split_its_folders_are_classes(tmp_path: Path) -> None
         save(tmp_path / "data" / place, 10, seed)
     study, store, said = begin(tmp_path / "data", tmp_path / "study", no_given_split=True)
     assert store.classes == ("test", "train")
-    assert (len(study.split.val), len(study.split.test)) == (4, 8)
+    assert (len(study.split(0).val), len(study.split(0).test)) == (4, 8)
     assert not any("split is given" in line for line in said)
+
+
+def manifest_of(root: Path, *, split: str = "", label: str = "pea") -> Path:
+    """A table of forty images of two classes: ten are given for `split`, one has the class `label`."""
+    save(root / "all", 40, 7)
+    rows = [f"all/{n:02d}.png,{'bean' if n % 2 else 'pea'},{split if n < 10 else ''}" for n in range(40)]
+    rows[0] = f"all/00.png,{label},{split}"
+    (root / "images.csv").write_text("\n".join(["path,label,split", *rows]))
+    return root / "images.csv"
+
+
+def test_a_manifest_alone_names_images_beside_it(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path / "data", split="test")
+    values, _ = requested_run(None, preset="quick", config=None, options={"manifest": str(manifest)})
+    assert values["data"] == str(tmp_path / "data")
+    study, store, _ = begin(values["data"], tmp_path / "study", manifest=str(manifest))
+    assert {n for n, side in sides(study, store).items() if side == "test"} == {f"all/{n:02d}.png" for n in range(10)}
+
+
+def test_a_class_that_is_given_for_the_test_alone_is_refused(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path / "data", split="test", label="rye")
+    for refused in (
+        lambda values: begin(tmp_path / "data", tmp_path / "study", manifest=str(manifest)),
+        lambda values: plan_study(values),
+    ):
+        with pytest.raises(UserError, match=r"The class 'rye' of .* and no image of it for training"):
+            refused({"data": str(tmp_path / "data"), "manifest": str(manifest), **TINY})
+
+
+def test_a_study_does_not_go_on_with_other_sides(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path / "data", split="test")
+    study, _, _ = begin(tmp_path / "data", tmp_path / "study", manifest=str(manifest))
+    prepare_images(study.folder, study.folder.read_config(), lambda line: None)
+    before = study.folder.path.joinpath("split.npz").read_bytes()
+    manifest.write_text(manifest.read_text().replace("all/09.png,bean,test", "all/09.png,bean,"))
+    with pytest.raises(UserError, match=r"are not divided as when '.*study' was begun: their groups or given sides"):
+        prepare_images(study.folder, study.folder.read_config(), lambda line: None)
+    assert study.folder.path.joinpath("split.npz").read_bytes() == before

@@ -16,12 +16,12 @@ from PIL import Image
 import selfsup
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
-from selfsup.data.split import split_images
+from selfsup.data.split import Split, split_images
 from selfsup.data.store import open_store
 from selfsup.errors import UserError
 from selfsup.execution.configuration import require_sound, resolve_for_images
 from selfsup.execution.estimate import plan_study
-from selfsup.execution.preparation import prepare_images
+from selfsup.execution.preparation import prepare_images, require_resplit
 from selfsup.record.folder import StudyFolder
 
 
@@ -203,9 +203,31 @@ def test_groups_are_written_down_for_the_statistics(tmp_path):
         assert "groups" not in arrays
 
 
-def split_of(folder: StudyFolder) -> dict[str, np.ndarray]:
-    with np.load(folder.path / "split.npz") as arrays:
+def split_of(folder: StudyFolder, suffix: str = "") -> dict[str, np.ndarray]:
+    with np.load(folder.path / f"split{suffix}.npz") as arrays:
         return dict(arrays)
+
+
+def test_each_seed_has_its_own_split_that_of_the_next_split_seed(tmp_path: Path) -> None:
+    data = save_images(tmp_path / "data")
+    folder, _ = begin(data, tmp_path / "study", resplit=True, seeds=3, split_seed=7)
+    for seed, suffix in enumerate(("", "-s1", "-s2")):
+        alone, _ = begin(data, tmp_path / f"alone-{seed}", split_seed=7 + seed)
+        for side, indices in split_of(alone).items():
+            assert np.array_equal(split_of(folder, suffix)[side], indices)
+    assert not (tmp_path / "alone-0/split-s1.npz").exists()
+
+
+def test_resplit_without_anything_to_divide_anew_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--resplit has nothing to divide anew"):
+        begin(save_images(tmp_path / "data"), tmp_path / "study", resplit=True, unlabelled=True)
+
+
+def test_resplit_of_given_test_images_says_that_validation_alone_differs(tmp_path: Path) -> None:
+    other = Split(np.arange(4), np.array([4]), np.array([5]))
+    moved = Split(np.array([0, 1, 2, 4]), np.array([3]), np.array([5]))
+    assert "validation differs from seed to seed" in require_resplit(other, moved, StudyConfig())
+    assert require_resplit(other, Split(moved.train, np.array([5]), np.array([3])), StudyConfig()) == ""
 
 
 def save_photographs(root: Path) -> dict[str, str]:
@@ -338,12 +360,43 @@ def test_a_plan_says_which_channels_are_taken_and_refuses_what_cannot_be(tmp_pat
     assert [entry.detail for entry in plan.audit if entry.problem == "channels"] == [
         "images of 2 channels: all are taken"
     ]
-    with pytest.raises(UserError, match=r"--channels 3,1 asks for more than the images of 'd' have \(2 channels\)"):
+    with pytest.raises(UserError, match=r"--channels 3,1 asks for more than .* have \(2 channels\)"):
         plan_study({**asked, "channels": "3,1"})
     with pytest.raises(UserError, match="--augmentations byol is for images of 3 channels, and these have 2"):
         plan_study({**asked, "augmentations": "byol"})
     folder, config = begin(tmp_path / "d", tmp_path / "study")
-    with pytest.raises(UserError, match=r"--show-channels 4 names channel 4, which is none of those that are taken"):
+    with pytest.raises(UserError, match="--show-channels 4 names 4, which is none of those"):
         resolve_for_images(
             config.model_copy(update={"show_channels": (4,)}), prepare_images(folder, config, print), print
         )
+
+
+def save_unequal(root: Path) -> Path:
+    """30 beans and 6 peas."""
+    data = save_images(root, per_class=30)
+    for number in range(6, 30):
+        (data / "pea" / f"{number}.tif").unlink()
+    return data
+
+
+def test_very_unequal_classes_are_said_in_one_line_that_names_another_metric(tmp_path: Path) -> None:
+    said: list[str] = []
+    data = save_unequal(tmp_path / "data")
+    begin(data, tmp_path / "study", said.append)
+    line = (
+        "Very unequal classes, of 1 to 6 test images: accuracy speaks for the large ones, so balanced accuracy is "
+        "shown beside it; --metric balanced-accuracy compares by it."
+    )
+    assert said.count(line) == 1
+    said.clear()
+    begin(data, tmp_path / "balanced", said.append, metric="balanced-accuracy")
+    begin(save_images(tmp_path / "equal"), tmp_path / "other", said.append)
+    assert not [text for text in said if text.startswith("Very unequal")]
+
+
+def test_a_metric_that_cannot_be_computed_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    data = save_unequal(tmp_path / "data")
+    for number in range(2, 6):  # too few peas for any to be held out
+        (data / "pea" / f"{number}.tif").unlink()
+    with pytest.raises(UserError, match=r"--metric auroc tells classes apart, and all images held out .* of one class"):
+        begin(data, tmp_path / "study", metric="auroc")

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 
 from selfsup.figures.canvas import LIGHT
-from selfsup.figures.curves import Curve, accuracy_curves, spread
+from selfsup.figures.curves import Curve, score_curves, spread
 
 NAN = (np.nan, np.nan)
 TICKS = {5.0: "5", 100.0: "100"}
@@ -23,7 +23,7 @@ FROZEN = Curve("frozen", (5, 100), (0.3, 0.6), NAN, NAN, baseline=True)
 
 
 def curves(*given: Curve, **options) -> Axes:
-    return drawn(accuracy_curves, given, TICKS, **options).axes[0]
+    return drawn(score_curves, given, TICKS, **options).axes[0]
 
 
 def test_every_curve_is_a_line_through_its_accuracies_over_a_logarithmic_axis() -> None:
@@ -74,12 +74,12 @@ def test_names_stand_at_the_ends_of_their_lines_and_do_not_overlap() -> None:
 
 def test_ticks_that_would_touch_are_written_on_two_lines() -> None:
     crowded = {5.0: "5", 100.0: "100", 101.0: "all", 1000.0: "1000"}
-    axes = drawn(accuracy_curves, [MOCO], crowded).axes[0]
+    axes = drawn(score_curves, [MOCO], crowded).axes[0]
     assert ticks(axes)[0] == ["5", "100", "\nall", "1000"]
 
 
 def test_the_width_is_as_asked_for() -> None:
-    assert drawn(accuracy_curves, [MOCO], TICKS, width=3.9).get_figwidth() == 3.9
+    assert drawn(score_curves, [MOCO], TICKS, width=3.9).get_figwidth() == 3.9
 
 
 def test_nothing_to_draw_is_an_empty_picture() -> None:

@@ -55,7 +55,7 @@ def test_markdown_holds_the_answer_the_tables_and_the_figures(study):
     assert f"**{headline(found)}**" in text
     for choice in found.choices:
         assert f"| {choice.method} | {choice.per_class} |" in text
-        assert f"| {choice.test_accuracy:.3f} |" in text
+        assert f"| {choice.test_score:.3f} |" in text
     for name in re.findall(r"\]\((.+)\)", text):
         assert (study / name).is_file()
     assert set(re.findall(r"report-figures/(.+)\.png", text)) == FIGURES

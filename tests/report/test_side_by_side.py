@@ -39,7 +39,7 @@ def test_every_study_has_its_answer_and_its_accuracies(named_study, tmp_path):
     visible = page(studies, tmp_path).visible
     for study in studies:
         for choice in answer(study).choices:
-            assert f"{choice.test_accuracy:.3f}" in visible
+            assert f"{choice.test_score:.3f}" in visible
     assert "field" in visible
     assert "Best self-supervised method on these images: moco" in visible
     assert "Ranks are averaged from 3 different data sets on" in visible

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from selfsup.report.statistics import accuracy_interval, holm, paired_test, wilson
+from selfsup.evaluation.metrics import METRICS
+from selfsup.report.statistics import holm, paired_test, score_interval, wilson
 
 
 def rows(*rights: str) -> np.ndarray:
@@ -32,22 +33,22 @@ def test_wilson_interval_of_a_known_case():
 
 @pytest.mark.parametrize("right", [0, 1, 8, 10])
 def test_one_seed_gets_wilsons_interval(right):
-    found = accuracy_interval(share(right, 10))
+    found = score_interval(share(right, 10))
     assert (found.low, found.high) == pytest.approx(wilson(right / 10, 10, 1.959964), abs=1e-6)
     assert (found.seeds, found.units) == (1, 10)
 
 
 def test_seeds_that_agree_do_not_make_the_interval_vanish():
-    once, thrice = accuracy_interval(share(90, 100)), accuracy_interval(np.repeat(share(90, 100), 3, axis=0))
+    once, thrice = score_interval(share(90, 100)), score_interval(np.repeat(share(90, 100), 3, axis=0))
     assert thrice.high - thrice.low == pytest.approx(once.high - once.low, rel=0.05)
-    perfect = accuracy_interval(np.ones((2, 100), bool))
+    perfect = score_interval(np.ones((2, 100), bool))
     assert perfect.low < 0.97
 
 
 def test_the_spread_of_the_seeds_widens_the_interval():
     alike = np.stack([np.roll(share(80, 100)[0], k) for k in (0, 50)])
     unlike = np.stack([share(70, 100)[0], share(90, 100)[0]])
-    narrow, wide = accuracy_interval(alike), accuracy_interval(unlike)
+    narrow, wide = score_interval(alike), score_interval(unlike)
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
@@ -65,7 +66,7 @@ def test_two_parts_of_the_variance_by_hand():
 def test_images_of_a_group_count_as_one():
     right = np.repeat(share(30, 40), 5, axis=1)
     groups = np.repeat(np.arange(40), 5)
-    alone, grouped, few = accuracy_interval(right), accuracy_interval(right, groups), accuracy_interval(share(30, 40))
+    alone, grouped, few = score_interval(right), score_interval(right, groups), score_interval(share(30, 40))
     assert grouped.units == 40
     assert grouped.high - grouped.low > 1.8 * (alone.high - alone.low)
     assert grouped.high - grouped.low == pytest.approx(few.high - few.low, rel=0.06)
@@ -74,7 +75,7 @@ def test_images_of_a_group_count_as_one():
 @given(st.integers(1, 4), st.integers(2, 30), st.integers(0, 2**32 - 1))
 def test_an_interval_holds_the_mean_and_stays_within_zero_and_one(seeds, images, number):
     right = np.random.default_rng(number).random((seeds, images)) < 0.7
-    found = accuracy_interval(right)
+    found = score_interval(right)
     assert 0 <= found.low <= right.mean() <= found.high <= 1
 
 
@@ -171,9 +172,169 @@ def test_a_planted_difference_is_found_and_more_often_with_more_seeds():
 def test_intervals_hold_the_truth_nineteen_times_of_twenty(seeds):
     rng = np.random.default_rng(2)
     truth = float(stats.norm.cdf(1.5 / math.sqrt(1.5**2 + 1 + 0.2**2)))
-    found = [accuracy_interval(draw_study(rng, seeds=seeds, images=200, seed_spread=0.2)[0]) for _ in range(300)]
+    found = [score_interval(draw_study(rng, seeds=seeds, images=200, seed_spread=0.2)[0]) for _ in range(300)]
     covered = np.mean([interval.low <= truth <= interval.high for interval in found])
     assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / 300)
+
+
+# -- classes that count the same ---------------------------------------------------------------
+
+#: Test images of the classes: those of 780 cut-out pictures of 16 classes, and of a common and a rare one.
+UNEQUAL = (1, 1, 1, 2, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 48)
+
+
+def draw_probabilities(rng, true, *, signal=2.5, seeds=1, seed_spread=0.0):
+    """Probabilities of two methods that are equally good: images are hard for both."""
+    classes = int(true.max()) + 1
+    shared = rng.normal(0, 1, (len(true), classes))
+
+    def method() -> np.ndarray:
+        scores = shared + rng.normal(0, 1, (seeds, len(true), classes))
+        scores[:, np.arange(len(true)), true] += signal + rng.normal(0, seed_spread, (seeds, 1))
+        return scores
+
+    return method(), method()
+
+
+def contributions(name: str, true: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return np.stack([METRICS[name].contributions(true, seed.argmax(axis=1), seed) for seed in scores])
+
+
+def test_balanced_accuracy_has_the_variance_of_a_stratified_sample():
+    # Recall 3 of 4 and 10 of 20: squared standard errors 3/16/3 and 1/4/19, a quarter of their sum.
+    true = np.repeat([0, 1], [4, 20])
+    right = np.concatenate([np.arange(4) < 3, np.arange(20) < 10])
+    table = METRICS["balanced-accuracy"].contributions(true, np.where(right, true, 1 - true), np.empty((0, 0)))[None]
+    variances = np.array([3 / 16 / 3, 1 / 4 / 19]) / 4
+    freedom = variances.sum() ** 2 / (variances**2 / [3, 19]).sum()
+    test = paired_test(table, np.zeros_like(table), None, true)
+    assert test.difference == pytest.approx((0.75 + 0.5) / 2)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(variances.sum())
+    assert test.interval.low == pytest.approx(test.difference - half)
+
+
+def test_the_standard_error_of_the_auroc_is_delongs():
+    # DeLong, DeLong and Clarke-Pearson (1988), equation 5, of one curve.
+    rng = np.random.default_rng(0)
+    true = np.repeat([0, 1], [30, 50])
+    score = rng.normal(true, 1.0)
+    placed = score[true == 1][:, None] > score[true == 0]
+    variance = placed.mean(axis=1).var(ddof=1) / 50 + placed.mean(axis=0).var(ddof=1) / 30
+    table = METRICS["auroc"].contributions(true, true, np.stack([-score, score], axis=1))[None]
+    found = score_interval(table, None, true, 3**-0.5)
+    # Wilson's interval of as many images as give that standard error.
+    images = placed.mean() * (1 - placed.mean()) / variance
+    low, high = wilson(placed.mean(), images, 1.96)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["balanced-accuracy", "macro-f1"])
+def test_the_interval_is_as_wide_as_a_stratified_bootstraps_where_classes_are_large(name):
+    rng = np.random.default_rng(3)
+    true = np.repeat(np.arange(3), [40, 60, 200])
+    scores = draw_probabilities(rng, true)[0]
+    drawn = []
+    for _ in range(400):
+        again = np.concatenate([rng.choice(np.flatnonzero(true == c), (true == c).sum()) for c in range(3)])
+        drawn.append(METRICS[name].value(true[again], scores[0, again]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    found = score_interval(contributions(name, true, scores), None, true)
+    assert found.high - found.low == pytest.approx(high - low, rel=0.12)
+
+
+@pytest.mark.parametrize("name", ["balanced-accuracy", "macro-f1", "auroc"])
+@pytest.mark.parametrize(
+    ("counts", "seeds"), [(UNEQUAL, 1), ((20,) * 5, 1), ((3, 150), 1), ((20,) * 5, 3)], ids=["16", "5", "rare", "seeds"]
+)
+def test_of_no_metric_a_difference_is_claimed_more_often_than_it_may(name, counts, seeds):
+    rng = np.random.default_rng(1)
+    true, metric, studies, claimed = np.repeat(np.arange(len(counts)), counts), METRICS[name], 200, 0
+    for _ in range(studies):
+        pair = draw_probabilities(rng, true, seeds=seeds, seed_spread=0.2 * (seeds > 1))
+        one, other = (contributions(name, true, scores) for scores in pair)
+        claimed += paired_test(one, other, None, true, metric.step).p_value < 0.05
+    assert claimed / studies <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+@pytest.mark.parametrize("name", ["balanced-accuracy", "macro-f1", "auroc"])
+def test_intervals_of_every_metric_hold_its_value_nineteen_times_of_twenty(name):
+    rng = np.random.default_rng(2)
+    counts = np.array([5, 10, 20, 80])
+    many = np.repeat(np.arange(4), 50 * counts)  # the same shares of the classes
+    truth = METRICS[name].value(many, draw_probabilities(rng, many, signal=1.5)[0][0])
+    true, covered, studies = np.repeat(np.arange(4), counts), 0, 200
+    for _ in range(studies):
+        table = contributions(name, true, draw_probabilities(rng, true, signal=1.5)[0])
+        found = score_interval(table, None, true, METRICS[name].step)
+        covered += found.low <= truth <= found.high
+    assert covered / studies >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+def test_groups_of_one_class_are_a_sample_of_that_class():
+    true = np.repeat([0, 1], [30, 90])
+    right = np.repeat(np.arange(40) % 3 > 0, 3)  # the images of a group share their fate
+    table = METRICS["balanced-accuracy"].contributions(true, np.where(right, true, 1 - true), np.empty((0, 0)))[None]
+    grouped = score_interval(table, np.repeat(np.arange(40), 3), true)
+    of_groups = METRICS["balanced-accuracy"].contributions(
+        true[::3], np.where(right, true, 1 - true)[::3], np.empty((0, 0))
+    )[None]
+    few = score_interval(of_groups, None, true[::3])
+    assert (grouped.low, grouped.high) == pytest.approx((few.low, few.high))
+
+
+# -- equivalence -------------------------------------------------------------------------------
+
+
+def test_within_a_margin_by_hand():
+    # 100 of 400 images right by one alone, as many by the other: variance of the difference 0.5 / 400.
+    first, second = rows("1" * 100 + "0" * 100 + "1" * 200), rows("0" * 100 + "1" * 100 + "1" * 200)
+    test = paired_test(first, second, margin=0.06)
+    assert test.p_within == pytest.approx(stats.norm.sf(0.06 / math.sqrt(0.5 / 400)))
+    assert paired_test(first, second).p_within is None
+
+
+def test_the_claim_is_that_the_interval_of_90_percent_lies_inside():
+    rng = np.random.default_rng(4)
+    first, second = rng.random((3, 500)) < 0.8, rng.random((3, 500)) < 0.8
+    for margin in np.linspace(0.01, 0.3, 30):
+        test = paired_test(first, second, margin=margin)
+        assert (test.p_within < 0.05) == (stats_of_90_percent(first, second) < margin)
+
+
+def stats_of_90_percent(first: np.ndarray, second: np.ndarray) -> float:
+    """The farther end of the interval, by the two-way analysis of variance written out."""
+    table = first.astype(float) - second
+    seeds, images = table.shape
+    of_images, of_seeds, mean = table.mean(axis=0), table.mean(axis=1), table.mean()
+    residual = ((table - of_seeds[:, None] - of_images + mean) ** 2).sum() / ((seeds - 1) * (images - 1))
+    over_images = max(of_images.var(ddof=1) / images - residual / seeds / images, 1 / (images + 2) ** 2)
+    over_seeds = of_seeds.var(ddof=1) / seeds
+    quantiles = stats.t.ppf(0.95, [images - 1, seeds - 1])
+    return abs(mean) + math.sqrt(quantiles[0] ** 2 * over_images + quantiles[1] ** 2 * over_seeds)
+
+
+@pytest.mark.parametrize(("seeds", "seed_spread"), [(1, 0.0), (3, 0.1)])
+def test_a_difference_as_large_as_the_margin_is_called_smaller_in_one_of_twenty_studies_at_most(seeds, seed_spread):
+    rng = np.random.default_rng(5)
+    width = math.sqrt(1.5**2 + 1 + seed_spread**2)
+    margin = float(stats.norm.cdf(1.9 / width) - stats.norm.cdf(1.5 / width))
+    studies = 400
+    claimed = 0
+    for _ in range(studies):
+        one, other = draw_study(rng, seeds=seeds, images=400, effect=0.4, seed_spread=seed_spread)
+        claimed += paired_test(one, other, margin=margin).p_within < 0.05
+    assert claimed / studies <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+def test_equal_methods_are_shown_to_be_close_with_many_images_and_not_with_few():
+    rng = np.random.default_rng(6)
+
+    def shown(images: int) -> float:
+        tests = (paired_test(*draw_study(rng, seeds=1, images=images), margin=0.05) for _ in range(100))
+        return float(np.mean([test.p_within < 0.05 for test in tests]))
+
+    assert shown(2000) > 0.95
+    assert shown(100) < 0.3
 
 
 def test_holm_by_hand():

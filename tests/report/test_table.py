@@ -15,7 +15,7 @@ def test_a_row_for_every_method_and_size(make_study):
         ("moco", "5"), ("moco", "20"), ("frozen", "5"), ("frozen", "20")
     ]  # fmt: skip
     best = table.iloc[1]
-    assert best.test_accuracy == pytest.approx(found.best.test_accuracy)
+    assert best.test_accuracy == pytest.approx(found.best.test_score)
     assert best.test_low < best.test_accuracy < best.test_high
     assert best.val_accuracy == pytest.approx(found.best.score)
 

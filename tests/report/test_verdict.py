@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from selfsup.errors import UserError
+from selfsup.evaluation.linear_probe import LinearProbe
 from selfsup.report.pairwise import verdict_of
 from selfsup.report.recorded import read_study
 from selfsup.report.statistics import Interval, PairedTest
@@ -45,6 +50,19 @@ def test_a_network_without_training_that_does_as_well_is_named_first(make_study)
     assert found.caveats[0].startswith("That training helps at all: moco was not shown to do better than frozen")
 
 
+def test_what_a_budget_left_out_is_said_and_a_size_that_it_left_half_finished_is_not_compared(make_study):
+    unfinished = {f"byol-resnet18-weak-lr{lr}-nall-s0": "failed" for lr in ("0.01", "0.06", "10")}
+    settings = {"methods": ("moco", "byol", "random"), "augmentations": ("weak",), "status_of": unfinished}
+    writer = make_study(**settings)
+    assert {c.per_class for c in answer(writer.path).choices if c.trains} == {"5", "20", "all"}
+    run = {"command": "selfsup run", "budget": "10m", "left_out": "simclr; rate 3x"}
+    (writer.path / "run.json").write_text(json.dumps({"runs": [{}, run]}))
+    found = answer(writer.path)
+    assert {c.per_class for c in found.choices if c.trains} == {"5", "20"}
+    assert {c.per_class for c in found.choices if not c.trains} == {"5", "20", "all"}
+    assert any(said.startswith("What --budget 10m left no time for: simclr; rate 3x.") for said in found.caveats)
+
+
 def raw_p_value(writer, one: str, other: str) -> float:
     """McNemar's exact test between two cells, from their files."""
     right = []
@@ -62,7 +80,7 @@ def test_a_gain_is_over_every_network_without_training_and_corrected_for_the_siz
     largest = []
     for gain in found.gains:
         rivals = [c for c in found.choices if not c.trains and c.per_class == gain.one.per_class]
-        assert gain.other == max(rivals, key=lambda choice: choice.test_accuracy)
+        assert gain.other == max(rivals, key=lambda choice: choice.test_score)
         largest.append(max(raw_p_value(writer, gain.one.cells[0], rival.cells[0]) for rival in rivals))
     (first, second), (smaller, larger) = found.gains, sorted(largest)
     holm = {smaller: 2 * smaller, larger: max(2 * smaller, larger)}
@@ -183,9 +201,9 @@ def test_cells_with_other_test_images_are_not_compared(make_study):
 def test_labels_that_supervised_needs_are_read_off_its_own_curve(make_study):
     writer = make_study(methods=("moco", "supervised"), augmentations=("weak",), lrs=(0.06,))
     found = answer(writer.path)
-    by_size = {c.per_class: c.test_accuracy for c in found.of("supervised")}
+    by_size = {c.per_class: c.test_score for c in found.of("supervised")}
     for need in found.labels_needed:
-        enough = [n for n in ("5", "20", "all") if by_size[n] >= need.accuracy]
+        enough = [n for n in ("5", "20", "all") if by_size[n] >= need.score]
         assert need.supervised == (enough[0] if enough else None)
     assert [need.per_class for need in found.labels_needed] == ["5", "20", "all"]
 
@@ -242,7 +260,7 @@ def test_an_unlabelled_study_gets_a_weak_recommendation(make_study):
     found = answer(make_study(labelled=False, methods=("simclr", "moco", "frozen"), sizes=("all",)).path)
     assert found.criterion == "effective_rank"
     assert found.best.method == "moco"
-    assert found.best.test_accuracy is None
+    assert found.best.test_score is None
     assert found.comparisons == ()
     assert "Without labels there is no accuracy" in found.caveats[0]
 
@@ -287,3 +305,128 @@ def test_without_an_attentive_probe_methods_that_learn_from_masked_patches_are_n
     table = pd.read_csv(writer.path / "results.csv")
     table.assign(attentive_accuracy=table.test_accuracy).to_csv(writer.path / "results.csv", index=False)
     assert ranks_nowhere(writer) == []
+
+
+# -- other metrics -----------------------------------------------------------------------------
+
+#: Classes of the digits: "a" has seven of ten, "b" two, "c" one.
+UNEQUAL = {"classes": ("a", "b", "c"), "class_of": (0, 0, 0, 0, 0, 0, 0, 1, 1, 2)}
+
+
+def with_settings(writer, **settings: object) -> Path:
+    """Settings added to the study's configuration."""
+    with (writer.path / "config.toml").open("a") as file:
+        file.write("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
+    return writer.path
+
+
+def only_the_large_class(writer, cell: str) -> None:
+    """Let a cell name everything after the largest class, which is right more often than not."""
+    file = writer.path / "cells" / cell / "embeddings.npz"
+    with np.load(file) as arrays:
+        content = dict(arrays)
+    np.savez(file, **content | {"predicted": np.zeros_like(content["predicted"])})
+
+
+def test_the_metric_chooses_settings_and_the_best_method(make_study):
+    writer = make_study(methods=("moco", "byol"), augmentations=("weak",), lrs=(0.06, 0.1), sizes=("20",))
+    table = pd.read_csv(writer.path / "results.csv")
+    table["val_accuracy"] = [0.9, 0.8, 0.7, 0.6]  # moco 0.06, 0.1; byol 0.06, 0.1
+    table["val_macro_f1"] = [0.6, 0.7, 0.8, 0.9]
+    table.to_csv(writer.path / "results.csv", index=False)
+    assert (answer(writer.path).best.name, answer(writer.path).best.lr) == ("moco", 0.06)
+    found = answer(with_settings(writer, metric="macro-f1"))
+    assert (found.best.name, found.best.lr, found.criterion) == ("byol", 0.1, "val_macro_f1")
+    assert found.best.test_score == table.set_index("cell").loc[found.best.cells[0], "test_macro_f1"]
+    assert headline(found).startswith("Compared by macro F1. Best self-supervised method on these images: byol")
+
+
+def test_a_network_that_names_the_largest_class_alone_is_beaten_by_balanced_accuracy(make_study):
+    writer = make_study(methods=("moco", "random"), augmentations=("weak",), lrs=(0.06,), sizes=("20",), **UNEQUAL)
+    only_the_large_class(writer, "random-resnet18-n20-s0")
+    by_accuracy = answer(writer.path).comparisons[0]
+    found = answer(with_settings(writer, metric="balanced-accuracy"))
+    (balanced,) = found.comparisons
+    labels, predicted = writer.labels, read_study(writer.path).embeddings(found.best.cells[0]).predicted
+    expected = balanced_accuracy_score(labels, predicted) - 1 / 3
+    assert balanced.test.difference == pytest.approx(expected)
+    assert balanced.test.difference > 3 * by_accuracy.test.difference
+    assert balanced.verdict == "better"
+
+
+def test_balanced_accuracy_stands_beside_accuracy_where_classes_are_very_unequal(make_study):
+    assert answer(make_study("equal", methods=("moco",), sizes=("20",)).path).beside is None
+    writer = make_study(methods=("moco", "random"), sizes=("20",), **UNEQUAL)
+    found = answer(writer.path)
+    assert found.beside.words == "balanced accuracy"
+    row = pd.read_csv(writer.path / "results.csv").set_index("cell").loc[found.best.cells[0]]
+    assert found.best.beside == pytest.approx(row.test_balanced_accuracy)
+    assert answer(with_settings(writer, metric="auroc")).beside.words == "accuracy"
+
+
+def test_the_auroc_is_compared_by_the_probes_probabilities(make_study):
+    writer = make_study(methods=("moco", "random"), augmentations=("weak",), lrs=(0.06,), sizes=("20",))
+    found = answer(with_settings(writer, metric="auroc"))
+    assert found.comparisons == ()
+    rng = np.random.default_rng(0)
+    areas = {}
+    for cell in (found.best.cells[0], "random-resnet18-n20-s0"):
+        probe = LinearProbe(np.zeros(64), np.ones(64), rng.normal(0, 0.1, (10, 64)), np.zeros(10), 1.0, 0.5)
+        np.savez(writer.path / "cells" / cell / "probe.npz", **vars(probe))
+        probabilities = probe.probabilities(writer.features.astype(np.float64))
+        areas[cell] = roc_auc_score(writer.labels, probabilities, multi_class="ovr")
+    (comparison,) = answer(writer.path).comparisons
+    assert comparison.test.difference == pytest.approx(np.subtract(*areas.values()))
+
+
+def test_a_metric_that_earlier_cells_have_not_is_refused(make_study):
+    writer = make_study(methods=("moco",), sizes=("20",))
+    table = pd.read_csv(writer.path / "results.csv")
+    table.drop(columns="val_auroc").to_csv(writer.path / "results.csv", index=False)
+    assert answer(writer.path).best is not None
+    with pytest.raises(
+        UserError, match=r"4 of the study's cells have no AUROC on validation images, .* leave out --metr"
+    ):
+        answer(with_settings(writer, metric="auroc"))
+
+
+# -- equivalence -------------------------------------------------------------------------------
+
+
+def test_close_methods_are_said_to_be_within_the_margin_and_others_not(make_study):
+    writer = make_study(methods=("moco", "byol", "simclr"), augmentations=("weak",), lrs=(0.06,), sizes=("20",))
+    best = answer(writer.path).best.cells[0]
+    copy_outcome(writer, best, "byol-resnet18-weak-lr0.06-n20-s0")
+    spoilt = writer.path / "cells" / "simclr-resnet18-weak-lr0.06-n20-s0" / "embeddings.npz"
+    with np.load(writer.path / "cells" / best / "embeddings.npz") as arrays:
+        content = dict(arrays)
+    right = np.flatnonzero(content["predicted"] == content["labels"])[:14]
+    wrong = np.flatnonzero(content["predicted"] != content["labels"])[:14]
+    content["predicted"][wrong] = content["labels"][wrong]
+    content["predicted"][right] = (content["labels"][right] + 1) % 10
+    np.savez(spoilt, **content)
+    silent = answer(writer.path)
+    assert "within" not in headline(silent) + " ".join(silent.caveats)
+    assert headline(silent).endswith("No difference from byol and simclr was shown.")
+    # Of 360 test images none differs from byol; 14 are better and 14 worse with simclr: a standard error of 0.0147.
+    found = answer(with_settings(writer, margin=0.02))
+    assert {c.other.name: c.within for c in found.comparisons} == {"byol": True, "simclr": False}
+    assert headline(found).endswith(
+        "It was shown to be within 2 points of byol. It was not shown to differ from simclr, nor to be within 2 points."
+    )
+    assert "No difference was shown between moco and simclr, nor that they are within 2 points." in found.caveats
+    # Two tests together: Holm takes the smaller p-value twice, and of simclr's nothing is taken.
+    one_sided = norm.sf(0.02 / (28 / 360**2) ** 0.5)
+    assert {c.other.name: c.p_within for c in found.comparisons}["simclr"] == pytest.approx(one_sided, rel=0.02)
+
+
+# -- nothing to compare with -------------------------------------------------------------------
+
+
+def test_one_method_alone_is_compared_with_nothing_and_the_answer_says_so(make_study):
+    found = answer(make_study(methods=("moco",), augmentations=("weak",), lrs=(0.06,), sizes=("20",)).path)
+    assert headline(found) == (
+        "moco, weak augmentation, learning rate 0.06, was compared with nothing: no other method has finished with 20 "
+        "images per class. Add --references tf_efficientnet_lite0, or more --methods (such as random), to the same "
+        "command to know what it is worth."
+    )

@@ -14,10 +14,11 @@ from rich.table import Table
 
 from selfsup.config.axes import format_lr
 from selfsup.evaluation.evaluators import measures
+from selfsup.evaluation.metrics import ACCURACY
 from selfsup.execution.words import counted
 from selfsup.record.storage import shown
 from selfsup.report.findings import Answer
-from selfsup.report.table import answer_table, headline
+from selfsup.report.table import answer_table, external_test, headline
 from selfsup.report.verdict import answer
 from selfsup.study import Study
 
@@ -33,8 +34,10 @@ def show_answer(study: Study, as_json: bool) -> None:
         summary = {"headline": headline(found), "answer": _records(table), "report": str(report)}
         click.echo(json.dumps(summary, indent=1))
         return
-    _print_table(table, _ACCURACIES if found.labelled else _measure_columns())
+    _print_table(table, _scores(found) if found.labelled else _measure_columns())
     click.echo(headline(found))
+    if found.external:
+        click.echo(external_test(found, study.folder.read_json("dataset.json")["external"]["name"]))
     counts = study.results.status.value_counts()
     statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
     click.echo(f"{counted(len(study.results), 'cell')}: {statuses}")
@@ -45,12 +48,20 @@ def show_answer(study: Study, as_json: bool) -> None:
 
 #: Characters of a line that is not for a terminal.
 UNFOLDED = 250
-#: Columns of the final table: heading and how a row fills it.
-_ACCURACIES: dict[str, Callable[[Any], str]] = {
-    "val": lambda row: _number(row.val_accuracy, ".3f"),
-    "test": lambda row: _number(row.test_accuracy, ".3f"),
-    "95 %": lambda row: "–".join(filter(None, (_number(row.test_low, ".3f"), _number(row.test_high, ".3f")))),
-}
+
+
+def _scores(found: Answer) -> dict[str, Callable[[Any], str]]:
+    """Columns of the final table: heading and how a row fills it."""
+    metric, beside = found.metric, found.beside
+    named = "" if metric is ACCURACY else f" {metric.words}"
+    columns: dict[str, Callable[[Any], str]] = {
+        f"val{named}": lambda row: _number(getattr(row, metric.validation), ".3f"),
+        f"test{named}": lambda row: _number(getattr(row, metric.test), ".3f"),
+        "95 %": lambda row: "–".join(filter(None, (_number(row.test_low, ".3f"), _number(row.test_high, ".3f")))),
+    }
+    if beside:
+        columns[beside.words] = lambda row: _number(getattr(row, beside.test), ".3f")
+    return columns
 
 
 def _measure_columns() -> dict[str, Callable[[Any], str]]:

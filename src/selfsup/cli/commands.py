@@ -135,21 +135,26 @@ def status(study: str, as_json: bool) -> None:
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False), help="Page of several studies. [selfsup-comparison.html]"
 )
-def report(studies: tuple[str, ...], form: str, figures: str | None, output: str | None) -> None:
+@click.option("--metric", metavar="VALUE", help="Choose and compare by this metric. [the study's]")
+@click.option("--margin", metavar="VALUE", help="Say which methods differ by less than this. [the study's]")
+def report(
+    studies: tuple[str, ...], form: str, figures: str | None, output: str | None, metric: str | None, margin: str | None
+) -> None:
     """Write the report of STUDY anew and print its path; of several, one page with all side by side."""
     if len(studies) > 1:
-        _compare_studies(studies, form, figures, output)
+        _compare_studies(studies, form, figures, output, metric=metric, margin=margin)
         return
     if output is not None:
         raise UserError("-o is for a page of several studies; the report of one lies in its folder.")
     from selfsup.study import load_study
 
     study = load_study(studies[0])
-    click.echo(study.report(form))
+    click.echo(study.report(form, metric=metric, margin=margin))
     if figures is not None:
         from selfsup.report.export import export_figures
+        from selfsup.report.recorded import asked_for
 
-        for path in export_figures(study.path, Path(figures)):
+        for path in export_figures(study.path, Path(figures), asked_for(metric=metric, margin=margin)):
             click.echo(path)
 
 
@@ -222,16 +227,19 @@ def _watcher(quiet: bool) -> Any:
     return Live() if sys.stderr.isatty() else Lines()
 
 
-def _compare_studies(studies: tuple[str, ...], form: str, figures: str | None, output: str | None) -> None:
+def _compare_studies(
+    studies: tuple[str, ...], form: str, figures: str | None, output: str | None, **settings: str | None
+) -> None:
+    from selfsup.report.recorded import asked_for
     from selfsup.report.side_by_side import export_comparison, write_comparison
     from selfsup.study import load_study
 
     if form != "html":
         raise UserError(f"--format {form} is for the report of one study; name one, or leave it out.")
     folders = [load_study(study).path for study in studies]
-    page = _writable(output or "selfsup-comparison.html")
-    drawn = [] if figures is None else export_comparison(folders, Path(figures))
-    for path in (write_comparison(folders, page), *drawn):
+    page, asked = _writable(output or "selfsup-comparison.html"), asked_for(**settings)
+    drawn = [] if figures is None else export_comparison(folders, Path(figures), asked)
+    for path in (write_comparison(folders, page, asked), *drawn):
         click.echo(path)
 
 

@@ -26,6 +26,8 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
     kinds = [kind for config in (stored, checked) if (kind := _kind_of_sizes(config))]
     if len(set(kinds)) > 1:
         lines.append(f"per_class: {kinds[0]} in the study, {kinds[1]} now")
+    if stored.test_data is None and checked.test_data is not None:
+        lines.append("test_data: not set in the study, and set now")
     for name in StudyConfig.model_fields:
         if name not in requested or role_of(name) != "identity":
             continue
@@ -33,6 +35,8 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
         if new in ("auto", None) or old == new:
             continue
         lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
+    if "metric" in requested and checked.metric != stored.metric and stored.scheduler != "none":
+        lines.append(f"metric: trainings were stopped early by {stored.metric!r}, and not by {checked.metric!r}")
     lines += [f"plugin: {file} has changed since" for file in plugins.changed(stored.plugin, checked.plugin)]
     return lines
 
@@ -63,7 +67,11 @@ def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
             grown[name] = max(stored.seeds, new)
         elif role_of(name) in ("axis", "plugins"):
             known = getattr(stored, name)
-            grown[name] = no_repeats((*known, *(_as_known(new, known) if name == "backbones" else new)))
+            if name == "backbones":
+                new = _as_known(new, known)
+            elif name == "methods":  # what they were chosen to be, they stay
+                new = [method for method in new if method != AUTO]
+            grown[name] = no_repeats((*known, *new))
     return stored.model_copy(update=grown)
 
 
@@ -73,6 +81,8 @@ def narrow(config: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
     axes = {name: getattr(checked, name) for name in requested if role_of(name) == "axis"}
     if "backbones" in axes:
         axes["backbones"] = _as_known(axes["backbones"], config.backbones)
+    if "methods" in axes and axes["methods"] != checked.named_methods:
+        axes["methods"] = config.methods
     if "references" in axes:  # without those that could not be had
         axes["references"] = tuple(text for text in axes["references"] if text in config.references)
     return config.model_copy(update=axes)

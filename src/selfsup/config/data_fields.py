@@ -24,6 +24,13 @@ class DataFields(Fields):
     data_root: str | None = field(None, "Folder that already holds a named data set's files.", "runtime")
     data_url: str | None = field(None, "Address or local zip that stands in for a data set's published one.", "runtime")
     unlabelled: bool = field(False, "Ignore folder names; treat the images as unlabelled.", "identity")
+    manifest: str | None = field(
+        None,
+        "A table of the images, CSV or Parquet: path (below DATA, or without one below the table's own folder), and "
+        "any of label, split and group; what is empty is unknown.",
+        "place",
+        min_length=1,
+    )
     pool: str | None = field(
         None,
         "A folder of further images without labels, on which methods without labels train and nothing is evaluated; "
@@ -49,6 +56,17 @@ class DataFields(Fields):
         "Divide copies of an image (equal, resized or compressed anew) as if they were different images; by default "
         "they stay on one side of the split.",
         "identity",
+    )
+    resplit: bool = field(
+        False,
+        "Divide the images anew for each seed, so that intervals over seeds count the split too.",
+        "identity",
+    )
+    test_data: str | None = field(
+        None,
+        "Images of the same classes from elsewhere (another site, another camera), a folder or a data set's name: the "
+        "external test, quoted beside the test images and never chosen on.",
+        "place",
     )
     store_size: int | None = field(
         None,

@@ -9,6 +9,9 @@ from pydantic import field_validator
 from selfsup.config.field_roles import Fields, field
 from selfsup.config.field_types import Lrs, Names
 
+#: What methods may be chosen and compared by.
+MetricName = Literal["accuracy", "balanced-accuracy", "macro-f1", "auroc"]
+
 
 class EvaluationFields(Fields):
     """Probes, neighbours, fine-tuning, maps."""
@@ -21,6 +24,20 @@ class EvaluationFields(Fields):
     )
     probe: Literal["logistic", "sgd"] = field(
         "logistic", "Linear probe: penalised logistic regression, or the papers' 100 epochs of SGD.", "identity"
+    )
+    metric: MetricName = field(
+        "accuracy",
+        "What settings and methods are chosen by on validation, and compared by on test. "
+        "Stays as it is in a study until it is named again.",
+        "contents",
+    )
+    margin: float | None = field(
+        None,
+        "Differences that do not matter, such as 0.01 for 1 point: say of which methods it was shown that they differ "
+        "by less. Stays as it is in a study until it is named again.",
+        "contents",
+        gt=0,
+        lt=1,
     )
     knn_neighbours: int = field(20, "Nearest neighbours that vote on a class.", "identity", ge=1)
     knn_temperature: float = field(0.07, "Temperature of the neighbours' votes.", "identity", gt=0)

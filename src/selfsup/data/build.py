@@ -206,6 +206,7 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         "originals": find_originals(np.array(found.digests), np.stack(found.thumbnails)),
         "labels": items.labels,
         "sides": items.sides,
+        "folds": items.folds,
     }
     lost = sorted({item.label for item in source.items if item.label is not None} - set(items.classes))
     audit = [

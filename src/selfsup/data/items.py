@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -29,12 +29,15 @@ class Item(NamedTuple):
         Side of the split that it is given for: ``train``, ``val`` or ``test``; None where selfsup may choose.
     group : str or None
         What it belongs to (a patient, a plant, a video), all of which stays on one side; None where it stands alone.
+    folds : tuple of int
+        Numbers of the data set's own draws of labels that it is in: a seed draws from that of its number first.
     """
 
     name: str
     label: str | None = None
     split: Side | None = None
     group: str | None = None
+    folds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class ItemTable:
         Given side of the split as its place in ``SIDES``, ``NO_SIDE`` where none is given.
     groups : tuple of str or None, length N
         Empty where no image has a group.
+    folds : ndarray of bool, shape (F, N)
+        Which images the data set's own draws of labels hold; F is 0 where it has none.
     """
 
     names: tuple[str, ...]
@@ -59,6 +64,7 @@ class ItemTable:
     labels: np.ndarray
     sides: np.ndarray
     groups: tuple[str | None, ...]
+    folds: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> ItemTable:
@@ -66,6 +72,9 @@ class ItemTable:
         classes = sorted({item.label for item in items if item.label is not None})
         number: dict[str | None, int] = {name: index for index, name in enumerate(classes)}
         side: dict[str | None, int] = {name: place for place, name in enumerate(SIDES)}
+        folds = np.zeros((1 + max((max(item.folds, default=-1) for item in items), default=-1), len(items)), bool)
+        for index, item in enumerate(items):
+            folds[list(item.folds), index] = True
         grouped = any(item.group is not None for item in items)
         return cls(
             tuple(item.name for item in items),
@@ -73,6 +82,7 @@ class ItemTable:
             np.array([number.get(item.label, UNKNOWN) for item in items], np.int64),
             np.array([side.get(item.split, NO_SIDE) for item in items], np.int64),
             tuple(item.group for item in items) if grouped else (),
+            folds,
         )
 
     @property
@@ -89,6 +99,10 @@ class ItemTable:
         """How many of the images at `indices` are of each class; int64, an entry per class."""
         labels = self.labels[indices]
         return np.bincount(labels[labels != UNKNOWN], minlength=len(self.classes))
+
+    def fold(self, seed: int) -> np.ndarray | None:
+        """Which images a seed draws labels from first, bool of shape (N,); None where the data set does not say."""
+        return self.folds[seed] if seed < len(self.folds) else None
 
     def class_of(self, index: int) -> str | None:
         """Name of the class of an image; None where it has no label."""

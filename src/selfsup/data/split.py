@@ -33,6 +33,11 @@ class Split:
     test: np.ndarray
 
 
+def split_suffix(seed: int, *, resplit: bool) -> str:
+    """What names of files have at their end that go with the split of `seed`: nothing, where it is that of all."""
+    return f"-s{seed}" if resplit and seed else ""
+
+
 def split_images(
     labels: np.ndarray,
     *,
@@ -121,7 +126,9 @@ def has_several(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return known & (lowest < highest)[place]
 
 
-def draw_subset(labels: np.ndarray, train: np.ndarray, *, per_class: PerClass, seed: int) -> np.ndarray:
+def draw_subset(
+    labels: np.ndarray, train: np.ndarray, *, per_class: PerClass, seed: int, first: np.ndarray | None = None
+) -> np.ndarray:
     """Draw training images of each class.
 
     For one seed, the images of a smaller number or share are contained in those of a larger one.
@@ -138,6 +145,8 @@ def draw_subset(labels: np.ndarray, train: np.ndarray, *, per_class: PerClass, s
         :func:`~selfsup.config.grid.images_of` rounds it; or ``"all"``.
     seed : int
         At least 0.
+    first : ndarray of bool, shape (N,), optional
+        Images that are drawn before any other of their class.
 
     Returns
     -------
@@ -149,10 +158,12 @@ def draw_subset(labels: np.ndarray, train: np.ndarray, *, per_class: PerClass, s
     train = labelled if len(labelled) else train
     if per_class == "all":
         return train
-    drawn = [
-        train[members][_shuffle(len(members), seed, "subset", label)[: images_of(per_class, len(members))]]
-        for label, members in _members(np.maximum(labels[train], 0))
-    ]
+    drawn = []
+    for label, members in _members(np.maximum(labels[train], 0)):
+        order = train[members][_shuffle(len(members), seed, "subset", label)]
+        if first is not None:
+            order = order[np.argsort(~first[order], kind="stable")]
+        drawn.append(order[: images_of(per_class, len(members))])
     return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
 
 

@@ -125,6 +125,8 @@ class EvaluationContext:
     callbacks : callable
         From the name of a training within the evaluation to callbacks that keep its checkpoints, and heed
         a request to stop.
+    external : Part or None
+        Images from elsewhere, to quote and never to choose by; their places are those of a store of their own.
     """
 
     train: Part
@@ -135,6 +137,7 @@ class EvaluationContext:
     subset: np.ndarray
     network: TrainedNetwork
     callbacks: Callable[[str], Callbacks]
+    external: Part | None = None
 
     @property
     def config(self) -> StudyConfig:

@@ -57,7 +57,7 @@ def cell_files(study: StudyContext, cell: Cell, outcome: Outcome, test: Part, ev
     files = training_files(study, cell, outcome)
     predicted, confidence = evaluated.predicted, evaluated.confidence
     assert predicted is not None  # by the probe, or by the clusters
-    projection = _project(study, test)
+    projection = _project(study, cell, test)
     files["embeddings.npz"] = _npz(
         features=test.x.astype(np.float16),
         labels=test.y,
@@ -78,10 +78,10 @@ def cell_files(study: StudyContext, cell: Cell, outcome: Outcome, test: Part, ev
     return files
 
 
-def _project(study: StudyContext, test: Part) -> np.ndarray:
+def _project(study: StudyContext, cell: Cell, test: Part) -> np.ndarray:
     """Places on the t-SNE map, float32 (n, 2); NaN for images that are not on it."""
     projection = np.full((len(test.indices), 2), np.nan, np.float32)
-    rows = np.searchsorted(test.indices, study.mapped)
+    rows = np.searchsorted(test.indices, study.mapped(cell.seed))
     points, order = project(test.x[rows], study.config.split_seed, max_points=len(rows))
     projection[rows[order]] = points
     return projection
@@ -97,7 +97,7 @@ def _maps(
     confidence: np.ndarray | None = None,
 ) -> dict[str, bytes]:
     """The map as a picture and as a page, its points coloured by their groups: classes, or clusters."""
-    names = study.store.classes or cluster_names(groups)
+    names, mapped = study.store.classes or cluster_names(groups), study.mapped(cell.seed)
     rows = np.flatnonzero(np.isfinite(projection[:, 0]))
     data = Map(
         points=projection[rows],
@@ -106,12 +106,12 @@ def _maps(
         files=tuple(study.store.names[index] for index in indices[rows]),
         predicted=None if predicted is None else predicted[rows],
         confidence=None if confidence is None else confidence[rows],
-        slots=np.searchsorted(study.mapped, indices[rows]),
-        sheet=sheet_for(len(study.mapped)),
+        slots=np.searchsorted(mapped, indices[rows]),
+        sheet=sheet_for(len(mapped)),
     )
     return {
         "tsne.png": tsne_picture(projection, groups, names, title=cell.id),
-        "tsne.html": tsne_page(data, title=cell.id).encode(),
+        "tsne.html": tsne_page(data, title=cell.id, assets=f"../../assets{study.split_suffix(cell.seed)}").encode(),
     }
 
 

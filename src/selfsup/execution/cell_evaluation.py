@@ -11,11 +11,13 @@ import torch
 from selfsup.atomic import replace_file
 from selfsup.backbones import Backbone, weights_file
 from selfsup.config.grid import Cell, Job
+from selfsup.data.items import UNKNOWN
 from selfsup.evaluation.base import Evaluated
-from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded
+from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.evaluation.evaluators import evaluate
 from selfsup.execution.context import StudyContext, limit
+from selfsup.execution.external_test import labels_in
 from selfsup.execution.job_callbacks import CheckpointCallbacks, ShouldStop, embed_plain
 from selfsup.execution.publishing import Found, publish, publish_diverged
 from selfsup.methods import Method
@@ -38,26 +40,29 @@ def evaluate_cells(
     train_images = {cell: study.probe_images(cell) for cell in job.cells}
     # Without labels there is nothing to fit on.
     fitted = {cell: indices if study.store.classes else indices[:0] for cell, indices in train_images.items()}
-    wanted = np.unique(np.concatenate([*fitted.values(), study.split.val, study.evaluated]))
+    held_out = {cell: (study.split(cell.seed).val, study.evaluated(cell.seed)) for cell in job.cells}
+    wanted = np.unique(np.concatenate([*fitted.values(), *(part for parts in held_out.values() for part in parts)]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
     if embedding_exploded(embedded.features):
         return [publish_diverged(study, cell, outcome, rung_scores[cell.id]) for cell in job.cells]
-    network = _network(study, backbone)
+    # One for all cells of a split: what it computes of its images is computed once.
+    networks = {study.split_suffix(seed): _network(study, backbone, seed) for seed in {c.seed for c in job.cells}}
+    external = _external(study, backbone)
     weights = _write_weights(study, job, backbone)
     results = []
     for cell in job.cells:
+        network = networks[study.split_suffix(cell.seed)]
         train, val, test = (
-            Part(part, embedded.of(part), network.labels[part])
-            for part in (fitted[cell], study.split.val, study.evaluated)
+            Part(part, embedded.of(part), network.labels[part]) for part in (fitted[cell], *held_out[cell])
         )
-        evaluated = _evaluate(study, job, cell, network, (train, val, test), should_stop)
+        evaluated = _evaluate(study, job, cell, network, (train, val, test), external, should_stop)
         found = Found(outcome, rung_scores[cell.id], len(train_images[cell]), test, evaluated)
         results.append(publish(study, cell, method, found, weights))
     return results
 
 
-def _network(study: StudyContext, backbone: Backbone) -> TrainedNetwork:
-    held_out = study.split.test if len(study.split.test) else study.split.train
+def _network(study: StudyContext, backbone: Backbone, seed: int) -> TrainedNetwork:
+    held_out = study.split(seed).test if len(study.split(seed).test) else study.split(seed).train
     return TrainedNetwork(
         backbone,
         study.store,
@@ -69,12 +74,23 @@ def _network(study: StudyContext, backbone: Backbone) -> TrainedNetwork:
     )
 
 
+def _external(study: StudyContext, backbone: Backbone) -> Part | None:
+    """The images of the external test that have a label, and their embeddings; None without them."""
+    if study.external is None:
+        return None
+    labels = labels_in(study.store.classes, study.external)
+    indices = np.flatnonzero(labels != UNKNOWN)
+    features = embed(backbone, study.external, indices, image_size=backbone.image_size, device=study.hardware.device)
+    return Part(indices, features, labels[indices])
+
+
 def _evaluate(
     study: StudyContext,
     job: Job,
     cell: Cell,
     network: TrainedNetwork,
     parts: tuple[Part, Part, Part],
+    external: Part | None,
     should_stop: ShouldStop,
 ) -> Evaluated:
     paths: list[Path] = []
@@ -90,6 +106,7 @@ def _evaluate(
         subset=study.subset(cell),
         network=network,
         callbacks=callbacks,
+        external=external,
     )
     evaluated = evaluate(context, study.config.evaluate)
     for path in paths:

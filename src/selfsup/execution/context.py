@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from selfsup.config.grid import Cell
 from selfsup.config.schema import StudyConfig
-from selfsup.data.split import Split, draw_subset
+from selfsup.data.split import Split, draw_subset, split_suffix
 from selfsup.data.store import Store, open_store
 from selfsup.record.folder import StudyFolder
 from selfsup.seeding import derive_seed
@@ -37,6 +37,7 @@ class StudyContext:
     folder: StudyFolder
     hardware: Hardware
     store_path: Path | None = None
+    _splits: dict[str, Split] = field(default_factory=dict, init=False)
 
     @cached_property
     def config(self) -> StudyConfig:
@@ -47,15 +48,31 @@ class StudyContext:
         return open_store(self.store_path or Path(self.folder.read_json("dataset.json")["store"]))
 
     @cached_property
-    def split(self) -> Split:
-        with np.load(self.folder.path / "split.npz", allow_pickle=False) as arrays:
-            return Split(arrays["train"], arrays["val"], arrays["test"])
+    def external(self) -> Store | None:
+        """The images of the external test; None without one. On a node, copies of stores lie side by side."""
+        about = self.folder.read_json("dataset.json").get("external")
+        if about is None:
+            return None
+        there = Path(about["store"])
+        return open_store(self.store_path.with_name(there.name) if self.store_path else there)
+
+    def split(self, seed: int) -> Split:
+        """The split that cells of a seed have: the same one for all, or each its own."""
+        suffix = self.split_suffix(seed)
+        if suffix not in self._splits:
+            with np.load(self.folder.path / f"split{suffix}.npz", allow_pickle=False) as arrays:
+                self._splits[suffix] = Split(arrays["train"], arrays["val"], arrays["test"])
+        return self._splits[suffix]
+
+    def split_suffix(self, seed: int) -> str:
+        """What tells the split of a seed from others in names of files."""
+        return split_suffix(seed, resplit=self.config.resplit)
 
     @property
     def train_counts(self) -> list[int]:
-        """Number of training images of each class; of all of them where nothing has labels."""
-        items = self.store.items
-        return items.count(self.split.train).tolist() if items.has_labels else [len(self.split.train)]
+        """Number of training images of each class in the first split; of all of them where nothing has labels."""
+        items, train = self.store.items, self.split(0).train
+        return items.count(train).tolist() if items.has_labels else [len(train)]
 
     @cached_property
     def fabric(self) -> Any:
@@ -72,17 +89,15 @@ class StudyContext:
         if "followers" in vars(self):
             self.followers.close()
 
-    @property
-    def evaluated(self) -> np.ndarray:
+    def evaluated(self, seed: int) -> np.ndarray:
         """Places in the store of the images that a cell is evaluated on: test, or a sample where nothing has labels."""
         if self.store.items.has_labels:
-            return self.split.test
-        return limit(self.split.train, self.config.map_points, self.config.split_seed)
+            return self.split(seed).test
+        return limit(self.split(seed).train, self.config.map_points, self.config.split_seed)
 
-    @cached_property
-    def mapped(self) -> np.ndarray:
-        """Those of the evaluated images that are on the t-SNE maps, the same for every cell."""
-        return limit(self.evaluated, self.config.map_points, self.config.split_seed)
+    def mapped(self, seed: int) -> np.ndarray:
+        """Those of the evaluated images that are on the t-SNE maps, the same for every cell of a split."""
+        return limit(self.evaluated(seed), self.config.map_points, self.config.split_seed)
 
     def probe_images(self, cell: Cell) -> np.ndarray:
         """Places in the store of the images that a cell's probe is fitted on."""
@@ -90,7 +105,8 @@ class StudyContext:
 
     def subset(self, cell: Cell) -> np.ndarray:
         """Places in the store of a cell's training images (or labels)."""
-        return draw_subset(self.store.labels, self.split.train, per_class=cell.per_class, seed=cell.seed)
+        items, train = self.store.items, self.split(cell.seed).train
+        return draw_subset(items.labels, train, per_class=cell.per_class, seed=cell.seed, first=items.fold(cell.seed))
 
 
 def limit(indices: np.ndarray, most: int, seed: int) -> np.ndarray:

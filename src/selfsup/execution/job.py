@@ -159,7 +159,7 @@ def build_method(study: StudyContext, cell: Cell, train_images: np.ndarray) -> M
 
 
 def _training_images(study: StudyContext, job: Job) -> np.ndarray:
-    return study.split.train if job.shared else study.subset(job.cells[0])
+    return study.split(job.cells[0].seed).train if job.shared else study.subset(job.cells[0])
 
 
 def _training(

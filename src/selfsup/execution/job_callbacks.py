@@ -18,6 +18,7 @@ from selfsup.data.items import UNKNOWN
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed, sample_rows
 from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.evaluation.linear_probe import fit_linear_probe
+from selfsup.evaluation.metrics import METRICS
 from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.schedulers.base import Scheduler, read_scores
 from selfsup.training.callbacks import Callbacks
@@ -90,7 +91,7 @@ class JobCallbacks(CheckpointCallbacks):
         self._study, self._ended = study, False
         known = images[study.store.labels[images] != UNKNOWN]
         self._bank = limit(known, MEASURED_IMAGES, config.split_seed)
-        self._asked = limit(study.split.val, MEASURED_IMAGES, config.split_seed)
+        self._asked = limit(study.split(job.cells[0].seed).val, MEASURED_IMAGES, config.split_seed)
         self._on_epoch = on_epoch
 
     def score_epoch(self, epoch: int, backbone: Backbone) -> float | None:
@@ -129,22 +130,24 @@ class JobCallbacks(CheckpointCallbacks):
 def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, float]:
     """What the report would choose settings by, of every cell of the job by id, if its training ended here.
 
-    Validation accuracy, or effective rank without labels; 0 where the embedding has collapsed or exploded, of
-    which the report would choose nothing.
+    The study's metric on validation images, or effective rank without labels; 0 where the embedding has collapsed or
+    exploded, of which the report would choose nothing.
     """
-    labels, val = study.store.labels, study.split.val
+    seed = job.cells[0].seed
+    labels, val, evaluated = study.store.labels, study.split(seed).val, study.evaluated(seed)
     validated = len(val) > 0
-    probes = {cell: study.probe_images(cell) if validated else study.evaluated for cell in job.cells}
+    probes = {cell: study.probe_images(cell) if validated else evaluated for cell in job.cells}
     wanted = np.unique(np.concatenate([*probes.values(), *([val] if validated else [])]))
     embedded = Embedded(wanted, embed_plain(study, backbone, wanted))
     if embedding_exploded(embedded.features):
         return {cell.id: 0.0 for cell in job.cells}
-    if embedding_std(torch.from_numpy(embedded.of(val if validated else study.evaluated)).double()) < COLLAPSED_BELOW:
+    if embedding_std(torch.from_numpy(embedded.of(val if validated else evaluated)).double()) < COLLAPSED_BELOW:
         return {cell.id: 0.0 for cell in job.cells}
     if not validated:
-        return {cell.id: effective_rank(sample_rows(embedded.of(study.evaluated), cell.seed)) for cell in job.cells}
-    return {
-        cell.id: fit_linear_probe(
+        return {cell.id: effective_rank(sample_rows(embedded.of(evaluated), cell.seed)) for cell in job.cells}
+    metric, scores = METRICS[study.config.metric], {}
+    for cell, train in probes.items():
+        probe = fit_linear_probe(
             embedded.of(train),
             labels[train],
             embedded.of(val),
@@ -153,9 +156,9 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
             solver=study.config.probe,
             device=study.hardware.device,
             seed=cell.seed,
-        ).val_accuracy
-        for cell, train in probes.items()
-    }
+        )
+        scores[cell.id] = metric.value(labels[val], probe.probabilities(embedded.of(val)))
+    return scores
 
 
 def embed_plain(study: StudyContext, backbone: Backbone, indices: np.ndarray) -> np.ndarray:

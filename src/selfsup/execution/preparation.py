@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from selfsup.config.schema import StudyConfig
-from selfsup.csv_files import csv_rows
 from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import (
     AuditEntry,
@@ -20,31 +19,29 @@ from selfsup.data.audit import (
     find_duplicates,
     label_conflicts,
     left_out,
-    printable,
     small_classes,
     summarize,
 )
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import Contents
 from selfsup.data.groups import given_groups, read_groups
-from selfsup.data.items import NO_SIDE, UNKNOWN, ItemTable
+from selfsup.data.items import NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.sources.base import Source
-from selfsup.data.split import Split, has_several, split_images
+from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.evaluation.metrics import very_unequal
+from selfsup.execution.external_test import prepare_external
+from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 
 Say = Callable[[str], None]
 OnDecoded = Callable[[int, int], None]
 
-#: File of the study with the path, class and digest of every image it is of.
-IMAGES = "images.csv"
-#: File of the study with the images that were set aside, and whatever else was noticed about them.
-AUDIT = "audit.csv"
 #: Images that the normalisation of channels is estimated from, at most.
 NORMALISED = 1000
 #: Fewer images are refused.
@@ -66,6 +63,7 @@ def open_images(config: StudyConfig, say: Say) -> Source:
         unlabelled=config.unlabelled,
         no_given_split=config.no_given_split,
         pool=config.pool,
+        manifest=config.manifest,
         say=say,
     )
     return with_pages(source, config.pages)
@@ -87,24 +85,34 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         progress=on_decoded,
     )
     contents = Contents.of(store)
-    _require_same(contents, folder, config)
+    require_same(contents, folder, IMAGES, config.data)
     split, groups = split_study(config, store.items, store.originals, store.digests)
     require_enough(store.items, split, config)
+    external = prepare_external(folder, config, store, say, on_decoded)
     audit = [
         *store.audit,
         *describe_split(config, store.items, split, store.originals),
         *_copies(store, split),
         *small_classes(store.items, split, config.per_class),
+        *(external.audit if external else ()),
     ]
-    _write_split(folder, split, groups)
+    _write_split(folder, config, split, groups, seed=0)
+    for seed in range(1, max(2, config.seeds)) if config.resplit else ():
+        other, _ = split_study(config, store.items, store.originals, store.digests, seed=seed)
+        if seed == 1 and (notice := require_resplit(split, other, config)):
+            say(notice)
+        _write_split(folder, config, other, groups, seed=seed)
     folder.write(AUDIT, audit_csv(audit))
     folder.write(IMAGES, contents.to_csv())
     noticed = summarize(audit)
     for line in noticed:
         say(line)
+    if config.metric == "accuracy" and store.items.has_labels:
+        _say_if_unequal(store.items.count(split.test), say)
     if noticed:
         say(f"All of this is listed in {folder.path / AUDIT}.")
-    folder.write_json("dataset.json", _describe(store, split, noticed))
+    about = {} if external is None else {"external": external.about}
+    folder.write_json("dataset.json", {**_describe(store, split, noticed), **about})
     return store
 
 
@@ -126,9 +134,14 @@ def _normalisation(store: Store, split: Split) -> dict[str, list[float]] | None:
 
 
 def split_study(
-    config: StudyConfig, items: ItemTable, originals: np.ndarray | None = None, digests: np.ndarray | None = None
+    config: StudyConfig,
+    items: ItemTable,
+    originals: np.ndarray | None = None,
+    digests: np.ndarray | None = None,
+    *,
+    seed: int = 0,
 ) -> tuple[Split, Sequence[str] | np.ndarray | None]:
-    """The split of a study's images, and the group of each image where there are groups.
+    """The split of a study's images for cells of a seed, and the group of each image where there are groups.
 
     Groups are those of ``--group``, else those that the data set gives; without any, copies of an image are a group.
     What is known of the pixels, copies and contradictory labels, is not there before they are decoded.
@@ -144,7 +157,7 @@ def split_study(
         items.labels,
         val_fraction=config.val_fraction,
         test_fraction=config.test_fraction,
-        seed=config.split_seed,
+        seed=config.split_seed + (seed if config.resplit else 0),
         groups=groups,
         originals=originals,
         conflicts=None if digests is None else has_several(items.labels, digests),
@@ -174,13 +187,32 @@ def _describe_pool(config: StudyConfig, items: ItemTable) -> str:
     return f"{count}, not used under --protocol {config.protocol}; label-efficiency would train on them"
 
 
+def require_resplit(split: Split, other: Split, config: StudyConfig) -> str:
+    """Refuse --resplit where two seeds have the same split, and say where they have the same test; else empty.
+
+    Raises
+    ------
+    UserError
+        If there is nothing to divide anew.
+    """
+    if all(np.array_equal(getattr(split, side), getattr(other, side)) for side in ("train", "val", "test")):
+        raise UserError(
+            f"--resplit has nothing to divide anew: the images of '{config.data}' have no labels, a split that is "
+            f"given with them, or too few groups to be divided otherwise; leave it out."
+        )
+    if np.array_equal(split.test, other.test):
+        return "The test images are given, so --resplit divides the others alone: validation differs from seed to seed."
+    return ""
+
+
 def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
     """Refuse so few images that nothing can be said of them.
 
     Raises
     ------
     UserError
-        If there are fewer than ``FEWEST``, or none for validation or for the test where there are labels.
+        If there are fewer than ``FEWEST``, or none for validation or for the test where there are labels, or a class
+        is given for these alone.
     """
     images = int((items.labels != UNKNOWN).sum()) or len(items.names)
     if images < FEWEST:
@@ -193,41 +225,27 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
             f"No class of '{config.data}' has enough different images to hold one out for validation and one for the "
             f"test (3 are needed); add images, or use --unlabelled."
         )
-
-
-def require_same_names(names: Sequence[str], folder: StudyFolder, config: StudyConfig) -> None:
-    """Refuse images of other names than those the study in `folder` was begun with, without decoding any.
-
-    Raises
-    ------
-    UserError
-        If some are missing, or there are more.
-    """
-    known = _known_images(folder)
-    if known is None:
-        return
-    aside = {printable(entry["path"]) for entry in csv_rows((folder.path / AUDIT).read_bytes())}
-    found = {name: known.images.get(name, ("", "")) for name in names if name in known.images or name not in aside}
-    _refuse_changes(Contents(found).changes_since(known), folder, config)
-
-
-def _require_same(contents: Contents, folder: StudyFolder, config: StudyConfig) -> None:
-    """Refuse to go on with a study on other images than it was begun with."""
-    known = _known_images(folder)
-    if known is not None:
-        _refuse_changes(contents.changes_since(known), folder, config)
-
-
-def _known_images(folder: StudyFolder) -> Contents | None:
-    file = folder.path / IMAGES
-    return Contents.from_csv(file.read_bytes()) if folder.exists() and file.is_file() else None
-
-
-def _refuse_changes(changes: str, folder: StudyFolder, config: StudyConfig) -> None:
-    if changes:
+    unseen = (items.count(split.train) == 0) & (items.count(np.concatenate([split.val, split.test])) > 0)
+    if not config.no_given_split and (items.sides != NO_SIDE).any() and unseen.any():
         raise UserError(
-            f"The images of '{config.data}' are not those with which '{folder.path}' was begun: {changes}; "
-            f"bring them back as they were, or choose another --out."
+            f"The class '{items.classes[int(unseen.argmax())]}' of '{config.data}' is given for validation or the "
+            "test, and no image of it for training; give it some, leave it out, or divide anew with --no-given-split."
+        )
+    held_out = (items.labels[split.val], items.labels[split.test])
+    if items.has_labels and config.metric == "auroc" and any(np.ptp(labels) == 0 for labels in held_out):
+        raise UserError(
+            "--metric auroc tells classes apart, and all images held out for validation or for the test are of one "
+            "class; choose another metric, or add images."
+        )
+
+
+def _say_if_unequal(test_images: np.ndarray, say: Say) -> None:
+    """Say that accuracy speaks for the large classes, where it does."""
+    if very_unequal(test_images):
+        say(
+            f"Very unequal classes, of {min(n for n in test_images if n)} to {max(test_images)} test images: accuracy "
+            f"speaks for the large ones, so balanced accuracy is shown beside it; --metric balanced-accuracy compares "
+            f"by it."
         )
 
 
@@ -240,14 +258,18 @@ def _copies(store: Store, split: Split) -> list[AuditEntry]:
     ]
 
 
-def _write_split(folder: StudyFolder, split: Split, groups: Sequence[str] | np.ndarray | None) -> None:
+def _write_split(
+    folder: StudyFolder, config: StudyConfig, split: Split, groups: Sequence[str] | np.ndarray | None, *, seed: int
+) -> None:
     """The sides of the split, and the number of every image's group where there are groups."""
-    arrays = {"train": split.train, "val": split.val, "test": split.test}
+    suffix = split_suffix(seed, resplit=config.resplit)
+    require_same_split(split, folder, config.data, suffix)
+    arrays: dict[str, np.ndarray] = {side: getattr(split, side) for side in SIDES}
     if groups is not None:
         arrays["groups"] = np.unique(groups, return_inverse=True)[1]
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
-    folder.write("split.npz", content.getvalue())
+    folder.write(f"split{suffix}.npz", content.getvalue())
 
 
 def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, Any]:

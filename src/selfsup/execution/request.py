@@ -38,6 +38,8 @@ def requested_run(
     if data is not None:
         overrides["data"] = str(data)
     values = load_values(preset=preset, file=config, overrides=overrides)
+    if isinstance(values.get("manifest"), str) and "data" not in values:
+        values["data"] = str(Path(values["manifest"]).expanduser().parent)
     registry.unplug()  # what an earlier call in this process named
     if out is not None or not anew:
         study = StudyFolder(local_folder(default_out(values) if out is None else out))
@@ -71,7 +73,7 @@ def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values in which folders and files are named in full, so that they mean the same from any folder."""
     full = dict(values)
     names = {*registry.names(registry.SOURCE)}
-    for name in ("data", "group", "data_root"):
+    for name in ("data", "manifest", "pool", "group", "data_root", "test_data"):
         value = full.get(name)
         if isinstance(value, str) and value not in names and Path(value).exists():
             full[name] = str(Path(value).resolve())

@@ -1,4 +1,4 @@
-"""Accuracy against images per class: one line per method, baselines dashed."""
+"""A score against images per class: one line per method, baselines dashed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from selfsup.figures.canvas import (
 
 @dataclass(frozen=True)
 class Curve:
-    """The accuracy of one method at its chosen settings.
+    """The scores of one method at its chosen settings.
 
     Attributes
     ----------
@@ -33,8 +33,8 @@ class Curve:
         What the line is called; any text.
     sizes : tuple of float
         Images per class, above 0, ascending.
-    accuracy : tuple of float
-        Test accuracy at each size, 0 to 1.
+    scores : tuple of float
+        On test at each size, 0 to 1.
     low, high : tuple of float
         Ends of the confidence band; NaN where there is none.
     baseline : bool
@@ -43,16 +43,17 @@ class Curve:
 
     name: str
     sizes: tuple[float, ...]
-    accuracy: tuple[float, ...]
+    scores: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
     baseline: bool = False
 
 
-def accuracy_curves(
+def score_curves(
     curves: Sequence[Curve],
     size_names: Mapping[float, str],
     *,
+    score: str = "accuracy",
     unit: str = "training images per class",
     band: str = "",
     width: float = 7.4,
@@ -67,6 +68,8 @@ def accuracy_curves(
         Lines; baselines are dashed and grey.
     size_names : mapping of float to str
         The ticks: each number of images per class and its name, for example ``{126.0: "all"}``.
+    score : str
+        What the scores are.
     unit : str
         What the sizes count.
     band : str
@@ -88,7 +91,7 @@ def accuracy_curves(
         marker = MARKERS[index % len(MARKERS)].matplotlib
         axes.plot(
             curve.sizes,
-            curve.accuracy,
+            curve.scores,
             color=colour,
             linestyle=style,
             marker=marker,
@@ -101,7 +104,7 @@ def accuracy_curves(
     axes.set_xticks(list(size_names), _staggered(size_names, width), parse_math=False)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(f"{unit} (logarithmic)", **label(theme))
-    axes.set_title("test accuracy" + (f", {band} shaded" if band else ""), **label(theme), loc="left")
+    axes.set_title(f"test {score}" + (f", {band} shaded" if band else ""), **label(theme), loc="left")
     _limits(axes, curves)
     _name_lines(axes, curves, colours, theme)
     return save(figure)
@@ -126,7 +129,7 @@ def _colours(curves: Sequence[Curve], theme: Theme) -> list[str]:
 
 
 def _limits(axes: Axes, curves: Sequence[Curve]) -> None:
-    values = [v for curve in curves for v in (*curve.accuracy, *curve.low, *curve.high) if np.isfinite(v)]
+    values = [v for curve in curves for v in (*curve.scores, *curve.low, *curve.high) if np.isfinite(v)]
     if values:
         margin = 0.05 * max(max(values) - min(values), 0.1)
         axes.set_ylim(max(0.0, min(values) - margin), min(1.0, max(values) + margin) + 0.01)
@@ -134,7 +137,7 @@ def _limits(axes: Axes, curves: Sequence[Curve]) -> None:
 
 def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str], theme: Theme) -> None:
     """Write each name beside the last point of its line, pushed apart where they would overlap."""
-    ends = [(curve.accuracy[-1], index) for index, curve in enumerate(curves) if curve.sizes]
+    ends = [(curve.scores[-1], index) for index, curve in enumerate(curves) if curve.sizes]
     if not ends:
         return
     low, high = axes.get_ylim()
@@ -142,7 +145,7 @@ def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str], the
         end = curves[index].sizes[-1]
         axes.annotate(
             shorten(curves[index].name, 22),
-            (end, curves[index].accuracy[-1]),
+            (end, curves[index].scores[-1]),
             xytext=(1.03, y),
             textcoords=axes.get_yaxis_transform(),
             va="center",

@@ -24,7 +24,7 @@ from selfsup.figures.canvas import (
     to_png,
 )
 
-TITLE = "Test accuracy of every cell; learning rates are chosen on validation accuracy"
+TITLE = "Test {0} of every cell; learning rates are chosen on validation {0}"
 UNFINISHED = {"diverged": "div", "collapsed": "col", "failed": "fail", "pruned": "prun"}
 
 
@@ -35,14 +35,14 @@ class Square:
     Attributes
     ----------
     mean : float or None
-        Mean test accuracy of the finished seeds, 0 to 1; None where none finished.
+        Mean test score of the finished seeds, 0 to 1; None where none finished.
     sd : float or None
         Standard deviation over the seeds; None for fewer than two.
     status : str
         ``"done"`` if any seed finished, else one of `UNFINISHED`, or ``""`` where nothing has
         run.
     chosen : bool
-        True at the learning rate chosen on validation accuracy.
+        True at the learning rate chosen on validation.
     cell : str
         Id of one of its cells, ``""`` for none.
     """
@@ -77,8 +77,8 @@ class Panel:
     squares: tuple[tuple[Square, ...], ...]
 
 
-def heatmaps(panels: Sequence[Panel], *, theme: Theme = LIGHT, save: Save = to_png) -> bytes:
-    """Draw the panels as PNG, methods in rows and augmentations in columns, on one 0–1 scale.
+def heatmaps(panels: Sequence[Panel], *, score: str = "accuracy", theme: Theme = LIGHT, save: Save = to_png) -> bytes:
+    """Draw the panels as PNG, methods in rows and augmentations in columns, on one 0–1 scale of the `score`.
 
     A frame marks the learning rate chosen on validation; cells that diverged, collapsed or failed
     say so. With several seeds, each square holds the mean and the standard deviation.
@@ -102,8 +102,8 @@ def heatmaps(panels: Sequence[Panel], *, theme: Theme = LIGHT, save: Save = to_p
         axes.set_ylabel("learning rate", **label(theme, 8))
     scale = ScalarMappable(Normalize(0, 1), "viridis")
     place = {"shrink": min(1.0, 3.0 / figure.get_figheight()), "aspect": 28, "pad": 0.02}
-    add_colour_bar(figure, grid.ravel().tolist(), scale, "test accuracy", theme, **place)
-    figure.suptitle(TITLE, **label(theme, 9.5), x=0.01, ha="left")
+    add_colour_bar(figure, grid.ravel().tolist(), scale, f"test {score}", theme, **place)
+    figure.suptitle(TITLE.format(score), **label(theme, 9.5), x=0.01, ha="left")
     return save(figure)
 
 

@@ -17,8 +17,10 @@ from selfsup.evaluation.evaluators import load_evaluators
 
 #: A scheduler has stopped the cell's training early, or lets it wait for others; it may go on in a later run.
 PRUNED = "pruned"
-#: How a cell can end. A failed cell is tried again by the next run; those in `FINAL` are not.
-STATUSES = ("done", "diverged", "collapsed", PRUNED, "failed")
+#: It is tried again by the next run.
+FAILED = "failed"
+#: How a cell can end. Those in `FINAL` are not run again.
+STATUSES = ("done", "diverged", "collapsed", PRUNED, FAILED)
 FINAL = ("done", "diverged", "collapsed")
 #: The only columns of the results that may differ between two runs of the same study.
 MEASURED_COLUMNS = ("train_seconds", "images_per_second")
@@ -44,8 +46,8 @@ TRAINING = (
 #: and ends with these.
 REMARKS = (
     Column("rung_score", "of a `pruned` cell: what a scheduler compared its training by, after `epochs` epochs: "
-           "validation accuracy of the linear probe, or effective rank without labels; 0 where the embedding had "
-           "collapsed"),
+           "what `--metric` names, of the linear probe on validation, or effective rank without labels; 0 where the "
+           "embedding had collapsed"),
     Column("message", "why it has no scores, or none to be trusted", str, form=""),
 )  # fmt: skip
 #: Where the columns of the training and the remarks stand among those of evaluators, by these ones' order.

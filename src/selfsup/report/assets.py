@@ -47,7 +47,11 @@ class Thumbnails:
 
 
 def write_assets(
-    study_dir: Path, store: Store, indices: Iterable[int], show_channels: Sequence[int] | None = None
+    study_dir: Path,
+    store: Store,
+    indices: Iterable[int],
+    show_channels: Sequence[int] | None = None,
+    split_suffix: str = "",
 ) -> None:
     """Write ``assets/bokeh.min.js``, ``thumbnails.webp`` and ``thumbnails.json``.
 
@@ -63,15 +67,17 @@ def write_assets(
         The images to show, in the order of the sheet.
     show_channels : sequence of int, optional
         Which of their channels, see :meth:`selfsup.data.store.Store.picture`.
+    split_suffix : str
+        What the folder's name has at its end, where seeds have splits of their own.
     """
-    folder = Path(study_dir) / "assets"
+    folder = Path(study_dir) / f"assets{split_suffix}"
     folder.mkdir(parents=True, exist_ok=True)
     script = folder / "bokeh.min.js"
     if not script.is_file() or script.read_bytes() != bokeh_script():
         replace_file(script, bokeh_script())
     wanted = [int(index) for index in indices]
     shown = list(show_channels) if show_channels else None
-    known = read_thumbnails(study_dir)
+    known = read_thumbnails(study_dir, split_suffix)
     if known is not None and known.indices.tolist() == wanted and known.channels == shown:
         return
     sheet = sheet_for(len(wanted))
@@ -83,9 +89,9 @@ def write_assets(
     replace_file(folder / "thumbnails.json", json.dumps(about).encode())
 
 
-def read_thumbnails(study_dir: Path) -> Thumbnails | None:
+def read_thumbnails(study_dir: Path, split_suffix: str = "") -> Thumbnails | None:
     """The sheet that :func:`write_assets` wrote; None where there is none."""
-    folder = Path(study_dir) / "assets"
+    folder = Path(study_dir) / f"assets{split_suffix}"
     try:
         about = json.loads((folder / "thumbnails.json").read_text(encoding="utf-8"))
         content = (folder / "thumbnails.webp").read_bytes()

@@ -99,7 +99,7 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
     embeddings = study.embeddings(cell)
     if embeddings is None or not len(embeddings.indices):
         return None
-    thumbnails = _thumbnails(study, embeddings)
+    thumbnails = _thumbnails(study, cell, embeddings)
     files = _file_names(thumbnails, embeddings.indices)
     names = study.classes if study.labelled else cluster_names(embeddings.predicted)
     shown = _Shown(embeddings, names, files, thumbnails)
@@ -216,19 +216,22 @@ def _clusters(shown: _Shown) -> tuple[tuple[str, tuple[Thumbnail, ...]], ...]:
     return tuple(found)
 
 
-def _thumbnails(study: RecordedStudy, embeddings: StoredEmbeddings) -> Thumbnails | None:
-    """The study's thumbnails, made from its store if need be; None where the store is gone."""
-    known = read_thumbnails(study.path)
+def _thumbnails(study: RecordedStudy, cell: str, embeddings: StoredEmbeddings) -> Thumbnails | None:
+    """The thumbnails of a cell's split, made from its store if need be; None where the store is gone."""
+    suffix = study.split_suffix(cell)
+    known = read_thumbnails(study.path, suffix)
     if known is not None:
         return known
     from selfsup.data.store import open_store
 
     placed = np.isfinite(embeddings.projection).all(axis=1)
     try:
-        write_assets(study.path, open_store(study.path / study.dataset["store"]), embeddings.indices[placed])
+        write_assets(
+            study.path, open_store(study.path / study.dataset["store"]), embeddings.indices[placed], split_suffix=suffix
+        )
     except Exception:  # whatever is wrong with the store, the report does without it and says so
         return None
-    return read_thumbnails(study.path)
+    return read_thumbnails(study.path, suffix)
 
 
 def _file_names(thumbnails: Thumbnails | None, indices: NDArray[np.int64]) -> tuple[str, ...]:

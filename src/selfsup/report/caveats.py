@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from selfsup.config.axes import format_lr
+from selfsup.execution.words import listed
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy
 from selfsup.report.selection import candidate_names
-from selfsup.report.wording import size
+from selfsup.report.wording import points
 
 #: Seeds from which on the spread between trainings is known well enough to be of use.
 ENOUGH_SEEDS = 3
@@ -35,6 +36,7 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
         )
     sentences += _at_the_edge(study.results, best)
     sentences += _without_attention(study)
+    sentences += _left_out(study)
     sentences += _stopped_early(study)
     missing = [name for name in candidate_names(study.results).values() if name not in found.names]
     if missing:
@@ -47,24 +49,25 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     sentences = []
     if found.not_beaten:
         untrained = listed([c.other.name for c in found.not_beaten])
-        where = f"with {size(best.per_class, found.unit)}" if found.shown_gains else "at all"
+        where = f"with {best.size}" if found.shown_gains else "at all"
         sentences.append(
             f"That training helps {where}: {best.name} was not shown to do better than {untrained}, without training. "
             f"More epochs, more images or other learning rates may change that."
         )
-    if found.close:
-        others = listed([c.other.name for c in found.close])
-        sentences.append(f"No difference was shown between {best.name} and {others}.")
+    if unknown := [c.other.name for c in found.close if not c.within]:
+        nor = f", nor that they are within {points(found.margin)}" if found.margin else ""
+        sentences.append(f"No difference was shown between {best.name} and {listed(unknown)}{nor}.")
     if found.labelled and found.ties:
         others = listed([choice.name for choice in found.ties])
         sentences.append(
-            f"{others} have exactly the validation accuracy of {best.name}, which is named because it comes first."
+            f"{others} have exactly the validation {found.metric.words} of {best.name}, which is named because it "
+            f"comes first."
         )
     if found.labelled and (untested := _untested(found, best)):
         sentences.append(f"{best.name} was not tested against {listed(untested)}: no finished cell to pair with.")
     if found.comparisons and len(found.of(best.name)) > 1:
         sentences.append(
-            f"The comparisons beside the answer are with {size(best.per_class, found.unit)}; "
+            f"The comparisons beside the answer are with {best.size}; "
             "smaller numbers are tested under “Each method against each other one”."
         )
     return sentences
@@ -83,6 +86,18 @@ def _without_attention(study: RecordedStudy) -> list[str]:
     return [
         f"Where {listed(masked)} would rank: what is learnt from masked patches lies in the patches, and the linear "
         f"probe reads a summary of them. A study with --evaluate attentive compares by the patches as well."
+    ]
+
+
+def _left_out(study: RecordedStudy) -> list[str]:
+    """What there was no time for."""
+    left_out = study.last_run.get("left_out")
+    if not left_out:
+        return []
+    return [
+        f"What --budget {study.last_run['budget']} left no time for: {left_out}. The same command with more time, or "
+        f"without --budget, goes on from here. Until then, numbers of images with which not every method has finished "
+        f"are in no comparison."
     ]
 
 
@@ -110,8 +125,3 @@ def _at_the_edge(results: pd.DataFrame, best: Choice) -> list[str]:
         return []
     word, beyond = ("smallest", "smaller") if best.lr == tried[0] else ("largest", "larger")
     return [f"Learning rate {format_lr(best.lr)} is the {word} tried; a {beyond} one may be better."]
-
-
-def listed(names: list[str]) -> str:
-    """``a``, ``a and b``, or ``a, b and c``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

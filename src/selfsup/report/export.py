@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ PAGE = (8.27, 11.69)
 LINES_PER_PAGE, CHARACTERS_PER_LINE = 78, 108
 
 
-def export_figures(study_dir: Path, folder: Path) -> list[Path]:
+def export_figures(study_dir: Path, folder: Path, asked: Mapping[str, Any] = {}) -> list[Path]:
     """Write every figure of a study's report into `folder`, as PNG and as PDF.
 
     Raises
@@ -43,7 +44,7 @@ def export_figures(study_dir: Path, folder: Path) -> list[Path]:
     UserError
         If `study_dir` is not a study, or `folder` cannot be written.
     """
-    study = read_study(study_dir)
+    study = read_study(study_dir, asked)
     return write_figures(figures_of(study, answer_study(study)), folder)
 
 
@@ -60,9 +61,9 @@ def write_figures(figures: Iterable[NamedFigure], folder: Path) -> list[Path]:
     return written
 
 
-def write_markdown(study_dir: Path) -> Path:
+def write_markdown(study_dir: Path, asked: Mapping[str, Any] = {}) -> Path:
     """Write ``report.md`` and the figures it shows, in ``report-figures/``, into the study's folder."""
-    study = read_study(study_dir)
+    study = read_study(study_dir, asked)
     found = answer_study(study)
     folder = study.path / "report-figures"
     with writing_to(folder, "choose another folder"):
@@ -85,9 +86,9 @@ def write_markdown(study_dir: Path) -> Path:
     return path
 
 
-def write_pdf(study_dir: Path) -> Path:
+def write_pdf(study_dir: Path, asked: Mapping[str, Any] = {}) -> Path:
     """Write ``report.pdf`` into the study's folder: the answer in words and tables, then a page per figure."""
-    study = read_study(study_dir)
+    study = read_study(study_dir, asked)
     found = answer_study(study)
     content = BytesIO()
     with PdfPages(content, metadata={"Title": f"selfsup: {study.dataset['name']}", "CreationDate": None}) as pages:
@@ -111,8 +112,9 @@ def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
     if study.labelled and found.choices:
         if (curves := curves_figure(study, found)) is not None:
             yield curves
-        if panels := heatmap_panels(study.results):
-            yield NamedFigure("heatmaps", f"Learning rate against {study.unit} per class", partial(heatmaps, panels))
+        if panels := heatmap_panels(study.results, study.metric):
+            draw = partial(heatmaps, panels, score=found.metric.words)
+            yield NamedFigure("heatmaps", f"Learning rate against {study.unit} per class", draw)
     yield from training_figures(study, found)
     embeddings = study.embeddings(found.best.cells[0]) if found.best else None
     if found.best is None or embeddings is None:
@@ -133,8 +135,9 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
     """Titles and rows, the heading first."""
     if found.choices:
         score = "validation" if found.labelled else "effective rank"
+        beside = [found.beside.words] if found.beside else []
         rows: list[Sequence[str]] = [
-            ("method", "per class", "augmentation", "lr", score, "test", "95 % interval", "seeds")
+            ("method", "per class", "augmentation", "lr", score, "test", "95 % interval", *beside, "seeds")
         ]
         rows += [
             (
@@ -143,30 +146,45 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
                 choice.augmentation or wording.NOTHING,
                 wording.learning_rate(choice.lr),
                 f"{choice.score:.3f}" if found.labelled else f"{choice.score:.1f}",
-                wording.accuracy(choice.test_accuracy),
+                wording.score(choice.test_score),
                 wording.interval(choice.interval),
+                *(wording.score(choice.beside) for _ in beside),
                 str(choice.seeds),
             )
             for choice in found.choices
         ]
-        yield "Chosen settings", rows
+        yield f"Chosen settings{f' and their {found.metric.words}' if found.labelled else ''}", rows
+    if found.external:
+        rows = [("method", "test, same classes", "external test", "95 % interval", "change", "95 % interval")]
+        rows += [
+            (
+                e.choice.name,
+                wording.score(e.here),
+                wording.score(e.score),
+                wording.interval(e.interval),
+                wording.signed(e.score - e.here),
+                wording.signed_interval(e.change),
+            )
+            for e in found.external
+        ]
+        yield "External test", rows
     if found.comparisons and found.best:
         rows = [("against", "difference", "95 % interval", "p, corrected", "so it is")]
-        rows += [_compared(c) for c in found.comparisons]
+        rows += [_compared(c, found) for c in found.comparisons]
         yield f"{found.best.name} against the others", rows
     if found.pairwise:
         rows = [("per class", "method", "against", "difference", "95 % interval", "p, corrected", "so it is")]
-        rows += [(c.one.per_class, c.one.name, *_compared(c)) for c in found.pairwise]
+        rows += [(c.one.per_class, c.one.name, *_compared(c, found)) for c in found.pairwise]
         yield "Each method against each other one", rows
 
 
-def _compared(c: Comparison) -> tuple[str, ...]:
+def _compared(c: Comparison, found: Answer) -> tuple[str, ...]:
     return (
         c.other.name,
         wording.signed(c.test.difference),
         wording.signed_interval(c.test.interval),
         wording.p_value(c.p_adjusted).removeprefix("= "),
-        c.verdict,
+        wording.verdict(c, found.margin),
     )
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from selfsup.config.axes import REFERENCE
+from selfsup.evaluation.metrics import Metric
 from selfsup.report.selection import Optimism, size_order
 from selfsup.report.statistics import Interval, PairedTest
 
+SIGNIFICANT = 0.05
 Verdict = Literal["better", "no difference shown", "worse"]
 
 
@@ -27,14 +29,18 @@ class Choice:
         None where the method does not train.
     per_class : str
         Images per class: a number, a share of each class such as ``"10%"``, or ``"all"``.
+    size : str
+        The same in words.
     seeds : int
         Finished seeds.
     score : float
-        Mean of the criterion: validation accuracy, or effective rank without labels.
-    test_accuracy : float or None
-        Mean over the seeds; None without labels.
+        Mean of the criterion: the metric on validation, or effective rank without labels.
+    test_score : float or None
+        The metric on test, mean over the seeds; None without labels.
+    beside : float or None
+        The metric that is shown beside it, on test; None without one.
     interval : Interval or None
-        95 % interval of the test accuracy.
+        95 % interval of the test score.
     train_seconds : float or None
         Mean time of one training.
     cells : tuple of str
@@ -49,9 +55,11 @@ class Choice:
     augmentation: str
     lr: float | None
     per_class: str
+    size: str
     seeds: int
     score: float
-    test_accuracy: float | None
+    test_score: float | None
+    beside: float | None
     interval: Interval | None
     train_seconds: float | None
     cells: tuple[str, ...]
@@ -74,6 +82,30 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class ExternalScore:
+    """A method on the external test.
+
+    Attributes
+    ----------
+    choice : Choice
+    here : float
+        Its mean score on the test images of the classes that the external test has.
+    score : float
+        Its mean score on the external test.
+    interval : Interval
+        95 % interval of that.
+    change : Interval
+        95 % interval of `score` less `here`.
+    """
+
+    choice: Choice
+    here: float
+    score: float
+    interval: Interval
+    change: Interval
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two methods at one number of images, on the same test images and seeds.
 
@@ -86,6 +118,8 @@ class Comparison:
         Holm-corrected for the number of comparisons made together.
     verdict : {"better", "no difference shown", "worse"}
         `one` is … than (to) `other`.
+    p_within : float or None
+        Of a difference beyond the margin, corrected alike; None without a margin.
     """
 
     one: Choice
@@ -93,6 +127,12 @@ class Comparison:
     test: PairedTest
     p_adjusted: float
     verdict: Verdict
+    p_within: float | None = None
+
+    @property
+    def within(self) -> bool:
+        """Whether it was shown that they differ by less than the margin."""
+        return self.p_within is not None and self.p_within < SIGNIFICANT
 
 
 @dataclass(frozen=True)
@@ -114,14 +154,14 @@ class LabelsNeeded:
     ----------
     per_class : str
         Images per class of the best method.
-    accuracy : float
-        Its test accuracy there.
+    score : float
+        Its test score there.
     supervised : str or None
         Smallest number tried at which supervised training reached that; None if none did.
     """
 
     per_class: str
-    accuracy: float
+    score: float
     supervised: str | None
 
 
@@ -133,6 +173,13 @@ class Answer:
     ----------
     labelled : bool
         False: there is no accuracy, and `best` is a weak recommendation.
+    metric : Metric
+        What settings were chosen by, and methods are compared by, where there are labels.
+    beside : Metric or None
+        What is shown beside it: accuracy beside another metric, and balanced accuracy beside that of very unequal
+        classes.
+    margin : float or None
+        Differences below it do not matter; None where each does.
     criterion : str
         Column of the results by which settings were chosen.
     best : Choice or None
@@ -159,9 +206,14 @@ class Answer:
         What the numbers per class count: ``"images"``, or ``"labels"`` where training saw all images.
     total_seconds : float
         Training time of all recorded cells, added up.
+    external : tuple of ExternalScore
+        The methods at the largest number of images on the external test; empty without one.
     """
 
     labelled: bool
+    metric: Metric
+    beside: Metric | None
+    margin: float | None
     criterion: str
     best: Choice | None
     ties: tuple[Choice, ...]
@@ -174,6 +226,7 @@ class Answer:
     caveats: tuple[str, ...]
     unit: str
     total_seconds: float
+    external: tuple[ExternalScore, ...] = ()
 
     def of(self, name: str) -> tuple[Choice, ...]:
         """Choices of a candidate, by number of images."""
@@ -193,14 +246,14 @@ class Answer:
     def not_beaten(self) -> tuple[Comparison, ...]:
         """Comparisons of a best method that trains with networks that do not, where it is not shown to be better.
 
-        At the largest number of images; the one with the highest test accuracy comes first. Empty is what a study
+        At the largest number of images; the one with the highest test score comes first. Empty is what a study
         hopes for.
         """
         last = [gain for gain in self.gains[-1:] if gain.one == self.best and gain.verdict != "better"]
         if not last:
             return ()
         found = [c for c in self.comparisons if not c.other.trains and c.verdict != "better"] or last
-        return tuple(sorted(found, key=lambda c: -(c.other.test_accuracy or 0.0)))
+        return tuple(sorted(found, key=lambda c: -(c.other.test_score or 0.0)))
 
     @property
     def shown_gains(self) -> tuple[Comparison, ...]:
@@ -215,6 +268,12 @@ class Answer:
             c.name != best.name and c.per_class == best.per_class and c.trains and c.uses_labels == best.uses_labels
             for c in self.choices
         )
+
+    @property
+    def compared(self) -> bool:
+        """Whether anything else has finished at the best one's number of images."""
+        best = self.best
+        return best is not None and any(c.name != best.name and c.per_class == best.per_class for c in self.choices)
 
     @property
     def close(self) -> tuple[Comparison, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -16,24 +18,30 @@ from selfsup.atomic import replace_file
 from selfsup.data.audit import ALARMING
 from selfsup.evaluation.base import Column
 from selfsup.evaluation.evaluators import load_evaluators, measures
+from selfsup.evaluation.metrics import ACCURACY, Metric
+from selfsup.execution.words import listed
 from selfsup.figures.canvas import accuracy_colour
 from selfsup.figures.heatmaps import UNFINISHED, heatmaps
 from selfsup.figures.interactive import bokeh_script
 from selfsup.record.results import CELL, TRAINING
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
-from selfsup.report.caveats import listed
 from selfsup.report.pictures import curves_figure, data_address, for_both_screens, in_both_themes, training_figures
 from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.series import baseline_panel, heatmap_panels
-from selfsup.report.table import gains
+from selfsup.report.table import closeness, compared_with_nothing, external_test, gains
 from selfsup.report.verdict import answer_study
 
 MOST_AUDIT_ROWS = 200
 
 
 def write_report(
-    study_dir: Path, command: str | None = None, *, planned: int | None = None, growing: bool = False
+    study_dir: Path,
+    command: str | None = None,
+    *,
+    planned: int | None = None,
+    growing: bool = False,
+    asked: Mapping[str, Any] = {},
 ) -> Path:
     """Write the report of a study, finished or not, as one file that needs no network.
 
@@ -47,6 +55,8 @@ def write_report(
         Cells in the study's grid, to say how many are still to come.
     growing : bool
         Whether the study is running, so that the page is to reload itself.
+    asked : mapping of str to value, optional
+        Settings in the place of the study's own, as for :func:`read_study`.
 
     Returns
     -------
@@ -58,7 +68,7 @@ def write_report(
     UserError
         If the folder is not a study, or cannot be written.
     """
-    study = read_study(study_dir)
+    study = read_study(study_dir, asked)
     path = study.path / "report.html"
     # A file name that is not valid Unicode is shown with escapes.
     replace_file(
@@ -74,21 +84,21 @@ def render(
     answer = answer_study(study)
     best = look_at(study, answer.best.cells[0]) if answer.best else None
     curves = curves_figure(study, answer)
-    panels = heatmap_panels(study.results) if study.labelled else []
+    panels = heatmap_panels(study.results, study.metric) if study.labelled else []
     return templates().get_template("report.html.j2").render(
         study=study,
         answer=answer,
         best=best,
         sizes=wording.size_names(answer.sizes, study.mean_per_class),
         panels=panels,
-        baselines=baseline_panel(study.results) if study.labelled else None,
-        heatmap_picture=data_address(heatmaps(panels), "image/png") if panels else "",
+        baselines=baseline_panel(study.results, study.metric) if study.labelled else None,
+        heatmap_picture=data_address(heatmaps(panels, score=answer.metric.words), "image/png") if panels else "",
         curves=for_both_screens(curves) if curves else None,
         trainings=[in_both_themes(figure) for figure in training_figures(study, answer)],
         trusted=without_labels.trust(study),
         opinions=[] if study.labelled else without_labels.opinions(study.results),
         measure_names={measure.name: measure.title for measure in measures()},
-        columns=[c for c in shown_columns() if _tells(study.results[c.name])],
+        columns=[c for c in shown_columns(study.metric) if _tells(study.results[c.name])],
         counts=study.results["status"].value_counts().to_dict(),
         planned=planned,
         growing=growing,
@@ -109,9 +119,13 @@ def _tells(values: pd.Series[Any]) -> bool:
     return bool(values.replace("", None).notna().any()) and (values.name != "backbone" or values.nunique() > 1)
 
 
-def shown_columns() -> list[Column]:
-    """Columns that the table of cells can show: those with a heading."""
+def shown_columns(metric: Metric = ACCURACY) -> list[Column]:
+    """Columns that the table of cells can show: those with a heading, and those of the metric."""
+    headings = {ACCURACY.validation: "", ACCURACY.test: "accuracy", metric.validation: "validation"}
+    headings[metric.test] = f"test {metric.words}"
     evaluated = [column for evaluator in load_evaluators().values() for column in evaluator.columns]
+    if metric is not ACCURACY:
+        evaluated = [replace(column, heading=headings.get(column.name, column.heading)) for column in evaluated]
     return [column for column in (*CELL, *evaluated, *TRAINING) if column.heading]
 
 
@@ -122,8 +136,9 @@ def templates() -> Environment:
         loader=PackageLoader("selfsup.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     filters = (
-        accuracy_colour, gains, listed, wording.accuracy, wording.duration, wording.interval, wording.learning_rate,
-        wording.p_value, wording.signed, wording.signed_interval, wording.size, wording.value,
+        accuracy_colour, gains, external_test, closeness, compared_with_nothing, listed, wording.capital,
+        wording.duration, wording.interval, wording.learning_rate, wording.p_value, wording.score, wording.signed,
+        wording.signed_interval, wording.value, wording.verdict,
     )  # fmt: skip
     environment.filters |= {written.__name__: written for written in filters}
     environment.globals |= {"unfinished": UNFINISHED, "setting": wording.setting}

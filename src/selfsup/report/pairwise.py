@@ -2,62 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import combinations
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsup.report.findings import Choice, Comparison, Verdict
-from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
-from selfsup.report.statistics import Interval, PairedTest, accuracy_interval, holm, paired_test
+from selfsup.evaluation.metrics import Metric
+from selfsup.report.findings import SIGNIFICANT, Choice, Comparison, Verdict
+from selfsup.report.recorded import RecordedStudy
+from selfsup.report.resplit import resplit_interval, resplit_test
+from selfsup.report.statistics import Interval, PairedTest, Table, holm, paired_test, score_interval
 
-SIGNIFICANT = 0.05
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What a cell's test images contribute to its score: arrays of length N."""
+
+    indices: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    contributions: Table
 
 
 class Outcomes:
-    """Where each cell is right, read once from the study's folder.
+    """How well each cell does on each test image by the study's metric, read once from its folder.
 
     Parameters
     ----------
     study : RecordedStudy
+    metric : Metric, optional
+        The study's by default.
     """
 
-    def __init__(self, study: RecordedStudy) -> None:
-        self._study = study
-        self._embeddings = cache(study.embeddings)
+    def __init__(self, study: RecordedStudy, metric: Metric | None = None) -> None:
+        self._study, self._metric = study, metric or study.metric
+        self._outcome = cache(self._read)
 
     def interval(self, cells: Iterable[str]) -> Interval | None:
-        """Interval of the mean accuracy of cells that differ in their seed; None where nothing is known of them."""
-        found = [e for cell in cells if (e := self._embeddings(cell)) is not None and len(e.indices)]
-        alike = [e for e in found if np.array_equal(e.indices, found[0].indices)]
-        if not alike or (alike[0].labels < 0).any():
+        """Interval of the mean score of cells that differ in their seed; None where nothing is known of them."""
+        found = self.score(cells)
+        return None if found is None else found[1]
+
+    def score(self, cells: Iterable[str]) -> tuple[float, Interval] | None:
+        """Mean score of cells that differ in their seed, and its interval; None where nothing is known of them."""
+        found = [outcome for cell in cells if (outcome := self._outcome(cell)) is not None]
+        if self._resplit(found):
+            units = list(map(self._units, found))
+            interval = resplit_interval([_table([o]) for o in found], units, self._study.test_ratio)
+        elif found:
+            found = [outcome for outcome in found if np.array_equal(outcome.indices, found[0].indices)]
+            interval = score_interval(_table(found), **self._units(found[0]))
+        else:
             return None
-        return accuracy_interval(np.stack([e.correct for e in alike]), self._groups(alike[0].indices))
+        return float(np.mean([outcome.contributions.mean() for outcome in found])), interval
 
     def compare(self, one: Choice, other: Choice) -> PairedTest | None:
         """Paired test over the seeds that both have; None where they share no test images."""
         first, second = self._by_seed(one), self._by_seed(other)
         pairs = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
         alike = [(a, b) for a, b in pairs if np.array_equal(a.indices, b.indices)]
+        if self._resplit([a for a, _ in alike]):
+            one_by_one, other_by_one = ([_table([pair[side]]) for pair in alike] for side in (0, 1))
+            units = [self._units(a) for a, _ in alike]
+            return resplit_test(one_by_one, other_by_one, units, self._study.test_ratio, self._study.margin)
         alike = [(a, b) for a, b in alike if np.array_equal(a.indices, alike[0][0].indices)]
         if not alike:
             return None
-        first_right, second_right = (np.stack([pair[side].correct for pair in alike]) for side in (0, 1))
-        return paired_test(first_right, second_right, self._groups(alike[0][0].indices))
+        first_table, second_table = (_table([pair[side] for pair in alike]) for side in (0, 1))
+        return paired_test(first_table, second_table, **self._units(alike[0][0]), margin=self._study.margin)
 
-    def _by_seed(self, choice: Choice) -> dict[int, StoredEmbeddings]:
-        read = {self._seeds[cell]: self._embeddings(cell) for cell in choice.cells}
-        return {seed: embeddings for seed, embeddings in read.items() if embeddings is not None}
+    def _resplit(self, of_seeds: Sequence[ImageScores]) -> bool:
+        """Whether the seeds test images of their own, and not those that are given with the data."""
+        first = of_seeds[0].indices if of_seeds else ()
+        return self._study.resplit and not all(np.array_equal(scores.indices, first) for scores in of_seeds)
+
+    def _read(self, cell: str) -> ImageScores | None:
+        found = self._predictions(cell)
+        if found is None or not len(found[0]) or (found[1] < 0).any():
+            return None
+        probabilities = self._study.probabilities(cell) if self._metric.ranks else np.empty((0, 0))
+        if probabilities is None:
+            return None
+        indices, labels, predicted = found
+        contributions = self._metric.contributions(labels, predicted, probabilities)
+        return ImageScores(indices, labels, contributions) if np.isfinite(contributions).all() else None
+
+    def _predictions(self, cell: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
+        """Places, true and predicted classes of a cell's test images; None where they cannot be read."""
+        found = self._study.embeddings(cell)
+        return None if found is None else (found.indices, found.labels, found.predicted)
+
+    def _by_seed(self, choice: Choice) -> dict[int, ImageScores]:
+        read = {self._seeds[cell]: self._outcome(cell) for cell in choice.cells}
+        return {seed: outcome for seed, outcome in read.items() if outcome is not None}
 
     @cached_property
     def _seeds(self) -> dict[str, int]:
         results = self._study.results
         return dict(zip(results["cell"], results["seed"].astype(int), strict=True))
 
-    def _groups(self, indices: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        return None if self._study.groups is None else self._study.groups[indices]
+    def _units(self, outcome: ImageScores) -> dict[str, Any]:
+        """Which images belong together, or are a sample of their own."""
+        metric, groups = self._metric, self._study.groups
+        return {
+            "groups": None if groups is None else groups[outcome.indices],
+            "classes": outcome.labels if metric.by_class else None,
+            "step": metric.step,
+        }
+
+
+def _table(outcomes: Sequence[ImageScores]) -> Table:
+    return cast(Table, np.stack([outcome.contributions for outcome in outcomes]))
 
 
 def against_the_others(outcomes: Outcomes, best: Choice, choices: Iterable[Choice]) -> tuple[Comparison, ...]:
@@ -101,9 +159,11 @@ def every_pair(outcomes: Outcomes, choices: Iterable[Choice]) -> tuple[Compariso
 def _corrected(outcomes: Outcomes, pairs: Iterable[tuple[Choice, Choice]]) -> tuple[Comparison, ...]:
     tested = [(one, other, test) for one, other in pairs if (test := outcomes.compare(one, other)) is not None]
     adjusted = holm([test.p_value for *_, test in tested])
+    margins = [test.p_within for *_, test in tested if test.p_within is not None]
+    within = holm(margins) if margins else [None] * len(tested)
     return tuple(
-        Comparison(one, other, test, p, verdict_of(test, p))
-        for (one, other, test), p in zip(tested, adjusted, strict=True)
+        Comparison(one, other, test, p, verdict_of(test, p), p_within)
+        for (one, other, test), p, p_within in zip(tested, adjusted, within, strict=True)
     )
 
 

@@ -14,12 +14,12 @@ from PIL import Image
 
 from selfsup.figures.canvas import DARK, DPI, LIGHT
 from selfsup.figures.confusion import confusion_matrix
-from selfsup.figures.curves import accuracy_curves
+from selfsup.figures.curves import score_curves
 from selfsup.figures.loss import loss_curve
 from selfsup.report.findings import Answer
 from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
-from selfsup.report.series import accuracy_series, chosen_trainings, size_places
-from selfsup.report.wording import learning_rate
+from selfsup.report.series import chosen_trainings, score_series, size_places
+from selfsup.report.wording import capital, learning_rate
 
 NARROW_SCREEN = 3.9
 
@@ -93,21 +93,21 @@ def for_both_screens(figure: NamedFigure) -> ReportPicture:
 
 
 def curves_figure(study: RecordedStudy, answer: Answer) -> NamedFigure | None:
-    """Accuracy against images (or labels) per class; None where no method has more than one number of images."""
+    """The study's metric against images (or labels) per class; None where no method has several numbers of images."""
     places = size_places(study)
-    curves = accuracy_series(answer, places)
+    curves = score_series(answer, places)
     if not any(len(curve.sizes) > 1 for curve in curves):
         return None
     used = {size for curve in curves for size in curve.sizes}
     ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
     unit = "labels per class" if study.unit == "labels" else "training images per class"
     band = "95 % interval" if any(choice.interval for choice in answer.choices) else ""
-    names = ", ".join(curve.name for curve in curves)
+    names, score = ", ".join(curve.name for curve in curves), answer.metric.words
     return NamedFigure(
         "curves",
-        f"Accuracy and {study.unit} per class",
-        partial(accuracy_curves, curves, ticks, unit=unit, band=band),
-        f"Line chart: test accuracy against {unit} for {names}; the numbers are in the table of accuracies.",
+        f"{capital(score)} and {study.unit} per class",
+        partial(score_curves, curves, ticks, score=score, unit=unit, band=band),
+        f"Line chart: test {score} against {unit} for {names}; the numbers are in the table below it.",
     )
 
 

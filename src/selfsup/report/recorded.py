@@ -6,7 +6,7 @@ import json
 import tomllib
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from selfsup.config.axes import REFERENCE
 from selfsup.config.grid import Tags
+from selfsup.config.validation import validate
+from selfsup.data.split import split_suffix
 from selfsup.errors import UserError
+from selfsup.evaluation.metrics import METRICS, Metric, very_unequal
 from selfsup.record.results import result_columns
 
 EMBEDDINGS: dict[str, type[np.generic]] = {
@@ -72,6 +75,10 @@ class RecordedStudy:
         Text of ``config.toml``.
     groups : array of int64 or None
         Number of the group of each image of the store; None where every image stands for itself.
+    last_run : dict
+        What the history says of the last run; what a budget left out, where there was one.
+    asked : mapping of str to value
+        Settings that this report has in the place of the study's own: ``metric``, ``margin``.
     """
 
     path: Path
@@ -80,6 +87,8 @@ class RecordedStudy:
     audit: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["path", "problem", "detail"]))
     config: str = ""
     groups: NDArray[np.int64] | None = None
+    last_run: dict[str, Any] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     def tags(self, method: str) -> Tags:
         """What is known of a method; nothing in particular of one that is not installed any more."""
@@ -119,11 +128,26 @@ class RecordedStudy:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The study's configuration as it is written; empty where it cannot be read."""
+        """The study's configuration as it is written, which may not be readable, and what was asked for."""
         try:
-            return tomllib.loads(self.config)
+            return {**tomllib.loads(self.config), **self.asked}
         except tomllib.TOMLDecodeError:
-            return {}
+            return dict(self.asked)
+
+    @property
+    def metric(self) -> Metric:
+        """What settings are chosen by, and methods compared by, where there are labels."""
+        return METRICS[self.settings.get("metric", "accuracy")]
+
+    @property
+    def margin(self) -> float | None:
+        """Differences that do not matter, in either direction; None where each does."""
+        return self.settings.get("margin")
+
+    @property
+    def unequal(self) -> bool:
+        """Whether accuracy speaks for the large classes of the test images alone."""
+        return very_unequal(counts[-1] for counts in self.dataset.get("class_counts", {}).values())
 
     def mean_per_class(self, size: str) -> float:
         """Training images (or labels) per class of cells of that size, averaged over the classes."""
@@ -135,6 +159,22 @@ class RecordedStudy:
         had = self.results.loc[self.results["per_class"] == per_class, "train_images"].max()
         return per_class == "all" or bool(had >= self.dataset.get("train", np.inf))
 
+    @property
+    def resplit(self) -> bool:
+        """Whether each seed divides the images anew."""
+        return bool(self.settings.get("resplit", False))
+
+    @property
+    def test_ratio(self) -> float:
+        """Test images for each other image with a label."""
+        counts = np.sum(list(self.dataset.get("class_counts", {}).values()), axis=0)
+        return float(counts[-1] / counts[:-1].sum())
+
+    def split_suffix(self, cell: str) -> str:
+        """What tells the split of a cell from those of other seeds in names of files."""
+        seed = self.results.loc[self.results["cell"] == cell, "seed"].iloc[0]
+        return split_suffix(int(seed), resplit=self.resplit)
+
     def cell(self, cell: str) -> Path:
         """Folder of a cell."""
         return self.path / "cells" / cell
@@ -143,6 +183,27 @@ class RecordedStudy:
         """Predictions and map of a cell; None where the file is missing or damaged."""
         arrays = _read_arrays(self.cell(cell) / "embeddings.npz", EMBEDDINGS)
         return StoredEmbeddings(**arrays) if arrays else None
+
+    def probabilities(self, cell: str) -> NDArray[np.float64] | None:
+        """Class probabilities of a cell's evaluated images, shape [N, classes]; None where they cannot be computed."""
+        from selfsup.evaluation.linear_probe import LinearProbe  # with torch, which takes seconds
+
+        names: dict[str, type[np.generic]] = {part.name: np.float64 for part in fields(LinearProbe)}
+        parts: dict[str, Any] = _read_arrays(self.cell(cell) / "probe.npz", names)
+        features = self.features(cell)
+        return LinearProbe(**parts).probabilities(features) if features is not None and parts else None
+
+    def external_predictions(self, cell: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
+        """Places, true and predicted classes of the images of the external test; None where a cell has none."""
+        types: dict[str, type[np.generic]] = dict.fromkeys(("indices", "labels", "predicted"), np.int64)
+        found = _read_arrays(self.cell(cell) / "external.npz", types)
+        return (found["indices"], found["labels"], found["predicted"]) if found else None
+
+    @property
+    def external_classes(self) -> NDArray[np.int64]:
+        """Numbers of the classes that the external test has images of."""
+        counts = self.dataset.get("external", {}).get("class_counts", {})
+        return np.flatnonzero(list(counts.values()))
 
     def features(self, cell: str) -> NDArray[np.float32] | None:
         """Embeddings of a cell's evaluated images, shape [N, width]; None where the file is missing or damaged."""
@@ -157,8 +218,27 @@ class RecordedStudy:
         return log if {"epoch", "loss"} <= set(log.columns) and len(log) else None
 
 
-def read_study(path: Path) -> RecordedStudy:
+def asked_for(**settings: Any) -> dict[str, Any]:
+    """Those of the settings that are not None, checked.
+
+    Raises
+    ------
+    UserError
+        If a value does not fit.
+    """
+    asked = {name: value for name, value in settings.items() if value is not None}
+    checked = validate(asked)
+    return {name: getattr(checked, name) for name in asked}
+
+
+def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
     """Read a study's folder; it may be half-finished.
+
+    Parameters
+    ----------
+    path : Path
+    asked : mapping of str to value, optional
+        Settings in the place of the study's own: ``metric``, ``margin``.
 
     Raises
     ------
@@ -176,6 +256,8 @@ def read_study(path: Path) -> RecordedStudy:
         audit=_read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
         config=_read_text(path / "config.toml"),
         groups=_read_arrays(path / "split.npz", {"groups": np.int64}).get("groups"),
+        last_run=(_read_json(path / "run.json").get("runs") or [{}])[-1],
+        asked=asked,
     )
 
 

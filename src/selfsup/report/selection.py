@@ -1,6 +1,6 @@
 """Which settings were chosen, and what they reach: pure functions of the results table.
 
-Settings are chosen on validation accuracy and quoted on test accuracy. Without labels they are
+Settings are chosen by the study's metric on validation images and quoted on test images. Without labels they are
 chosen by effective rank (RankMe, Garrido et al., 2023), which follows the accuracy of a probe
 only loosely.
 """
@@ -17,6 +17,9 @@ import numpy as np
 import pandas as pd
 
 from selfsup.config.axes import CHOSEN, COMPARED, REFERENCE
+from selfsup.errors import UserError
+from selfsup.evaluation.metrics import ACCURACY, Metric
+from selfsup.record.results import FINAL
 from selfsup.report.recorded import tidy
 
 CHOICE_COLUMNS = [*COMPARED, "per_class", *CHOSEN, "seeds", "score", "cells"]
@@ -24,14 +27,14 @@ CHOICE_COLUMNS = [*COMPARED, "per_class", *CHOSEN, "seeds", "score", "cells"]
 
 @dataclass(frozen=True)
 class Optimism:
-    """What choosing settings by test accuracy would have added to the accuracies quoted.
+    """What choosing settings by their test scores would have added to those quoted.
 
     Attributes
     ----------
     choices : int
         Methods and numbers of images at which there was more than one setting to choose from.
     mean, largest : float
-        Test accuracy of the setting with the highest, less that of the one chosen on validation;
+        Test score of the setting with the highest, less that of the one chosen on validation;
         at least 0.
     """
 
@@ -40,14 +43,39 @@ class Optimism:
     largest: float
 
 
-def criterion(results: pd.DataFrame) -> str:
-    """The column by which settings are chosen: validation accuracy, else effective rank."""
-    return "val_accuracy" if tidy(results)["val_accuracy"].notna().any() else "effective_rank"
+def criterion(results: pd.DataFrame, metric: Metric = ACCURACY) -> str:
+    """The column by which settings are chosen: that of the metric on validation, else effective rank.
+
+    Raises
+    ------
+    UserError
+        If cells have a validation accuracy and not this metric.
+    """
+    table = tidy(results)
+    known = table["val_accuracy"].notna()
+    if missing := int((known & table[metric.validation].isna()).sum()):
+        raise UserError(
+            f"{missing} of the study's cells have no {metric.words} on validation images, either because an earlier "
+            f"version evaluated them or because they are of one class; leave out --metric, or begin a new study."
+        )
+    return metric.validation if known.any() else "effective_rank"
 
 
 def size_order(sizes: Iterable[str]) -> list[str]:
     """Different numbers of images per class, or shares of each class, in ascending order, ``"all"`` last."""
     return sorted(set(sizes), key=lambda size: math.inf if size == "all" else float(size.removesuffix("%")))
+
+
+def comparable(results: pd.DataFrame) -> pd.DataFrame:
+    """The results without trainings on numbers of images that not every method that trains has finished.
+
+    For a study whose budget was over before it came to the others.
+    """
+    trained = results["lr"].notna()
+    finished = results[trained & results["status"].isin(FINAL)]
+    have = {size: set(candidates_of(rows)) for size, rows in finished.groupby("per_class")}
+    whole = [size for size, found in have.items() if found == set().union(*have.values())]
+    return results[~trained | results["per_class"].isin(whole)].reset_index(drop=True)
 
 
 def candidates_of(results: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -66,10 +94,10 @@ def candidate_names(results: pd.DataFrame) -> dict[tuple[Any, ...], str]:
     return names
 
 
-def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataFrame:
+def choose(results: pd.DataFrame, metric: Metric = ACCURACY, *, per_augmentation: bool = False) -> pd.DataFrame:
     """The chosen augmentation and learning rate of each method and network at each number of images.
 
-    The choice is the highest mean validation accuracy over the seeds (effective rank where there
+    The choice is the highest mean of the metric on validation over the seeds (effective rank where there
     are no labels), among cells that are done. Settings that finished in more seeds come first, so
     that one lucky seed of a setting that otherwise diverges is not chosen. Of equals, the smaller
     learning rate is chosen, then the augmentation first in the alphabet.
@@ -78,6 +106,7 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
     ----------
     results : DataFrame
         As in ``results.csv``.
+    metric : Metric, optional
     per_augmentation : bool
         Choose a learning rate for each augmentation by itself.
 
@@ -88,7 +117,7 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
         seeds (finished), score (mean of the criterion), cells (tuple of ids, by seed).
     """
     table = tidy(results)
-    table["score"] = table[criterion(table)]
+    table["score"] = table[criterion(table, metric)]
     done = table[(table["status"] == "done") & table["score"].notna()].sort_values("seed", kind="stable")
     if done.empty:
         return pd.DataFrame(columns=CHOICE_COLUMNS)
@@ -107,33 +136,33 @@ def choose(results: pd.DataFrame, *, per_augmentation: bool = False) -> pd.DataF
     return in_order[CHOICE_COLUMNS]
 
 
-def superfluous_weights(results: pd.DataFrame) -> list[str]:
+def superfluous_weights(results: pd.DataFrame, metric: Metric = ACCURACY) -> list[str]:
     """Cells whose weights ``keep = "best"`` removes: where settings were chosen, those of other settings.
 
     While a study runs, a later cell may change the choice. The cells of the final one that had
     finished before it was chosen are then without weights, but for the last of them at least.
     """
-    chosen = choose(results)
+    chosen = choose(results, metric)
     kept = {cell for cells in chosen["cells"] for cell in cells}
     decided = set(zip(candidates_of(chosen), chosen["per_class"], strict=True))
     rows = zip(results["cell"], candidates_of(results), results["per_class"].astype(str), strict=True)
     return [cell for cell, candidate, per_class in rows if (candidate, per_class) in decided and cell not in kept]
 
 
-def optimism(results: pd.DataFrame) -> Optimism | None:
-    """What choosing by test accuracy, among the same settings, would have added; None where there was no choice.
+def optimism(results: pd.DataFrame, metric: Metric = ACCURACY) -> Optimism | None:
+    """What choosing by the metric on test, among the same settings, would have added; None where there was no choice.
 
     Settings that finished in fewer seeds than the chosen one are left out, as they are when choosing.
     """
     table = tidy(results)
-    done = table[(table["status"] == "done") & table["test_accuracy"].notna()]
+    done = table[(table["status"] == "done") & table[metric.test].notna()]
     gains = []
-    for choice in choose(results).to_dict("records"):
+    for choice in choose(results, metric).to_dict("records"):
         contest = [*COMPARED, "per_class"]
         rivals = done[(done[contest] == [choice[name] for name in contest]).all(axis=1)]
         settings = rivals.groupby(CHOSEN, dropna=False)
-        means = settings["test_accuracy"].mean()[settings["seed"].nunique() >= choice["seeds"]]
+        means = settings[metric.test].mean()[settings["seed"].nunique() >= choice["seeds"]]
         if len(means) > 1:
-            quoted = done.loc[done["cell"].isin(choice["cells"]), "test_accuracy"].mean()
+            quoted = done.loc[done["cell"].isin(choice["cells"]), metric.test].mean()
             gains.append(max(0.0, float(means.max() - quoted)))
     return Optimism(len(gains), float(np.mean(gains)), max(gains)) if gains else None

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from selfsup.config.axes import COMPARED, format_lr
+from selfsup.evaluation.metrics import ACCURACY, Metric
 from selfsup.figures.curves import Curve
 from selfsup.figures.heatmaps import Panel, Square
 from selfsup.report.findings import Answer, Choice
@@ -15,25 +16,25 @@ from selfsup.report.selection import candidate_names, choose, size_order
 WORST_FIRST = ("failed", "diverged", "collapsed", "pruned")
 
 
-def heatmap_panels(results: pd.DataFrame) -> list[Panel]:
+def heatmap_panels(results: pd.DataFrame, metric: Metric = ACCURACY) -> list[Panel]:
     """One panel per trained method and augmentation, learning rates by images per class."""
     trained = results[results["lr"].notna()]
     sizes = size_order(trained["per_class"])
-    chosen = {cell for cells in choose(trained, per_augmentation=True)["cells"] for cell in cells}
+    chosen = {cell for cells in choose(trained, metric, per_augmentation=True)["cells"] for cell in cells}
     panels = []
     names = candidate_names(results)
     for (method, backbone, augmentation), rows in trained.groupby([*COMPARED, "augmentation"], sort=False):
         lrs = sorted(rows["lr"].unique())
         cells = dict(list(rows.groupby(["lr", "per_class"], sort=False)))
         nothing = rows.iloc[:0]
-        squares = tuple(tuple(_square(cells.get((lr, size), nothing), chosen) for size in sizes) for lr in lrs)
+        squares = tuple(tuple(_square(cells.get((lr, size), nothing), chosen, metric) for size in sizes) for lr in lrs)
         panels.append(
             Panel(names[method, backbone], str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares)
         )
     return panels
 
 
-def baseline_panel(results: pd.DataFrame) -> Panel | None:
+def baseline_panel(results: pd.DataFrame, metric: Metric = ACCURACY) -> Panel | None:
     """The baselines that do not train, a row each; None where there are none."""
     rows = results[results["lr"].isna() & (results["augmentation"] == "")]
     if rows.empty:
@@ -41,31 +42,32 @@ def baseline_panel(results: pd.DataFrame) -> Panel | None:
     names, sizes = candidate_names(results), size_order(rows["per_class"])
     candidates = dict(list(rows.groupby(COMPARED, sort=False)))
     squares = tuple(
-        tuple(_square(found[found["per_class"] == size], set()) for size in sizes) for found in candidates.values()
+        tuple(_square(found[found["per_class"] == size], set(), metric) for size in sizes)
+        for found in candidates.values()
     )
     return Panel("baselines without training", "", tuple(names[found] for found in candidates), tuple(sizes), squares)
 
 
-def _square(cells: pd.DataFrame, chosen: set[str]) -> Square:
+def _square(cells: pd.DataFrame, chosen: set[str], metric: Metric) -> Square:
     done = cells[cells["status"] == "done"]
-    accuracies = done["test_accuracy"].dropna()
+    scores = done[metric.test].dropna()
     if done.empty:
         status = next((s for s in WORST_FIRST if (cells["status"] == s).any()), "")
         return Square(status=status, cell=cells["cell"].iloc[0] if len(cells) else "")
     return Square(
-        mean=float(accuracies.mean()) if len(accuracies) else None,
-        sd=float(accuracies.std(ddof=1)) if len(accuracies) > 1 else None,
+        mean=float(scores.mean()) if len(scores) else None,
+        sd=float(scores.std(ddof=1)) if len(scores) > 1 else None,
         status="done",
         chosen=bool(done["cell"].isin(chosen).any()),
         cell=str(done["cell"].iloc[0]),
     )
 
 
-def accuracy_series(answer: Answer, places: dict[str, float]) -> list[Curve]:
+def score_series(answer: Answer, places: dict[str, float]) -> list[Curve]:
     """A curve per method at its chosen settings; baselines last."""
     curves = []
     for method in answer.names:
-        points = [c for c in answer.of(method) if c.test_accuracy is not None and c.per_class in places]
+        points = [c for c in answer.of(method) if c.test_score is not None and c.per_class in places]
         points.sort(key=lambda choice: places[choice.per_class])
         if points:
             curves.append(_curve(method, points, places))
@@ -76,7 +78,7 @@ def _curve(method: str, points: list[Choice], places: dict[str, float]) -> Curve
     return Curve(
         name=method,
         sizes=tuple(places[c.per_class] for c in points),
-        accuracy=tuple(c.test_accuracy or 0.0 for c in points),
+        scores=tuple(c.test_score or 0.0 for c in points),
         low=tuple(c.interval.low if c.interval else np.nan for c in points),
         high=tuple(c.interval.high if c.interval else np.nan for c in points),
         baseline=not points[0].self_supervised,

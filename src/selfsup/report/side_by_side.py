@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from selfsup._version import __version__
 from selfsup.atomic import replace_file
@@ -51,26 +52,24 @@ class Side:
 
     @property
     def largest(self) -> dict[str, float]:
-        """Test accuracy of each method at the largest number of images."""
+        """Test score of each method at the largest number of images."""
         at = self.answer.sizes[-1:]
-        return {
-            c.name: c.test_accuracy for c in self.answer.choices if c.per_class in at and c.test_accuracy is not None
-        }
+        return {c.name: c.test_score for c in self.answer.choices if c.per_class in at and c.test_score is not None}
 
 
-def write_comparison(study_dirs: Sequence[Path], path: Path) -> Path:
+def write_comparison(study_dirs: Sequence[Path], path: Path, asked: Mapping[str, Any] = {}) -> Path:
     """Write one page with several studies side by side; returns its path.
 
     Raises
     ------
     UserError
-        If a folder is not a study, one is named twice, or the page cannot be written.
+        If a folder is not a study, one is named twice, their metrics differ, or the page cannot be written.
     """
-    replace_file(path, render(study_dirs).encode("utf-8", "backslashreplace"))
+    replace_file(path, render(study_dirs, asked).encode("utf-8", "backslashreplace"))
     return path
 
 
-def export_comparison(study_dirs: Sequence[Path], folder: Path) -> list[Path]:
+def export_comparison(study_dirs: Sequence[Path], folder: Path, asked: Mapping[str, Any] = {}) -> list[Path]:
     """Write the critical-difference diagram of several studies into `folder`, as PNG and as PDF.
 
     Raises
@@ -78,7 +77,7 @@ def export_comparison(study_dirs: Sequence[Path], folder: Path) -> list[Path]:
     UserError
         If there are too few data sets for it, or as :func:`write_comparison` does.
     """
-    ranks = rank_sides(_sides(study_dirs))
+    ranks = rank_sides(_sides(study_dirs, asked))
     if ranks is None:
         raise UserError(
             f"--figures has nothing to draw: methods are ranked from {LEAST_DATASETS} different data sets on, and at "
@@ -87,13 +86,14 @@ def export_comparison(study_dirs: Sequence[Path], folder: Path) -> list[Path]:
     return write_figures([_diagram(ranks)], folder)
 
 
-def render(study_dirs: Sequence[Path]) -> str:
+def render(study_dirs: Sequence[Path], asked: Mapping[str, Any] = {}) -> str:
     """The text of the page."""
-    sides = _sides(study_dirs)
+    sides = _sides(study_dirs, asked)
     ranks = rank_sides(sides)
     methods = list(dict.fromkeys(method for side in sides for method in side.answer.names))
     return templates().get_template("side_by_side.html.j2").render(
         sides=sides,
+        score=sides[0].answer.metric.words,
         methods=methods,
         sizes=size_order(size for side in sides for size in side.answer.sizes),
         differences=differences([side.study for side in sides]),
@@ -138,12 +138,17 @@ def _settings(study: RecordedStudy) -> dict[str, str]:
     }
 
 
-def _sides(study_dirs: Sequence[Path]) -> list[Side]:
+def _sides(study_dirs: Sequence[Path], asked: Mapping[str, Any]) -> list[Side]:
     places = [Path(place).resolve() for place in study_dirs]
     for place in places:
         if places.count(place) > 1:
             raise UserError(f"'{place}' is named twice; name different studies.")
-    studies = [read_study(place) for place in study_dirs]
+    studies = [read_study(place, asked) for place in study_dirs]
+    metrics = dict.fromkeys(study.metric.words for study in studies)
+    if len(metrics) > 1:
+        raise UserError(
+            f"The studies compare by different metrics ({', '.join(metrics)}); name one for all with --metric."
+        )
     names = [str(study.dataset["name"]) for study in studies]
     sides = []
     for study, name in zip(studies, names, strict=True):

@@ -1,15 +1,21 @@
-"""Intervals and paired tests for accuracies over test images and trainings, as pure functions.
+"""Intervals and paired tests for accuracies and other scores over test images and trainings, as pure functions.
 
 A study repeats a training with several seeds and evaluates each on the same test images, so an
-accuracy is the mean of a table: seeds by images, right or wrong. Both are samples: other seeds
-and other images would have given another mean. The two-way analysis of variance with both factors
-random, as in radiology's studies of many readers and many cases (Dorfman, Berbaum and Metz,
-1992), gives a part of the variance to each, and Howe's rule (1974, Journal of the American
-Statistical Association 69) joins the two into one interval, each part with its own degrees of
-freedom. Images that belong together (a patient, a plant) count as one unit.
+accuracy is the mean of a table: seeds by images, right or wrong; and any other metric that of what
+each image contributes to it. Both are samples: other seeds and other images would have given another
+mean. The two-way analysis of variance with both factors random, as in radiology's studies of many
+readers and many cases (Dorfman, Berbaum and Metz, 1992), gives a part of the variance to each, and
+Howe's rule (1974, Journal of the American Statistical Association 69) joins the two into one
+interval, each part with its own degrees of freedom. Images that belong together (a patient, a plant)
+count as one unit.
 
 With one seed only the images vary, and nothing is known of other trainings. With two, little is:
 Student's factor is 12.7, and falls to 4.3 with three and 2.8 with five.
+
+Where every class counts the same, each is a sample of its own, however small: the variance over the
+images is the sum of those within the classes, as for stratified samples (Cochran 1977, Sampling
+techniques, sections 5.3 and 5.4), with Satterthwaite's degrees of freedom; and no class, however few
+its images, passes for one that is known exactly.
 """
 
 from __future__ import annotations
@@ -24,15 +30,18 @@ from scipy import optimize, stats
 
 CONFIDENCE = 0.95
 
+#: Seeds by images: where the prediction is right, or what each image contributes to a score.
+Table = NDArray[np.bool_] | NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval of a mean accuracy, or of a difference of two.
+    """A 95 % interval of a mean score, or of a difference of two.
 
     Attributes
     ----------
     low, high : float
-        Its ends: within 0 to 1 for an accuracy, -1 to 1 for a difference.
+        Its ends: within 0 to 1 for a score, -1 to 1 for a difference.
     seeds : int
         Trainings behind it; with one, it is over the test images alone.
     units : int
@@ -52,20 +61,23 @@ class PairedTest:
     Attributes
     ----------
     difference : float
-        Mean accuracy of the first less that of the second.
+        Mean score of the first less that of the second.
     interval : Interval
         95 % interval of the difference.
     p_value : float
         Two-sided, of no difference.
+    p_within : float or None
+        Of a difference as large as the margin or larger, in either direction; None without a margin.
     """
 
     difference: float
     interval: Interval
     p_value: float
+    p_within: float | None = None
 
 
 @dataclass(frozen=True)
-class _Mean:
+class Mean:
     """The mean of a table, and how far it may be from that of all seeds and images."""
 
     mean: float
@@ -73,46 +85,73 @@ class _Mean:
     units: int
     seed_variance: float
     unit_variance: float
-    grouped: bool
+    unit_freedom: float
+    effective_units: float
+    nested: bool = False
 
     def half_width(self, alpha: float = 1 - CONFIDENCE) -> float:
-        """Half of the interval that misses with probability `alpha` (Howe, 1974)."""
-        textbook = self.seeds == 1 and not self.grouped
-        over_units = stats.norm.isf(alpha / 2) if textbook else stats.t.isf(alpha / 2, self.units - 1)
-        over_seeds = stats.t.isf(alpha / 2, self.seeds - 1) if self.seeds > 1 else 0.0
-        return math.sqrt(over_units**2 * self.unit_variance + over_seeds**2 * self.seed_variance)
+        """Half of the interval that misses with probability `alpha` (Howe, 1974).
+
+        Where units are `nested` in the seeds, the variance of the seeds has that of the units in it.
+        """
+        over_units = stats.t.isf(alpha / 2, self.unit_freedom) ** 2 * self.unit_variance
+        over_seeds = stats.t.isf(alpha / 2, self.seeds - 1) ** 2 * self.seed_variance if self.seeds > 1 else 0.0
+        return math.sqrt(max(over_units, over_seeds) if self.nested else over_units + over_seeds)
 
     def p_value(self) -> float:
-        """The `alpha` at which the interval just reaches 0."""
-        distance = abs(self.mean)
-        if distance == 0:
+        """Two-sided, of a mean of 0: the `alpha` at which the interval just reaches 0."""
+        return self._alpha_at(abs(self.mean))
+
+    def p_within(self, margin: float) -> float:
+        """Of a mean outside ±`margin`: the larger of two one-sided tests (Schuirmann, 1987).
+
+        Below 0.05 where the 90 % interval lies inside.
+        """
+        return self._alpha_at(margin - abs(self.mean)) / 2 if abs(self.mean) < margin else 1.0
+
+    def _alpha_at(self, half_width: float) -> float:
+        if half_width == 0:
             return 1.0
         lowest = 1e-12
-        if self.half_width(lowest) <= distance:
+        if self.half_width(lowest) <= half_width:
             return lowest
-        return float(optimize.brentq(lambda alpha: self.half_width(alpha) - distance, lowest, 1.0))
+        return float(optimize.brentq(lambda alpha: self.half_width(alpha) - half_width, lowest, 1.0))
 
 
-def accuracy_interval(right: NDArray[np.bool_], groups: NDArray[np.int64] | None = None) -> Interval:
-    """Interval of the mean accuracy.
+def score_interval(
+    table: Table,
+    groups: NDArray[np.int64] | None = None,
+    classes: NDArray[np.int64] | None = None,
+    step: float = 1.0,
+) -> Interval:
+    """Interval of the mean score.
 
     Wilson's (1927) score interval for as many independent images as would give the variance
-    that the table shows, as is done for surveys (Korn and Graubard, 1998). For one seed and no
-    groups that is the plain Wilson interval.
+    that the table shows, as is done for surveys (Korn and Graubard, 1998). For one seed and neither
+    groups nor classes that is the plain Wilson interval.
 
     Parameters
     ----------
-    right : array of bool, shape [seeds, images]
-        Where the prediction is right.
+    table : array, shape [seeds, images]
+        Where the prediction is right, or what each image contributes to the score.
     groups : array of int64, shape [images], optional
         Images with the same number belong together.
+    classes : array of int64, shape [images], optional
+        Of a score in which every class counts the same, the true classes.
+    step : float
+        How much an image moves its class's score, as a share of what right instead of wrong does.
     """
-    found = _mean_of(right.astype(float), groups)
+    return interval_of(mean_of(table.astype(float), groups, classes, step))
+
+
+def interval_of(found: Mean) -> Interval:
+    """Wilson's interval that is as wide as `found` says."""
     normal = float(stats.norm.isf((1 - CONFIDENCE) / 2))
-    spread, half = found.mean * (1 - found.mean), found.half_width()
-    images = spread / (half / normal) ** 2 if spread > 0 and half > 0 else found.units
-    low, high = wilson(found.mean, images, normal)
-    return Interval(low, high, len(right), found.units)
+    mean = min(1.0, max(0.0, found.mean))  # whatever rounding does
+    spread, half = mean * (1 - mean), found.half_width()
+    images = spread / (half / normal) ** 2 if spread > 0 and half > 0 else found.effective_units
+    low, high = wilson(mean, images, normal)
+    return Interval(low, high, found.seeds, found.units)
 
 
 def wilson(share: float, count: float, quantile: float) -> tuple[float, float]:
@@ -134,48 +173,104 @@ def wilson(share: float, count: float, quantile: float) -> tuple[float, float]:
 
 
 def paired_test(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], groups: NDArray[np.int64] | None = None
+    first: Table,
+    second: Table,
+    groups: NDArray[np.int64] | None = None,
+    classes: NDArray[np.int64] | None = None,
+    step: float = 1.0,
+    margin: float | None = None,
 ) -> PairedTest:
-    """Whether one classifier is right more often than another, paired over images and seeds.
+    """Whether one classifier does better than another, paired over images and seeds.
 
-    For one seed and no groups this is the exact McNemar test (McNemar, 1947): of the images that
-    one names rightly and the other wrongly, how unlikely is so uneven a share? Else the interval
+    For right and wrong of one seed and no groups this is the exact McNemar test (McNemar, 1947): of the images
+    that one names rightly and the other wrongly, how unlikely is so uneven a share? Else the interval
     of the mean difference decides, which counts both the seeds and the images; so a significant
     difference is one to be expected of other seeds and images too.
 
     Parameters
     ----------
-    first, second : array of bool, shape [seeds, images]
-        Where each is right; the same seeds and images in the same order.
+    first, second : array, shape [seeds, images]
+        Where each is right (bool), or what each image contributes to its score; the same seeds and images in the
+        same order.
     groups : array of int64, shape [images], optional
         Images with the same number belong together.
+    classes : array of int64, shape [images], optional
+        Of a score in which every class counts the same, the true classes.
+    step : float
+        How much an image moves its class's score, as a share of what right instead of wrong does.
+    margin : float, optional
+        Above 0: test too whether the difference is smaller than this in either direction.
     """
-    found = _mean_of(first.astype(float) - second.astype(float), groups)
+    found = mean_of(first.astype(float) - second.astype(float), groups, classes, step)
+    exact = found.seeds == 1 and groups is None and first.dtype == bool
+    return test_of(found, _mcnemar(first[0], second[0]) if exact else found.p_value(), margin)
+
+
+def test_of(found: Mean, p_value: float, margin: float | None) -> PairedTest:
+    """The test of a mean difference, whose `p_value` is known."""
     half = found.half_width()
     interval = Interval(max(-1.0, found.mean - half), min(1.0, found.mean + half), found.seeds, found.units)
-    exact = found.seeds == 1 and not found.grouped
-    return PairedTest(found.mean, interval, _mcnemar(first[0], second[0]) if exact else found.p_value())
+    return PairedTest(found.mean, interval, p_value, None if margin is None else found.p_within(margin))
 
 
-def _mean_of(table: NDArray[np.float64], groups: NDArray[np.int64] | None) -> _Mean:
-    """Two-way analysis of variance, seeds by units, both random, one value each."""
+def difference_interval(one: float, of_one: Interval, other: float, of_other: Interval) -> Interval:
+    """Interval of the score `one` less `other`, of different images (Newcombe 1998, Statistics in Medicine 17)."""
+    down = math.hypot(one - of_one.low, of_other.high - other)
+    up = math.hypot(of_one.high - one, other - of_other.low)
+    difference = one - other
+    return Interval(difference - down, difference + up, min(of_one.seeds, of_other.seeds), of_one.units)
+
+
+def mean_of(
+    table: NDArray[np.float64],
+    groups: NDArray[np.int64] | None = None,
+    classes: NDArray[np.int64] | None = None,
+    step: float = 1.0,
+) -> Mean:
+    """Two-way analysis of variance, seeds by units, both random, one value each; units within strata, if any."""
     mean = float(table.mean())
     scores = _by_unit(table - mean, groups)
     seeds, units = scores.shape
-    grouped = groups is not None
     if units < 2:  # of one unit nothing is known
-        return _Mean(mean, seeds, 2, 0.0, 1.0, True)
-    of_seeds, of_units = scores.mean(axis=1), scores.mean(axis=0)
+        return Mean(mean, seeds, 2, 0.0, 1.0, 1.0, 2.0)
+    strata = _strata(groups, classes, units)
+    # A share's own variance for the textbook's interval of a share, and its quantile of the normal distribution.
+    textbook = seeds == 1 and groups is None and classes is None
+    weight = 1 / len(strata)
+    parts = [_variance_within(scores[:, members], int(not textbook)) / units**2 for members in strata]
     # As if one more image had been wrong and one right: a table without variation is one in which
     # little varies, not one that is known to its last digit.
-    least = 1 / (units + 2) ** 2
-    if seeds == 1:
-        # Not n - 1: a share's own variance, so that one seed without groups gives the textbook interval.
-        return _Mean(mean, seeds, units, 0.0, max(float(of_units.var(ddof=int(grouped))) / units, least), grouped)
-    rest = scores - of_seeds[:, None] - of_units[None, :]
-    residual = float((rest**2).sum()) / ((seeds - 1) * (units - 1)) / (seeds * units)
-    unit_variance = max(float(of_units.var(ddof=1)) / units - residual, least)
-    return _Mean(mean, seeds, units, float(of_seeds.var(ddof=1)) / seeds, unit_variance, grouped)
+    least = [(step * weight / (len(members) + 2)) ** 2 for members in strata]
+    variances = np.maximum(parts, least)
+    known = [max(len(members) - 1, 1) for members in strata]
+    freedom = math.inf if textbook else float(variances.sum() ** 2 / (variances**2 / known).sum())
+    effective = 1 / sum(weight**2 / len(members) for members in strata)
+    seed_variance = float(scores.mean(axis=1).var(ddof=1)) / seeds if seeds > 1 else 0.0
+    return Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective)
+
+
+def _variance_within(scores: NDArray[np.float64], ddof: int) -> float:
+    """Variance of the sum over units of their mean over seeds, without what differs from seed to seed."""
+    seeds, units = scores.shape
+    if units < 2:
+        return 0.0
+    of_units = scores.mean(axis=0)
+    rest = scores - scores.mean(axis=1, keepdims=True) - of_units + of_units.mean()
+    residual = float((rest**2).sum()) / ((seeds - 1) * (units - 1)) / seeds if seeds > 1 else 0.0
+    return units * (float(of_units.var(ddof=ddof)) - residual)
+
+
+def _strata(groups: NDArray[np.int64] | None, classes: NDArray[np.int64] | None, units: int) -> list[NDArray[np.int64]]:
+    """The units of each class; all together without classes, or where a group has images of several."""
+    together = [np.arange(units)]
+    if classes is None:
+        return together
+    if groups is not None:
+        _, first, number = np.unique(groups, return_index=True, return_inverse=True)
+        if (classes[first][number] != classes).any():
+            return together
+        classes = classes[first]
+    return [np.flatnonzero(classes == found) for found in np.unique(classes)]
 
 
 def _by_unit(deviations: NDArray[np.float64], groups: NDArray[np.int64] | None) -> NDArray[np.float64]:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from selfsup.evaluation.metrics import ACCURACY, BALANCED_ACCURACY, Metric
 from selfsup.report.caveats import caveats
+from selfsup.report.external_scores import external_scores
 from selfsup.report.findings import Answer, Choice, LabelsNeeded
 from selfsup.report.pairwise import Outcomes, against_the_others, every_pair, gains_by_training
 from selfsup.report.recorded import RecordedStudy, read_study
-from selfsup.report.selection import candidate_names, choose, criterion, optimism, size_order
+from selfsup.report.selection import candidate_names, choose, comparable, criterion, optimism, size_order
+from selfsup.report.wording import size
 
 
 def answer(study_dir: Path) -> Answer:
@@ -27,13 +30,18 @@ def answer(study_dir: Path) -> Answer:
 
 def answer_study(study: RecordedStudy) -> Answer:
     """What a study that has been read found so far."""
+    if study.last_run.get("left_out"):
+        study = replace(study, results=comparable(study.results))
     outcomes = Outcomes(study)
     choices = _choices(study, outcomes)
     best = best_choice(choices)
     tested = best is not None and study.labelled
     found = Answer(
         labelled=study.labelled,
-        criterion=criterion(study.results),
+        metric=study.metric,
+        beside=_beside(study),
+        margin=study.margin,
+        criterion=criterion(study.results, study.metric),
         best=best,
         ties=() if best is None else tuple(c for c in _candidates(choices) if c != best and _equal(c, best)),
         choices=choices,
@@ -41,19 +49,20 @@ def answer_study(study: RecordedStudy) -> Answer:
         gains=gains_by_training(outcomes, _best_of_each_size(choices), choices) if tested else (),
         pairwise=every_pair(outcomes, choices) if tested else (),
         labels_needed=_labels_needed(best, choices),
-        optimism=optimism(study.results) if study.labelled else None,
+        optimism=optimism(study.results, study.metric) if study.labelled else None,
         caveats=(),
         unit=study.unit,
         total_seconds=float(study.results["train_seconds"].sum()),
+        external=external_scores(study, [c for c in choices if best is not None and c.per_class == best.per_class]),
     )
     return replace(found, caveats=tuple(caveats(study, found)))
 
 
 def _choices(study: RecordedStudy, outcomes: Outcomes) -> tuple[Choice, ...]:
     table = study.results.set_index("cell")
-    names = candidate_names(study.results)
+    names, beside = candidate_names(study.results), _beside(study)
     found = []
-    for row in choose(study.results).to_dict("records"):
+    for row in choose(study.results, study.metric).to_dict("records"):
         cells = table.loc[list(row["cells"])]
         found.append(
             Choice(
@@ -63,9 +72,11 @@ def _choices(study: RecordedStudy, outcomes: Outcomes) -> tuple[Choice, ...]:
                 augmentation=row["augmentation"],
                 lr=_number(row["lr"]),
                 per_class=row["per_class"],
+                size=_size_in_words(study, row["per_class"]),
                 seeds=int(row["seeds"]),
                 score=float(row["score"]),
-                test_accuracy=_number(cells["test_accuracy"].mean()),
+                test_score=_number(cells[study.metric.test].mean()),
+                beside=_number(cells[beside.test].mean()) if beside else None,
                 interval=outcomes.interval(row["cells"]),
                 train_seconds=_number(cells["train_seconds"].mean()),
                 cells=row["cells"],
@@ -73,6 +84,19 @@ def _choices(study: RecordedStudy, outcomes: Outcomes) -> tuple[Choice, ...]:
             )
         )
     return tuple(found)
+
+
+def _beside(study: RecordedStudy) -> Metric | None:
+    """What is shown beside the study's metric."""
+    if study.metric is not ACCURACY:
+        return ACCURACY
+    return BALANCED_ACCURACY if study.unequal else None
+
+
+def _size_in_words(study: RecordedStudy, per_class: str) -> str:
+    if per_class.isdecimal() and study.takes_all(per_class):
+        return f"all {study.unit} (no class has more than {per_class})"
+    return size(per_class, study.unit)
 
 
 def _number(value: float) -> float | None:
@@ -102,14 +126,12 @@ def _equal(one: Choice, other: Choice) -> bool:
 
 
 def _labels_needed(best: Choice | None, choices: tuple[Choice, ...]) -> tuple[LabelsNeeded, ...]:
-    supervised = [c for c in choices if c.uses_labels and c.test_accuracy is not None]
+    supervised = [c for c in choices if c.uses_labels and c.test_score is not None]
     if best is None or not supervised or best.uses_labels:
         return ()
     needed = []
     for choice in choices:
-        if choice.name == best.name and choice.test_accuracy is not None:
-            enough = [s.per_class for s in supervised if (s.test_accuracy or 0) >= choice.test_accuracy]
-            needed.append(
-                LabelsNeeded(choice.per_class, choice.test_accuracy, size_order(enough)[0] if enough else None)
-            )
+        if choice.name == best.name and choice.test_score is not None:
+            enough = [s.per_class for s in supervised if (s.test_score or 0) >= choice.test_score]
+            needed.append(LabelsNeeded(choice.per_class, choice.test_score, size_order(enough)[0] if enough else None))
     return tuple(needed)

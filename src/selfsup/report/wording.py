@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 
 from selfsup.config.axes import format_lr
 from selfsup.evaluation.agreement import Correlation
-from selfsup.report.findings import Choice
+from selfsup.report.findings import Choice, Comparison
 from selfsup.report.statistics import Interval
 
 NOTHING = "–"
 
 
-def accuracy(value: float | None) -> str:
-    """An accuracy with three decimals."""
+def score(value: float | None) -> str:
+    """A score with three decimals."""
     return NOTHING if value is None or math.isnan(value) else f"{value:.3f}"
 
 
@@ -24,7 +24,7 @@ def interval(value: Interval | None) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference of accuracies with its sign, for example ``+0.021`` or ``−0.004``."""
+    """A difference of scores with its sign, for example ``+0.021`` or ``−0.004``."""
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -57,6 +57,24 @@ def p_value(value: float) -> str:
     if value < 0.001:
         return "< 0.001"
     return f"= {value:.3f}" if value < 0.01 else f"= {value:.2f}"
+
+
+def points(margin: float) -> str:
+    """A margin in points of 0.01, for example ``1 point`` or ``0.5 points``."""
+    return f"{100 * margin:g} point{'' if math.isclose(margin, 0.01) else 's'}"
+
+
+def verdict(comparison: Comparison, margin: float | None) -> str:
+    """The word for a tested difference, and whether it was shown to lie within the margin, if there is one."""
+    if margin is None:
+        return comparison.verdict
+    within = "" if comparison.within else "not shown to be "
+    return f"{comparison.verdict}; {within}within {points(margin)}"
+
+
+def capital(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def value(content: object, form: str) -> str:

@@ -151,6 +151,7 @@ def evaluation_of_digits(*, labelled: bool = True, val: np.ndarray = VAL) -> Eva
         subset=TRAIN,
         network=network,
         callbacks=lambda name: Callbacks(),
+        external=test if labelled else None,
     )
 
 

@@ -62,6 +62,7 @@ def check_listing(source: Source) -> None:
             f"{item} has a label or group that is an empty text, or none"
         )
         assert item.split in (None, *SIDES), f"{item} is given for another side than {', '.join(SIDES)}"
+        assert all(type(fold) is int and fold >= 0 for fold in item.folds), f"{item} has a fold that is no number"
     assert not all(item.split in ("val", "test") for item in items), "the given split leaves nothing to train on"
     assert all(isinstance(entry, AuditEntry) for entry in source.ignored), "ignored holds other things than AuditEntry"
     assert not {entry.path for entry in source.ignored} & set(names), "an image is in ignored too"

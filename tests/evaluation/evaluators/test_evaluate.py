@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 from torch import Tensor
 
 from selfsup.config.validation import validate
@@ -169,6 +169,16 @@ def test_test_labels_decide_nothing_but_the_scores() -> None:
     for column in ("val_accuracy", "probe_strength"):
         assert other.values[column] == honest.values[column]
     assert other.values["test_accuracy"] < 0.5 < honest.values["test_accuracy"]
+
+
+def test_validation_has_every_metric_that_settings_may_be_chosen_by() -> None:
+    columns = values(context())
+    probe = fit_linear_probe(FEATURES[TRAIN], LABELS[TRAIN], FEATURES[VAL], LABELS[VAL], num_classes=10)
+    probabilities = probe.probabilities(FEATURES[VAL])
+    predicted = probabilities.argmax(axis=1)
+    assert columns["val_balanced_accuracy"] == pytest.approx(balanced_accuracy_score(LABELS[VAL], predicted))
+    assert columns["val_macro_f1"] == pytest.approx(f1_score(LABELS[VAL], predicted, average="macro"))
+    assert columns["val_auroc"] == pytest.approx(roc_auc_score(LABELS[VAL], probabilities, multi_class="ovr"))
 
 
 def test_the_probe_says_what_each_test_image_is_and_how_sure_that_is() -> None:

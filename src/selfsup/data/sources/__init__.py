@@ -12,6 +12,7 @@ from selfsup import registry
 from selfsup.data.audit import printable
 from selfsup.data.cache import cache_root
 from selfsup.data.sources._image_folder import FolderSource
+from selfsup.data.sources._manifest import ManifestSource
 from selfsup.data.sources._pooled import PooledSource
 from selfsup.data.sources.base import Source, SourceOptions, silent
 from selfsup.data.sources.containers import find_container
@@ -26,6 +27,7 @@ def open_source(
     unlabelled: bool = False,
     no_given_split: bool = False,
     pool: str | Path | None = None,
+    manifest: str | Path | None = None,
     cache_dir: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Source:
@@ -47,6 +49,8 @@ def open_source(
         Take folders that are called as the sides of a split are for classes.
     pool : path, optional
         A folder of further images, without labels.
+    manifest : path, optional
+        A table of the images below the folder `data`.
     cache_dir : Path, optional
         Where downloads are kept; see :func:`selfsup.data.cache.cache_root`.
     say : callable, optional
@@ -69,7 +73,7 @@ def open_source(
         cache_dir=cache_root(cache_dir),
         say=say or silent,
     )
-    source = _open_alone(data, options)
+    source = _open_alone(data, options) if manifest is None else _open_listed(manifest, data, options)
     return source if pool is None else PooledSource(source, _open_pool(str(pool), options))
 
 
@@ -89,6 +93,15 @@ def _open_alone(data: str, options: SourceOptions) -> Source:
     if container is not None:
         return container.open_source(data, options)
     return FolderSource(_existing_folder(data), unlabelled=options.unlabelled, no_given_split=options.no_given_split)
+
+
+def _open_listed(manifest: str | Path, data: str, options: SourceOptions) -> Source:
+    if data in registry.names(registry.SOURCE) or find_container(data) is not None:
+        raise UserError(
+            f"--manifest names images below a folder, and '{printable(data)}' is none; leave one of them out."
+        )
+    options.refuse("data_root", "data_url", source=printable(data))
+    return ManifestSource(Path(manifest).expanduser(), _existing_folder(data), unlabelled=options.unlabelled)
 
 
 def _open_pool(pool: str, options: SourceOptions) -> Source:

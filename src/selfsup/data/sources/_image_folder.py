@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from selfsup.data.audit import AuditEntry, Problem, printable
-from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, open_image, require_readers, suffix_of
+from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, require_readers, suffix_of
 from selfsup.data.items import Item
+from selfsup.data.sources._file_source import FileSource
 from selfsup.data.sources._folder_layout import Layout, Place, read_layout
 from selfsup.data.sources._passed_over import is_left_by_a_system, own_kind
-from selfsup.data.sources.base import EmptyFileError, digest_of
 from selfsup.errors import UserError
 
-#: Images of which a piece is read to tell them from others of the same names, sizes and times; bytes of a piece.
-SAMPLED, PIECE = 1000, 4096
 
-
-class FolderSource:
+class FolderSource(FileSource):
     """The images under a folder, whose folders say what is known of them, see :func:`read_layout`.
 
     Links to folders are followed. Hidden files and
@@ -52,7 +43,6 @@ class FolderSource:
         self, root: Path, *, name: str | None = None, unlabelled: bool = False, no_given_split: bool = False
     ) -> None:
         self.name = printable(name or root.resolve().name or "images")
-        self._root = root
         scan = _Scan(root)
         if not scan.images:
             raise UserError(_nothing_found(root, scan))
@@ -64,15 +54,13 @@ class FolderSource:
             else read_layout(names, printable(str(root)), no_given_split=no_given_split)
         )
         found = list(zip(scan.images, layout.places, strict=True))
-        self._paths = [path for path, place in found if place is not None]
-        self._facts = scan.facts
-        names = [printable(path) for path in self._paths]
+        paths = [path for path, place in found if place is not None]
+        names = [printable(path) for path in paths]
         if len(set(names)) < len(names):  # two that differ in their form alone
-            names = [f"{path!a}"[1:-1] for path in self._paths]
+            names = [f"{path!a}"[1:-1] for path in paths]
         places = [place for place in layout.places if place is not None]
-        self.items: Sequence[Item] = [
-            Item(name, place.label, place.split) for name, place in zip(names, places, strict=True)
-        ]
+        items = [Item(name, place.label, place.split) for name, place in zip(names, places, strict=True)]
+        super().__init__(root, paths, items, scan.facts)
         strays = [printable(path) for path, place in found if place is None]
         self.ignored = [
             *scan.ignored(),
@@ -80,44 +68,6 @@ class FolderSource:
             *([] if unlabelled else _empty_classes(scan)),
             *layout.remarks,
         ]
-
-    def fingerprint(self) -> str:
-        facts = (
-            f"{path}\0{size}\0{modified}\0{item}"
-            for path, item in zip(self._paths, self.items, strict=True)
-            for size, modified in (self._facts[path],)
-        )
-        return digest_of("folder", *facts, *self._contents())
-
-    def _contents(self) -> list[str]:
-        """Digests that tell these files from others of the same names, sizes and times.
-
-        A time tells where it is a file's own. Files that share theirs were given it by whatever made or copied
-        them, so they are read whole. Of others, which may have kept the times of what they were made from, a piece
-        of some is read.
-        """
-        shared = Counter(modified for _, modified in self._facts.values())
-        whole = {path for path in self._paths if shared[self._facts[path][1]] > 1 or self._facts[path][1] <= 0}
-        places = np.unique(np.linspace(0, len(self._paths) - 1, SAMPLED).astype(int)).tolist()
-        read = whole | {self._paths[place] for place in places}
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda path: self._content(path, whole=path in whole), sorted(read)))
-
-    def _content(self, path: str, *, whole: bool) -> str:
-        try:
-            with open(self._root / path, "rb") as file:
-                if whole:
-                    return hashlib.file_digest(file, "blake2b").hexdigest()
-                file.seek(self._facts[path][0] // 2)
-                return hashlib.blake2b(file.read(PIECE)).hexdigest()
-        except OSError as error:
-            return str(error.strerror)
-
-    def open(self, index: int) -> Image.Image:
-        path = self._paths[index]
-        if self._facts[path][0] == 0:
-            raise EmptyFileError("the file holds no bytes")
-        return open_image(self._root / path)
 
 
 class _Scan:

@@ -52,6 +52,8 @@ class Published:
         Paths below the root of the files that the loader reads.
     archives : tuple of Archive
         What they are unpacked from.
+    complete : callable
+        Adds what torchvision does not read, from the arrays and the root.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Published:
     pixels_and_labels: Callable[[Any], tuple[np.ndarray, Sequence[int]]]
     files: tuple[str, ...]
     archives: tuple[Archive, ...]
+    complete: Callable[[Arrays, Path], Arrays] = lambda arrays, root: arrays
 
 
 def open_published(published: Published, options: SourceOptions) -> ArraySource:
@@ -70,16 +73,16 @@ def open_published(published: Published, options: SourceOptions) -> ArraySource:
         If the files are neither in ``data_root`` nor, without one, in the cache or on the network.
     """
     options.refuse("data_url", source=published.name)
-    root = _root(published, options)
+    root = root_of(published, options)
     return ArraySource(
         published.name,
         lambda: _load(published, root),
-        identity=digest_of(*(_identity(root / file) for file in published.files)),
+        identity=digest_of(*(identity(root / file) for file in published.files)),
         unlabelled=options.unlabelled,
     )
 
 
-def _root(published: Published, options: SourceOptions) -> Path:
+def root_of(published: Published, options: SourceOptions) -> Path:
     """Folder that holds the data set's files; fetches and unpacks them where they are missing."""
     if options.data_root is not None:
         top = Path(published.files[0]).parts[0]
@@ -122,11 +125,12 @@ def _load(published: Published, root: Path) -> Arrays:
     try:
         train, test = (published.open_part(_datasets(), root, part, False) for part in (False, True))
         pixels, labels = zip(*map(published.pixels_and_labels, (train, test)), strict=True)
-        return Arrays(
+        arrays = Arrays(
             images=np.concatenate(pixels),
             labels=[train.classes[index] for part in labels for index in part],
             sides=[side for side, part in zip(_PARTS, labels, strict=True) for _ in part],
         )
+        return published.complete(arrays, root)
     except Exception as error:
         raise UserError(
             f"The files of {published.name} in '{printable(str(root))}' cannot be read: {error}; "
@@ -139,7 +143,7 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _identity(path: Path) -> str:
+def identity(path: Path) -> str:
     """Size and beginning of a file: the same for each copy, and enough to tell data sets apart."""
     with path.open("rb") as file:
         return f"{path.stat().st_size} {hashlib.sha256(file.read(1 << 16)).hexdigest()}"

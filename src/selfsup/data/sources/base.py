@@ -112,11 +112,14 @@ class Arrays:
         None where a label is unknown.
     sides : sequence of str, length N, optional
         The data set's own published split: ``train``, ``val`` or ``test`` for each image.
+    folds : sequence of tuple of int, length N, optional
+        Its own draws of labels that each image is in.
     """
 
     images: np.ndarray
     labels: Sequence[str | None]
     sides: Sequence[Side | None] | None = None
+    folds: Sequence[tuple[int, ...]] | None = None
 
 
 class ArraySource:
@@ -153,8 +156,8 @@ class ArraySource:
         names = [f"{self.name}/{index:0{width}d}" for index in range(count)]
         if self._unlabelled:
             return [Item(name) for name in names]
-        sides: Sequence[Side | None] = self._arrays.sides or [None] * count
-        return list(map(Item, names, self._arrays.labels, sides))
+        arrays, none = self._arrays, [None] * count
+        return list(map(Item, names, arrays.labels, arrays.sides or none, none, arrays.folds or [()] * count))
 
     def fingerprint(self) -> str:
         return digest_of(self.name, self._identity, str(self._unlabelled))

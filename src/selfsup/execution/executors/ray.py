@@ -105,15 +105,16 @@ class _RayEngine:
         self._ray = ray
         # Retried by RemoteRun, which knows a cell's fault from a node's.
         self._serve = ray.remote(_serve).options(max_retries=0, **share)
-        self._store = folder.read_json("dataset.json")["store"]
-        self._reader = _reader_here(ray, self._store)
+        about = folder.read_json("dataset.json")
+        stores = [about["store"], *([about["external"]["store"]] if "external" in about else [])]
+        self._stores = {store: _reader_here(ray, store) for store in stores}
         self._copy_store = copy_store
         self._tasks: dict[str, Any] = {}
 
     def submit(self, assignments: Sequence[Assignment]) -> list[str]:
         handles = []
         for assignment in assignments:
-            task = self._serve.remote(assignment, self._store, self._reader, self._copy_store)
+            task = self._serve.remote(assignment, self._stores, self._copy_store)
             handles.append(task.hex())
             self._tasks[task.hex()] = task
         return handles
@@ -152,8 +153,11 @@ class _RayEngine:
 # -- on the nodes -----------------------------------------------------------------------------------
 
 
-def _serve(assignment: Assignment, store: str, reader: Any, copy_store: bool) -> str | None:
-    """Ray task: run one job. A sentence if this node cannot run any."""
+def _serve(assignment: Assignment, stores: dict[str, Any], copy_store: bool) -> str | None:
+    """Ray task: run one job on the images of these stores, that of the study first, or what their readers read.
+
+    A sentence if this node cannot run any.
+    """
     import ray
 
     from selfsup.execution.executors._store_copy import store_on_this_node
@@ -163,17 +167,21 @@ def _serve(assignment: Assignment, store: str, reader: Any, copy_store: bool) ->
             f"Node {platform.node()} of the Ray cluster does not see the study '{assignment.study}'; give an --out on "
             f"a file system that all nodes share."
         )
-    copy = None
+    copies: list[Path] = []
+
+    def copied(store: str, reader: Any) -> Path:
+        return store_on_this_node(
+            Path(store),
+            lambda: ray.get(reader.files.remote()),
+            lambda name, offset: ray.get(reader.read.remote(name, offset)),
+        ).path
+
     try:
-        if copy_store or not Path(store).is_dir():
-            copy = store_on_this_node(
-                Path(store),
-                lambda: ray.get(reader.files.remote()),
-                lambda name, offset: ray.get(reader.read.remote(name, offset)),
-            ).path
+        if copy_store or not all(Path(store).is_dir() for store in stores):
+            copies = [copied(store, reader) for store, reader in stores.items()]
     except UserError as error:
         return f"On node {platform.node()} of the Ray cluster: {error}"
-    Host(assignment, copy, keep=True).serve()
+    Host(assignment, copies[0] if copies else None, keep=True).serve()
     return None
 
 

@@ -1,0 +1,171 @@
+"""A table of images: their paths and, as far as they are known, labels, sides of the split and groups."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.image_files import require_readers
+from selfsup.data.items import Item, Side
+from selfsup.data.sources._file_source import FileSource
+from selfsup.data.sources._folder_layout import side_of
+from selfsup.errors import UserError
+
+COLUMNS = ("path", "label", "split", "group")
+
+
+class ManifestSource(FileSource):
+    """The images that a manifest names, below a folder.
+
+    A manifest is a CSV or Parquet file with a column ``path`` (below the folder) and any of ``label``, ``split`` and
+    ``group``. What is empty is unknown.
+
+    Parameters
+    ----------
+    manifest : Path
+    root : Path
+        The folder.
+    unlabelled : bool
+        Leave labels, and with them the split, out.
+
+    Raises
+    ------
+    UserError
+        Names the first row that does not fit, and why.
+    """
+
+    ignored: Sequence[AuditEntry] = ()
+
+    def __init__(self, manifest: Path, root: Path, *, unlabelled: bool = False) -> None:
+        self.name = printable(root.resolve().name or "images")
+        file = f"'{printable(str(manifest))}'"
+        found: dict[str, tuple[Item, tuple[int, int]]] = {}
+        for row in _read(manifest, file):
+            where = f"{row.place} of {file}"
+            path = _below(row.values["path"], root, where)
+            facts = _facts(root, path, where)
+            label, split, group = (row.values[column] or None for column in COLUMNS[1:])
+            side = None if split is None else _side(split, where)
+            item = Item(printable(path), None if unlabelled else label, None if unlabelled else side, group)
+            if found.setdefault(path, (item, facts))[0] is not item:
+                raise UserError(f"{where} names '{item.name}', which an earlier one names too; keep one of them.")
+        if not found:
+            raise UserError(f"{file} names no image; give it a row for each.")
+        require_readers(found)
+        labels = {item.label for item, _ in found.values()} - {None}
+        if len(labels) == 1:
+            raise UserError(
+                f"{file} has the one label '{labels.pop()}', and a comparison needs two or more; add the others, or "
+                "give --unlabelled."
+            )
+        items, all_facts = zip(*found.values(), strict=True)
+        super().__init__(root, list(found), items, dict(zip(found, all_facts, strict=True)))
+
+
+class _Row(NamedTuple):
+    """A row of a manifest: where it stands (``line 7``), and its values by column, all of :data:`COLUMNS`."""
+
+    place: str
+    values: Mapping[str, str]
+
+
+def _read(manifest: Path, file: str) -> Iterator[_Row]:
+    try:
+        rows = _parquet_rows(manifest, file) if manifest.suffix.lower() == ".parquet" else _csv_rows(manifest, file)
+        yield from rows
+    except FileNotFoundError:
+        raise UserError(f"There is no file {file}; check the path given to --manifest.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            f"{file} cannot be read: {error}; give a CSV (UTF-8) or Parquet file with --manifest."
+        ) from None
+
+
+def _csv_rows(manifest: Path, file: str) -> Iterator[_Row]:
+    with manifest.open(encoding="utf-8-sig", newline="") as opened:
+        table = csv.reader(opened)
+        columns = [column.strip() for column in next(table, [])]
+        _require_columns(columns, file)
+        for values in table:
+            if not values:
+                continue
+            if len(values) != len(columns):
+                raise UserError(
+                    f"Line {table.line_num} of {file} has {len(values)} values for {len(columns)} columns; put "
+                    "those that hold a comma into quotes."
+                )
+            yield _row(f"Line {table.line_num}", dict(zip(columns, values, strict=True)))
+
+
+def _parquet_rows(manifest: Path, file: str) -> Iterator[_Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(manifest)
+    except pyarrow.ArrowException as error:
+        raise UserError(f"{file} cannot be read: {error}; give a sound Parquet file with --manifest.") from None
+    _require_columns(table.column_names, file)
+    for number, values in enumerate(table.to_pylist(), 1):
+        yield _row(f"Row {number}", values)
+
+
+def _row(place: str, values: Mapping[str, Any]) -> _Row:
+    texts = {column: "" if value is None or value != value else str(value).strip() for column, value in values.items()}
+    return _Row(place, {column: texts.get(column, "") for column in COLUMNS})
+
+
+def _require_columns(columns: Sequence[str], file: str) -> None:
+    for column in columns:
+        if column not in COLUMNS:
+            near = difflib.get_close_matches(column.lower(), COLUMNS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise UserError(
+                f"{file} has a column '{printable(column)}', which means nothing here.{hint} A manifest has the column "
+                "path, and any of label, split and group."
+            )
+    if "path" not in columns or len(set(columns)) < len(columns):
+        raise UserError(
+            f"{file} has the columns {', '.join(columns) or 'none'}; a manifest has path, and any of label, split and "
+            "group, each once."
+        )
+
+
+def _below(path: str, root: Path, where: str) -> str:
+    """The path relative to `root`, with ``/``."""
+    if not path:
+        raise UserError(f"{where} names no path; give one, or remove the row.")
+    path = path.replace("\\", "/") if os.sep == "/" and not (root / path).exists() else path
+    relative = os.path.relpath(path, root.absolute()) if os.path.isabs(path) else os.path.normpath(path)
+    if relative.split(os.sep)[0] == os.pardir:
+        _refuse(where, path, f"which lies outside '{printable(str(root))}'")
+    return relative.replace(os.sep, "/")
+
+
+def _facts(root: Path, path: str, where: str) -> tuple[int, int]:
+    try:
+        status = (root / path).stat()
+    except OSError as error:
+        _refuse(where, path, f"which '{printable(str(root))}' does not hold ({error.strerror})")
+    if not stat.S_ISREG(status.st_mode):
+        _refuse(where, path, "which is no file")
+    return status.st_size, status.st_mtime_ns
+
+
+def _refuse(where: str, path: str, why: str) -> NoReturn:
+    raise UserError(f"{where} names '{printable(path)}', {why}; mend the row, or name another folder of images.")
+
+
+def _side(text: str, where: str) -> Side:
+    side = side_of(text)
+    if side is None:
+        raise UserError(
+            f"{where} has the split '{printable(text)}', which is none; write train, val or test, or leave it empty."
+        )
+    return side

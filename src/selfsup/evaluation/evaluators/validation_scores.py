@@ -1,0 +1,21 @@
+"""The linear probe on validation images, by each metric that settings may be chosen by."""
+
+from __future__ import annotations
+
+from selfsup.evaluation.base import Column, Evaluated, Evaluator
+from selfsup.evaluation.evaluation_context import EvaluationContext
+from selfsup.evaluation.metrics import ACCURACY, METRICS
+
+
+def _evaluate(cell: EvaluationContext) -> Evaluated:
+    probabilities = cell.probe.probabilities(cell.val.x)
+    others = [metric for metric in METRICS.values() if metric is not ACCURACY]
+    return Evaluated({metric.validation: metric.value(cell.val.y, probabilities) for metric in others})
+
+
+COLUMNS = (
+    Column("val_balanced_accuracy", "linear probe, balanced validation accuracy", better="higher"),
+    Column("val_macro_f1", "linear probe, macro F1 on validation", better="higher"),
+    Column("val_auroc", "linear probe, area under the ROC curve on validation", better="higher"),
+)
+evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=97)
