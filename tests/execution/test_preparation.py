@@ -351,7 +351,8 @@ def test_a_plan_says_which_channels_are_taken_and_refuses_what_cannot_be(tmp_pat
     for label in "ab":
         (tmp_path / "d" / label).mkdir(parents=True)
         for number in range(4):
-            np.save(tmp_path / "d" / label / f"{number}.npy", np.random.default_rng(number).random((2, 12, 12)))
+            pixels = np.random.default_rng([number, ord(label)]).random((2, 12, 12))
+            np.save(tmp_path / "d" / label / f"{number}.npy", pixels)
     asked = {
         "data": str(tmp_path / "d"), "methods": "random", "backbones": "test_resnet", "image_size": 16, "per_class": 2,
         "references": "none", "augmentations": "auto", "threads": 1,
