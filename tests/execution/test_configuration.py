@@ -84,9 +84,9 @@ def test_colours_are_refused_for_other_than_three_channels_with_what_fits() -> N
 
 
 def test_the_strong_augmentation_of_the_presets_follows_the_channels() -> None:
-    assert validate({}).policies == ("weak", "simclr")
+    assert set(validate({}).policies) == {"weak", "simclr"}
     five = validate({}).with_channels_of(5)
-    assert five.policies == ("weak", "per-channel")
+    assert set(five.policies) == {"weak", "per-channel"}
     require_policies(five)
     (notice, *_) = lay_out(five.model_copy(update={"lrs": (0.1,), "methods": ("simclr",)}), labelled=True).notices
     assert notice.startswith("The images have 5 channels, so the strong augmentation is 'per-channel'")
