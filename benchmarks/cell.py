@@ -79,11 +79,21 @@ def same_settings(method: str) -> dict[str, Any]:
     return {"optimizer": "sgd", "optimizer_momentum": 0.0, "weight_decay": 0.0, **own.get(method, {})}
 
 
-def by_selfsup(task: Task, pictures: Pictures) -> Score:
-    """store -> policy -> Training -> embed, as a worker of a study does it."""
+def build_method(task: Task, pictures: Pictures, settings: dict[str, Any]) -> Any:
+    """selfsup's method on an untrained network, sized by the pictures."""
     from selfsup.backbones import build_backbone
-    from selfsup.evaluation.embedding import embed
     from selfsup.methods import method_class, read_settings
+
+    backbone = build_backbone(task.backbone, image_size=task.image_size)
+    sizes = {"num_classes": len(pictures.store().classes), "num_images": len(pictures.train)}
+    return method_class(task.method)(backbone, read_settings(task.method, settings), **sizes)
+
+
+def by_selfsup(
+    task: Task, pictures: Pictures, settings: dict[str, Any] | None = None, lr: float | None = None
+) -> Score:
+    """store -> policy -> Training -> embed, as a worker of a study does it."""
+    from selfsup.evaluation.embedding import embed
     from selfsup.training.callbacks import Callbacks
     from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
     from selfsup.training.loop import Training
@@ -103,16 +113,12 @@ def by_selfsup(task: Task, pictures: Pictures) -> Score:
     make_deterministic(task.threads)
     torch.manual_seed(task.seed)
     store = pictures.store()
-    cls, labels = method_class(task.method), store.labels[pictures.train]
-    method = cls(
-        build_backbone(task.backbone, image_size=task.image_size),
-        read_settings(task.method, same_settings(task.method) if task.has_peer else {}),
-        num_classes=len(store.classes),
-        num_images=len(labels),
-    )
-    lr = 0.06 if task.has_peer else recipe_of(method).lr_at(task.batch_size)
+    labels = store.labels[pictures.train]
+    settings = settings or (same_settings(task.method) if task.has_peer else {})
+    method = build_method(task, pictures, settings)
+    lr = lr or (0.06 if task.has_peer else recipe_of(method).lr_at(task.batch_size))
     plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=lr, seed=task.seed, schedule="constant")
-    policy = load_policy(cls.tags.augmentation or "simclr")
+    policy = load_policy(method.tags.augmentation or "simclr")
     fabric = Hardware("cpu", task.precision).fabric()
     stopwatch = Stopwatch()
     Training(method, store, pictures.train, labels, policy, plan, fabric, stopwatch).run()

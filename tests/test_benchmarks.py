@@ -53,6 +53,8 @@ LEAST = [
     "fuse.py --device cpu --trainings 2 --images 24 --batch-size 12 --epochs 2",
     "gpu.py --device cpu --tiny --json gpu.json",
     "measures.py --images 100 --width 16 --image-size 32",
+    "methods.py --out methods.csv --image-size 32 --images 24 --test-images 30 --epochs 1 --batch-size 12 --seeds 1 "
+    "--threads 1 --methods simclr,swav,dino",
     "recipes.py --out studies --data digits --methods simclr --backbone test_resnet --image-size 16 --epochs 1",
     "scaling.py --cells 2000",
     "schedulers.py --methods simclr --lrs 0.01,0.03 --per-class 5 --epochs 4 --reduction-factor 2 --replicates 1",

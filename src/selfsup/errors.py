@@ -14,7 +14,7 @@ class Interrupted(Exception):
     Attributes
     ----------
     signal : int
-        Number of the signal: 2 for Ctrl-C, 15 for SIGTERM.
+        Number of the signal: 2 for Ctrl-C, 15 for SIGTERM, 0 for none, when the time is over.
     """
 
     def __init__(self, signal: int = 2) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -248,6 +249,7 @@ def compare(
     >>> study = selfsup.compare("digits", preset="quick", out="my-study")  # doctest: +SKIP
     >>> study.best().method, study.report()  # doctest: +SKIP
     """
+    began = time.monotonic()
     from selfsup.execution.request import default_out, requested_run
     from selfsup.execution.watchers import Watcher
 
@@ -264,7 +266,7 @@ def compare(
             with where.standing_by(), in_step as uploads:
                 from selfsup.execution.run import StudyRun  # its imports take seconds, in which workers start
 
-                run = StudyRun(folder, values, where, watcher, _reporting(folder.path), uploads)
+                run = StudyRun(folder, values, where, watcher, _reporting(folder.path), uploads, began)
                 run.execute(command.replace(str(place), shown(str(place))) if command else None)
         finally:
             folder.remove_if_unbegun()

@@ -22,6 +22,7 @@ from selfsup.cli.commands import main
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import load_values
 from selfsup.config.validation import validate
+from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.request import requested_run
 from selfsup.execution.study_grid import lay_out
 from selfsup.methods import method_names
@@ -382,5 +383,6 @@ def test_every_command_in_the_readme_is_understood(
 def test_the_readme_says_how_many_cells_each_preset_has() -> None:
     text = README.read_text(encoding="utf-8")
     for preset in ("quick", "recommended", "full"):
-        cells = lay_out(validate(load_values(preset=preset)), labelled=True).cells
+        config = resolve_methods(validate(load_values(preset=preset)).with_side_for([]), 1000, lambda line: None)
+        cells = lay_out(config, labelled=True).cells
         assert re.search(rf"^\| `{preset}` \|.*\| {len(cells)} \|$", text, re.MULTILINE), f"{preset}: {len(cells)}"

@@ -183,6 +183,11 @@ WRONG: list[tuple[str, Any]] = [
     ("track_weights", "perhaps"),
     ("allow_partial_weights", "perhaps"),
     ("scheduler", 3),
+    ("budget", "soon"),
+    ("budget", "2"),
+    ("budget", "0m"),
+    ("budget", "12h1d"),
+    ("budget", 30),
     ("fuse", 0),
     ("reduction_factor", 1),
     ("min_epochs", 0),
@@ -247,6 +252,7 @@ def test_every_field_has_a_role_and_the_axes_are_those_of_the_grid() -> None:
     assert set(roles.values()) == {"axis", "plugins", "identity", "place", "contents", "runtime"}
     assert {name for name, role in roles.items() if role == "runtime"} == {
         "workers",
+        "budget",
         "weights",
         "checkpoint_seconds",
         "data_root",

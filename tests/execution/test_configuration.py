@@ -88,7 +88,7 @@ def test_the_strong_augmentation_of_the_presets_follows_the_channels() -> None:
     five = validate({}).with_channels_of(5)
     assert five.policies == ("weak", "per-channel")
     require_policies(five)
-    (notice, *_) = lay_out(five.model_copy(update={"lrs": (0.1,)}), labelled=True).notices
+    (notice, *_) = lay_out(five.model_copy(update={"lrs": (0.1,), "methods": ("simclr",)}), labelled=True).notices
     assert notice.startswith("The images have 5 channels, so the strong augmentation is 'per-channel'")
 
 

@@ -73,3 +73,9 @@ def test_evaluation_is_timed_from_the_last_epoch_to_the_record(clock: list[float
     assert counts.seconds_left() == pytest.approx(3 * 7)
     counts.take(finished(UNTRAINED))
     assert counts.seconds_left() is None
+
+
+def test_within_a_budget_the_time_left_is_that_of_the_budget(clock: list[float]) -> None:
+    counting = Tally([], COUNTS, epochs=1, workers=1, done=0, ends=clock[0] + 100)
+    clock[0] += 30
+    assert counting.seconds_left() == 70

@@ -24,6 +24,14 @@ SMALL = {"methods": "distill", "backbone": "test_resnet", "weights": "none", "re
          "batch_size": 8}  # fmt: skip
 
 
+def few_images(folder: Path) -> Path:
+    """Eight images of noise in each of three classes."""
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (24, 20, 20, 3), np.uint8)):
+        (folder / str(number % 3)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / str(number % 3) / f"{number}.png")
+    return folder
+
+
 def refusal(**teacher: str) -> str:
     with pytest.raises(UserError) as refused:
         resolve_teachers(validate({"methods": "distill", "settings": {"distill": teacher}}))
@@ -55,13 +63,10 @@ def test_the_study_keeps_what_the_teacher_makes_of_each_image_and_needs_it_no_mo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the size that it was published for, 160 px, and as the image is; a longer study does not look for it again."""
-    few = tmp_path / "few"
-    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (24, 20, 20, 3), np.uint8)):
-        (few / str(number % 3)).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(few / str(number % 3) / f"{number}.png")
     file = save_weights(tmp_path / "test_resnet.safetensors")
     monkeypatch.chdir(tmp_path)
     asked = {**SMALL, "settings": {"distill": {"teacher": file.name}}}
+    few = few_images(tmp_path / "few")
     study = selfsup.compare(few, out=tmp_path / "study", **asked)
     assert set(study.results.status) <= {"done", "collapsed"}
     (kept,) = (study.path / "teachers").iterdir()

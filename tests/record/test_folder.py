@@ -28,7 +28,12 @@ from selfsup.record.results import FINAL, STATUSES, CellResult, result_columns
 
 CELL = Cell("moco", "resnet18", "weak", 0.06, 20, 0)
 FILES = {"loss.png": b"\x89PNG", "training_log.csv": b"epoch,loss\n1,0.5\n", "backbone.safetensors": b"weights"}
-CONFIG = validate({"methods": "moco,byol,frozen", "lrs": "0.1,0.01", "per_class": "all,20,5", "seeds": 2})
+CONFIG = validate(
+    {
+        "methods": "moco,byol,frozen", "augmentations": "weak,simclr", "lrs": "0.1,0.01", "per_class": "all,20,5",
+        "seeds": 2,
+    }
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -521,7 +526,7 @@ def test_rows_come_in_the_order_of_the_grid_with_learning_rates_rising(folder: S
     cells = cells_of(CONFIG)
     for index in np.random.default_rng(0).permutation(len(cells)):
         folder.write_cell(row(cells[index]), {})
-    axis = [*CONFIG.methods], ["weak", "simclr", None], [str(n) for n in CONFIG.per_class]
+    axis = [*CONFIG.methods], [*CONFIG.augmentations, None], [str(n) for n in CONFIG.per_class]
 
     def place(cell: Cell) -> tuple[Any, ...]:
         n = axis[2].index(str(cell.per_class))

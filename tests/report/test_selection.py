@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfsup.report.selection import CHOICE_COLUMNS, choose, criterion, optimism, size_order, superfluous_weights
+from selfsup.report.selection import (
+    CHOICE_COLUMNS,
+    choose,
+    comparable,
+    criterion,
+    optimism,
+    size_order,
+    superfluous_weights,
+)
 
 
 def cell(method="moco", augmentation="weak", lr=0.1, per_class="5", seed=0, val=0.5, test=0.5, status="done", **more):
@@ -23,6 +31,20 @@ def table(*rows: dict) -> pd.DataFrame:
 
 def chosen_lr(*rows: dict) -> float:
     return choose(table(*rows))["lr"].item()
+
+
+def test_sizes_that_not_every_method_has_finished_are_not_compared():
+    rows = [cell(per_class="5"), cell("byol", per_class="5"), cell(per_class="20"), cell("byol", per_class="20")]
+    rows += [cell(per_class="all"), cell("byol", per_class="all", status="pruned")]
+    rows += [cell("random", augmentation="", lr=np.nan, per_class=size) for size in ("5", "20", "all")]
+    found = comparable(table(*rows).assign(backbone="resnet18"))
+    sizes = found.groupby("method")["per_class"].apply(list).to_dict()
+    assert sizes == {"moco": ["5", "20"], "byol": ["5", "20"], "random": ["5", "20", "all"]}
+
+
+def test_a_training_that_diverged_is_finished():
+    rows = [cell(), cell("byol", status="diverged")]
+    assert len(comparable(table(*rows).assign(backbone="resnet18"))) == 2
 
 
 def test_validation_decides_and_not_the_test():

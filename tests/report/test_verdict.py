@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,19 @@ def test_a_network_without_training_that_does_as_well_is_named_first(make_study)
     found = answer(writer.path)
     assert [c.other.method for c in found.not_beaten] == ["frozen"]
     assert found.caveats[0].startswith("That training helps at all: moco was not shown to do better than frozen")
+
+
+def test_what_a_budget_left_out_is_said_and_a_size_that_it_left_half_finished_is_not_compared(make_study):
+    unfinished = {f"byol-resnet18-weak-lr{lr}-nall-s0": "failed" for lr in ("0.01", "0.06", "10")}
+    settings = {"methods": ("moco", "byol", "random"), "augmentations": ("weak",), "status_of": unfinished}
+    writer = make_study(**settings)
+    assert {c.per_class for c in answer(writer.path).choices if c.trains} == {"5", "20", "all"}
+    run = {"command": "selfsup run", "budget": "10m", "left_out": "simclr; rate 3x"}
+    (writer.path / "run.json").write_text(json.dumps({"runs": [{}, run]}))
+    found = answer(writer.path)
+    assert {c.per_class for c in found.choices if c.trains} == {"5", "20"}
+    assert {c.per_class for c in found.choices if not c.trains} == {"5", "20", "all"}
+    assert any(said.startswith("What --budget 10m left no time for: simclr; rate 3x.") for said in found.caveats)
 
 
 def raw_p_value(writer, one: str, other: str) -> float:

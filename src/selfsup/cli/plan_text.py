@@ -19,7 +19,8 @@ def show_plan(made: Plan, as_json: bool) -> None:
         return
     for cell in made.grid.cells:
         click.echo(f"{cell.id}{'  finished' * (cell.id in made.finished)}")
-    for line in (*made.grid.notices, made.resources.hardware.reason, *_observations(made), _summary(made)):
+    chosen = made.budget.sentences if made.budget else ()
+    for line in (*chosen, *made.grid.notices, made.resources.hardware.reason, *_observations(made), _summary(made)):
         if line:
             click.echo(line)
 
@@ -37,6 +38,7 @@ def _plan_values(made: Plan) -> dict[str, Any]:
         "workers": resources.workers,
         "threads": resources.threads,
         "seconds": made.seconds,
+        **(made.budget.notes if made.budget else {}),
         "bytes": made.bytes,
         "store_bytes": made.store_bytes,
     }

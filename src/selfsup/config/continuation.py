@@ -67,7 +67,11 @@ def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
             grown[name] = max(stored.seeds, new)
         elif role_of(name) in ("axis", "plugins"):
             known = getattr(stored, name)
-            grown[name] = no_repeats((*known, *(_as_known(new, known) if name == "backbones" else new)))
+            if name == "backbones":
+                new = _as_known(new, known)
+            elif name == "methods":  # what they were chosen to be, they stay
+                new = [method for method in new if method != AUTO]
+            grown[name] = no_repeats((*known, *new))
     return stored.model_copy(update=grown)
 
 
@@ -77,6 +81,8 @@ def narrow(config: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
     axes = {name: getattr(checked, name) for name in requested if role_of(name) == "axis"}
     if "backbones" in axes:
         axes["backbones"] = _as_known(axes["backbones"], config.backbones)
+    if "methods" in axes and axes["methods"] != checked.named_methods:
+        axes["methods"] = config.methods
     if "references" in axes:  # without those that could not be had
         axes["references"] = tuple(text for text in axes["references"] if text in config.references)
     return config.model_copy(update=axes)

@@ -11,6 +11,9 @@ from selfsup.config.field_types import Files, Names, Rates, Sizes, different_net
 from selfsup.config.grid import Protocol
 from selfsup.config.network_source import AUTO, NONE, NetworkSource
 
+#: Stands for every method that fits.
+ALL = "all"
+
 
 class GridFields(Fields):
     """Methods, networks, augmentations, learning rates, sizes and seeds."""
@@ -21,7 +24,12 @@ class GridFields(Fields):
         "may be given several times.",
         "plugins",
     )
-    methods: Names = field(("simclr", "moco", "byol", "supervised", "frozen", "random"), "Methods to compare.", "axis")
+    methods: Names = field(
+        (AUTO,),
+        "Methods to compare. auto: the well-tried ones for the networks and the number of images, which is said; all: "
+        "every one that fits (see `selfsup list methods`).",
+        "axis",
+    )
     weights: str = field(
         "auto",
         "Initial weights of the networks that --backbones names without @: none, imagenet (those that timm publishes), "
@@ -47,7 +55,7 @@ class GridFields(Fields):
         "standard", "small: 3x3 first convolution, no pooling, for ResNets on small images.", "identity"
     )
     augmentations: Names = field(
-        ("weak", "auto"),
+        ("auto", "weak"),
         "Augmentation policies (see `selfsup list augmentations`). auto: simclr, or per-channel for images of other "
         "than three channels.",
         "axis",
@@ -81,6 +89,11 @@ class GridFields(Fields):
     @classmethod
     def _references(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return different_networks([NetworkSource.trained(text) for text in value if text != NONE])
+
+    @property
+    def named_methods(self) -> tuple[str, ...]:
+        """The methods, without the words that stand for others until the images are known."""
+        return tuple(name for name in self.methods if name not in (AUTO, ALL))
 
     @property
     def networks(self) -> tuple[NetworkSource, ...]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import PositiveInt, field_validator
 
 from selfsup.config.data_fields import DataFields
+from selfsup.config.durations import Duration
 from selfsup.config.evaluation_fields import EvaluationFields
 from selfsup.config.field_roles import Role, field
 from selfsup.config.field_types import Names, no_repeats
@@ -59,6 +60,12 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         (), "Trackers that every finished cell is logged to (see `selfsup list trackers`).", "contents"
     )
     track_weights: bool = field(False, "Log a cell's weights to the trackers too.", "contents")
+    budget: Duration = field(
+        None,
+        "Time of this command, such as 30m, 2h or 1d12h: runs the comparison that fits into it on this machine, and "
+        "says what that leaves out.",
+        "runtime",
+    )
     scheduler: str = field(
         "none",
         "Stop trainings early whose augmentation and learning rate do worse on validation than others (see "

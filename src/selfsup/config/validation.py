@@ -128,7 +128,7 @@ def validate(
             f"--min-epochs {config.min_epochs} leaves a scheduler nothing to stop in trainings of --epochs "
             f"{config.epochs}; give fewer."
         )
-    registry.require(config.methods, registry.names(registry.METHOD), kind="method")
+    registry.require(config.named_methods, registry.names(registry.METHOD), kind="method")
     registry.require(config.augmentations, [AUTO, *registry.names(registry.POLICY)], kind="augmentation")
     registry.require(config.evaluate, registry.names(registry.EVALUATOR), kind="evaluator")
     registry.require(config.track, registry.names(registry.TRACKER), kind="tracker")

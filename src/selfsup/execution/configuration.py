@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from selfsup.training.device import choose_hardware
 from selfsup.training.plan import first_side, side_step_of
 from selfsup.views import load_policy
 
+#: In the history of a study, of the run that began it: by setting, what was asked for and what a budget made of it.
+SHORTENED = "shortened"
+
 
 def resolve_configuration(
     folder: StudyFolder | None, requested: Mapping[str, Any], *, here: bool = True
@@ -36,10 +40,16 @@ def resolve_configuration(
         If something that is requested does not fit, by itself or into the study.
     """
     asked = validate(requested)
+    if asked.budget is not None and not here:
+        raise UserError(
+            f"--budget {asked.budget} goes by the speed of this machine, and the executor runs cells on others; use "
+            f"--executor local, or leave --budget out."
+        )
     if folder is None or not folder.exists():
         require_sound(asked, here=here)
         return asked
     stored = folder.read_config()
+    requested = _as_shortened(folder, requested)
     unlike = differences(stored, requested)
     if unlike:
         require_sound(asked, here=here)  # a slip of the pen is answered as such, not as another setting
@@ -50,6 +60,14 @@ def resolve_configuration(
     extended = extend(stored, requested)
     require_views(extended.with_side_for([]))  # which methods that are new to the study may not be able to use
     return extended
+
+
+def _as_shortened(folder: StudyFolder, requested: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the epochs that a budget has made of them when the study was begun, where those are asked for."""
+    runs = folder.read_json("run.json").get("runs", [])
+    shortened: dict[str, list[int]] = next((run[SHORTENED] for run in runs if SHORTENED in run), {})
+    kept = {name: given for name, (wanted, given) in shortened.items() if requested.get(name) == wanted}
+    return {**requested, **kept}
 
 
 def require_sound(config: StudyConfig, *, here: bool = True) -> None:
@@ -88,17 +106,33 @@ def require_views(config: StudyConfig) -> None:
         If it takes views of one size only where smaller ones are asked for, or has no tokens of patches where a
         method needs them.
     """
-    for network in dict.fromkeys(source.name for source in config.networks):
-        backbone = build_backbone(network, image_size=config.side, stem=config.stem)
-        step = side_step_of(backbone.patch_size)
-        smallest = first_side(config.side, config.grow_from, step)
+    for network, backbone, smallest, step in _built(config):
         if not takes_side(backbone, smallest):
             raise UserError(
                 f"'{network}' takes views of one size only, and --grow-from {config.grow_from:g} begins with "
                 f"smaller ones; add --grow-from 1."
             )
-        for name in config.methods:
+        for name in config.named_methods:
             _require_network(name, network, config, backbone, smallest, step)
+
+
+def fitting_methods(config: StudyConfig, names: Iterable[str]) -> list[str]:
+    """Those of the methods that can train every network of the study."""
+    built, fitting = list(_built(config)), []
+    for name in names:
+        with suppress(UserError):
+            for network, backbone, smallest, step in built:
+                _require_network(name, network, config, backbone, smallest, step)
+            fitting.append(name)
+    return fitting
+
+
+def _built(config: StudyConfig) -> Iterator[tuple[str, Backbone, int, int]]:
+    """The study's networks, the side of their smallest full view, and what sides are multiples of."""
+    for network in dict.fromkeys(source.name for source in config.networks):
+        backbone = build_backbone(network, image_size=config.side, stem=config.stem)
+        step = side_step_of(backbone.patch_size)
+        yield network, backbone, first_side(config.side, config.grow_from, step), step
 
 
 def _require_network(name: str, network: str, config: StudyConfig, backbone: Backbone, side: int, step: int) -> None:

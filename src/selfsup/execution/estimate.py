@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,12 +23,15 @@ from selfsup.data.items import ItemTable
 from selfsup.data.opening import pixel_limit, set_aside
 from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split
+from selfsup.execution.budgeted_scheduler import Budget
+from selfsup.execution.budgeting import FittedStudy, fit_into_budget, with_halving
 from selfsup.execution.configuration import require_policies, require_views, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.external_test import open_external
 from selfsup.execution.initial_weights import network_of, resolve_networks
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.known_images import require_same_names
+from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.preparation import describe_split, open_images, require_enough, require_resplit, split_study
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
@@ -50,6 +54,7 @@ class Plan:
     ----------
     config : StudyConfig
     grid : GridOfStudy
+        Of what fits into the budget, where there is one.
     finished : frozenset of str
         Ids of those of its cells that the study already has.
     resources : Resources
@@ -59,8 +64,10 @@ class Plan:
         Images that were opened, without decoding them.
     audit : tuple of AuditEntry
         What was noticed on the way; a run, which decodes all images, may notice more.
+    budget : FittedStudy or None
+        What of the grid fits into the budget; None without one, or where nothing is left.
     seconds : float
-        Estimated time of the cells that are left, with the resources' workers.
+        Estimated time of the cells that are left, with the resources' workers; with a budget, that.
     bytes : float
         Estimated disk of the study's folder when finished.
     store_bytes : float
@@ -71,6 +78,7 @@ class Plan:
     grid: GridOfStudy
     finished: frozenset[str]
     resources: Resources
+    budget: FittedStudy | None
     images: int
     opened: int
     audit: tuple[AuditEntry, ...]
@@ -98,6 +106,7 @@ def plan_study(
     UserError
         If something does not fit, by itself or into the study, or images of the study are gone.
     """
+    began = time.monotonic()
     folder = None if out is None else StudyFolder(local_folder(out))
     if folder is not None:
         folder.require_free()
@@ -109,9 +118,11 @@ def plan_study(
     config = config.with_protocol_for(pool=items.has_pool)
     if folder is not None:
         require_same_names(items.names, folder, config)
-    config = resolve_networks(config.with_channels_of(glance.channels), say, folder)
+    config = with_halving(resolve_networks(config.with_channels_of(glance.channels), say, folder), values)
     require_policies(config)
     resolve_teachers(config, folder)
+    chosen = resolve_methods(config.with_side_for([glance.short_side]), len(items.names), say)
+    config = config.model_copy(update={"methods": chosen.methods})
     grid = lay_out(narrow(config, values), labelled=items.has_labels)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
@@ -128,13 +139,21 @@ def plan_study(
     share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
     candidates = dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells)
     networks = {candidate: network_of(config, *candidate) for candidate in candidates}
-    costs = JobCosts.measure(config, left, items.labels, split, resources, glance.side)
+    rough = config.budget is not None
+    costs = JobCosts.measure(config, left, items.labels, split, resources, glance.side, roughly=rough)
     seconds = sum(share * costs.training(job) + costs.evaluation(job) for job in left)
+    fitted = None
+    if config.budget and left:
+        budget, asked = Budget(config.budget, began, time.monotonic()), narrow(config, values)
+        fitted = fit_into_budget(budget, asked, folder, grid.jobs, costs, resources.workers)
+        seconds = fitted.seconds * resources.workers
+        grid = replace(grid, cells=fitted.cells, jobs=tuple(j for j in grid.jobs if {*j.cells} <= {*fitted.cells}))
     return Plan(
         config=config,
         grid=grid,
-        finished=finished,
+        finished=finished & {cell.id for cell in grid.cells},
         resources=resources,
+        budget=fitted,
         images=len(items.names),
         opened=glance.opened,
         audit=(*source.ignored, *glance.audit, *noticed),

@@ -53,6 +53,8 @@ class Tally:
         Cells of the grid that were finished before.
     passes : callable, optional
         From a number of training images to how often an epoch passes over them; once by default.
+    ends : float, optional
+        When the time of a study is over, on the monotonic clock; it has other jobs until then.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class Tally:
         done: int,
         pool: int = 0,
         passes: Callable[[int], int] = lambda images: 1,
+        ends: float | None = None,
     ) -> None:
+        self._ends = ends
         self.cells = sum(len(job.cells) for job in jobs) + done
         self.done_cells = done
         self.statuses: Counter[str] = Counter()
@@ -97,6 +101,8 @@ class Tally:
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until all is done; None before the first epoch of any training."""
+        if self._ends is not None:
+            return max(0.0, self._ends - time.monotonic())
         left = [self._seconds(job) for job in self._left.values()]
         if not left or any(math.isnan(seconds) for seconds in left):
             return None

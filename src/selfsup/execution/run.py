@@ -5,21 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from selfsup._version import __version__
 from selfsup.config.continuation import narrow
-from selfsup.config.grid import Cell, Job, fuse_jobs
+from selfsup.config.grid import Cell, Job, fuse_jobs, unfinished
 from selfsup.config.schema import StudyConfig
-from selfsup.errors import UserError
+from selfsup.data.store import Store
+from selfsup.errors import Interrupted, UserError
+from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
+from selfsup.execution.budgeting import FittedStudy, fit_into_budget, note_outcome, with_halving
 from selfsup.execution.configuration import resolve_configuration, resolve_for_images
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
 from selfsup.execution.initial_weights import prepare_weights, resolve_networks
-from selfsup.execution.preparation import prepare_images
+from selfsup.execution.job_costs import JobCosts
+from selfsup.execution.method_choice import resolve_methods
+from selfsup.execution.preparation import prepare_images, split_study
 from selfsup.execution.progress import Tally
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
@@ -106,11 +113,14 @@ class StudyRun:
         watcher: Watcher,
         reporting: Reporting,
         uploads: Uploads | None = None,
+        began: float | None = None,
     ) -> None:
         self.folder, self.values, self.executor = folder, values, executor
         self.watcher, self.reporting, self.uploads = watcher, reporting, uploads
         self._results, self._page = _Pace(RESULTS_EVERY, RESULTS_SHARE), _Pace(PAGE_EVERY, PAGE_SHARE, PAGE_SECONDS)
         self._has_assets = False
+        self._began = time.monotonic() if began is None else began  # what a budget counts from
+        self._budgeted: BudgetedScheduler | None = None
 
     def execute(self, command: str | None) -> None:
         """Run what is not finished yet, and write the report."""
@@ -122,10 +132,10 @@ class StudyRun:
         resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         config = resolve_for_images(config, store, self.watcher.say)
-        config = resolve_networks(config, self.watcher.say, self.folder)
+        config = resolve_methods(config, len(store), self.watcher.say)
+        config = with_halving(resolve_networks(config, self.watcher.say, self.folder), self.values)
         asked = narrow(config, self.values)
         grid = lay_out(asked, labelled=store.items.has_labels)
-        scheduler = load_scheduler(config, self.folder)
         resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
         if self.executor.here:
             resources = time_precision(config, resources, grid.jobs, len(store))
@@ -133,8 +143,13 @@ class StudyRun:
             config = config.model_copy(update={"fuse": 1})
         prepare_weights(self.folder, config, self.watcher.say)
         prepare_teachers(self.folder, config, store, resources.hardware.device, self.watcher.say)
+        fitted = self._fit_into_budget(asked, grid.jobs, resources, store) if config.budget else None
+        if fitted is not None:
+            config, self._budgeted = config.model_copy(update=fitted.changes), fitted.scheduler
+            resources = replace(resources, until=fitted.budget.until)
+        scheduler = self._budgeted or load_scheduler(config, self.folder)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
-        self._add_to_history(command, grid.cells)
+        self._add_to_history(command, grid.cells, fitted)
         for notice in grid.notices:
             self.watcher.say(notice)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
@@ -146,8 +161,26 @@ class StudyRun:
                 self._update_results()
                 cells = counted(len(grid.cells), "cell")
                 self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
+            if fitted is not None:
+                self._say(note_outcome(self.folder, grid.cells, fitted.budget))
             self._write_assets()
             self.reporting.write_page(False)
+
+    def _fit_into_budget(
+        self, asked: StudyConfig, jobs: Sequence[Job], resources: Resources, store: Store
+    ) -> FittedStudy | None:
+        """What of the jobs is to run within the budget; None where nothing is left to do."""
+        left = unfinished(jobs, self.folder.finished())
+        if asked.budget is None or not left:
+            return None
+        split, _ = split_study(asked, store.items)
+        side = round(float(np.median(np.sqrt(store.sizes.prod(axis=1)))))
+        costs = JobCosts.measure(asked, left, store.items.labels, split, resources, side, roughly=True)
+        budget = Budget(asked.budget, self._began, time.monotonic())
+        fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
+        for sentence in fitted.sentences:
+            self.watcher.say(sentence)
+        return fitted
 
     def _write_assets(self) -> None:
         """What the maps of all cells share, once per run."""
@@ -168,12 +201,16 @@ class StudyRun:
         """Run what the scheduler wants, round by round; False if there was nothing to do."""
         given_up: set[str] = set()
         rounds = 0
-        while wanted := scheduler.next_round(jobs, read_records(self.folder, given_up)):
+        over = False
+        while not over and (wanted := scheduler.next_round(jobs, read_records(self.folder, given_up))):
             wanted = fuse_jobs(wanted, jobs, int(config.fuse))
             workers = min(resources.workers, len(wanted))
             if not rounds:
                 self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
-            done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
+            if self._budgeted is None:
+                done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
+            else:  # the others may be left out
+                done = len(self.folder.finished() & {cell.id for job in jobs for cell in job.cells})
             passes = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).passes
             counts = self._opened.train_counts
             tally = Tally(
@@ -184,18 +221,24 @@ class StudyRun:
                 done=done,
                 pool=len(self._opened.split(0).train) - sum(counts),
                 passes=passes,
+                ends=resources.until,
             )
             self.watcher.begin(self.folder.path, tally)
             try:
                 self.executor.run(self.folder, wanted, resources, self._on_event)
+            except Interrupted as stop:
+                if stop.signal:
+                    raise
+                over = True  # the budget is
             finally:
                 self._update_results()
                 self.watcher.end()
             ids = {cell.id for job in wanted for cell in job.cells}
             given_up |= {cell for cell, status in self.folder.statuses().items() if status == "failed" and cell in ids}
             rounds += 1
-        for job in jobs:  # what it kept of trainings that will not go on
-            self.folder.clear_job(job.id)
+        if self._budgeted is None or not self._budgeted.left_over:
+            for job in jobs:  # what it kept of trainings that will not go on
+                self.folder.clear_job(job.id)
         return rounds > 0
 
     def _sweep(self) -> None:
@@ -226,19 +269,23 @@ class StudyRun:
         )
         self.folder.write_config(resolved)
 
-    def _add_to_history(self, command: str | None, cells: Sequence[Cell]) -> None:
+    def _add_to_history(self, command: str | None, cells: Sequence[Cell], fitted: FittedStudy | None) -> None:
         """Note this run beside the earlier ones, and how many cells the study has with it."""
         history = self.folder.read_json("run.json")
+        cells = fitted.cells if fitted else cells
         run = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": command,
             "version": __version__,
             "cells": len(cells),
+            **(fitted.notes if fitted else {}),
         }
         planned = len({cell.id for cell in cells} | set(self.folder.statuses()))
-        self.folder.write_json("run.json", {"planned": planned, "runs": [*history.get("runs", []), run]})
+        self.folder.write_json("run.json", {**history, "planned": planned, "runs": [*history.get("runs", []), run]})
 
     def _on_event(self, event: Event) -> None:
+        if self._budgeted is not None:
+            self._budgeted.take(event)
         if isinstance(event, JobDone):
             self._notify_trackers()
             if self._results.due:

@@ -100,7 +100,7 @@ def taught(folder: StudyFolder, config: StudyConfig, method: str, images: Sequen
 
 
 def _teachers(config: StudyConfig) -> Iterator[tuple[str, NetworkSource]]:
-    for method in config.methods:
+    for method in config.named_methods:
         source = teacher_of(config.settings, method)
         if source is not None:
             yield method, source

@@ -27,7 +27,7 @@ class DistillSettings(base.MethodSettings):
 
     teacher: str | None = None
     views: int = Field(1, ge=1)
-    temperature: float = Field(0.07, gt=0)
+    temperature: float = Field(0.2, gt=0)
     teacher_temperature: float = Field(0.07, gt=0)
     queue_size: int = Field(2048, ge=2)
 

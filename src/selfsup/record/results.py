@@ -17,8 +17,10 @@ from selfsup.evaluation.evaluators import load_evaluators
 
 #: A scheduler has stopped the cell's training early, or lets it wait for others; it may go on in a later run.
 PRUNED = "pruned"
-#: How a cell can end. A failed cell is tried again by the next run; those in `FINAL` are not.
-STATUSES = ("done", "diverged", "collapsed", PRUNED, "failed")
+#: It is tried again by the next run.
+FAILED = "failed"
+#: How a cell can end. Those in `FINAL` are not run again.
+STATUSES = ("done", "diverged", "collapsed", PRUNED, FAILED)
 FINAL = ("done", "diverged", "collapsed")
 #: The only columns of the results that may differ between two runs of the same study.
 MEASURED_COLUMNS = ("train_seconds", "images_per_second")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from selfsup.config.axes import format_lr
+from selfsup.execution.words import listed
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy
 from selfsup.report.selection import candidate_names
@@ -35,6 +36,7 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
         )
     sentences += _at_the_edge(study.results, best)
     sentences += _without_attention(study)
+    sentences += _left_out(study)
     sentences += _stopped_early(study)
     missing = [name for name in candidate_names(study.results).values() if name not in found.names]
     if missing:
@@ -87,6 +89,18 @@ def _without_attention(study: RecordedStudy) -> list[str]:
     ]
 
 
+def _left_out(study: RecordedStudy) -> list[str]:
+    """What there was no time for."""
+    left_out = study.last_run.get("left_out")
+    if not left_out:
+        return []
+    return [
+        f"What --budget {study.last_run['budget']} left no time for: {left_out}. The same command with more time, or "
+        f"without --budget, goes on from here. Until then, numbers of images with which not every method has finished "
+        f"are in no comparison."
+    ]
+
+
 def _stopped_early(study: RecordedStudy) -> list[str]:
     """Settings that never came to their last epoch."""
     pruned = study.results[study.results["status"] == "pruned"]
@@ -111,8 +125,3 @@ def _at_the_edge(results: pd.DataFrame, best: Choice) -> list[str]:
         return []
     word, beyond = ("smallest", "smaller") if best.lr == tried[0] else ("largest", "larger")
     return [f"Learning rate {format_lr(best.lr)} is the {word} tried; a {beyond} one may be better."]
-
-
-def listed(names: list[str]) -> str:
-    """``a``, ``a and b``, or ``a, b and c``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

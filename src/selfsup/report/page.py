@@ -19,13 +19,13 @@ from selfsup.data.audit import ALARMING
 from selfsup.evaluation.base import Column
 from selfsup.evaluation.evaluators import load_evaluators, measures
 from selfsup.evaluation.metrics import ACCURACY, Metric
+from selfsup.execution.words import listed
 from selfsup.figures.canvas import accuracy_colour
 from selfsup.figures.heatmaps import UNFINISHED, heatmaps
 from selfsup.figures.interactive import bokeh_script
 from selfsup.record.results import CELL, TRAINING
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
-from selfsup.report.caveats import listed
 from selfsup.report.pictures import curves_figure, data_address, for_both_screens, in_both_themes, training_figures
 from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.series import baseline_panel, heatmap_panels

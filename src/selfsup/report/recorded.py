@@ -75,6 +75,8 @@ class RecordedStudy:
         Text of ``config.toml``.
     groups : array of int64 or None
         Number of the group of each image of the store; None where every image stands for itself.
+    last_run : dict
+        What the history says of the last run; what a budget left out, where there was one.
     asked : mapping of str to value
         Settings that this report has in the place of the study's own: ``metric``, ``margin``.
     """
@@ -85,6 +87,7 @@ class RecordedStudy:
     audit: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["path", "problem", "detail"]))
     config: str = ""
     groups: NDArray[np.int64] | None = None
+    last_run: dict[str, Any] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     def tags(self, method: str) -> Tags:
@@ -253,6 +256,7 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
         audit=_read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
         config=_read_text(path / "config.toml"),
         groups=_read_arrays(path / "split.npz", {"groups": np.int64}).get("groups"),
+        last_run=(_read_json(path / "run.json").get("runs") or [{}])[-1],
         asked=asked,
     )
 

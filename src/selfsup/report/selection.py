@@ -19,6 +19,7 @@ import pandas as pd
 from selfsup.config.axes import CHOSEN, COMPARED, REFERENCE
 from selfsup.errors import UserError
 from selfsup.evaluation.metrics import ACCURACY, Metric
+from selfsup.record.results import FINAL
 from selfsup.report.recorded import tidy
 
 CHOICE_COLUMNS = [*COMPARED, "per_class", *CHOSEN, "seeds", "score", "cells"]
@@ -63,6 +64,18 @@ def criterion(results: pd.DataFrame, metric: Metric = ACCURACY) -> str:
 def size_order(sizes: Iterable[str]) -> list[str]:
     """Different numbers of images per class, or shares of each class, in ascending order, ``"all"`` last."""
     return sorted(set(sizes), key=lambda size: math.inf if size == "all" else float(size.removesuffix("%")))
+
+
+def comparable(results: pd.DataFrame) -> pd.DataFrame:
+    """The results without trainings on numbers of images that not every method that trains has finished.
+
+    For a study whose budget was over before it came to the others.
+    """
+    trained = results["lr"].notna()
+    finished = results[trained & results["status"].isin(FINAL)]
+    have = {size: set(candidates_of(rows)) for size, rows in finished.groupby("per_class")}
+    whole = [size for size, found in have.items() if found == set().union(*have.values())]
+    return results[~trained | results["per_class"].isin(whole)].reset_index(drop=True)
 
 
 def candidates_of(results: pd.DataFrame) -> list[tuple[str, ...]]:

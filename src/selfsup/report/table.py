@@ -6,7 +6,7 @@ import pandas as pd
 
 from selfsup.config.axes import format_lr
 from selfsup.evaluation.metrics import ACCURACY
-from selfsup.report.caveats import listed
+from selfsup.execution.words import listed
 from selfsup.report.findings import Answer, Choice, Comparison
 from selfsup.report.wording import capital, interval, points, setting, signed
 

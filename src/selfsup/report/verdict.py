@@ -13,7 +13,7 @@ from selfsup.report.external_scores import external_scores
 from selfsup.report.findings import Answer, Choice, LabelsNeeded
 from selfsup.report.pairwise import Outcomes, against_the_others, every_pair, gains_by_training
 from selfsup.report.recorded import RecordedStudy, read_study
-from selfsup.report.selection import candidate_names, choose, criterion, optimism, size_order
+from selfsup.report.selection import candidate_names, choose, comparable, criterion, optimism, size_order
 from selfsup.report.wording import size
 
 
@@ -30,6 +30,8 @@ def answer(study_dir: Path) -> Answer:
 
 def answer_study(study: RecordedStudy) -> Answer:
     """What a study that has been read found so far."""
+    if study.last_run.get("left_out"):
+        study = replace(study, results=comparable(study.results))
     outcomes = Outcomes(study)
     choices = _choices(study, outcomes)
     best = best_choice(choices)

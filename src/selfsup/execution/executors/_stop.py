@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, Self
 
@@ -15,11 +17,17 @@ class StopFlag:
 
     Whatever that breaks off, and whichever error it becomes there, is Interrupted.
 
-    Outside the main thread, where Python has no signals, it stays unset.
+    Outside the main thread, where Python has no signals, none sets it.
+
+    Parameters
+    ----------
+    until : float, optional
+        When it is set without a signal, on the monotonic clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, until: float | None = None) -> None:
         self._signal = 0
+        self._until = math.inf if until is None else until
         self._at_once = False
         self._before: dict[int, Any] = {}
 
@@ -32,19 +40,19 @@ class StopFlag:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self._at_once and kind is not None:
+        if kind is not None and (self._at_once or issubclass(kind, Interrupted)):
             raise Interrupted(self._signal) from None
 
     def __call__(self) -> bool:
-        return self._signal != 0
+        return self._signal != 0 or time.monotonic() >= self._until
 
     def raise_if_set(self) -> None:
-        """Raise Interrupted if a signal came."""
+        """Raise Interrupted if a signal came, or the time is over."""
         if self():
             raise Interrupted(self._signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self() and number == signal.SIGINT:
+        if self._signal and number == signal.SIGINT:
             self._at_once = True
             raise KeyboardInterrupt
         self._signal = number

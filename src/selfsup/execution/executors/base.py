@@ -71,11 +71,15 @@ Listener = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Resources:
-    """What a study may use: of this machine, or of each node that an executor reaches."""
+    """What a study may use: of this machine, or of each node that an executor reaches.
+
+    `until` is when its jobs are to stop as if they were interrupted, on the monotonic clock; None for never.
+    """
 
     hardware: Hardware
     workers: int
     threads: int
+    until: float | None = None
 
 
 class Resolve(Protocol):
@@ -119,7 +123,8 @@ class Executor(ABC):
         Raises
         ------
         Interrupted
-            On Ctrl-C or SIGTERM, after the running jobs saved their checkpoints.
+            On Ctrl-C or SIGTERM, after the running jobs saved their checkpoints; with the signal 0 when it is over
+            with the time of `resources`.
         UserError
             If going on is pointless, for example because the disk is full.
         """

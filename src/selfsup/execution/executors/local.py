@@ -75,7 +75,7 @@ class _Pool:
         self.pending = deque(jobs)
         self.attempts: Counter[str] = Counter()
         self.refusal: str | None = None
-        with StopFlag() as stop:
+        with StopFlag(resources.until) as stop:
             try:
                 for number in range(min(resources.workers, len(jobs))):
                     self._start(number)

@@ -1,0 +1,351 @@
+"""Methods in the ordinary way: lightly's classes, or a few lines of the paper's, and torchvision's transforms.
+
+Heads, views and hyper-parameters are those of selfsup's method, which are read from it: what differs is the code. Each
+view passes the network by itself, in float32, as in lightly's examples; a DataLoader makes the views.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from lightly.loss import (
+    BarlowTwinsLoss,
+    DCLLoss,
+    DINOLoss,
+    NegativeCosineSimilarity,
+    NTXentLoss,
+    SwaVLoss,
+    VICRegLoss,
+)
+from lightly.loss.lejepa_loss import LeJEPALoss
+from lightly.models.modules import NNMemoryBankModule
+from lightly.models.modules.heads import DINOProjectionHead
+from lightly.models.utils import deactivate_requires_grad, update_momentum
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms import v2
+
+from peers import InMemory, Trained, resnet18
+from selfsup.methods import Method
+from selfsup.views.crop_and_colour import BLUR_FROM
+
+Views = Sequence[Tensor]
+
+
+def head(*widths: int, last_norm: bool = False) -> nn.Sequential:
+    """Linear layers with batch normalisation and ReLU between them."""
+    layers: list[nn.Module] = []
+    for place, (before, after) in enumerate(pairwise(widths), start=2):
+        last = place == len(widths)
+        layers += [nn.Linear(before, after, bias=last and not last_norm)]
+        layers += [] if last and not last_norm else [nn.BatchNorm1d(after)]
+        layers += [] if last else [nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class Ordinary(nn.Module):
+    """A backbone, its projector, and a loss of the large and the small views of images.
+
+    Parameters
+    ----------
+    ours : Method
+        selfsup's method, of which settings and sizes are read.
+    """
+
+    def __init__(self, ours: Any) -> None:
+        super().__init__()
+        self.settings = ours.settings
+        self.backbone = resnet18()
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """What follows the optimizer's step."""
+
+
+class Contrast(Ordinary):
+    """SimCLR, DCL and SupCon, by their loss."""
+
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        self.projector = head(512, self.settings.hidden_dim, self.settings.output_dim, last_norm=True)
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        first, second = (self.projector(self.backbone(view)) for view in large)
+        return self.contrast(first, second, labels)
+
+
+class SimCLR(Contrast):
+    def contrast(self, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+        return NTXentLoss(temperature=self.settings.temperature)(first, second)
+
+
+class DCL(Contrast):
+    def contrast(self, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+        return DCLLoss(temperature=self.settings.temperature)(first, second)
+
+
+class SupCon(Contrast):
+    def contrast(self, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
+        """Khosla et al. 2020, equation 2."""
+        z, classes = F.normalize(torch.cat([first, second]), dim=1), torch.cat([labels, labels])
+        itself = torch.eye(len(z), dtype=torch.bool)
+        logs = (z @ z.T / self.settings.temperature).masked_fill(itself, -1e9).log_softmax(dim=1)
+        positives = (classes[:, None] == classes) & ~itself
+        return -((logs * positives).sum(dim=1) / positives.sum(dim=1)).mean()
+
+
+class Follows(Ordinary):
+    """With a momentum encoder of backbone and projector."""
+
+    def build(self, projector: Callable[[], nn.Module], predictor: nn.Module | None = None) -> None:
+        self.projector, self.target_projector = projector(), projector()
+        self.target_projector.load_state_dict(self.projector.state_dict())
+        self.predictor = predictor or nn.Identity()
+        self.target_backbone = copy.deepcopy(self.backbone)
+        deactivate_requires_grad(self.target_backbone)
+        deactivate_requires_grad(self.target_projector)
+        self.momentum = 0.99
+
+    def query(self, view: Tensor) -> Tensor:
+        return self.predictor(self.projector(self.backbone(view)))
+
+    @torch.no_grad()
+    def key(self, view: Tensor) -> Tensor:
+        return self.target_projector(self.target_backbone(view))
+
+    def after_step(self) -> None:
+        update_momentum(self.backbone, self.target_backbone, m=self.momentum)
+        update_momentum(self.projector, self.target_projector, m=self.momentum)
+
+
+class MoCo(Follows):
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        hidden, out = self.settings.hidden_dim, self.settings.output_dim
+        self.build(lambda: nn.Sequential(nn.Linear(512, hidden), nn.ReLU(), nn.Linear(hidden, out)))
+        self.criterion = NTXentLoss(self.settings.temperature, memory_bank_size=(len(ours.queue.keys), out))
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        return self.criterion(self.query(large[0]), self.key(large[1]))
+
+
+class BYOL(Follows):
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        hidden, out = self.settings.hidden_dim, self.settings.output_dim
+        self.build(lambda: head(512, hidden, out), head(out, hidden, out))
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        self.momentum = 1 - 0.01 * (math.cos(math.pi * share) + 1) / 2
+        pairs = ((large[0], large[1]), (large[1], large[0]))
+        return sum(self.compare(self.query(one), self.key(other)) for one, other in pairs)  # type: ignore[return-value]
+
+    def compare(self, query: Tensor, key: Tensor) -> Tensor:
+        return NegativeCosineSimilarity()(query, key)
+
+
+class MoCoV3(BYOL):
+    """Its heads and its loss apart, BYOL."""
+
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        self.projector, self.target_projector = copy.deepcopy(ours.projector), copy.deepcopy(ours.projector)
+        self.predictor = copy.deepcopy(ours.predictor)
+        deactivate_requires_grad(self.target_projector)
+
+    def compare(self, query: Tensor, key: Tensor) -> Tensor:
+        logits = F.normalize(query, dim=1) @ F.normalize(key, dim=1).T / self.settings.temperature
+        return F.cross_entropy(logits, torch.arange(len(logits)))
+
+
+class SimSiam(Ordinary):
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        self.projector, self.predictor = copy.deepcopy(ours.projector), copy.deepcopy(ours.predictor)
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        first, second = (self.projector(self.backbone(view)) for view in large)
+        criterion = NegativeCosineSimilarity()
+        one = criterion(self.predictor(first), second.detach())
+        return (one + criterion(self.predictor(second), first.detach())) / 2
+
+
+class Redundancy(Ordinary):
+    """Barlow Twins and VICReg."""
+
+    def __init__(self, ours: Any, criterion: nn.Module) -> None:
+        super().__init__(ours)
+        hidden, out = self.settings.hidden_dim, self.settings.output_dim
+        self.projector, self.criterion = head(512, hidden, hidden, out), criterion
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        first, second = (self.projector(self.backbone(view)) for view in large)
+        return self.criterion(first, second)
+
+
+class NNCLR(Ordinary):
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        s = self.settings
+        self.projector = head(512, s.hidden_dim, s.hidden_dim, s.output_dim, last_norm=True)
+        self.predictor = head(s.output_dim, s.predictor_dim, s.output_dim)
+        self.bank = NNMemoryBankModule(size=(len(ours.support.keys), s.output_dim))
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        (z1, z2) = (self.projector(self.backbone(view)) for view in large)
+        p1, p2 = self.predictor(z1), self.predictor(z2)
+        near2, near1 = self.bank(z2.detach(), update=False), self.bank(z1.detach(), update=True)
+        return (self._contrast(near1, p2) + self._contrast(near2, p1)) / 2
+
+    def _contrast(self, neighbours: Tensor, predictions: Tensor) -> Tensor:
+        logits = F.normalize(neighbours, dim=1) @ F.normalize(predictions, dim=1).T / self.settings.temperature
+        return F.cross_entropy(logits, torch.arange(len(logits)))
+
+
+class SwAV(Ordinary):
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        self.projector = head(512, self.settings.hidden_dim, self.settings.output_dim)
+        self.prototypes = nn.Linear(self.settings.output_dim, len(ours.prototypes), bias=False)
+        self.criterion = SwaVLoss(self.settings.temperature)
+        self.after_step()
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        scores = [self.prototypes(F.normalize(self.projector(self.backbone(view)), dim=1)) for view in (*large, *small)]
+        return self.criterion(scores[:2], scores[2:]).squeeze()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+
+
+class DINO(Follows):
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        s, count = self.settings, len(ours.head.prototypes)
+        self.build(lambda: DINOProjectionHead(512, s.hidden_dim, s.bottleneck_dim, count, batch_norm=True))
+        self.criterion = DINOLoss(count, s.teacher_temperature, s.teacher_temperature, student_temp=s.temperature)
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        self.momentum = 1 - 0.01 * (math.cos(math.pi * share) + 1) / 2
+        students = [self.query(view) for view in (*large, *small)]
+        return self.criterion([self.key(view) for view in large], students, epoch=0)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        return self.target_backbone
+
+
+class LeJEPA(Ordinary):
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        s = self.settings
+        self.projector = head(512, s.hidden_dim, s.hidden_dim, s.output_dim)
+        self.criterion = LeJEPALoss(s.weight, sigreg_t_max=5.0, sigreg_num_vectors=s.directions)
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        made = [torch.stack([self.projector(self.backbone(view)) for view in views]) for views in (large, small)]
+        return self.criterion(global_proj=made[0], local_proj=made[1])
+
+
+MODELS: dict[str, Callable[[Any], Ordinary]] = {
+    "simclr": SimCLR,
+    "dcl": DCL,
+    "supcon": SupCon,
+    "moco": MoCo,
+    "moco-v3": MoCoV3,
+    "byol": BYOL,
+    "simsiam": SimSiam,
+    "barlow-twins": lambda ours: Redundancy(ours, BarlowTwinsLoss(ours.settings.redundancy)),
+    "vicreg": lambda ours: Redundancy(ours, VICRegLoss()),
+    "nnclr": NNCLR,
+    "swav": SwAV,
+    "dino": DINO,
+    "lejepa": LeJEPA,
+}
+#: Settings of selfsup's method under which it does what the ordinary one does.
+SAME: dict[str, dict[str, Any]] = {
+    "byol": {"momentum": 0.99},
+    "moco": {"momentum": 0.99},
+    "moco-v3": {"momentum": 0.99},
+    "dino": {"momentum": 0.99, "teacher_warmup": 0, "frozen_epochs": 0},
+    "swav": {"frozen_epochs": 0, "queue_size": 0},
+}
+
+
+def crops(ours: Method, size: int) -> Callable[[Image.Image], list[Tensor]]:
+    """The views of selfsup's method by torchvision's transforms: SimCLR's distortions of its groups' crops."""
+    transforms = []
+    for group in ours.view_groups():
+        side = group.pixels(size)
+        blur = v2.RandomApply([v2.GaussianBlur(side // 10 // 2 * 2 + 1, (0.1, 2.0))], 0.5)
+        transforms += [
+            v2.Compose(
+                [
+                    v2.RandomResizedCrop(side, scale=group.scale or (0.08, 1.0), antialias=True),
+                    v2.RandomHorizontalFlip(),
+                    v2.RandomApply([v2.ColorJitter(0.8, 0.8, 0.8, 0.2)], 0.8),
+                    v2.RandomGrayscale(0.2),
+                    *([blur] if side >= BLUR_FROM else []),
+                    v2.ToImage(),
+                    v2.ToDtype(torch.float32, scale=True),
+                    v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+                ]
+            )
+        ] * group.count
+    return lambda image: [transform(image) for transform in transforms]
+
+
+class WithLabels(InMemory):
+    """Images through a transform, with their labels."""
+
+    def __init__(self, images: Sequence[Image.Image], labels: Sequence[int], transform: Any) -> None:
+        super().__init__(images, transform)
+        self.labels = labels
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.transform(self.images[index]), int(self.labels[index])
+
+
+def train(
+    name: str,
+    ours: Method,
+    images: Sequence[Image.Image],
+    labels: Sequence[int],
+    *,
+    size: int,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    workers: int,
+    seed: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Trained:
+    """AdamW at a constant rate and no decay, timed epoch by epoch."""
+    torch.manual_seed(seed)
+    model = MODELS[name](ours)
+    dataset = WithLabels(images, labels, crops(ours, size))
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0)
+    rates, steps = [], epochs * len(loader)
+    for epoch in range(epochs):
+        started = clock()
+        for number, (views, classes) in enumerate(loader):
+            loss = model.loss(views[:2], views[2:], classes, (epoch * len(loader) + number + 1) / steps)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            model.after_step()
+        rates.append(len(loader) * batch_size / (clock() - started))
+    return Trained(getattr(model, "evaluated", model.backbone), rates)

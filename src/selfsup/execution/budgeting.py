@@ -1,0 +1,132 @@
+"""Makes of a study what fits into a budget: chosen before it starts, and noted for its report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from selfsup.config.grid import Cell, Job
+from selfsup.config.schema import StudyConfig
+from selfsup.errors import UserError
+from selfsup.execution.budget import blocks_of, choose, least_seconds, wall_seconds
+from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
+from selfsup.execution.configuration import SHORTENED
+from selfsup.execution.grid_words import describe, left_out
+from selfsup.execution.job_costs import JobCosts
+from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.schedulers.base import read_records
+from selfsup.record.folder import StudyFolder
+from selfsup.record.results import FAILED
+
+#: What decides between learning rates and augmentations where a command with a budget names nothing else.
+HALVING = "halving"
+
+
+@dataclass(frozen=True)
+class FittedStudy:
+    """A study as a budget has it.
+
+    Attributes
+    ----------
+    budget : Budget
+    changes : dict
+        Of the configuration, so that trainings fit: fewer epochs and steps; mostly none.
+    scheduler : BudgetedScheduler
+    cells : tuple of Cell
+        Those that fit by estimate,
+    seconds : float
+        in so many.
+    sentences : tuple of str
+        What that is, and what is left out.
+    notes : mapping
+        The same for the history of the study.
+    """
+
+    budget: Budget
+    changes: Mapping[str, int]
+    scheduler: BudgetedScheduler
+    cells: tuple[Cell, ...]
+    seconds: float
+    sentences: tuple[str, ...]
+    notes: Mapping[str, Any]
+
+
+def with_halving(config: StudyConfig, values: Mapping[str, Any]) -> StudyConfig:
+    """The configuration with successive halving, where it has a budget and `values` name no scheduler."""
+    if config.budget is None or config.scheduler != "none" or "scheduler" in values:
+        return config
+    return config.model_copy(update={"scheduler": HALVING})
+
+
+def fit_into_budget(
+    budget: Budget,
+    config: StudyConfig,
+    folder: StudyFolder | None,
+    jobs: Sequence[Job],
+    costs: JobCosts,
+    workers: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> FittedStudy:
+    """Choose what of `jobs`, those of the whole grid, fits into a budget.
+
+    Raises
+    ------
+    UserError
+        If that is not a single one of those that are left.
+    """
+    begun = folder is not None and folder.exists()
+    records = {} if folder is None else read_records(folder)
+    place = folder or StudyFolder(Path())
+
+    def scheduler_of(config: StudyConfig) -> BudgetedScheduler:
+        inner = load_scheduler(config, place)
+        return BudgetedScheduler(inner, blocks, replace(costs, config=config), records, workers, budget, clock)
+
+    blocks = blocks_of(jobs, config, load_scheduler(config, place))
+    scheduler = scheduler_of(config)
+    cost_of, seconds = scheduler.cost_of, scheduler.left
+    choice = choose(blocks, cost_of, seconds, workers, epochs=config.epochs, fixed=begun)
+    if not choice.blocks:
+        least = budget.seconds - seconds + least_seconds(blocks, cost_of)
+        raise UserError(
+            f"--budget {budget.text} is too short for one cell of this study on this machine; the first would be "
+            f"finished and reported in --budget {math.ceil(1.2 * least / 60)}m."
+        )
+    changes: dict[str, int] = {}
+    if choice.epochs < config.epochs:
+        steps = math.floor(config.min_steps * choice.epochs / config.epochs)
+        changes = {"epochs": choice.epochs, "min_steps": steps}
+        scheduler = scheduler_of(config.model_copy(update=changes))
+    absent = left_out([cell for job in jobs for cell in job.cells], choice.cells)
+    notes: dict[str, Any] = {"budget": budget.text, "left_out": absent}
+    sentences = _sentences(budget.text, describe(choice.cells, epochs=choice.epochs), absent)
+    if changes:
+        sentences.append(
+            f"Two trainings of {config.epochs} epochs would not fit, so trainings of this study have {choice.epochs}, "
+            f"now and when it is gone on with."
+        )
+        notes[SHORTENED] = {name: [getattr(config, name), value] for name, value in changes.items()}
+    seconds = wall_seconds(choice.blocks, scheduler.cost_of, workers)
+    return FittedStudy(budget, changes, scheduler, choice.cells, seconds, tuple(sentences), notes)
+
+
+def _sentences(budget: str, what: str, absent: str) -> list[str]:
+    if not absent:
+        return [f"Everything that was asked for fits into {budget} on this machine: {what}."]
+    return [f"In {budget} on this machine: {what}. Left out: {absent}."]
+
+
+def note_outcome(folder: StudyFolder, cells: Sequence[Cell], budget: Budget) -> str:
+    """Write down what the budget has left out of the cells after all, and say it in a sentence."""
+    statuses = folder.statuses()
+    absent = left_out(cells, [cell for cell in cells if statuses.get(cell.id, FAILED) != FAILED])
+    history = folder.read_json("run.json")
+    history["runs"][-1]["left_out"] = absent
+    folder.write_json("run.json", {**history, "planned": len(statuses)})
+    if not absent:
+        return ""
+    return f"What {budget.text} left out: {absent}. The same command with more time, or without --budget, goes on."

@@ -1,0 +1,74 @@
+"""The cells of a grid in words: what is chosen of them, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from selfsup.config.axes import REFERENCE, format_lr
+from selfsup.config.grid import Cell
+from selfsup.execution.words import counted, listed
+
+
+def describe(cells: Sequence[Cell], *, epochs: int) -> str:
+    """What the cells are: 3 references and random; simclr at 1x and 3x with policy weak; 5 and all per class; …"""
+    references = {cell.backbone: "" for cell in cells if cell.method == REFERENCE}
+    trained = [cell for cell in cells if cell.lr is not None]
+    names = _names(cells)
+    others = _unique(names[c.method, c.backbone] for c in cells if c.lr is None and c.method != REFERENCE)
+    idle = [*([counted(len(references), "reference")] if references else []), *others]
+    parts = [listed(idle)] if idle else []
+    if trained:
+        candidates = _unique(names[c.method, c.backbone] for c in trained)
+        policies = listed(_unique(c.augmentation for c in trained))
+        parts.append(f"{listed(candidates)} at {listed(_unique(map(_rate, trained)))} with policy {policies}")
+    parts.append(f"{listed(_unique(str(c.per_class) for c in trained or cells))} per class")
+    seeds = len({cell.seed for cell in cells})
+    parts += [counted(seeds, "seed")] if seeds > 1 else []
+    return "; ".join([*parts, *([counted(epochs, "epoch")] if trained else [])])
+
+
+def left_out(cells: Sequence[Cell], chosen: Iterable[Cell]) -> str:
+    """What of the cells is not among the chosen ones; empty if nothing."""
+    chosen = set(chosen)
+    names = _names(cells)
+    ways: Mapping[str, Callable[[Cell], str]] = {
+        "{}": lambda cell: names[cell.method, cell.backbone],
+        "policy {}": lambda cell: cell.augmentation or "",
+        "rate {}": _rate,
+        "{} per class": lambda cell: str(cell.per_class) if cell.lr is not None else "",
+        "seed {}": lambda cell: str(cell.seed),
+    }
+    absent, parts = [cell for cell in cells if cell not in chosen], []
+    for words, value in ways.items():
+        known = {value(cell) for cell in chosen}
+        missing = [found for found in _unique(map(value, absent)) if found not in known]
+        if missing:
+            parts.append(words.format(listed(missing)))
+            absent = [cell for cell in absent if value(cell) not in missing]
+    rows = {(cell.method, cell.backbone, cell.per_class) for cell in chosen}
+    other = [cell for cell in absent if (cell.method, cell.backbone, cell.per_class) in rows]
+    if other:
+        parts.append(
+            f"other rates and policies with {listed(_unique(str(cell.per_class) for cell in other))} per class"
+        )
+    if len(absent) > len(other):
+        parts.append(f"{counted(len(absent) - len(other), 'other cell')}")
+    return "; ".join(parts)
+
+
+def _names(cells: Iterable[Cell]) -> dict[tuple[str, str], str]:
+    """Of each method and network a short name: with the network's where a method has several, of a reference that."""
+    found = dict.fromkeys((cell.method, cell.backbone) for cell in cells)
+    several = {method for method, _ in found if sum(other == method for other, _ in found) > 1}
+    return {(m, b): b if m == REFERENCE else f"{m} {b}" if m in several else m for m, b in found}
+
+
+def _rate(cell: Cell) -> str:
+    """The learning rate, as a multiple where it was asked for so; empty where there is none."""
+    if cell.lr is None:
+        return ""
+    return format_lr(cell.lr) if cell.lr_multiple is None else f"{cell.lr_multiple:g}x"
+
+
+def _unique(values: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(value for value in values if value))

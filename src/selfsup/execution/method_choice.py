@@ -1,0 +1,55 @@
+"""What `auto` and `all` stand for among the methods, by the study's networks and the number of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from selfsup.config.field_types import no_repeats
+from selfsup.config.grid_fields import ALL
+from selfsup.config.network_source import AUTO
+from selfsup.config.schema import StudyConfig
+from selfsup.execution.configuration import fitting_methods
+from selfsup.methods import method_class, method_names, read_settings
+
+#: Methods that learn without labels and are compared by default: one of each kind, the cheaper first; at most five.
+FOR_CONVOLUTIONS, FOR_TRANSFORMERS = ("simclr", "moco", "byol"), ("simclr", "moco-v3", "dino", "mae")
+#: What they are held against.
+BASELINES = ("supervised", "frozen", "random")
+#: Images below which those of a queue, or of prototypes, are left out: half of the images is a short queue.
+FEW, OF_MANY = 500, {"moco", "dino"}
+
+
+def resolve_methods(config: StudyConfig, images: int, say: Callable[[str], None]) -> StudyConfig:
+    """The configuration with ``auto`` and ``all`` resolved for its networks and so many images, which is said."""
+    if not {AUTO, ALL} & {*config.methods}:
+        return config
+    fitting = fitting_methods(config, method_names())
+    methods: list[str] = []
+    for word in config.methods:
+        found = _every(config, fitting) if word == ALL else _well_tried(fitting, images) if word == AUTO else [word]
+        methods += found
+        if word == ALL:
+            known = [name for name in method_names() if not method_class(name).tags.of_references]
+            left_out = ", ".join(name for name in known if name not in found)
+            say(f"All {len(found)} methods that fit" + f", and so without {left_out}" * bool(left_out) + ".")
+        elif word == AUTO:
+            kind = "transformers" if "mae" in fitting else "these networks"
+            say(f"Methods for {kind} and {images:,} images: {', '.join(found)}; --methods names others, or all.")
+    return config.model_copy(update={"methods": no_repeats(tuple(methods))})
+
+
+def _well_tried(fitting: list[str], images: int) -> list[str]:
+    """What is compared by default; masked methods, which need them, tell that all networks are transformers."""
+    learning = FOR_TRANSFORMERS if "mae" in fitting else FOR_CONVOLUTIONS
+    chosen = [name for name in learning if name in fitting and (images >= FEW or name not in OF_MANY)]
+    return [*chosen, *BASELINES]
+
+
+def _every(config: StudyConfig, fitting: list[str]) -> list[str]:
+    """All but references, which are named elsewhere, and what would learn from a teacher that is not named."""
+    return [name for name in fitting if not method_class(name).tags.of_references and _has_teacher(config, name)]
+
+
+def _has_teacher(config: StudyConfig, name: str) -> bool:
+    settings = read_settings(name, config.settings.get(name, {}))
+    return not method_class(name).tags.needs_teacher or getattr(settings, "teacher", None) is not None

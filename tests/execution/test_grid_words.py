@@ -1,0 +1,55 @@
+"""Cells in words: what is chosen of a grid, and what is left out."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from selfsup.config.grid import Cell
+from selfsup.execution.grid_words import describe, left_out
+
+TRAINED = [
+    Cell(method, "resnet18", policy, 0.1 * multiple, size, 0, multiple)
+    for method, policy, multiple, size in product(("simclr", "moco"), ("simclr", "weak"), (1.0, 3.0), (5, "all"))
+]
+IDLE = [Cell("reference", name, None, None, 5, 0) for name in ("resnet50", "vit")]
+IDLE.append(Cell("random", "resnet18", None, None, 5, 0))
+CELLS = [*TRAINED, *IDLE]
+
+
+def test_the_whole_grid_is_described_by_its_axes() -> None:
+    assert describe(CELLS, epochs=100) == (
+        "2 references and random; simclr and moco at 1x and 3x with policy simclr and weak; 5 and all per class; "
+        "100 epochs"
+    )
+
+
+def test_without_trainings_there_are_no_epochs() -> None:
+    assert describe(IDLE, epochs=100) == "2 references and random; 5 per class"
+
+
+def test_a_method_with_several_networks_is_named_with_them() -> None:
+    cells = [Cell("simclr", network, "weak", 0.03, 5, seed) for network in ("resnet18", "resnet50") for seed in (0, 1)]
+    assert describe(cells, epochs=9) == (
+        "simclr resnet18 and simclr resnet50 at 0.03 with policy weak; 5 per class; 2 seeds; 9 epochs"
+    )
+
+
+def test_of_everything_nothing_is_left_out() -> None:
+    assert left_out(CELLS, CELLS) == ""
+
+
+def test_what_is_on_no_chosen_cell_is_named_by_its_axis_alone() -> None:
+    chosen = [
+        c for c in TRAINED if (c.method, c.augmentation, c.lr_multiple, c.per_class) == ("simclr", "simclr", 1, 5)
+    ]
+    assert left_out(CELLS, [*chosen, *IDLE]) == "moco; policy weak; rate 3x; all per class"
+
+
+def test_settings_that_are_missing_with_some_numbers_of_images_are_named_with_these() -> None:
+    chosen = [c for c in TRAINED if c.per_class == 5 or (c.augmentation, c.lr_multiple) == ("simclr", 1.0)]
+    assert left_out(CELLS, [*chosen, *IDLE]) == "other rates and policies with all per class"
+
+
+def test_other_cells_are_counted() -> None:
+    chosen = [c for c in TRAINED if (c.method, c.per_class) != ("moco", "all")]
+    assert left_out(CELLS, [*chosen, *IDLE]) == "4 other cells"
