@@ -292,6 +292,18 @@ def test_report_prints_its_path(study: selfsup.Study) -> None:
     assert call("report", study.path).output.strip() == str(study.path / "report.html")
 
 
+def test_a_report_by_another_metric_needs_no_run_and_leaves_the_study_its_own(study: selfsup.Study) -> None:
+    written = call("report", study.path, "--format", "md", "--metric", "balanced-accuracy", "--margin", "0.05")
+    assert written.exit_code == 0, written.output
+    text = (study.path / "report.md").read_text(encoding="utf-8")
+    assert "**Compared by balanced accuracy. " in text
+    assert "| within 5 points |" in text
+    assert study.config.metric == "accuracy"
+    refused = call("report", study.path, "--metric", "kappa")
+    assert refused.exit_code == 2
+    assert "--metric = 'kappa' does not fit: must be 'accuracy', 'balanced-accuracy'" in refused.stderr
+
+
 def test_a_finished_study_prints_its_answer_again_as_a_table_or_as_json(study: selfsup.Study) -> None:
     shown = call("run", study.config.data, *_grid_of(study), "--out", study.path, "--quiet")
     assert shown.exit_code == 0, shown.output
