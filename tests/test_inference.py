@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,24 @@ def test_images_of_five_channels_from_the_folder_to_new_images(tmp_path: Path) -
     Image.new("RGB", (16, 16)).save(tmp_path / "photo/a.png")
     with pytest.raises(UserError, match="has three, grey or colours where most images have 5 channels"):
         embed_images(study, study.best(), tmp_path / "photo")
+
+
+def test_new_images_may_lie_in_a_zip(shallow: Study, tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "new", 255 / 16, range(20, 22), np.uint8)
+    archive = shutil.make_archive(str(tmp_path / "new"), "zip", folder)
+    cell = shallow.best()
+    here, there = embed_images(shallow, cell, folder), embed_images(shallow, cell, archive)
+    assert there.names == here.names
+    assert np.array_equal(there.features, here.features)
+
+
+def test_a_second_run_on_other_channels_finds_the_images_it_decoded(tmp_path: Path) -> None:
+    asked = {**TINY, "references": "none", "augmentations": "auto"}
+    data = save_bands(tmp_path / "bands", 6)
+    first = selfsup.compare(data, out=tmp_path / "study", **asked)
+    store = first.folder.read_json("dataset.json")["store"]
+    again = selfsup.compare(data, out=tmp_path / "study", **asked)
+    assert again.folder.read_json("dataset.json")["store"] == store
+    assert again.config.channels == (1, 2, 3, 4, 5)
+    with pytest.raises(UserError, match=r"channels: \(1, 2, 3, 4, 5\) in the study, \(3, 2\) now"):
+        selfsup.compare(data, out=tmp_path / "study", **asked, channels="3,2")

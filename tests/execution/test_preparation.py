@@ -347,6 +347,31 @@ def test_a_report_tells_one_data_set_from_another_wherever_it_lies(tmp_path):
     assert first != another
 
 
+def test_a_plan_says_which_channels_are_taken_and_refuses_what_cannot_be(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / "d" / label).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.random.default_rng([number, ord(label)]).random((2, 12, 12))
+            np.save(tmp_path / "d" / label / f"{number}.npy", pixels)
+    asked = {
+        "data": str(tmp_path / "d"), "methods": "random", "backbones": "test_resnet", "image_size": 16, "per_class": 2,
+        "references": "none", "augmentations": "auto", "threads": 1,
+    }  # fmt: skip
+    plan = plan_study(asked)
+    assert [entry.detail for entry in plan.audit if entry.problem == "channels"] == [
+        "images of 2 channels: all are taken"
+    ]
+    with pytest.raises(UserError, match=r"--channels 3,1 asks for more than .* have \(2 channels\)"):
+        plan_study({**asked, "channels": "3,1"})
+    with pytest.raises(UserError, match="--augmentations byol is for images of 3 channels, and these have 2"):
+        plan_study({**asked, "augmentations": "byol"})
+    folder, config = begin(tmp_path / "d", tmp_path / "study")
+    with pytest.raises(UserError, match="--show-channels 4 names 4, which is none of those"):
+        resolve_for_images(
+            config.model_copy(update={"show_channels": (4,)}), prepare_images(folder, config, print), print
+        )
+
+
 def save_unequal(root: Path) -> Path:
     """30 beans and 6 peas."""
     data = save_images(root, per_class=30)

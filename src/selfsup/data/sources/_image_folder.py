@@ -19,8 +19,8 @@ from selfsup.errors import UserError
 class FolderSource(FileSource):
     """The images under a folder, whose folders say what is known of them, see :func:`read_layout`.
 
-    Links to folders are followed. Hidden files and
-    folders, what systems leave, and what selfsup itself has written are passed over.
+    Links to folders are followed. Hidden files and folders, what systems leave, and what selfsup itself has written
+    are passed over.
 
     Parameters
     ----------
