@@ -99,3 +99,18 @@ def test_channels_are_numbers_from_1() -> None:
             validate({"channels": given})
     with pytest.raises(UserError, match="--show-channels = '1,2,3,4' does not fit: must be one to three"):
         validate({"show_channels": "1,2,3,4"})
+
+
+def test_another_metric_is_refused_once_trainings_were_compared_by_one(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    folder.write_config(validate({"methods": "random", "backbones": "test_resnet", "image_size": 32}))
+    assert resolve_configuration(folder, {"metric": "auroc"}).metric == "auroc"
+    cell = folder.cells / "moco-test_resnet-weak-lr0.1-n5-s0"
+    cell.mkdir(parents=True)
+    (cell / "metrics.json").write_text('{"cell": "moco", "status": "pruned", "rung_scores": {"3": 0.5}}')
+    assert resolve_configuration(folder, {"metric": "accuracy"}).metric == "accuracy"
+    with pytest.raises(
+        UserError, match=r"metric: trainings were compared by 'accuracy' when they were stopped early, 'auroc' now"
+    ):
+        resolve_configuration(folder, {"metric": "auroc"})
