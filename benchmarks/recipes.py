@@ -24,7 +24,7 @@ from selfsup.methods import method_class, method_names
 #: Multiples of a recipe's rate, and by how much the recipe's own may be worse than the best.
 MULTIPLES, MARGIN = ("0.3x", "1x", "3x"), 0.02
 #: What is held out, and the training images of a class: as few as studies begin with, and a test that tells two points.
-SHARES = {"digits": {"test_fraction": 0.4, "per_class": 60}, "photographs": {"test_fraction": 0.3, "per_class": "all"}}
+SHARES = {"digits": {"test_fraction": 0.4, "per_class": 60}, "photographs": {"test_fraction": 0.45, "per_class": 30}}
 
 
 def images(name: str, out: Path) -> str:
@@ -33,7 +33,10 @@ def images(name: str, out: Path) -> str:
         return name
     folder = out / name
     if not folder.exists():
-        subprocess.run([sys.executable, Path(__file__).with_name("photographs.py"), folder], check=True)
+        subprocess.run(
+            [sys.executable, Path(__file__).with_name("photographs.py"), folder, "--side", "48", "--most", "100"],
+            check=True,
+        )
     return str(folder)
 
 

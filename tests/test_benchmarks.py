@@ -61,9 +61,11 @@ LEAST = [
     *(f"step.py --method {method} --batch-size 16 --steps 3" for method in ("simclr", "moco", "byol", "dino")),
     "step.py --method mae --backbone vit_tiny_patch16_224 --batch-size 16 --steps 3",
     "step.py --plain-convolutions --plain-memory --precision fp32 --batch-size 16 --steps 3",
+    "steps.py digits --out steps --min-steps 0,3 --methods random --per-class 5 --backbone resnet10t --seeds 1",
     "store.py --images 20 --side 64 --many 1000",
     "study.py --images 120 --methods simclr --lrs 0.03 --epochs 1",
     "study.py --images 120 --methods simclr,dino --lrs 0.03 --epochs 1 --against one-worker",
+    "time_by_kind.py --images 60 --preset quick --methods simclr --augmentations weak --lrs 1x --epochs 1",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 from sklearn.datasets import load_digits
+from tests.undrawn import undrawn
 
 import selfsup
 from selfsup import inference
@@ -53,21 +55,24 @@ def save_digits(folder: Path, factor: float, numbers: range, dtype: type = np.ui
 def deep(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study of 12-bit images."""
     root = tmp_path_factory.mktemp("deep")
-    return selfsup.compare(save_digits(root / "data", TWELVE_BITS, range(20)), out=root / "study", **TINY)
+    with undrawn():
+        return selfsup.compare(save_digits(root / "data", TWELVE_BITS, range(20)), out=root / "study", **TINY)
 
 
 @pytest.fixture(scope="module")
 def shallow(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study of the same digits in 8 bits."""
     root = tmp_path_factory.mktemp("shallow")
-    return selfsup.compare(save_digits(root / "data", 255 / 16, range(20), np.uint8), out=root / "study", **TINY)
+    with undrawn():
+        return selfsup.compare(save_digits(root / "data", 255 / 16, range(20), np.uint8), out=root / "study", **TINY)
 
 
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Study:
     root = tmp_path_factory.mktemp("unlabelled")
     data = save_digits(root / "data", 255 / 16, range(10), np.uint8)
-    return selfsup.compare(data, out=root / "study", unlabelled=True, **TINY)
+    with undrawn():
+        return selfsup.compare(data, out=root / "study", unlabelled=True, **TINY)
 
 
 def embedded(study: Study, images: Path) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -122,7 +127,8 @@ def test_the_images_decide_where_the_study_had_none_of_more_than_8_bits(shallow:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study of every page of files with black digits on nothing."""
     root = tmp_path_factory.mktemp("drawn")
-    return selfsup.compare(save_drawings(root / "data", 0, range(20)), out=root / "study", pages="all", **TINY)
+    with undrawn():
+        return selfsup.compare(save_drawings(root / "data", 0, range(20)), out=root / "study", pages="all", **TINY)
 
 
 def save_drawings(folder: Path, grey: int, numbers: range) -> Path:
@@ -278,3 +284,24 @@ def test_images_of_five_channels_from_the_folder_to_new_images(tmp_path: Path) -
     Image.new("RGB", (16, 16)).save(tmp_path / "photo/a.png")
     with pytest.raises(UserError, match="has three, grey or colours where most images have 5 channels"):
         embed_images(study, study.best(), tmp_path / "photo")
+
+
+def test_new_images_may_lie_in_a_zip(shallow: Study, tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "new", 255 / 16, range(20, 22), np.uint8)
+    archive = shutil.make_archive(str(tmp_path / "new"), "zip", folder)
+    cell = shallow.best()
+    here, there = embed_images(shallow, cell, folder), embed_images(shallow, cell, archive)
+    assert there.names == here.names
+    assert np.array_equal(there.features, here.features)
+
+
+def test_a_second_run_on_other_channels_finds_the_images_it_decoded(tmp_path: Path) -> None:
+    asked = {**TINY, "references": "none", "augmentations": "auto"}
+    data = save_bands(tmp_path / "bands", 6)
+    first = selfsup.compare(data, out=tmp_path / "study", **asked)
+    store = first.folder.read_json("dataset.json")["store"]
+    again = selfsup.compare(data, out=tmp_path / "study", **asked)
+    assert again.folder.read_json("dataset.json")["store"] == store
+    assert again.config.channels == (1, 2, 3, 4, 5)
+    with pytest.raises(UserError, match=r"channels: \(1, 2, 3, 4, 5\) in the study, \(3, 2\) now"):
+        selfsup.compare(data, out=tmp_path / "study", **asked, channels="3,2")

@@ -232,6 +232,8 @@ def _remarks(store: Store, rendering: Rendering) -> Iterator[str]:
     """What the user should know of the new images; `rendering` is the study's."""
     decided = store.rendering != rendering
     for entry in store.audit:
+        if entry.problem == "channels":  # as the study's images, or it is set aside
+            continue
         if entry.problem not in RENDERINGS:
             yield ": ".join((*[entry.path] * (entry.path != "*"), entry.problem, entry.detail))
         elif decided:

@@ -89,15 +89,10 @@ def test_the_images_may_lie_elsewhere_when_a_study_goes_on() -> None:
     assert extend(STORED, {"data": "elsewhere"}) == STORED.model_copy(update={"data": "elsewhere"})
 
 
-def test_another_metric_is_free_until_a_scheduler_has_stopped_trainings_by_one() -> None:
+def test_another_metric_is_free_and_stays_until_it_is_named_again() -> None:
     assert differences(STORED, {"metric": "auroc", "margin": 0.01}) == []
     assert extend(STORED, {"metric": "auroc"}).metric == "auroc"
     assert extend(extend(STORED, {"metric": "auroc"}), {}).metric == "auroc"
-    halved = STORED.model_copy(update={"scheduler": "halving"})
-    assert differences(halved, {"metric": "accuracy"}) == []
-    assert differences(halved, {"metric": "auroc"}) == [
-        "metric: trainings were stopped early by 'accuracy', and not by 'auroc'"
-    ]
 
 
 def test_an_external_test_may_lie_elsewhere_but_neither_come_nor_go() -> None:

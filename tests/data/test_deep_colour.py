@@ -42,6 +42,7 @@ FILES: dict[str, Callable[[np.ndarray], bytes]] = {
     "TIFF, in planes": lambda values: tiff(np.moveaxis(values, -1, 0), planarconfig="separate"),
     "TIFF, tiles": lambda values: tiff(values, tile=(16, 16)),
     "PPM": lambda values: b"P6 16 24 65535\n" + values.astype(">u2").tobytes(),
+    "AVIF": lambda values: imagecodecs.avif_encode(values, level=100, bitspersample=12),
     "JPEG 2000": lambda values: imagecodecs.jpeg2k_encode(values, level=0, codecformat="jp2"),
     "JPEG 2000 codestream": lambda values: imagecodecs.jpeg2k_encode(values, level=0, codecformat="j2k"),
 }
@@ -67,6 +68,17 @@ def test_alpha_is_apart(file: str) -> None:
     np.testing.assert_allclose(alpha, ALPHA[..., 0] / 65535, rtol=1e-6)
 
 
+@pytest.mark.parametrize("bits", [10, 12])
+def test_an_avif_has_alpha_of_as_many_bits_as_colours(bits: int) -> None:
+    values = (np.concatenate([COLOURS, ALPHA // 16], axis=2) // 2 ** (12 - bits)).astype(np.uint16)
+    with Image.open(io.BytesIO(imagecodecs.avif_encode(values, level=100, bitspersample=bits))) as image:
+        assert bits_per_colour(image) == bits
+        colours, alpha = deep_pixels(image)
+    assert np.array_equal(colours, values[..., :3])
+    assert alpha is not None
+    np.testing.assert_allclose(alpha, values[..., 3] / (2**bits - 1), atol=1e-4)
+
+
 def test_grey_with_alpha_is_read_too() -> None:
     with Image.open(io.BytesIO(imagecodecs.png_encode(np.concatenate([COLOURS[..., :1], ALPHA], axis=2)))) as image:
         colours, alpha = deep_pixels(image)
@@ -76,7 +88,8 @@ def test_grey_with_alpha_is_read_too() -> None:
 
 def test_files_of_8_bits_are_left_to_pillow() -> None:
     shallow = (COLOURS // 5).astype(np.uint8)
-    files = [imagecodecs.png_encode(shallow), tiff(shallow), imagecodecs.jpeg2k_encode(shallow, level=0)]
+    files = [encode(shallow) for encode in (imagecodecs.png_encode, tiff, imagecodecs.avif_encode)]
+    files += [imagecodecs.jpeg2k_encode(shallow, level=0)]
     for content in [*files, b"P6 16 24 255\n" + shallow.tobytes()]:
         assert bits_per_colour(Image.open(io.BytesIO(content))) == 8
 

@@ -84,9 +84,9 @@ def test_colours_are_refused_for_other_than_three_channels_with_what_fits() -> N
 
 
 def test_the_strong_augmentation_of_the_presets_follows_the_channels() -> None:
-    assert validate({}).policies == ("weak", "simclr")
+    assert set(validate({}).policies) == {"weak", "simclr"}
     five = validate({}).with_channels_of(5)
-    assert five.policies == ("weak", "per-channel")
+    assert set(five.policies) == {"weak", "per-channel"}
     require_policies(five)
     (notice, *_) = lay_out(five.model_copy(update={"lrs": (0.1,), "methods": ("simclr",)}), labelled=True).notices
     assert notice.startswith("The images have 5 channels, so the strong augmentation is 'per-channel'")
@@ -99,3 +99,18 @@ def test_channels_are_numbers_from_1() -> None:
             validate({"channels": given})
     with pytest.raises(UserError, match="--show-channels = '1,2,3,4' does not fit: must be one to three"):
         validate({"show_channels": "1,2,3,4"})
+
+
+def test_another_metric_is_refused_once_trainings_were_compared_by_one(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    folder.write_config(validate({"methods": "random", "backbones": "test_resnet", "image_size": 32}))
+    assert resolve_configuration(folder, {"metric": "auroc"}).metric == "auroc"
+    cell = folder.cells / "moco-test_resnet-weak-lr0.1-n5-s0"
+    cell.mkdir(parents=True)
+    (cell / "metrics.json").write_text('{"cell": "moco", "status": "pruned", "rung_scores": {"3": 0.5}}')
+    assert resolve_configuration(folder, {"metric": "accuracy"}).metric == "accuracy"
+    with pytest.raises(
+        UserError, match=r"metric: trainings were compared by 'accuracy' when they were stopped early, 'auroc' now"
+    ):
+        resolve_configuration(folder, {"metric": "auroc"})

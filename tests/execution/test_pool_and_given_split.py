@@ -75,6 +75,8 @@ def test_the_pool_is_for_training_alone_and_its_copies_of_held_out_images_are_le
     assert f"Images without a label that training may not see: {len(left_out)} (" in " ".join(said)
     assert any("Images without a label: 15 of 35; methods without labels train on them too" in line for line in said)
     assert study.folder.read_json("dataset.json")["pool"] == 15 - len(left_out)
+    with np.load(study.folder.path / "split.npz") as arrays:  # no two of the images with a label are copies
+        assert "groups" not in arrays
 
 
 def test_a_pool_from_elsewhere_is_the_same(tmp_path: Path) -> None:
@@ -92,11 +94,14 @@ def test_a_pool_from_elsewhere_is_the_same(tmp_path: Path) -> None:
 
 def test_where_there_is_a_pool_training_sees_it_and_probes_do_not(tmp_path: Path) -> None:
     data = few_labels(tmp_path / "data")
-    study = selfsup.compare(data, out=tmp_path / "study", executor="inline", per_class="2,all", **TINY)
+    simclr = {**TINY, "methods": "simclr", "lrs": "0.1", "augmentations": "weak", "epochs": 1, "knn_every": 1}
+    study = selfsup.compare(data, out=tmp_path / "study", executor="inline", per_class="2,all", **simclr)
     assert study.config.protocol == "label-efficiency"
     assert study.results.train_images.tolist() == [4, 14]  # of 10 per class, 7 are for training
     opened = StudyContext(study.folder, choose_hardware("cpu", "fp32"))
     assert (opened.store.labels[opened.split(0).train] == UNKNOWN).sum() > 10
+    log = pd.read_csv(study.path / "cells" / study.results.cell[0] / "training_log.csv")
+    assert log.knn_accuracy.between(0, 1).all()  # of neighbours with a label
     report = (study.path / "report.html").read_text()
     assert "35 images, 20 of them with a label, 2 classes" in report
     assert "14 training, 2 validation and 4 test images with a label, and " in report

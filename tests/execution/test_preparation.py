@@ -61,6 +61,7 @@ def test_a_touched_copy_in_another_place_is_accepted_with_the_same_split(tmp_pat
     assert written == {name: (folder.path / name).read_bytes() for name in written}
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_whole_study_goes_on_with_its_images_moved(tmp_path: Path) -> None:
     grid = {"methods": "random", "backbone": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
     data = save_images(tmp_path / "data")
@@ -96,6 +97,7 @@ def test_studies_inside_their_data_are_no_images_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows refuses such names")
+@pytest.mark.usefixtures("without_pictures")
 def test_a_study_of_folders_with_odd_names_goes_on(tmp_path: Path) -> None:
     grid = {"methods": "random", "backbones": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
     data = save_images(tmp_path / "data")
@@ -148,6 +150,7 @@ def test_images_csv_has_a_row_for_every_image_in_the_order_of_the_store(tmp_path
     assert table.digest.is_unique
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_size_of_views_is_resolved_by_the_images_and_stays(tmp_path: Path) -> None:
     grid = {"methods": "random", "backbone": "test_resnet", "executor": "inline", "threads": 1, "per_class": "1"}
     data = save_images(tmp_path / "data")
@@ -319,6 +322,7 @@ def test_classes_of_two_images_cannot_be_validated_and_that_is_said(tmp_path: Pa
         begin(tmp_path / "data", tmp_path / "study")
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_class_of_one_image_and_batches_of_two_run_to_their_end(tmp_path: Path) -> None:
     save_images(tmp_path / "data", per_class=4)
     (tmp_path / "data/rye").mkdir()
@@ -345,6 +349,31 @@ def test_a_report_tells_one_data_set_from_another_wherever_it_lies(tmp_path):
     assert first == copy
     assert len(first) == 10
     assert first != another
+
+
+def test_a_plan_says_which_channels_are_taken_and_refuses_what_cannot_be(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / "d" / label).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.random.default_rng([number, ord(label)]).random((2, 12, 12))
+            np.save(tmp_path / "d" / label / f"{number}.npy", pixels)
+    asked = {
+        "data": str(tmp_path / "d"), "methods": "random", "backbones": "test_resnet", "image_size": 16, "per_class": 2,
+        "references": "none", "augmentations": "auto", "threads": 1,
+    }  # fmt: skip
+    plan = plan_study(asked)
+    assert [entry.detail for entry in plan.audit if entry.problem == "channels"] == [
+        "images of 2 channels: all are taken"
+    ]
+    with pytest.raises(UserError, match=r"--channels 3,1 asks for more than .* have \(2 channels\)"):
+        plan_study({**asked, "channels": "3,1"})
+    with pytest.raises(UserError, match="--augmentations byol is for images of 3 channels, and these have 2"):
+        plan_study({**asked, "augmentations": "byol"})
+    folder, config = begin(tmp_path / "d", tmp_path / "study")
+    with pytest.raises(UserError, match="--show-channels 4 names 4, which is none of those"):
+        resolve_for_images(
+            config.model_copy(update={"show_channels": (4,)}), prepare_images(folder, config, print), print
+        )
 
 
 def save_unequal(root: Path) -> Path:

@@ -15,13 +15,13 @@ BarlowTwins = method_class("barlow-twins")
 SMALL = {"hidden_dim": 32, "output_dim": 16}
 
 
-def test_loss_is_lightlys_of_the_projections_of_the_two_views_times_the_scale() -> None:
-    method = build(BarlowTwins, **SMALL, redundancy=0.02, scale=0.5)
+def test_loss_is_lightlys_of_the_projections_of_the_two_views_over_their_width() -> None:
+    method = build(BarlowTwins, **SMALL, redundancy=0.02)
     by_hand = copy.deepcopy(method)
     views, labels = batch_of_digits(2)
     step = method.loss(batch_of(views, labels))
     first, second = by_hand.projector(by_hand.backbone(torch.cat(views))).chunk(2)
-    expected = 0.5 * BarlowTwinsLoss(lambda_param=0.02)(first, second)
+    expected = BarlowTwinsLoss(lambda_param=0.02)(first, second) / 16
     torch.testing.assert_close(step.loss, expected, rtol=1e-5, atol=1e-5)
     assert torch.equal(step.pair[0], first)
     assert torch.equal(step.pair[1], second)

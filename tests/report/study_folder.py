@@ -37,7 +37,7 @@ class FakeStore:
         self.names = tuple(names)
         self._images = images
 
-    def image(self, index: int) -> np.ndarray:
+    def picture(self, index: int, shown: Sequence[int] | None = None) -> np.ndarray:
         return self._images[index]
 
 

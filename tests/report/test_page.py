@@ -345,3 +345,50 @@ def test_a_folder_that_is_no_study_gets_no_report(tmp_path):
 def test_baselines_are_explained_where_there_are_any(make_study, methods, said):
     writer = make_study(methods=methods, augmentations=("weak",), lrs=(0.06,))
     assert ("Baselines are dashed." in read(write_report(writer.path)).visible) == said
+
+
+def test_the_page_says_by_which_metric_and_how_close_within_the_margin(make_study):
+    writer = make_study(methods=("moco", "byol", "random"), sizes=("5", "20"))
+    write_assets(writer.path, writer.store, writer.indices)
+    visible = read(write_report(writer.path, asked={"metric": "macro-f1", "margin": 0.05})).visible
+    for words in (
+        "on these images, by macro F1",
+        "a linear probe on its embeddings reaches a test macro F1 of",
+        "Macro F1 and images per class",
+        "Test macro F1 by images per class",
+        "In small figures: accuracy.",
+        "Test macro F1 of every cell; learning rates are chosen on validation macro F1.",
+        "1 test macro F1",
+        "Settings are chosen by the validation macro F1 of a linear probe",
+        "within 5 points",
+    ):
+        assert words in visible, words
+    assert "not shown p = " in visible
+    plain = read(write_report(writer.path)).visible
+    assert "macro F1" not in plain
+    assert "within" not in plain.replace("within a training batch", "")
+
+
+def test_balanced_accuracy_stands_beneath_accuracy_where_classes_are_very_unequal(make_study):
+    unequal = {"classes": ("a", "b", "c"), "class_of": (0, 0, 0, 0, 0, 0, 0, 1, 1, 2)}
+    writer = make_study(methods=("moco", "random"), sizes=("20",), **unequal)
+    visible = read(write_report(writer.path)).visible
+    best = answer(writer.path).best
+    assert f"and balanced accuracy of {best.beside:.3f}." in visible
+    assert "In small figures: balanced accuracy, in which every class counts the same." in visible
+
+
+def test_the_recall_of_each_class_is_listed_the_lowest_first(page, full):
+    cell = answer(full.path).best.cells[0]
+    with np.load(full.path / "cells" / cell / "embeddings.npz") as arrays:
+        labels, predicted = arrays["labels"], arrays["predicted"]
+    recall = {name: (predicted[labels == i] == i).mean() for i, name in enumerate(full.classes)}
+    lowest = min(recall, key=recall.get)
+    assert f"class recall test images {lowest} {recall[lowest]:.3f}" in page.visible
+
+
+def test_a_page_of_one_method_says_that_nothing_was_compared(make_study):
+    visible = read(write_report(make_study(methods=("moco",), lrs=(0.06,), sizes=("20",)).path)).visible
+    assert "Nothing was compared with moco" in visible
+    assert "No other method has finished with so many images, so whether that is good is not known." in visible
+    assert "Best self-supervised method" not in visible

@@ -109,3 +109,13 @@ def test_a_diagram_that_cannot_be_drawn_is_said_before_the_page_is_written(named
     assert shown.exit_code == 2
     assert "name more studies" in shown.stderr
     assert not page.exists()
+
+
+def test_studies_that_compare_by_different_metrics_need_one_for_all(make_study, tmp_path):
+    one, other = (make_study(name, methods=("moco", "random"), sizes=("20",)).path for name in ("one", "other"))
+    with (other / "config.toml").open("a") as file:
+        file.write('metric = "macro-f1"\n')
+    with pytest.raises(UserError, match=r"different metrics \(accuracy, macro F1\); name one for all with --metric"):
+        write_comparison([one, other], tmp_path / "page.html")
+    page = write_comparison([one, other], tmp_path / "page.html", {"metric": "macro-f1"})
+    assert "Test macro F1" in page.read_text(encoding="utf-8")

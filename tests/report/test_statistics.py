@@ -256,18 +256,30 @@ def test_of_no_metric_a_difference_is_claimed_more_often_than_it_may(name, count
     assert claimed / studies <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
 
 
+@pytest.mark.parametrize("signal", [1.5, 4.5])
 @pytest.mark.parametrize("name", ["balanced-accuracy", "macro-f1", "auroc"])
-def test_intervals_of_every_metric_hold_its_value_nineteen_times_of_twenty(name):
+def test_intervals_of_every_metric_hold_its_value_nineteen_times_of_twenty(name, signal):
     rng = np.random.default_rng(2)
     counts = np.array([5, 10, 20, 80])
     many = np.repeat(np.arange(4), 50 * counts)  # the same shares of the classes
-    truth = METRICS[name].value(many, draw_probabilities(rng, many, signal=1.5)[0][0])
+    truth = METRICS[name].value(many, draw_probabilities(rng, many, signal=signal)[0][0])
     true, covered, studies = np.repeat(np.arange(4), counts), 0, 200
     for _ in range(studies):
-        table = contributions(name, true, draw_probabilities(rng, true, signal=1.5)[0])
+        table = contributions(name, true, draw_probabilities(rng, true, signal=signal)[0])
         found = score_interval(table, None, true, METRICS[name].step)
         covered += found.low <= truth <= found.high
     assert covered / studies >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+def test_small_classes_do_not_make_the_interval_of_a_good_score_absurd():
+    true = np.repeat(np.arange(10), [34, 18, 12, 8, 6, 4, 3, 2, 2, 2])
+    right = np.arange(len(true)) != 5  # all but one
+    table = METRICS["balanced-accuracy"].contributions(true, np.where(right, true, 1), np.empty((0, 0)))[None]
+    found = score_interval(table, None, true)
+    # At worst that of as many images as the classes are worth: 10 classes of their harmonic mean.
+    worth = 100 / sum(1 / np.bincount(true))
+    assert found.low >= wilson(table.mean(), worth, stats.t.ppf(0.975, 1))[0]
+    assert found.high - found.low < 0.25
 
 
 def test_groups_of_one_class_are_a_sample_of_that_class():

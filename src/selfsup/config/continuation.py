@@ -35,8 +35,6 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
         if new in ("auto", None) or old == new:
             continue
         lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
-    if "metric" in requested and checked.metric != stored.metric and stored.scheduler != "none":
-        lines.append(f"metric: trainings were stopped early by {stored.metric!r}, and not by {checked.metric!r}")
     lines += [f"plugin: {file} has changed since" for file in plugins.changed(stored.plugin, checked.plugin)]
     return lines
 

@@ -26,7 +26,7 @@ from selfsup.data.items import ItemTable
 from selfsup.data.near_duplicates import find_originals
 from selfsup.data.opening import pixel_limit
 from selfsup.data.pages import PagedSource, describe_pages
-from selfsup.data.rendering import Renderer, Rendering
+from selfsup.data.rendering import Renderer, Rendering, describe_channels
 from selfsup.data.sources.base import Source, digest_of
 from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
 from selfsup.data.transparency import GROUNDS
@@ -230,13 +230,8 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
 
 def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
     """How the images became pixels."""
-    given, decided = found.renderer.given, found.renderer.rendering()
-    if decided.file_channels != COLOURS or decided.channels:
-        of = f"of {decided.file_channels} channels" if decided.file_channels != COLOURS else "grey or in colours"
-        used = (
-            f"{', '.join(map(str, decided.channels))} are taken, in this order" if decided.channels else "all are taken"
-        )
-        yield AuditEntry("*", "channels", f"images {of}: {used}")
+    given = found.renderer.given
+    yield from describe_channels(found.renderer.rendering())
     for kind, tally in found.scales.items():
         yield from tally.entries(given=kind != "8-bit" and getattr(given, kind) is not None)
     if found.transparent:

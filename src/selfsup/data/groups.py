@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selfsup.data.audit import printable
-from selfsup.data.items import ItemTable
+from selfsup.data.items import GROUP, ItemTable
 from selfsup.errors import UserError
 
 
@@ -45,7 +45,7 @@ def given_groups(items: ItemTable) -> list[str]:
 
 
 def _named(group: str | None, name: str) -> str:
-    return f"group {group}" if group else f"alone {name}"
+    return f"{GROUP}{group}" if group else f"alone {name}"
 
 
 def _from_expression(spec: str, names: Sequence[str]) -> list[str]:

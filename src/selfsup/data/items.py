@@ -14,6 +14,8 @@ SIDES: tuple[Side, ...] = ("train", "val", "test")
 TRAIN, VAL, TEST, NO_SIDE = 0, 1, 2, -1
 #: What stands for the class of an image that has no label.
 UNKNOWN = -1
+#: What the names of groups begin with, once those that stand alone are groups too.
+GROUP = "group "
 
 
 class Item(NamedTuple):
@@ -73,7 +75,7 @@ class ItemTable:
         number: dict[str | None, int] = {name: index for index, name in enumerate(classes)}
         side: dict[str | None, int] = {name: place for place, name in enumerate(SIDES)}
         folds = np.zeros((1 + max((max(item.folds, default=-1) for item in items), default=-1), len(items)), bool)
-        for index, item in enumerate(items):
+        for index, item in enumerate(items if len(folds) else ()):
             folds[list(item.folds), index] = True
         grouped = any(item.group is not None for item in items)
         return cls(

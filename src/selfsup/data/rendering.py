@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from selfsup.data.array_image import COLOURS
+from selfsup.data.audit import AuditEntry
 from selfsup.data.brightness import EIGHT_BITS, Extent, Scale, choose_range, extent_of
 from selfsup.data.depth import Kind, channels_of, deep_pixels, kind_of
 from selfsup.data.sources.base import Source
@@ -183,6 +184,18 @@ class Renderer:
                 return seen(image)
         except Exception:  # will be set aside, with the reason, when its turn comes
             return None
+
+
+def describe_channels(rendering: Rendering) -> list[AuditEntry]:
+    """What a user should know of the channels: nothing, where all of grey or colours are taken."""
+    of = f"of {rendering.file_channels} channels" if rendering.file_channels != COLOURS else "grey or in colours"
+    if rendering.channels:
+        used = f"{', '.join(map(str, rendering.channels))} are taken, in this order"
+    elif rendering.file_channels != COLOURS:
+        used = "all are taken"
+    else:
+        return []
+    return [AuditEntry("*", "channels", f"images {of}: {used}")]
 
 
 def extents_of(values: np.ndarray, kind: Kind, taken: Sequence[int]) -> list[Extent]:

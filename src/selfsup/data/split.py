@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfsup.config.grid import PerClass, images_of
-from selfsup.data.items import NO_SIDE, TEST, TRAIN, UNKNOWN, VAL
+from selfsup.data.items import GROUP, NO_SIDE, TEST, TRAIN, UNKNOWN, VAL
 from selfsup.errors import UserError
 from selfsup.seeding import derive_seed
 
@@ -216,7 +216,7 @@ def _refuse_straddling(groups: Sequence[str], group: np.ndarray, labelled: np.nd
     across, sides = np.unique(pairs[0], return_counts=True)
     across = across[sides > 1]
     if len(across):
-        example = groups[int(np.flatnonzero(group == across[0])[0])]
+        example = groups[int(np.flatnonzero(group == across[0])[0])].removeprefix(GROUP)
         raise UserError(
             f"{len(across)} of the groups (such as '{example}') have images on several sides of the given split; "
             "choose groups that lie on one side of it, or leave the groups or the split out."

@@ -51,6 +51,8 @@ def resolve_configuration(
     stored = folder.read_config()
     requested = _as_shortened(folder, requested)
     unlike = differences(stored, requested)
+    if "metric" in requested:
+        unlike += _compared_otherwise(folder, stored, asked)
     if unlike:
         require_sound(asked, here=here)  # a slip of the pen is answered as such, not as another setting
         raise UserError(
@@ -68,6 +70,13 @@ def _as_shortened(folder: StudyFolder, requested: Mapping[str, Any]) -> dict[str
     shortened: dict[str, list[int]] = next((run[SHORTENED] for run in runs if SHORTENED in run), {})
     kept = {name: given for name, (wanted, given) in shortened.items() if requested.get(name) == wanted}
     return {**requested, **kept}
+
+
+def _compared_otherwise(folder: StudyFolder, stored: StudyConfig, asked: StudyConfig) -> list[str]:
+    """Where trainings of the study were compared, and stopped early, by another metric than is asked for."""
+    if asked.metric == stored.metric or not any("rung_scores" in row for row in folder.recorded().values()):
+        return []
+    return [f"metric: trainings were compared by {stored.metric!r} when they were stopped early, {asked.metric!r} now"]
 
 
 def require_sound(config: StudyConfig, *, here: bool = True) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +15,10 @@ from selfsup.backbones import Backbone
 from selfsup.config.continuation import narrow
 from selfsup.config.grid import unfinished
 from selfsup.config.schema import StudyConfig
-from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import AuditEntry, small_classes
-from selfsup.data.depth import channels_of
 from selfsup.data.items import ItemTable
 from selfsup.data.opening import pixel_limit, set_aside
+from selfsup.data.rendering import Renderer, Rendering, describe_channels
 from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split
 from selfsup.execution.budgeted_scheduler import Budget
@@ -114,11 +112,13 @@ def plan_study(
     source = open_images(config, say)
     with pixel_limit(config.max_pixels):
         glance = _glance(source, config)
+        channels = Renderer(source, Rendering.asked(channels=config.channels)).file_channels()
+    taken = describe_channels(Rendering(channels=config.channels, file_channels=channels))
     items = ItemTable.of(source.items)
     config = config.with_protocol_for(pool=items.has_pool)
     if folder is not None:
         require_same_names(items.names, folder, config)
-    config = with_halving(resolve_networks(config.with_channels_of(glance.channels), say, folder), values)
+    config = with_halving(resolve_networks(config.with_channels_of(channels), say, folder), values)
     require_policies(config)
     resolve_teachers(config, folder)
     chosen = resolve_methods(config.with_side_for([glance.short_side]), len(items.names), say)
@@ -156,7 +156,7 @@ def plan_study(
         budget=fitted,
         images=len(items.names),
         opened=glance.opened,
-        audit=(*source.ignored, *glance.audit, *noticed),
+        audit=(*source.ignored, *glance.audit, *taken, *noticed),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
         bytes=_study_bytes(config, grid, split, networks),
         store_bytes=float(config.in_channels) * len(items.names) * glance.side**2,
@@ -165,27 +165,25 @@ def plan_study(
 
 @dataclass(frozen=True)
 class _Glance:
-    """What opening some images shows: how many they were, their typical stored sides in pixels, their channels, and
-    what did not open. `side` is the root of the area.
+    """What opening some images shows: how many they were, their typical stored sides in pixels, and what did not open.
+
+    `side` is the root of the area.
     """
 
     opened: int
     side: int
     short_side: float
-    channels: int
     audit: tuple[AuditEntry, ...]
 
 
 def _glance(source: Source, config: StudyConfig) -> _Glance:
     """Open images that lie evenly in the source, without decoding them."""
     sides, short_sides, audit = [], [], []
-    channels = Counter[int]()
     chosen = np.unique(np.linspace(0, len(source.items) - 1, OPENED_IMAGES).astype(int)).tolist()
     for index in chosen:
         try:
             with source.open(index) as image:
                 width, height = image.size
-                channels[channels_of(image)] += 1
         except Exception as error:  # whatever an image's reader raises sets the image aside
             audit.append(set_aside(source.items[index].name, error))
         else:
@@ -194,8 +192,7 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
             short_sides.append(scale * min(width, height))
     side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
     short_side = float(np.median(short_sides)) if sides else side
-    most = channels.most_common(1)[0][0] if channels else COLOURS
-    return _Glance(len(chosen), side, short_side, most, tuple(audit))
+    return _Glance(len(chosen), side, short_side, tuple(audit))
 
 
 def _study_bytes(

@@ -163,7 +163,14 @@ def split_study(
         conflicts=None if digests is None else has_several(items.labels, digests),
         given=None if config.no_given_split else items.sides,
     )
-    return split, originals if groups is None else groups
+    return split, _copies_as_groups(items, originals) if groups is None else groups
+
+
+def _copies_as_groups(items: ItemTable, originals: np.ndarray | None) -> np.ndarray | None:
+    """`originals`, if some of the images with a label are copies of each other."""
+    if originals is None or len(np.unique(known := originals[items.labels != UNKNOWN])) == len(known):
+        return None
+    return originals
 
 
 def describe_split(

@@ -38,7 +38,7 @@ class SimSiam(base.Method):
         "https://arxiv.org/abs/2011.10566",
     )
     cost = 1.01
-    recipe = Recipe(lr=0.06, weight_decay=5e-4)
+    recipe = Recipe(lr=0.2, weight_decay=1e-4)
     transformer_recipe = TRANSFORMER_RECIPE
     Settings = SimSiamSettings
 

@@ -7,11 +7,12 @@ from torch import Tensor
 from selfsup.config.grid import Tags
 from selfsup.methods import base
 from selfsup.methods.parts.contrast import supervised_contrast
+from selfsup.methods.parts.recipe import Recipe
 from selfsup.methods.simclr import SimCLR
 
 
 class SupCon(SimCLR):
-    """Khosla et al. 2020, equation 2; head, views, settings and recipe are SimCLR's."""
+    """Khosla et al. 2020, equation 2; head, views and settings are SimCLR's."""
 
     paper = base.Paper(
         "Khosla, Teterwak, Wang, Sarna, Tian, Isola, Maschinot, Liu, Krishnan",
@@ -21,6 +22,7 @@ class SupCon(SimCLR):
     )
     cost = 1.0
     tags = Tags(uses_labels=True)
+    recipe = Recipe(lr=0.2)
 
     def contrast(self, projections: Tensor, labels: Tensor) -> Tensor:
         loss: Tensor = supervised_contrast(projections, labels, self.settings.temperature)

@@ -29,7 +29,7 @@ class VICRegSettings(base.MethodSettings):
 class VICReg(base.Method):
     """Bardes et al. 2022, algorithm 1: squared differences are averaged over dimensions too, and the variance over both
     views, as there and in the authors' code; equations 5 and 6 have sums. The paper's views are unequal: augmentation
-    `byol`."""
+    `byol`. SGD in place of its LARS, for small batches and few steps."""
 
     paper = base.Paper(
         "Bardes, Ponce, LeCun",
@@ -38,7 +38,7 @@ class VICReg(base.Method):
         "https://arxiv.org/abs/2105.04906",
     )
     cost = 1.03
-    recipe = Recipe(lr=0.3, optimizer="lars", weight_decay=1e-4)
+    recipe = Recipe(lr=0.1, weight_decay=1e-4)
     transformer_recipe = TRANSFORMER_RECIPE
     Settings = VICRegSettings
 

@@ -70,6 +70,8 @@ class BestCell:
         The confusion matrix drawn, where its classes are too many to point at.
     names : tuple of str
         Classes, or clusters.
+    recalls : tuple of (str, int, int)
+        Of each tested class: its name, images named rightly, and images; the lowest recall first.
     confused : tuple of Confused
         Most frequent first.
     mistakes : tuple of Thumbnail
@@ -88,6 +90,7 @@ class BestCell:
     counts: tuple[tuple[int, ...], ...]
     confusion: ReportPicture | None
     names: tuple[str, ...]
+    recalls: tuple[tuple[str, int, int], ...]
     confused: tuple[Confused, ...]
     mistakes: tuple[Thumbnail, ...]
     clusters: tuple[tuple[str, tuple[Thumbnail, ...]], ...]
@@ -115,11 +118,18 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
         counts=tuple(map(tuple, counts.tolist())) if counts is not None and pointed else (),
         confusion=None if counts is None or pointed else in_both_themes(confusion_figure(cell, counts, names)),
         names=names,
+        recalls=() if counts is None else recalls(counts, names),
         confused=() if counts is None else most_confused(counts, names, shown.mistaken),
         mistakes=_mistakes(shown) if study.labelled else (),
         clusters=() if study.labelled else _clusters(shown),
         weights=(study.cell(cell) / "backbone.safetensors").is_file(),
     )
+
+
+def recalls(counts: NDArray[np.int64], names: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
+    """Name, images named rightly and images of each class of a confusion matrix, the lowest recall first."""
+    found = [(name, int(row[i]), int(row.sum())) for i, (name, row) in enumerate(zip(names, counts, strict=True))]
+    return tuple(sorted((row for row in found if row[2]), key=lambda row: row[1] / row[2]))
 
 
 def most_confused(

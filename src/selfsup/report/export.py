@@ -168,12 +168,13 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
             for e in found.external
         ]
         yield "External test", rows
+    within = [f"within {wording.points(found.margin)}"] if found.margin else []
     if found.comparisons and found.best:
-        rows = [("against", "difference", "95 % interval", "p, corrected", "so it is")]
+        rows = [("against", "difference", "95 % interval", "p, corrected", "so it is", *within)]
         rows += [_compared(c, found) for c in found.comparisons]
         yield f"{found.best.name} against the others", rows
     if found.pairwise:
-        rows = [("per class", "method", "against", "difference", "95 % interval", "p, corrected", "so it is")]
+        rows = [("per class", "method", "against", "difference", "95 % interval", "p, corrected", "so it is", *within)]
         rows += [(c.one.per_class, c.one.name, *_compared(c, found)) for c in found.pairwise]
         yield "Each method against each other one", rows
 
@@ -184,7 +185,8 @@ def _compared(c: Comparison, found: Answer) -> tuple[str, ...]:
         wording.signed(c.test.difference),
         wording.signed_interval(c.test.interval),
         wording.p_value(c.p_adjusted).removeprefix("= "),
-        wording.verdict(c, found.margin),
+        c.verdict,
+        *(("shown" if c.within else "not shown",) if found.margin else ()),
     )
 
 

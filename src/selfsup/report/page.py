@@ -29,7 +29,7 @@ from selfsup.report.best_cell import look_at
 from selfsup.report.pictures import curves_figure, data_address, for_both_screens, in_both_themes, training_figures
 from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.series import baseline_panel, heatmap_panels
-from selfsup.report.table import closeness, compared_with_nothing, external_test, gains
+from selfsup.report.table import closeness, external_test, gains
 from selfsup.report.verdict import answer_study
 
 MOST_AUDIT_ROWS = 200
@@ -136,9 +136,9 @@ def templates() -> Environment:
         loader=PackageLoader("selfsup.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     filters = (
-        accuracy_colour, gains, external_test, closeness, compared_with_nothing, listed, wording.capital,
-        wording.duration, wording.interval, wording.learning_rate, wording.p_value, wording.score, wording.signed,
-        wording.signed_interval, wording.value, wording.verdict,
+        accuracy_colour, gains, external_test, closeness, listed, wording.capital, wording.duration,
+        wording.interval, wording.learning_rate, wording.p_value, wording.score, wording.signed,
+        wording.signed_interval, wording.points, wording.value,
     )  # fmt: skip
     environment.filters |= {written.__name__: written for written in filters}
     environment.globals |= {"unfinished": UNFINISHED, "setting": wording.setting}

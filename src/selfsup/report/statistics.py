@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,7 @@ class Mean:
     unit_variance: float
     unit_freedom: float
     effective_units: float
+    stratified: bool = False
     nested: bool = False
 
     def half_width(self, alpha: float = 1 - CONFIDENCE) -> float:
@@ -148,7 +149,11 @@ def interval_of(found: Mean) -> Interval:
     """Wilson's interval that is as wide as `found` says."""
     normal = float(stats.norm.isf((1 - CONFIDENCE) / 2))
     mean = min(1.0, max(0.0, found.mean))  # whatever rounding does
-    spread, half = mean * (1 - mean), found.half_width()
+    spread = mean * (1 - mean)
+    if found.stratified:
+        # Small classes, of which the least is assumed, make it no larger than that of right and wrong in this share.
+        found = replace(found, unit_variance=min(found.unit_variance, spread / found.effective_units))
+    half = found.half_width()
     images = spread / (half / normal) ** 2 if spread > 0 and half > 0 else found.effective_units
     low, high = wilson(mean, images, normal)
     return Interval(low, high, found.seeds, found.units)
@@ -246,7 +251,7 @@ def mean_of(
     freedom = math.inf if textbook else float(variances.sum() ** 2 / (variances**2 / known).sum())
     effective = 1 / sum(weight**2 / len(members) for members in strata)
     seed_variance = float(scores.mean(axis=1).var(ddof=1)) / seeds if seeds > 1 else 0.0
-    return Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective)
+    return Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective, len(strata) > 1)
 
 
 def _variance_within(scores: NDArray[np.float64], ddof: int) -> float:

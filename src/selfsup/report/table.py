@@ -58,7 +58,9 @@ def headline(found: Answer) -> str:
 
 def _headline(found: Answer, best: Choice) -> str:
     if found.labelled and not found.compared:
-        return f"{compared_with_nothing(best)} {REMEDY}"
+        settings = f", {setting(best)}," if best.trains else ""
+        nothing = f"was compared with nothing: no other method has finished with {best.size}."
+        return f"{best.name}{settings} {nothing} {REMEDY}"
     if not best.trains:
         return f"The best of what has finished is the {untrained(best)}."
     named = f"{best.name}, {best.augmentation} augmentation, learning rate {format_lr(best.lr or 0.0)}"
@@ -72,12 +74,6 @@ def _headline(found: Answer, best: Choice) -> str:
     if found.shown_gains:
         return f"{gains(found).strip()} {of_them}: {named}."
     return f"{_without_training(found.not_beaten[0], kind, found)} {of_them}: {named}."
-
-
-def compared_with_nothing(best: Choice) -> str:
-    """That nothing else has finished with so many images."""
-    settings = f", {setting(best)}," if best.trains else ""
-    return f"{best.name}{settings} was compared with nothing: no other method has finished with {best.size}."
 
 
 def external_test(found: Answer, name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from selfsup.config.axes import format_lr
 from selfsup.evaluation.agreement import Correlation
-from selfsup.report.findings import Choice, Comparison
+from selfsup.report.findings import Choice
 from selfsup.report.statistics import Interval
 
 NOTHING = "–"
@@ -62,14 +62,6 @@ def p_value(value: float) -> str:
 def points(margin: float) -> str:
     """A margin in points of 0.01, for example ``1 point`` or ``0.5 points``."""
     return f"{100 * margin:g} point{'' if math.isclose(margin, 0.01) else 's'}"
-
-
-def verdict(comparison: Comparison, margin: float | None) -> str:
-    """The word for a tested difference, and whether it was shown to lie within the margin, if there is one."""
-    if margin is None:
-        return comparison.verdict
-    within = "" if comparison.within else "not shown to be "
-    return f"{comparison.verdict}; {within}within {points(margin)}"
 
 
 def capital(text: str) -> str:

@@ -57,9 +57,10 @@ def test_the_same_table_as_parquet_is_the_same(images: Path, tmp_path: Path) -> 
     assert found.fingerprint() == ManifestSource(tmp_path / "images.csv", images).fingerprint()
 
 
-def test_a_path_may_be_absolute_within_the_folder(images: Path, tmp_path: Path) -> None:
-    rows = f"path,label\n{images}/a/1.png,x\nb/../a/2.png,y\n"
-    assert [item.name for item in ManifestSource(write(tmp_path, rows), images).items] == ["a/1.png", "a/2.png"]
+def test_a_path_may_be_absolute_within_the_folder_or_come_from_windows(images: Path, tmp_path: Path) -> None:
+    rows = f"path,label\n{images}/a/1.png,x\nb/../a/2.png,y\nb\\3.png,\n"
+    items = ManifestSource(write(tmp_path, rows), images).items
+    assert [item.name for item in items] == ["a/1.png", "a/2.png", "b/3.png"]
 
 
 def test_a_manifest_keeps_the_contract(images: Path, tmp_path: Path) -> None:
@@ -79,6 +80,7 @@ def test_another_label_is_another_fingerprint(images: Path, tmp_path: Path) -> N
         ("path\n", r"names no image"),
         ("file,label\na/1.png,x\n", r"has a column 'file', which means nothing here\. A manifest has the column path"),
         ("path,lable\na/1.png,x\n", r"has a column 'lable', .* Did you mean 'label'\?"),
+        ("path;label\na/1.png;x\n", r"has a column 'path;label', .* with commas between"),
         ("path,path\na/1.png,x\n", r"has the columns path, path; .* each once"),
         ("label\nx\n", r"has the columns label; a manifest has path"),
         ("path,label\na/1.png,x\n,y\n", r"Line 3 of '.*images.csv' names no path"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from selfsup.data.audit import AuditEntry
 from selfsup.data.items import SIDES, Side
@@ -142,5 +143,6 @@ def _is_pool(folder: str) -> bool:
     return _word(folder) in _POOL
 
 
+@lru_cache(maxsize=4096)  # of a million paths few folders differ
 def _word(folder: str) -> str:
     return re.sub(r"[\W\d_]", "", folder.lower())

@@ -19,8 +19,8 @@ from selfsup.errors import UserError
 class FolderSource(FileSource):
     """The images under a folder, whose folders say what is known of them, see :func:`read_layout`.
 
-    Links to folders are followed. Hidden files and
-    folders, what systems leave, and what selfsup itself has written are passed over.
+    Links to folders are followed. Hidden files and folders, what systems leave, and what selfsup itself has written
+    are passed over.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class FolderSource(FileSource):
         strays = [printable(path) for path, place in found if place is None]
         self.ignored = [
             *scan.ignored(),
-            *(AuditEntry(path, "no class", "lies beside the class folders, not in one") for path in strays),
+            *(AuditEntry(path, "no class", "lies in no class folder") for path in strays),
             *([] if unlabelled else _empty_classes(scan)),
             *layout.remarks,
         ]

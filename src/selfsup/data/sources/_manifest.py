@@ -128,7 +128,7 @@ def _require_columns(columns: Sequence[str], file: str) -> None:
             hint = f" Did you mean '{near[0]}'?" if near else ""
             raise UserError(
                 f"{file} has a column '{printable(column)}', which means nothing here.{hint} A manifest has the column "
-                "path, and any of label, split and group."
+                "path, and any of label, split and group, with commas between."
             )
     if "path" not in columns or len(set(columns)) < len(columns):
         raise UserError(
@@ -141,7 +141,7 @@ def _below(path: str, root: Path, where: str) -> str:
     """The path relative to `root`, with ``/``."""
     if not path:
         raise UserError(f"{where} names no path; give one, or remove the row.")
-    path = path.replace("\\", "/") if os.sep == "/" and not (root / path).exists() else path
+    path = path.replace("\\", "/") if "\\" in path and not (root / path).exists() else path
     relative = os.path.relpath(path, root.absolute()) if os.path.isabs(path) else os.path.normpath(path)
     if relative.split(os.sep)[0] == os.pardir:
         _refuse(where, path, f"which lies outside '{printable(str(root))}'")

@@ -32,7 +32,9 @@ def sample(number: int, label: object) -> dict[str, bytes]:
 
 def test_a_shard_has_a_class_beside_each_image(tmp_path: Path) -> None:
     path = packed(tmp_path / "train.tar", {**sample(0, 3), **sample(1, "7\n"), "000002.png": png(2)})
-    source = open_source(str(path))
+    said: list[str] = []
+    source = open_source(str(path), say=said.append)
+    assert said == [f"'{path}': 1 tar archive, with the classes in .cls or .json files beside the images."]
     assert list(source.items) == [Item("000000.png", "3"), Item("000001.png", "7"), Item("000002.png", None)]
     with source.open(1) as image:
         assert np.array_equal(np.asarray(image), pixels(1))

@@ -183,9 +183,12 @@ def _columns(where: str, schema: Any, options: SourceOptions) -> _Columns:
     labels = [name for name in schema.names if declared.get(name, {}).get("_type") == "ClassLabel"] or [
         name for name in LABELS if name in schema.names
     ]
-    for what, found in (("Images", images), ("Labels", labels)):
-        if len(found) > 1:
-            options.say(f"{what} are those of the column '{found[0]}' (beside it: {', '.join(found[1:])}).")
+    said = [
+        f"{what} in the column '{found[0]}'" + f" (others: {', '.join(found[1:])})" * (len(found) > 1)
+        for what, found in (("images", images), ("classes", labels))
+        if found
+    ]
+    options.say(f"'{where}': tables with {' and '.join(said)}.")
     if not labels:
         return _Columns(images[0], None, None)
     names = declared.get(labels[0], {}).get("names")

@@ -47,6 +47,12 @@ class TarShards:
                 places[above + name] = shard.path, offset, size
                 stamp = f"{offset} {size} {shard.stamp}"
                 files.append(ListedFile(above + name, stamp, shard.label(name), side if given else None))
+        labels = (
+            "with the classes in .cls or .json files beside the images"
+            if any(file.label for file in files)
+            else ("in which folders are what they are on the disk")
+        )
+        options.say(f"'{printable(data)}': {len(shards)} tar archive{'s' * (len(shards) > 1)}, {labels}.")
         return ListedSource(data, files, lambda path: _read(*places[path]), options, ignored)
 
 
