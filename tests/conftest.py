@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
+from tests.undrawn import undrawn
 
 hypothesis.settings.register_profile("selfsup", deadline=None)
 hypothesis.settings.load_profile("selfsup")
@@ -21,6 +22,13 @@ def _same_start() -> None:
     """A test that sets threads or draws random numbers changes nothing for the next one."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def without_pictures() -> Iterator[None]:
+    """For a test of numbers: the studies that it runs draw nothing (see `undrawn`)."""
+    with undrawn():
+        yield
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 from sklearn.datasets import load_digits
+from tests.undrawn import undrawn
 
 import selfsup
 from selfsup import inference
@@ -54,21 +55,24 @@ def save_digits(folder: Path, factor: float, numbers: range, dtype: type = np.ui
 def deep(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study of 12-bit images."""
     root = tmp_path_factory.mktemp("deep")
-    return selfsup.compare(save_digits(root / "data", TWELVE_BITS, range(20)), out=root / "study", **TINY)
+    with undrawn():
+        return selfsup.compare(save_digits(root / "data", TWELVE_BITS, range(20)), out=root / "study", **TINY)
 
 
 @pytest.fixture(scope="module")
 def shallow(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study of the same digits in 8 bits."""
     root = tmp_path_factory.mktemp("shallow")
-    return selfsup.compare(save_digits(root / "data", 255 / 16, range(20), np.uint8), out=root / "study", **TINY)
+    with undrawn():
+        return selfsup.compare(save_digits(root / "data", 255 / 16, range(20), np.uint8), out=root / "study", **TINY)
 
 
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Study:
     root = tmp_path_factory.mktemp("unlabelled")
     data = save_digits(root / "data", 255 / 16, range(10), np.uint8)
-    return selfsup.compare(data, out=root / "study", unlabelled=True, **TINY)
+    with undrawn():
+        return selfsup.compare(data, out=root / "study", unlabelled=True, **TINY)
 
 
 def embedded(study: Study, images: Path) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -123,7 +127,8 @@ def test_the_images_decide_where_the_study_had_none_of_more_than_8_bits(shallow:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study of every page of files with black digits on nothing."""
     root = tmp_path_factory.mktemp("drawn")
-    return selfsup.compare(save_drawings(root / "data", 0, range(20)), out=root / "study", pages="all", **TINY)
+    with undrawn():
+        return selfsup.compare(save_drawings(root / "data", 0, range(20)), out=root / "study", pages="all", **TINY)
 
 
 def save_drawings(folder: Path, grey: int, numbers: range) -> Path:

@@ -156,6 +156,14 @@ def test_what_keeps_no_weights_is_there_once_per_architecture() -> None:
     ]
 
 
+@pytest.mark.parametrize("methods", [["same"], ["same", "random"], ["random", "same"]])
+def test_what_is_another_method_without_weights_is_there_once_and_as_that_one(methods: list[str]) -> None:
+    tags = {**TAGS, "same": Tags(trains=False, without_weights="random")}
+    grid = {"augmentations": ["weak"], "lrs": [0.1], "per_class": [5], "seeds": 1, "tags": tags}
+    cells = expand([RESNET, TRAINED], methods=methods, **grid)
+    assert sorted(cell.id for cell in cells) == ["random-resnet18-n5-s0", "same-resnet18@imagenet-n5-s0"]
+
+
 def test_references_stand_in_their_method_alone_and_are_embedded_once_for_all_seeds() -> None:
     cells = expand(
         methods=["frozen", "reference"],

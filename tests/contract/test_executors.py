@@ -17,6 +17,8 @@ from selfsup.execution.executors import executor_name, executor_names, executor_
 from selfsup.record.folder import StudyFolder
 from selfsup.testing.executors import check_executor
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.mark.parametrize("name", executor_names())
 def test_it_is_made_without_options_and_knows_of_no_jobs_in_a_new_study(name: str, tmp_path: Path) -> None:

@@ -54,8 +54,8 @@ def test_a_grid_of_all_methods_has_the_cells_that_their_traits_call_for() -> Non
     tags = {name: method_class(name).tags for name in method_names()}
     cells = expand(
         methods=method_names(),
-        backbones=[NetworkSource("resnet18", "none")],
-        references=[NetworkSource("resnet18", "imagenet")],
+        backbones=[NetworkSource("resnet18", "imagenet")],
+        references=[NetworkSource("resnet50", "imagenet")],
         augmentations=["weak", "simclr"],
         lrs=[0.1],
         per_class=[5, "all"],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from selfsup.errors import Interrupted
 from selfsup.execution.executors.base import EpochDone, Event
 from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 GRID = {
     "methods": "simclr,random",
@@ -39,14 +44,16 @@ def numbers(study: selfsup.Study) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
-    return selfsup.compare("digits", out=tmp_path_factory.mktemp("whole") / "study", **GRID)
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], selfsup.Study]:
+    """The study under a scheduler, run once for all tests; they read it, or go on with a copy."""
+    return cache(
+        lambda name: selfsup.compare("digits", out=tmp_path_factory.mktemp(name) / "s", scheduler=name, **GRID)
+    )
 
 
-@pytest.fixture(scope="module", params=STOPPING)
-def stopped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
-    out = tmp_path_factory.mktemp(request.param) / "study"
-    return selfsup.compare("digits", out=out, scheduler=request.param, **GRID)
+@pytest.fixture(params=STOPPING)
+def stopped(request: pytest.FixtureRequest, run: Callable[[str], selfsup.Study]) -> selfsup.Study:
+    return run(request.param)
 
 
 def test_every_cell_is_recorded_and_some_are_stopped(stopped: selfsup.Study) -> None:
@@ -56,8 +63,11 @@ def test_every_cell_is_recorded_and_some_are_stopped(stopped: selfsup.Study) -> 
     assert counts["pruned"] >= 1
 
 
-def test_what_finishes_does_so_as_if_nobody_had_asked(stopped: selfsup.Study, whole: selfsup.Study) -> None:
-    pd.testing.assert_frame_equal(numbers(stopped), numbers(whole).loc[numbers(stopped).index], check_exact=True)
+def test_what_finishes_does_so_as_if_nobody_had_asked(
+    stopped: selfsup.Study, run: Callable[[str], selfsup.Study]
+) -> None:
+    whole = numbers(run("none"))
+    pd.testing.assert_frame_equal(numbers(stopped), whole.loc[numbers(stopped).index], check_exact=True)
 
 
 def test_a_stopped_cell_has_a_score_and_no_accuracy(stopped: selfsup.Study) -> None:
@@ -97,9 +107,8 @@ class InterruptedOften(Watcher):
                 raise Interrupted
 
 
-def test_interrupted_and_resumed_is_as_uninterrupted(tmp_path: Path) -> None:
+def test_interrupted_and_resumed_is_as_uninterrupted(tmp_path: Path, run: Callable[[str], selfsup.Study]) -> None:
     options: dict[str, Any] = {**GRID, "scheduler": "halving"}
-    straight = selfsup.compare("digits", out=tmp_path / "straight", **options)
     for _ in range(20):
         try:
             broken = selfsup.compare("digits", out=tmp_path / "broken", watcher=InterruptedOften(), **options)
@@ -109,11 +118,12 @@ def test_interrupted_and_resumed_is_as_uninterrupted(tmp_path: Path) -> None:
     else:
         pytest.fail("it never ended")
     drop = list(MEASURED_COLUMNS)
-    pd.testing.assert_frame_equal(broken.results.drop(columns=drop), straight.results.drop(columns=drop))
+    straight = run("halving").results.drop(columns=drop)
+    pd.testing.assert_frame_equal(broken.results.drop(columns=drop), straight)
 
 
-def test_none_finishes_what_was_stopped(tmp_path: Path, whole: selfsup.Study) -> None:
+def test_none_finishes_what_was_stopped(tmp_path: Path, run: Callable[[str], selfsup.Study]) -> None:
     out = tmp_path / "study"
-    selfsup.compare("digits", out=out, **GRID, scheduler="halving")
+    shutil.copytree(run("halving").path, out)
     finished = selfsup.compare("digits", out=out, **GRID, scheduler="none")
-    pd.testing.assert_frame_equal(numbers(finished), numbers(whole), check_exact=True)
+    pd.testing.assert_frame_equal(numbers(finished), numbers(run("none")), check_exact=True)

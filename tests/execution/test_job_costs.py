@@ -7,6 +7,7 @@ import pytest
 
 from selfsup.config.grid import Cell, Job
 from selfsup.config.validation import validate
+from selfsup.data.items import UNKNOWN
 from selfsup.data.split import Split
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.progress import SECONDS_PER_CELL
@@ -42,6 +43,18 @@ def test_embedding_is_counted_once_for_all_cells_of_a_training() -> None:
     config = validate({"image_size": 32})
     one, two = (total(JobCosts(config, LABELS, SPLIT, STEPS, embedding(seconds=rate)), JOB) for rate in (0.5, 2.0))
     assert two - one == pytest.approx(1.5 * images)
+
+
+def test_training_without_labels_passes_over_the_pool_and_embedding_does_not() -> None:
+    config = validate({"epochs": 10, "batch_size": 50, "image_size": 32, "grow_from": 1})
+    labels = np.where(np.arange(200) % 50 < 25, LABELS, UNKNOWN)  # of the 25 training images of a class, 13 or 12
+    costs = JobCosts(config, labels, SPLIT, STEPS, embedding(seconds=1.0))
+    supervised = Job((Cell("supervised", "resnet18", "weak", 0.1, "all", 0),))
+    assert costs.training(JOB) == pytest.approx(10 * 100 / 50 * 0.5)
+    known = int((labels[SPLIT.train] != UNKNOWN).sum())
+    assert costs.training(supervised) == pytest.approx(10 * known / 50 * 0.1)
+    held_out = len(SPLIT.val) + len(SPLIT.test)
+    assert costs.evaluation(JOB) == pytest.approx(known + held_out + 2 * SECONDS_PER_CELL, abs=0.1)
 
 
 def test_small_views_are_counted_by_their_area() -> None:

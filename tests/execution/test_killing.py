@@ -15,22 +15,28 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+from tests.undrawn import undrawn
 
+import selfsup
 from selfsup.record.results import MEASURED_COLUMNS
 
 #: The methods with the most to lose: a queue, momentum encoders, a momentum schedule.
-GRID = (
-    "run digits --preset quick --methods moco,byol --augmentations weak --lrs 0.03 --per-class 5,60 --epochs 8 "
-    "--image-size 16 --backbone test_resnet --workers 2 --checkpoint-seconds 0.3"
-)
+GRID: dict[str, Any] = {
+    "methods": "moco,byol", "augmentations": "weak", "lrs": "0.03", "per_class": "5,60", "epochs": 8,
+    "image_size": 16, "backbone": "test_resnet", "checkpoint_seconds": 0.3, "map_points": 10,
+    "device": "cpu", "precision": "fp32", "threads": 1,
+}  # fmt: skip
 
 
-def command(out: Path) -> list[str]:
-    return [sys.executable, "-m", "selfsup", *GRID.split(), "--out", str(out)]
+def command(out: Path, workers: int = 1) -> list[str]:
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in {**GRID, "workers": workers}.items()]
+    return [sys.executable, "-m", "selfsup", "run", "digits", "--preset=quick", *options, "--out", str(out)]
 
 
 def run(out: Path) -> None:
-    subprocess.run(command(out), check=True, capture_output=True)
+    """To the end, in this process, which needs no worker."""
+    with undrawn():
+        selfsup.compare("digits", out=out, preset="quick", executor="inline", **GRID)
 
 
 def results(out: Path) -> pd.DataFrame:
@@ -39,7 +45,7 @@ def results(out: Path) -> pd.DataFrame:
 
 def start_and_stop(out: Path, number: int, after: float) -> int | None:
     """Start the study and send it a signal; its exit code, None if it had finished before."""
-    process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(out, workers=2), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         return process.wait(timeout=after)
     except subprocess.TimeoutExpired:

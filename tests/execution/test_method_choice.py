@@ -73,4 +73,4 @@ def test_a_study_stores_and_runs_the_methods_that_the_words_stood_for(tmp_path: 
     asked = {**SMALL, "methods": "auto", "epochs": 1, "per_class": "2"}
     study = selfsup.compare(few_images(tmp_path / "few"), out=tmp_path / "study", **asked)
     assert study.config.methods == ("simclr", "byol", "supervised", "frozen", "random")
-    assert set(study.results.method) == set(study.config.methods)
+    assert set(study.results.method) == set(study.config.methods) - {"frozen"}  # without weights it is `random`

@@ -14,6 +14,8 @@ from selfsup.execution.request import requested_run
 from selfsup.study import Study, compare
 from selfsup.testing.executors import TINY_STUDY
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 METHOD = """
 '''SimCLR under another name.'''
 from selfsup.methods.simclr import SimCLR

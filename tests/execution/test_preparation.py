@@ -61,6 +61,7 @@ def test_a_touched_copy_in_another_place_is_accepted_with_the_same_split(tmp_pat
     assert written == {name: (folder.path / name).read_bytes() for name in written}
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_whole_study_goes_on_with_its_images_moved(tmp_path: Path) -> None:
     grid = {"methods": "random", "backbone": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
     data = save_images(tmp_path / "data")
@@ -96,6 +97,7 @@ def test_studies_inside_their_data_are_no_images_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows refuses such names")
+@pytest.mark.usefixtures("without_pictures")
 def test_a_study_of_folders_with_odd_names_goes_on(tmp_path: Path) -> None:
     grid = {"methods": "random", "backbones": "test_resnet", "image_size": 16, "executor": "inline", "threads": 1}
     data = save_images(tmp_path / "data")
@@ -148,6 +150,7 @@ def test_images_csv_has_a_row_for_every_image_in_the_order_of_the_store(tmp_path
     assert table.digest.is_unique
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_size_of_views_is_resolved_by_the_images_and_stays(tmp_path: Path) -> None:
     grid = {"methods": "random", "backbone": "test_resnet", "executor": "inline", "threads": 1, "per_class": "1"}
     data = save_images(tmp_path / "data")
@@ -319,6 +322,7 @@ def test_classes_of_two_images_cannot_be_validated_and_that_is_said(tmp_path: Pa
         begin(tmp_path / "data", tmp_path / "study")
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_class_of_one_image_and_batches_of_two_run_to_their_end(tmp_path: Path) -> None:
     save_images(tmp_path / "data", per_class=4)
     (tmp_path / "data/rye").mkdir()

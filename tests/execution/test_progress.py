@@ -79,3 +79,11 @@ def test_within_a_budget_the_time_left_is_that_of_the_budget(clock: list[float])
     counting = Tally([], COUNTS, epochs=1, workers=1, done=0, ends=clock[0] + 100)
     clock[0] += 30
     assert counting.seconds_left() == 70
+
+
+def test_trainings_without_labels_see_the_pool_and_others_do_not() -> None:
+    supervised = Job((Cell("supervised", "resnet18", "weak", 0.1, "all", 0),))
+    counts = Tally((SHARED, supervised), COUNTS, epochs=10, workers=1, done=0, pool=1000)
+    counts.take(EpochDone(SHARED, 0, epoch=1, epochs=10, loss=1.0, images_per_second=100.0))
+    left = (9 * 1203 + 10 * 203) / 100 + 4 * SECONDS_PER_CELL
+    assert counts.seconds_left() == pytest.approx(left)

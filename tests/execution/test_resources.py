@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,14 +52,13 @@ def test_a_containers_limit_counts_where_there_is_one(
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system knows no affinity")
 def test_workers_and_threads_are_for_the_cores_that_the_process_may_use() -> None:
-    code = (
-        "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-        "from selfsup.config.schema import StudyConfig\n"
-        "from selfsup.execution.resources import resolve_resources\n"
-        "found = resolve_resources(StudyConfig(device='cpu', precision='fp32', image_size=16), jobs=10)\n"
-        "print(found.workers, found.threads)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1 1\n"
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, [min(all_of_them)])
+    try:
+        found = resolve_resources(StudyConfig(device="cpu", precision="fp32", image_size=16), jobs=10)
+    finally:
+        os.sched_setaffinity(0, all_of_them)
+    assert (found.workers, found.threads) == (1, 1)
 
 
 def test_small_crops_count_by_their_area() -> None:
@@ -111,13 +108,15 @@ def test_nothing_is_timed_where_nothing_is_to_be_gained(
     assert time_precision(StudyConfig(**SMALL, **values), given, [JOB], images) is given
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_timed_precision_is_the_studys_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second run would find the other one faster, and does not ask."""
     monkeypatch.setattr(device, "_cpu_has_bf16", lambda: True)
     monkeypatch.setattr(resources, "WORTH_TIMING", 0)
     grid = {**SMALL, "image_size": 16, "epochs": 1, "per_class": "2", "augmentations": "weak", "lrs": "0.1"}
+    grid |= {"executor": "inline", "device": "cpu", "threads": 1}
     for methods, rates in (("moco", {"bf16": 1, "fp32": 2}), ("moco,simclr", {"bf16": 2, "fp32": 1})):
         monkeypatch.setattr(resources, "time_precisions", lambda *given, rates=rates, **options: rates)
-        study = selfsup.compare("digits", out=tmp_path, executor="inline", device="cpu", methods=methods, **grid)
+        study = selfsup.compare("digits", out=tmp_path, methods=methods, **grid)
         assert study.config.precision == "fp32"
     assert (study.results.status == "done").all()

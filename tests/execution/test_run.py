@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 import selfsup
+from selfsup.config.grid import Tags
 from selfsup.execution import run
 from selfsup.execution.executors.base import Event, JobDone
 from selfsup.execution.run import _Pace
 from selfsup.execution.watchers import Watcher
+from selfsup.methods import method_class
 
 GRID = {
     "backbone": "test_resnet", "methods": "random,supervised", "augmentations": "weak", "lrs": "0.1", "epochs": 1,
@@ -47,6 +49,21 @@ def test_the_page_grows_while_the_study_runs_and_stays_once_it_is_finished(
     assert "4 cells" in finished
     assert "so far" not in finished
     assert "selfsup-place" not in finished
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_study_that_has_run_frozen_without_weights_goes_on_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before it was known that this is `random`."""
+    options = {**GRID, "methods": "frozen,random", "references": "none", "backbone": "test_resnet@none"}
+    with monkeypatch.context() as before:
+        before.setattr(method_class("frozen"), "tags", Tags(trains=False))
+        begun = selfsup.compare("digits", out=tmp_path / "study", **{**options, "per_class": "2"}).results
+    assert begun.method.tolist() == ["frozen", "random"]
+    grown = selfsup.compare("digits", out=tmp_path / "study", **options).results
+    assert grown.cell.tolist() == [*begun.cell, "random-test_resnet-n5-s0"]
+    assert grown.iloc[:2].equals(begun)
 
 
 def test_what_is_slow_is_done_seldom(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,3 +48,20 @@ def test_multiples_are_refused_where_the_optimizer_is_another_than_the_recipes()
     )
     adam = grid(methods="mae", lrs="1x", backbones="test_vit", settings={"mae": {"optimizer": "adam"}})
     assert {cell.lr for cell in adam.cells} == {7.5e-5}
+
+
+def test_frozen_without_weights_is_left_out_where_random_is_asked_for_and_that_is_said_in_a_line() -> None:
+    networks = "test_resnet@none,test_resnet@imagenet,test_vit@none"
+    made = grid(methods="frozen,random", lrs="0.1", backbones=networks)
+    assert [(cell.method, cell.backbone) for cell in made.cells] == [
+        ("random", "test_resnet"), ("frozen", "test_resnet@imagenet"), ("random", "test_vit")
+    ]  # fmt: skip
+    assert made.notices == ("frozen of test_resnet, test_vit is left out: it has no weights, and would be `random`.",)
+    assert grid(methods="frozen,random", lrs="0.1", backbones="test_resnet@imagenet").notices == ()
+
+
+def test_where_frozen_alone_is_asked_for_what_is_compared_instead_is_said() -> None:
+    made = grid(methods="frozen", lrs="0.1", backbones="test_resnet@none")
+    assert [cell.id for cell in made.cells] == ["random-test_resnet-n5-s0"]
+    assert [cell for job in made.jobs for cell in job.cells] == list(made.cells)
+    assert made.notices == ("frozen of test_resnet has no weights, and would be `random`, which is compared instead.",)

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from selfsup.testing.devices import in_processes
 from selfsup.training.distributed import Shards, SynchronisedNorms
 
+Gathered = tuple[Tensor, Tensor, bool]
+Seen = list[tuple[list[dict[str, Tensor]], Gathered]]
+
 
 class OneOf:
     """What `Shards` asks of a Fabric."""
@@ -51,7 +54,7 @@ def norms() -> list[tuple[nn.Module, Tensor]]:
     return [(norm, flat if isinstance(norm, nn.BatchNorm1d) else square) for norm in kinds]
 
 
-def observe(fabric: Any) -> list[dict[str, Tensor]]:
+def observe_norms(fabric: Any) -> list[dict[str, Tensor]]:
     found = []
     for norm, x in norms():
         with SynchronisedNorms():
@@ -62,17 +65,7 @@ def observe(fabric: Any) -> list[dict[str, Tensor]]:
     return found
 
 
-def test_synchronised_norms_are_those_of_the_whole_batch() -> None:
-    alone = Shards(OneOf(0, 1))
-    expected = [normalised(copy.deepcopy(norm), x, x.roll(1, 0), alone) for norm, x in norms()]
-    for found in in_processes(observe, 2):
-        for one, many in zip(expected, found, strict=True):
-            assert one.keys() == many.keys()
-            for name, value in one.items():
-                torch.testing.assert_close(many[name], value, rtol=1e-5, atol=1e-5)
-
-
-def gathered(fabric: Any) -> tuple[Tensor, Tensor, bool]:
+def gathered(fabric: Any) -> Gathered:
     shards = Shards(fabric)
     x = torch.arange(10.0).view(5, 2)
     mine = x[shards.rows(5)].clone().requires_grad_()
@@ -82,9 +75,29 @@ def gathered(fabric: Any) -> tuple[Tensor, Tensor, bool]:
     return whole.detach(), mine.grad, shards.agree(shards.rank == 0)
 
 
-def test_gathered_rows_are_in_order_and_their_gradient_is_one_that_averaging_makes_right() -> None:
+def observe(fabric: Any) -> tuple[list[dict[str, Tensor]], Gathered]:
+    return observe_norms(fabric), gathered(fabric)
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    """What each of two processes sees, which take seconds to start."""
+    return in_processes(observe, 2)
+
+
+def test_synchronised_norms_are_those_of_the_whole_batch(seen: Seen) -> None:
+    alone = Shards(OneOf(0, 1))
+    expected = [normalised(copy.deepcopy(norm), x, x.roll(1, 0), alone) for norm, x in norms()]
+    for found, _ in seen:
+        for one, many in zip(expected, found, strict=True):
+            assert one.keys() == many.keys()
+            for name, value in one.items():
+                torch.testing.assert_close(many[name], value, rtol=1e-5, atol=1e-5)
+
+
+def test_gathered_rows_are_in_order_and_their_gradient_is_one_that_averaging_makes_right(seen: Seen) -> None:
     x = torch.arange(10.0).view(5, 2)
-    for rank, (whole, gradient, agreed) in enumerate(in_processes(gathered, 2)):
+    for rank, (_, (whole, gradient, agreed)) in enumerate(seen):
         assert torch.equal(whole, x)
         assert torch.equal(gradient / 2, (2 * x)[Shards(OneOf(rank, 2)).rows(5)])
         assert agreed

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.small_heads import SMALL_HEADS
+from tests.undrawn import undrawn
 from torch import Tensor
 
 import selfsup
@@ -28,6 +29,7 @@ from selfsup.execution.watchers import Watcher
 from selfsup.methods import Method, method_class, method_names, read_settings
 from selfsup.methods.base import Batch, Step
 from selfsup.methods.simclr import SimCLR
+from selfsup.testing.backbones import tiny_backbone, tiny_transformer
 from selfsup.testing.methods import teacher_for
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
@@ -35,6 +37,8 @@ from selfsup.training.fused import CannotFuseError, train_together
 from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan
 from selfsup.views import Policy, load_policy
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 TRAINED = [name for name in method_names() if method_class(name).tags.trains]
 LRS = (0.01, 0.03, 0.1)
@@ -92,10 +96,13 @@ class Keeps(Callbacks):
         return self.left == 0
 
 
-def method_of(name: str = "simclr", **settings: Any) -> Method:
+def method_of(name: str | None = None, **settings: Any) -> Method:
+    """SimCLR on a residual network, or the method of this name on a tiny one that it takes."""
     torch.manual_seed(3)
+    tiny, name = name is not None, name or "simclr"
     cls, read = method_class(name), read_settings(name, {**SMALL_HEADS.get(name, {}), **settings})
-    backbone = build_backbone("test_vit" if cls.tags.needs_tokens else "test_resnet", image_size=32)
+    small = tiny_transformer if cls.tags.needs_tokens else tiny_backbone
+    backbone = small() if tiny else build_backbone("test_resnet", image_size=32)
     return cls(backbone, read, num_classes=CLASSES, num_images=COUNT, **teacher_for(cls, COUNT)).double()
 
 
@@ -120,7 +127,7 @@ def assert_alike(found: dict[str, Any], expected: dict[str, Any]) -> None:
         torch.testing.assert_close(found["state"][sums], expected["state"][sums], equal_nan=True, **same)
 
 
-def assert_each_step_is_as_alone(kept: Keeps, lr: float, *, of: str = "simclr", **settings: Any) -> None:
+def assert_each_step_is_as_alone(kept: Keeps, lr: float, *, of: str | None = None, **settings: Any) -> None:
     """From the checkpoint before every step, a training alone comes to the one after it.
 
     Step by step: over several, a network with batch normalisation makes of any rounding what it likes.
@@ -153,9 +160,10 @@ def test_every_step_of_every_learning_rate_is_as_alone(name: str) -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "lars"])
 def test_every_optimizer_takes_its_own_learning_rate(optimizer: str) -> None:
     hooks = [Keeps() for _ in LRS]
-    train_together([training_of(method_of(optimizer=optimizer), lr, hook) for lr, hook in zip(LRS, hooks, strict=True)])
+    methods = [method_of("simclr", optimizer=optimizer) for _ in LRS]
+    train_together([training_of(method, lr, hook) for method, lr, hook in zip(methods, LRS, hooks, strict=True)])
     for hook, lr in zip(hooks, LRS, strict=True):
-        assert_each_step_is_as_alone(hook, lr, optimizer=optimizer)
+        assert_each_step_is_as_alone(hook, lr, of="simclr", optimizer=optimizer)
 
 
 def test_views_are_made_once_for_all() -> None:
@@ -283,7 +291,8 @@ TINY: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
-    return selfsup.compare("digits", out=tmp_path_factory.mktemp("alone") / "study", executor="inline", **TINY)
+    with undrawn():
+        return selfsup.compare("digits", out=tmp_path_factory.mktemp("alone") / "study", executor="inline", **TINY)
 
 
 def weights_of(study: selfsup.Study, cell: str) -> Tensor:
@@ -314,7 +323,7 @@ class CountsEpochs(Watcher):
             self.told[event.job.id] += 1
 
 
-@pytest.mark.parametrize("executor", ["inline", "local"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_fused_study_is_as_one_that_is_not(executor: str, tmp_path: Path, alone: selfsup.Study) -> None:
     watcher = CountsEpochs()
     fused = selfsup.compare("digits", out=tmp_path / "study", executor=executor, fuse=2, watcher=watcher, **TINY)

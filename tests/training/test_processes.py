@@ -5,23 +5,40 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.undrawn import undrawn
 from torch import Tensor
 
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried
 from selfsup.execution.watchers import Watcher
+from selfsup.methods import method_class
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.study import Study, compare
 from selfsup.testing.executors import TINY_STUDY
+from selfsup.testing.methods import build
+from selfsup.training.loop import Training
+from selfsup.training.plan import TrainingPlan
+from selfsup.views import load_policy
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 TWO = {**TINY_STUDY, "devices": 2}
+
+
+class OneSize:
+    """No images, for a training that is not to begin."""
+
+    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        raise AssertionError("images were asked for")
 
 
 def followers() -> list[psutil.Process]:
@@ -48,7 +65,8 @@ def numbers(study: Study) -> Any:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return compare("digits", out=tmp_path_factory.mktemp("two") / "study", executor="inline", **TWO)
+    with undrawn():
+        return compare("digits", out=tmp_path_factory.mktemp("two") / "study", executor="inline", **TWO)
 
 
 def weights_of(study: Study, cell: str) -> Tensor:
@@ -102,7 +120,15 @@ def test_all_devices_end_early_together(tmp_path: Path) -> None:
     assert study.results.epochs.max() < 12
 
 
-def test_more_devices_than_images_in_a_batch_are_refused(tmp_path: Path) -> None:
+def test_a_training_on_more_devices_than_a_batch_has_images_is_refused() -> None:
+    three = SimpleNamespace(global_rank=0, world_size=3)
+    plan, pairs = TrainingPlan(epochs=1, batch_size=2, image_size=16, lr=0.1, seed=0), np.arange(10)
+    with pytest.raises(UserError, match="--devices 3 is more than a batch of 2 images can be divided among"):
+        Training(build(method_class("moco")), OneSize(), pairs, None, load_policy("weak"), plan, three)
+
+
+@pytest.mark.slow
+def test_a_study_on_more_devices_than_a_batch_has_images_is_refused(tmp_path: Path) -> None:
     few = {**TINY_STUDY, "per_class": "1", "batch_size": 2, "devices": 3, "methods": "moco"}
     with pytest.raises(UserError, match="--devices 3 is more than a batch of 2 images can be divided among"):
         compare("digits", out=tmp_path / "study", executor="inline", **few)

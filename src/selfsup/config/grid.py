@@ -62,6 +62,8 @@ class Tags:
         Whether several devices may share its training.
     of_references : bool
         True for the one that takes the study's references in place of its networks; nothing of it depends on the seed.
+    without_weights : str or None
+        The method that it is the same as on a network without initial weights, whose cell is run in place of its own.
     """
 
     trains: bool = True
@@ -73,6 +75,7 @@ class Tags:
     can_fuse: bool = True
     can_distribute: bool = True
     of_references: bool = False
+    without_weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -192,9 +195,10 @@ def expand(
     """All cells of a grid, in the order of its axes, the seeds outermost.
 
     A method that does not train has no augmentation and no learning rate, so it appears once per
-    network, number of images and seed; one that keeps no weights, once per architecture. Seeds come outermost so
-    that a study stopped half-way holds whole replicates. A learning rate such as ``"3x"`` is so many times the
-    method's own of `rates`, by method and label of the network, to three digits.
+    network, number of images and seed; one that keeps no weights, once per architecture; one that without weights
+    is the same as another method, as that one. Seeds come outermost so that a study stopped half-way holds whole
+    replicates. A learning rate such as ``"3x"`` is so many times the method's own of `rates`, by method and label of
+    the network, to three digits.
     """
     cells = []
     for seed in range(seeds):
@@ -203,8 +207,9 @@ def expand(
             networks = references if known.of_references else backbones
             for network in networks if known.keeps_weights else [replace(source, weights=NONE) for source in networks]:
                 own = rates.get((method, network.label), 0.0)
+                name = (known.without_weights if network.weights == NONE else None) or method
                 for augmentation, lr, multiple in _settings(known, augmentations, lrs, own):
-                    cells += [Cell(method, network.label, augmentation, lr, n, seed, multiple) for n in per_class]
+                    cells += [Cell(name, network.label, augmentation, lr, n, seed, multiple) for n in per_class]
     return list(dict.fromkeys(cells))
 
 

@@ -34,6 +34,8 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
         If nothing is left.
     """
     tags = {name: method_class(name).tags for name in (*config.methods, REFERENCE)}
+    same = {name: known.without_weights for name, known in tags.items() if known.without_weights}
+    tags |= {name: method_class(name).tags for name in same.values()}
     if REFERENCE in config.methods:
         raise UserError(f"--methods {REFERENCE} is what --references NAME,… adds by itself; name the networks there.")
     methods, per_class, notices = config.methods, config.per_class, list[str]()
@@ -58,9 +60,12 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
             f"The images have {config.in_channels} channels, so the strong augmentation is '{config.strong_policy}': "
             f"brightness and contrast of each channel by itself; --augmentations sets others."
         )
-    untrained = [source.label for source in config.networks if source.weights == NONE]
-    if untrained and {"frozen", "random"} <= set(methods):
-        notices.append(f"No initial weights were given for {', '.join(untrained)}: 'frozen' is the same as 'random'.")
+    untrained = ", ".join(source.label for source in config.networks if source.weights == NONE)
+    for name, other in same.items() if untrained else ():
+        if other in methods:
+            notices.append(f"{name} of {untrained} is left out: it has no weights, and would be `{other}`.")
+        else:
+            notices.append(f"{name} of {untrained} has no weights, and would be `{other}`, which is compared instead.")
     jobs = group_jobs(cells, protocol=config.protocol, tags=tags)
     return GridOfStudy(tuple(cells), tuple(jobs), tuple(notices))
 

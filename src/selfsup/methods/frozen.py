@@ -12,4 +12,4 @@ class Frozen(base.Method):
     paper = base.Paper(
         "Kornblith, Shlens, Le", 2019, "Do Better ImageNet Models Transfer Better?", "https://arxiv.org/abs/1805.08974"
     )
-    tags = Tags(trains=False)
+    tags = Tags(trains=False, without_weights="random")

@@ -24,6 +24,7 @@ TINY_STUDY: dict[str, Any] = {
     "device": "cpu",
     "precision": "fp32",
     "threads": 1,
+    "map_points": 10,
 }
 
 

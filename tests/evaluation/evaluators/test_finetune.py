@@ -74,13 +74,13 @@ def test_more_labels_are_better() -> None:
 
 
 def test_the_rate_is_chosen_on_validation_and_the_test_labels_decide_nothing() -> None:
-    small, large = (tune(finetune_lrs=(lr,), finetune_epochs=25) for lr in (1e-6, 0.1))
+    small, large = (tune(finetune_lrs=(lr,), finetune_epochs=10) for lr in (1e-6, 0.1))
     assert small["finetune_val_accuracy"] < large["finetune_val_accuracy"]
-    assert tune(finetune_lrs=(1e-6, 0.1), finetune_epochs=25) == large
+    assert tune(finetune_lrs=(1e-6, 0.1), finetune_epochs=10) == large
     # With the test labels wrong, all but the test accuracy stays.
     wrong = LABELS.copy()
     wrong[TEST] = (wrong[TEST] + 1) % 10
-    cheated = tune(wrong, finetune_lrs=(1e-6, 0.1), finetune_epochs=25)
+    cheated = tune(wrong, finetune_lrs=(1e-6, 0.1), finetune_epochs=10)
     assert cheated | {"finetune_accuracy": large["finetune_accuracy"]} == large
     assert cheated["finetune_accuracy"] <= 1 - large["finetune_accuracy"]
 

@@ -17,13 +17,16 @@ from selfsup.execution.executors._submission import Submission
 from selfsup.record.folder import StudyFolder
 from selfsup.testing.executors import TINY_STUDY
 
-EPOCHS = 150
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
+EPOCHS = 100
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> StudyFolder:
-    """A study that is ready to run cells of many epochs."""
-    grid = {**TINY_STUDY, "methods": "random", "epochs": EPOCHS, "checkpoint_seconds": 1000}
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> StudyFolder:
+    """A study that is ready to run cells, of few epochs unless a test asks for more."""
+    epochs = getattr(request, "param", 2)
+    grid = {**TINY_STUDY, "methods": "random", "epochs": epochs, "checkpoint_seconds": 1000}
     return selfsup.compare("digits", out=tmp_path / "study", executor="inline", **grid).folder
 
 
@@ -37,6 +40,7 @@ def events(folder: StudyFolder, given: Assignment) -> list[dict[str, Any]]:
     return list(Submission(folder, given.job.id).news())
 
 
+@pytest.mark.parametrize("folder", [EPOCHS], indirect=True)
 def test_a_worker_that_is_told_to_stop_saves_and_the_next_host_goes_on(folder: StudyFolder) -> None:
     given = assignment(folder, 0.03)
     host = Host(given)

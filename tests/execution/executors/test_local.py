@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
+from click.testing import CliRunner
+from tests.undrawn import undrawn
 
 import selfsup
+from selfsup.cli.commands import main
 from selfsup.errors import UserError
 from selfsup.execution.executors import _worker
 from selfsup.execution.executors._process import WorkerProcess
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
-from selfsup.execution.watchers import Watcher
+from selfsup.execution.watchers import Lines, Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.executors import check_executor
 
+#: One worker, for each takes seconds to start, and small maps; `check_executor` has two workers.
 GRID = {
     "backbone": "test_resnet",
     "image_size": 16,
     "batch_size": 64,
-    "methods": "moco,supervised",
+    "methods": "moco",
     "augmentations": "weak",
     "lrs": "0.03",
     "per_class": "5",
     "epochs": 6,
-    "workers": 2,
+    "workers": 1,
+    "threads": 1,
+    "device": "cpu",
+    "precision": "fp32",
     "checkpoint_seconds": 0.01,
+    "map_points": 10,
 }
+TWO = {**GRID, "methods": "moco,supervised"}
 VICTIM = "moco-test_resnet-weak-lr0.03-n5-s0"
 
 
@@ -61,59 +67,54 @@ def numbers(study: selfsup.Study) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> selfsup.Study:
-    return selfsup.compare("digits", out=tmp_path_factory.mktemp("calm") / "study", **GRID)
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The numbers of both cells in this process, where nothing dies."""
+    out = tmp_path_factory.mktemp("calm") / "study"
+    with undrawn():
+        return numbers(selfsup.compare("digits", out=out, executor="inline", **TWO))
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_it_keeps_what_every_executor_promises(tmp_path: Path) -> None:
     check_executor("local", tmp_path, workers=2)
 
 
-def test_a_worker_killed_once_costs_a_retry_and_no_digit(undisturbed: selfsup.Study, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_pictures")
+def test_a_worker_killed_once_costs_a_retry_and_no_digit(undisturbed: pd.DataFrame, tmp_path: Path) -> None:
     killer = Killer(times=1)
     study = selfsup.compare("digits", out=tmp_path / "study", watcher=killer, **GRID)
     assert killer.retries == [VICTIM]
-    pd.testing.assert_frame_equal(numbers(study), numbers(undisturbed), check_exact=True)
+    pd.testing.assert_frame_equal(numbers(study), undisturbed[undisturbed.cell == VICTIM], check_exact=True)
 
 
-def test_a_worker_killed_twice_fails_its_cell_and_the_next_run_mends_it(
-    undisturbed: selfsup.Study, tmp_path: Path
+def test_a_worker_killed_twice_fails_its_cell_which_is_said_and_the_next_run_mends_it(
+    undisturbed: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = selfsup.compare("digits", out=tmp_path / "study", watcher=Killer(times=2), **GRID)
+    killer, shown = Killer(times=2), Lines.on_event
+    monkeypatch.setattr(Lines, "on_event", lambda lines, event: (killer.on_event(event), shown(lines, event)))
+    out = tmp_path / "study"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in {**TWO, "out": out}.items()]
+    result = CliRunner().invoke(main, ["run", "digits", *options])
+    assert len(killer.killed) == 2
+    assert result.exit_code == 1
+    assert "1 cell failed" in result.stderr
+    assert "Traceback" not in result.output
+    study = selfsup.load_study(out)
     statuses = study.results.set_index("cell").status
     assert statuses[VICTIM] == "failed"
     assert set(statuses.drop(VICTIM)) == {"done"}
     assert "SIGKILL" in study.result(VICTIM).message
     assert (study.path / "cells" / VICTIM / "log.txt").exists()
     assert "failed" in (study.path / "report.html").read_text()
-    again = selfsup.compare("digits", out=study.path, **GRID)
-    pd.testing.assert_frame_equal(numbers(again), numbers(undisturbed), check_exact=True)
+    again = selfsup.compare("digits", out=study.path, executor="inline", **TWO)
+    pd.testing.assert_frame_equal(numbers(again), undisturbed, check_exact=True)
 
 
-def test_one_worker_and_two_give_the_same_numbers(undisturbed: selfsup.Study, tmp_path: Path) -> None:
-    threads = undisturbed.config.threads
-    alone = selfsup.compare("digits", out=tmp_path / "study", **{**GRID, "workers": 1, "threads": threads})
-    pd.testing.assert_frame_equal(numbers(alone), numbers(undisturbed), check_exact=True)
-
-
-def test_the_command_says_that_a_cell_failed_and_exits_with_1(tmp_path: Path) -> None:
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in {**GRID, "workers": 1, "epochs": 400}.items()]
-    command = [sys.executable, "-m", "selfsup", "run", "digits", *options, "--methods=moco", f"--out={tmp_path / 's'}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    log = tmp_path / "s" / "running" / VICTIM / "log.txt"
-    killed: set[int] = set()
-    deadline = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < deadline:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            if child.pid not in killed and log.exists() and _writes_to(child, log):
-                child.kill()
-                killed.add(child.pid)
-        time.sleep(0.02)
-    _, errors = process.communicate(timeout=60)
-    assert len(killed) == 2
-    assert process.returncode == 1
-    assert "1 cell failed" in errors
-    assert "Traceback" not in errors
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_pictures")
+def test_two_workers_give_the_numbers_of_one_process(undisturbed: pd.DataFrame, tmp_path: Path) -> None:
+    two = selfsup.compare("digits", out=tmp_path / "study", **{**TWO, "workers": 2})
+    pd.testing.assert_frame_equal(numbers(two), undisturbed, check_exact=True)
 
 
 def workers() -> set[int]:
@@ -139,9 +140,10 @@ class Counting(Watcher):
             self.rounds[-1] |= workers()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_worker_is_started_while_the_study_is_prepared_and_kept_for_every_round(tmp_path: Path) -> None:
     counting = Counting()
-    options = {**GRID, "methods": "moco", "lrs": "0.01,0.03,0.1", "workers": 1}
+    options = {**GRID, "lrs": "0.01,0.03,0.1"}
     selfsup.compare("digits", out=tmp_path / "s", watcher=counting, scheduler="halving", **options)
     assert len(counting.before) == 1
     assert len(counting.rounds) > 1
@@ -155,6 +157,7 @@ def test_a_worker_whose_study_cannot_be_prepared_goes(tmp_path: Path) -> None:
     assert not workers()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_an_idle_worker_that_dies_is_replaced_in_the_next_round(tmp_path: Path) -> None:
     class Assassin(Counting):
         def end(self) -> None:
@@ -162,7 +165,7 @@ def test_an_idle_worker_that_dies_is_replaced_in_the_next_round(tmp_path: Path) 
                 psutil.Process(pid).kill()
 
     watcher = Assassin()
-    options = {**GRID, "methods": "moco", "lrs": "0.01,0.03,0.1", "workers": 1}
+    options = {**GRID, "lrs": "0.01,0.03,0.1"}
     study = selfsup.compare("digits", out=tmp_path / "s", watcher=watcher, scheduler="halving", **options)
     assert set(study.results.status) == {"done", "pruned"}
     first, *others = watcher.rounds

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+from tests.undrawn import undrawn
 
 import selfsup
 from selfsup.config.schema import StudyConfig
@@ -28,6 +29,8 @@ from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.executors import TINY_STUDY, check_executor
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'selfsup[slurm]'")
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 GRID: dict[str, Any] = {**TINY_STUDY, "epochs": 300, "checkpoint_seconds": 1000}
 ON_THIS_MACHINE = {"executor": "slurm", "slurm_cluster": "local"}
@@ -60,7 +63,8 @@ def in_epoch(out: Path) -> Callable[[], bool]:
 @pytest.fixture(scope="module")
 def inline(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """What the inline executor finds."""
-    return numbers(selfsup.compare("digits", out=tmp_path_factory.mktemp("inline") / "s", executor="inline", **GRID))
+    with undrawn():
+        return numbers(selfsup.compare("digits", out=tmp_path_factory.mktemp("s") / "s", executor="inline", **GRID))
 
 
 def test_it_keeps_what_every_executor_promises(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_a_study_is_at_its_address_and_can_be_used_from_elsewhere(server: Server
     assert server.client.head_object(Bucket="studies", Key="lab/digits/report.html")["ETag"] != before
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_finished_study_has_nothing_to_do_on_another_machine(server: Server, machine: Machine) -> None:
     first = numbers(selfsup.compare("digits", out=ADDRESS, **TINY))
     shutil.rmtree(machine("here"))
@@ -86,6 +87,7 @@ def test_a_finished_study_has_nothing_to_do_on_another_machine(server: Server, m
     pd.testing.assert_frame_equal(numbers(second), first)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_study_interrupted_here_goes_on_there_from_its_checkpoint(
     server: Server, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_study_interrupted_here_goes_on_there_from_its_checkpoint(
     assert not any("checkpoint" in name for name in server.names())
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_two_runs_at_one_address_are_refused(server: Server, machine: Machine) -> None:
     def another() -> None:
         machine("elsewhere")
@@ -118,6 +121,7 @@ def test_two_runs_at_one_address_are_refused(server: Server, machine: Machine) -
     assert len(selfsup.load_study(ADDRESS).results) == 2
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_server_that_goes_away_costs_nothing(
     server: Server, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +136,7 @@ def test_a_server_that_goes_away_costs_nothing(
     pd.testing.assert_frame_equal(selfsup.load_study(ADDRESS).results, study.results)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_an_address_that_another_run_has_taken_over_is_left_to_it(
     server: Server, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

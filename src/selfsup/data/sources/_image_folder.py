@@ -64,7 +64,7 @@ class FolderSource(FileSource):
         strays = [printable(path) for path, place in found if place is None]
         self.ignored = [
             *scan.ignored(),
-            *(AuditEntry(path, "no class", "lies beside the class folders, not in one") for path in strays),
+            *(AuditEntry(path, "no class", "lies in no class folder") for path in strays),
             *([] if unlabelled else _empty_classes(scan)),
             *layout.remarks,
         ]
