@@ -217,6 +217,7 @@ def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
         "Files not taken for images: 1 (*.txt: 1, such as 'digit 1/notes.txt').\n",
         "Classes with fewer training images than asked for: 2 (digit 0/: 8 training images where 20 ",
         "No image was decoded for these observations.\n",
+        "3 cells of 20 images in views of ",
     )
     for line in lines:
         assert shown.stdout.count(line) == 1, shown.output
