@@ -195,7 +195,7 @@ def test_a_plan_refuses_other_images_than_the_study_has(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("without_pictures")
 def test_a_run_says_what_it_decided_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5,4000", "--executor=inline"]
+    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5,4000", "--executor=inline", "--threads=1"]
     said = call("run", *grid)
     assert "No images were named, so these are scikit-learn's digits" in said.output
     assert "Views of 64 px" in said.output
