@@ -195,7 +195,7 @@ def test_a_plan_refuses_other_images_than_the_study_has(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("without_pictures")
 def test_a_run_says_what_it_decided_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5,4000", "--executor=inline"]
+    grid = ["--methods=random", "--backbone=test_resnet", "--per-class=5,4000", "--executor=inline", "--threads=1"]
     said = call("run", *grid)
     assert "No images were named, so these are scikit-learn's digits" in said.output
     assert "Views of 64 px" in said.output
@@ -217,6 +217,7 @@ def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
         "Files not taken for images: 1 (*.txt: 1, such as 'digit 1/notes.txt').\n",
         "Classes with fewer training images than asked for: 2 (digit 0/: 8 training images where 20 ",
         "No image was decoded for these observations.\n",
+        "3 cells of 20 images in views of ",
     )
     for line in lines:
         assert shown.stdout.count(line) == 1, shown.output

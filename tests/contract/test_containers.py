@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -74,3 +75,15 @@ def test_a_folder_of_images_is_none(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     for data in (str(tmp_path), str(tmp_path / "a/0.png"), str(tmp_path / "nothing.zip"), "digits"):
         assert find_container(data) is None
+
+
+def test_a_folder_of_many_images_is_told_from_a_container_by_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(500):
+        (tmp_path / f"{number}.png").touch()
+    seen = []
+    plain = os.path.splitext
+    monkeypatch.setattr(os.path, "splitext", lambda name: seen.append(name) or plain(name))
+    assert find_container(str(tmp_path)) is None
+    assert len(seen) < 10

@@ -64,6 +64,16 @@ def test_every_image_whose_pixels_stand_under_several_classes_is_listed() -> Non
     ]
 
 
+def test_a_line_names_each_pair_of_a_label_conflict_once() -> None:
+    digests, labels = np.array([b"a", b"a", b"b", b"b", b"c", b"c"]), np.array([0, 1, 0, 1, 0, 1])
+    conflicts = label_conflicts(table(labels, "bean", "pea"), digests)
+    of_two, of_three = (summarize(conflicts[:count])[0].removeprefix(HEADINGS["label conflict"]) for count in (4, 6))
+    pairs = (
+        "0.png: is of class 'bean', and '1.png' of class 'pea'; 2.png: is of class 'bean', and '3.png' of class 'pea'"
+    )
+    assert (of_two, of_three) == (f": 4 ({pairs}).", f": 6 ({pairs}; …).")
+
+
 def test_small_classes_say_what_was_asked_for_and_what_there_is() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2])
     entries = small_classes(table(labels, "big", "pair", "lone"), split([0, 3, 5], [1], [2, 4]), [1, 2, 5, "all"])

@@ -60,7 +60,13 @@ class Machine:
         inner = load_scheduler(CONFIG, StudyFolder(Path("nowhere")))
         self.budget = Budget(budget, 0.0, 0.0)
         self.scheduler = BudgetedScheduler(
-            inner, blocks_of(JOBS, CONFIG, inner), cast(JobCosts, Costs()), {}, workers, self.budget, lambda: self.now
+            inner,
+            blocks_of(JOBS, CONFIG, inner, Costs().evaluation),
+            cast(JobCosts, Costs()),
+            {},
+            workers,
+            self.budget,
+            lambda: self.now,
         )
 
     def run(self) -> None:

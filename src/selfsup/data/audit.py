@@ -118,7 +118,14 @@ def summarize(entries: Iterable[AuditEntry]) -> list[str]:
 def _in_a_line(entries: Sequence[AuditEntry]) -> str:
     if entries[0].path == "*":  # of all images together
         return "; ".join(entry.detail for entry in entries)
-    examples = [f"{entry.path}: {entry.detail}" for entry in entries[:EXAMPLES]] + ["…"] * (len(entries) > EXAMPLES)
+    examples: list[str] = []
+    for entry in entries:
+        if any(f"'{entry.path}'" in example for example in examples):
+            continue  # the other one of a pair
+        if len(examples) == EXAMPLES:
+            examples.append("…")
+            break
+        examples.append(f"{entry.path}: {entry.detail}")
     return f"{sum(entry.count for entry in entries):,} ({'; '.join(examples)})"
 
 

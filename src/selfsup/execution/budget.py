@@ -1,6 +1,6 @@
 """What fits into a budget of time: the jobs of a grid in the order in which they are wanted, and how many of them fit.
 
-The order is the same for every budget: what does not train (references first); each method on each network at the
+The order is the same for every budget: what does not train, the cheapest first; each method on each network at the
 learning rate and augmentation that come first, with the fewest images; the next numbers of images, for all of them; the
 other learning rates and augmentations, of which successive halving leaves most unfinished; more seeds; what halving
 stopped. What the table needs whole stands in one block, and blocks before the first that does not fit are run, so that
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from selfsup.config.axes import REFERENCE
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
 from selfsup.execution.schedulers.base import Scheduler
@@ -63,7 +62,9 @@ class Block:
     to_the_end: bool = False
 
 
-def blocks_of(jobs: Sequence[Job], config: StudyConfig, scheduler: Scheduler) -> list[Block]:
+def blocks_of(
+    jobs: Sequence[Job], config: StudyConfig, scheduler: Scheduler, evaluation: Callable[[Job], float]
+) -> list[Block]:
     """The jobs of a grid as blocks, in the order in which they are wanted.
 
     Parameters
@@ -73,10 +74,11 @@ def blocks_of(jobs: Sequence[Job], config: StudyConfig, scheduler: Scheduler) ->
     config : StudyConfig
     scheduler : Scheduler
         Decides between learning rates and augmentations.
+    evaluation : callable
+        The seconds of evaluating a job.
     """
-    order = [j for j in jobs if j.cells[0].method == REFERENCE] + [j for j in jobs if j.cells[0].method != REFERENCE]
-    untrained = [job for job in order if not trains(job) and job.cells[0].seed == 0]
-    trained = [job for job in order if trains(job) and job.cells[0].seed == 0]
+    untrained = sorted((job for job in jobs if not trains(job) and job.cells[0].seed == 0), key=evaluation)
+    trained = [job for job in jobs if trains(job) and job.cells[0].seed == 0]
     first = _first_settings(trained, config)
     core = [job for job in trained if _setting(job) == first[candidate_of(job)]]
     sizes = sorted({_size(job, config) for job in trained})

@@ -18,7 +18,7 @@ from selfsup.execution.configuration import SHORTENED
 from selfsup.execution.grid_words import describe, left_out
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.schedulers import load_scheduler
-from selfsup.execution.schedulers.base import read_records
+from selfsup.execution.schedulers.base import left_to_do, read_records
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import FAILED
 
@@ -82,11 +82,14 @@ def fit_into_budget(
     records = {} if folder is None else read_records(folder)
     place = folder or StudyFolder(Path())
 
+    def evaluation(job: Job) -> float:
+        return sum(map(costs.evaluation, left_to_do([job], records)))
+
     def scheduler_of(config: StudyConfig) -> BudgetedScheduler:
         inner = load_scheduler(config, place)
         return BudgetedScheduler(inner, blocks, replace(costs, config=config), records, workers, budget, clock)
 
-    blocks = blocks_of(jobs, config, load_scheduler(config, place))
+    blocks = blocks_of(jobs, config, load_scheduler(config, place), evaluation)
     scheduler = scheduler_of(config)
     cost_of, seconds = scheduler.cost_of, scheduler.left
     choice = choose(blocks, cost_of, seconds, workers, epochs=config.epochs, fixed=begun)

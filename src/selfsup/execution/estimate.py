@@ -57,9 +57,9 @@ class Plan:
         Ids of those of its cells that the study already has.
     resources : Resources
     images : int
-        Images found, readable or not.
+        Images found, but for those that could not be opened.
     opened : int
-        Images that were opened, without decoding them.
+        Images that could be opened, of those that were tried; none was decoded.
     audit : tuple of AuditEntry
         What was noticed on the way; a run, which decodes all images, may notice more.
     budget : FittedStudy or None
@@ -154,7 +154,7 @@ def plan_study(
         finished=finished & {cell.id for cell in grid.cells},
         resources=resources,
         budget=fitted,
-        images=len(items.names),
+        images=len(items.names) - len(glance.audit),
         opened=glance.opened,
         audit=(*source.ignored, *glance.audit, *taken, *noticed),
         seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
@@ -192,7 +192,7 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
             short_sides.append(scale * min(width, height))
     side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
     short_side = float(np.median(short_sides)) if sides else side
-    return _Glance(len(chosen), side, short_side, tuple(audit))
+    return _Glance(len(sides), side, short_side, tuple(audit))
 
 
 def _study_bytes(

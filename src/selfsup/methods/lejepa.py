@@ -41,7 +41,10 @@ class LeJEPA(base.Method):
         "https://arxiv.org/abs/2511.08544",
     )
     cost = 1.76
-    recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05)
+    # Twice the transformers' rate: in 60 steps on patches of photographs, a ResNet-10 came to 0.564 with thrice
+    # that rate and to 0.519 with the rate itself, each ± 0.018.
+    recipe = Recipe(lr=1e-3, optimizer="adamw", weight_decay=0.05)
+    transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.05)
     Settings = LeJEPASettings
 
     def __init__(self, backbone: Backbone, settings: Any, **sizes: int) -> None:

@@ -13,6 +13,6 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 
 COLUMNS = (
     Column("auroc", "linear probe, area under the ROC curve on test: of each class against the rest, mean over the "
-           "classes", heading="AUROC", better="higher"),
+           "classes", better="higher"),
 )  # fmt: skip
 evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=91)

@@ -5,8 +5,10 @@ Read by pyarrow, where it lies: the column of images, that of labels, and the si
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +27,8 @@ from selfsup.data.sources.containers._listed_files import split_by_name
 from selfsup.errors import UserError
 
 PREFIX = "hf:"
+#: Folders below that of a data set in which its tables may lie: a configuration, and a side of the split.
+DEPTH = 2
 #: Where the hub keeps what it has made of data sets in other formats.
 CONVERTED = "refs/convert/parquet"
 #: What columns of labels are called where no column is declared to be one.
@@ -43,18 +47,23 @@ class HuggingFace:
 
 
 def _tables(folder: Path) -> list[Path]:
-    """Tables in a folder and, of those of a published or saved data set, in its folders; none beside images."""
-    try:
-        inside = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-        if any(suffix_of(entry.name) in IMAGE_SUFFIXES for entry in inside):
-            return []
-        below = [path for entry in inside if entry.is_dir() for path in entry.iterdir()]
-    except OSError:
-        return []
-    if any(suffix_of(path.name) in IMAGE_SUFFIXES for path in below):
-        return []
-    deeper = [path for entry in below if entry.is_dir() for path in entry.iterdir()]
-    return sorted(path for path in (*inside, *below, *deeper) if path.suffix in SUFFIXES and path.is_file())
+    """Tables in a folder and two levels below, as data sets are published and saved; none where there is an image.
+
+    Stops at the first image, for most folders that are asked for hold a million of them and nothing else.
+    """
+    tables, waiting = list[Path](), [(folder, 0)]
+    while waiting:
+        place, depth = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                suffix = suffix_of(entry.name)
+                if suffix in IMAGE_SUFFIXES:
+                    return []
+                if suffix in SUFFIXES and entry.is_file():
+                    tables.append(Path(entry.path))
+                elif depth < DEPTH and not entry.name.startswith(".") and entry.is_dir():
+                    waiting.append((Path(entry.path), depth + 1))
+    return sorted(tables)
 
 
 def _from_hub(name: str) -> Path:

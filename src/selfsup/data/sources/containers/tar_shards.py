@@ -7,7 +7,9 @@ are what they are on the disk. Shards that are all called as sides of a split ar
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -74,13 +76,15 @@ def _shards(path: Path) -> Sequence[Path]:
     """The archives that a path is or holds; none, where it holds anything that may be an image."""
     if path.is_file():
         return [path] if path.suffix.lower() == ".tar" else []
-    try:
-        inside = sorted(path.iterdir())
-    except OSError:
-        return []
-    if any(entry.is_dir() or suffix_of(entry.name) in IMAGE_SUFFIXES for entry in inside):
-        return []
-    return [entry for entry in inside if entry.suffix.lower() == ".tar"]
+    shards = []
+    with contextlib.suppress(OSError), os.scandir(path) as entries:
+        for entry in entries:
+            hidden = entry.name.startswith(".")
+            if (entry.is_dir() and not hidden) or suffix_of(entry.name) in IMAGE_SUFFIXES:
+                return []
+            if suffix_of(entry.name) == ".tar":
+                shards.append(Path(entry.path))
+    return sorted(shards)
 
 
 def _read_shard(path: Path) -> _Shard:
