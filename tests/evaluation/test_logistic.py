@@ -101,8 +101,8 @@ def test_many_classes_of_few_images_need_few_steps(classes: int, monkeypatch: py
     x = (x - x.mean(0)) / x.std(0)
     asked = []
 
-    def counted(objective: logistic.Objective, *rest: Any) -> Tensor:
-        return minimise(lambda *point: asked.append(1) or objective(*point), *rest)  # type: ignore[func-returns-value]
+    def counted(objective: logistic.Objective, *rest: Any, **more: Any) -> Tensor:
+        return minimise(lambda *point: asked.append(1) or objective(*point), *rest, **more)  # type: ignore[func-returns-value]
 
     monkeypatch.setattr(logistic, "minimise", counted)
     weights, biases = solve_path(x, y, CS, num_classes=classes)
@@ -119,3 +119,17 @@ def test_a_single_class_has_nothing_to_learn() -> None:
         num_classes=1,
     )
     assert weights.abs().max() == biases.abs().max() == 0
+
+
+def test_a_large_problem_is_solved_in_parts_as_it_is_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = digit_features(10, 200)
+    weight, bias = solve_path(x, y, [0.1, 1.0], num_classes=10)
+    monkeypatch.setattr(logistic, "LARGE", 0)
+    monkeypatch.setattr(logistic, "MOST_ENTRIES", 10 * 7)  # seven images at once
+    in_parts, in_parts_bias = solve_path(x, y, [0.1, 1.0], num_classes=10)
+    for number, C in enumerate([0.1, 1.0]):
+        assert gradient(x, y, in_parts[number], in_parts_bias[number], C) < 2e-6
+        found, expected = (
+            torch.softmax(x @ w[number].T + b[number], dim=1) for w, b in ((in_parts, in_parts_bias), (weight, bias))
+        )
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)

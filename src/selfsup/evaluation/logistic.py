@@ -14,6 +14,11 @@ TOLERANCE = 1e-6
 NEARLY = 1e-4
 #: Most iterations; problems that are nearly unpenalised and separable may come close only.
 MOST_STEPS = 500
+#: Classes times images from which a problem is large, and the most iterations of one, which is left a little before its
+#: optimum at the weakest penalties.
+LARGE, MOST_STEPS_OF_LARGE = 1_000_000, 150
+#: Most entries of the logits that are handled at once.
+MOST_ENTRIES = 50_000_000
 #: Pairs of steps and gradient changes from which L-BFGS knows the curvature.
 MEMORY = 10
 #: Images, of each class those it is least sure of, whose curvature is the class's own; that of others is a mean over
@@ -127,31 +132,53 @@ class _Problems:
         def objective(theta: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
             every = len(problems) == len(self.rows)
             rows, y = (self.rows, self.y) if every else (self.rows[problems], self.y[problems])
-            log_p = torch.log_softmax(theta.float() @ rows.mT, dim=1)
-            residual = log_p.exp().scatter_add_(1, y, torch.full_like(log_p[:, :1], -1))
+            likelihood, slope = torch.zeros((), dtype=torch.float64, device=theta.device), torch.zeros_like(theta)
+            for some, classes in zip(*self._at_once(rows, y), strict=True):
+                log_p = torch.log_softmax(theta.float() @ some.mT, dim=1)
+                likelihood = likelihood + log_p.gather(1, classes).double().sum(dim=(1, 2))
+                residual = log_p.exp_().scatter_add_(1, classes, torch.full_like(log_p[:, :1], -1))
+                slope += (residual @ some).double()
             shrunk = penalty * theta
-            value = (shrunk * theta).sum(dim=(1, 2)) / 2 - log_p.gather(1, y).double().sum(dim=(1, 2))
-            return value / n, ((residual @ rows).double() + shrunk) / n
+            return ((shrunk * theta).sum(dim=(1, 2)) / 2 - likelihood) / n, (slope + shrunk) / n
 
-        return minimise(objective, start, self._inverse_hessian(start, penalty), tolerance)
+        large = self.classes * n >= LARGE
+        return minimise(objective, start, self._inverse_hessian(start, penalty), tolerance, large=large)
+
+    def _at_once(self, rows: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """The images in parts whose logits fit into memory."""
+        images = max(1, MOST_ENTRIES // (len(rows) * self.classes))
+        return rows.split(images, dim=1), y.split(images, dim=2)
+
+    def _curvature(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The largest entries for each class and their images, shape (b, classes, k), and the mean over the classes."""
+        found, begin = [], 0
+        for rows in self._at_once(self.rows, self.y)[0]:
+            p = torch.softmax(theta.float() @ rows.mT, dim=1)
+            curvature = p * (1 - p)
+            own, images = curvature.topk(min(OWN_IMAGES, curvature.shape[2]), dim=2)
+            found.append((own, images + begin, curvature.mean(dim=1)))
+            begin += rows.shape[1]
+        own, images, shared = (torch.cat(parts, dim=-1) for parts in zip(*found, strict=True))
+        if len(found) > 1:
+            own, places = own.topk(min(OWN_IMAGES, own.shape[2]), dim=2)
+            images = images.gather(2, places)
+        return own, images, shared
 
     def _inverse_hessian(self, theta: Tensor, penalty: Tensor) -> _InverseHessian:
         """What guesses at the steps from `theta`, for a penalty of shape (rank + 1,)."""
-        p = torch.softmax(theta.float() @ self.rows.mT, dim=1)
-        curvature = p * (1 - p)
-        own, images = curvature.topk(min(OWN_IMAGES, curvature.shape[2]), dim=2)
-        shared = curvature.mean(dim=1).clamp(min=1e-9)
+        own, images, shared = self._curvature(theta)
+        shared = shared.clamp(min=1e-9)
         hessian = (self.rows.mT @ (shared[..., None] * self.rows)).double()
         # Rounding may have taken from a direction all that it had.
         floor = ROUNDING * hessian.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None] + penalty
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian + torch.diag_embed(floor))).float()
-        beyond = (own - shared[:, None].expand_as(curvature).gather(2, images)).clamp(min=0)
-        problems = torch.arange(len(p), device=p.device)[:, None, None]
+        beyond = (own - shared[:, None].expand(-1, self.classes, -1).gather(2, images)).clamp(min=0)
+        problems = torch.arange(len(theta), device=theta.device)[:, None, None]
         rows = beyond.sqrt()[..., None] * self.rows[problems, images]
-        inner = torch.eye(own.shape[2], device=p.device) + (rows.flatten(1, 2) @ inverse).view_as(rows) @ rows.mT
+        inner = torch.eye(own.shape[2], device=theta.device) + (rows.flatten(1, 2) @ inverse).view_as(rows) @ rows.mT
         # None of its eigenvalues is below 1, though rounding may say so where images are alike.
         values, vectors = torch.linalg.eigh(inner)
-        n = p.shape[2]
+        n = self.rows.shape[1]
         return _InverseHessian(inverse * n, rows, (vectors / values.clamp(min=1)[..., None, :]) @ vectors.mT / n)
 
 
@@ -183,7 +210,9 @@ class _InverseHessian:
         return (vector - (self.own.mT @ weights)[..., 0]) @ self.shared
 
 
-def minimise(objective: Objective, start: Tensor, inverse_hessian: _InverseHessian, tolerance: float) -> Tensor:
+def minimise(
+    objective: Objective, start: Tensor, inverse_hessian: _InverseHessian, tolerance: float, *, large: bool = False
+) -> Tensor:
     """L-BFGS (Nocedal & Wright 2006, algorithm 7.5) on several convex problems side by side.
 
     Parameters
@@ -194,6 +223,9 @@ def minimise(objective: Objective, start: Tensor, inverse_hessian: _InverseHessi
         First guess at the inverse Hessian of every row.
     tolerance : float
         Largest entry of a gradient at which its problem counts as solved.
+    large : bool
+        Whether steps are costly: fewer are made, and the guess is scaled to the last change of the gradient (equation
+        7.20), without which the line search halves most of them.
 
     Returns
     -------
@@ -204,7 +236,7 @@ def minimise(objective: Objective, start: Tensor, inverse_hessian: _InverseHessi
     theta = start
     value, gradient = objective(theta, problems)
     history: list[tuple[Tensor, Tensor]] = []
-    for _ in range(MOST_STEPS):
+    for _ in range(MOST_STEPS_OF_LARGE if large else MOST_STEPS):
         running = gradient.abs().amax(dim=(1, 2)) > tolerance
         if not bool(running.all()):
             solution[problems] = theta
@@ -213,7 +245,7 @@ def minimise(objective: Objective, start: Tensor, inverse_hessian: _InverseHessi
             history = [(step[running], change[running]) for step, change in history]
         if not len(problems):
             break
-        direction = -_inverse_hessian_times(gradient.float(), history, inverse_hessian)
+        direction = -_inverse_hessian_times(gradient.float(), history, inverse_hessian, scaled=large)
         moved, new_value, new_gradient = _line_search(objective, problems, theta, value, gradient, direction)
         history = [*history[1 - MEMORY :], ((moved - theta).float(), (new_gradient - gradient).float())]
         theta, value, gradient = moved, new_value, new_gradient
@@ -222,7 +254,7 @@ def minimise(objective: Objective, start: Tensor, inverse_hessian: _InverseHessi
 
 
 def _inverse_hessian_times(
-    vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: _InverseHessian
+    vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: _InverseHessian, *, scaled: bool
 ) -> Tensor:
     """The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4)."""
     # A step lost in rounding has no curvature to tell; its pair counts for nothing.
@@ -232,6 +264,9 @@ def _inverse_hessian_times(
         weights.append(rho * _dot(step, vector))
         vector = vector - weights[-1] * change
     result = first_guess(vector)
+    if scaled and history:
+        step, change = history[-1]
+        result = result * (_dot(step, change) * _reciprocal(_dot(change, first_guess(change)))).clamp(1e-4, 1)
     for (step, change), rho, weight in zip(history, inverse, reversed(weights), strict=True):
         result = result + (weight - rho * _dot(change, result)) * step
     return result
