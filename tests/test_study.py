@@ -92,6 +92,7 @@ def test_a_cell_holds_every_file_that_the_readme_names(study: selfsup.Study) -> 
         "embeddings.npz",
         "probe.npz",
         "classification_report.csv",
+        "confusion.csv",
         "confusion_matrix.png",
         "tsne.png",
         "tsne.html",

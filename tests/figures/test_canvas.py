@@ -9,6 +9,7 @@ import pytest
 from matplotlib import _pylab_helpers, font_manager
 from PIL import Image
 
+from selfsup.evaluation.confusions import Confusions
 from selfsup.figures import canvas
 from selfsup.figures.canvas import DARK, LIGHT, accuracy_colour, to_pdf, to_png
 from selfsup.figures.confusion import confusion_matrix
@@ -68,7 +69,7 @@ def test_a_png_has_the_size_of_its_figure_and_the_colours_that_were_drawn(theme)
 
 def test_drawing_leaves_no_figure_open_and_repeats_itself():
     def draw(save) -> bytes:
-        return confusion_matrix([[3, 1], [0, 4]], ["a", "b"], theme=DARK, save=save)
+        return confusion_matrix(Confusions.of(np.array([0, 1]), np.array([0, 1])), ["a", "b"], theme=DARK, save=save)
 
     assert draw(to_png) == draw(to_png)
     assert draw(to_pdf) == draw(to_pdf)

@@ -133,3 +133,13 @@ def test_bokeh_can_stand_inside_a_page():
 @pytest.mark.parametrize("n", [0, 1])
 def test_tiny_maps_are_no_error(n):
     assert columns_of(tsne_page(make_map(n, ("a",)), title="t"))["file"] == [f"a/{i}.png" for i in range(n)]
+
+
+def test_the_smallest_of_very_many_classes_are_shown_and_hidden_together() -> None:
+    groups = np.concatenate([np.arange(300), np.arange(200, 300)])  # two points of each of the last hundred
+    page = tsne_page(make_map(400, tuple(f"class {i}" for i in range(300)), groups=groups), title="many")
+    assert page.count('class="map-key"') == 101
+    assert "200 more" in page
+    column = columns_of(page)
+    assert integers(column["group"]) == [-2] * 200 + 2 * list(range(200, 300))
+    assert column["group_name"] == [f"class {i}" for i in groups]

@@ -74,3 +74,11 @@ def test_any_text_may_be_a_class_name_or_a_title() -> None:
     figure = drawn(tsne_picture, np.eye(n)[:, :2], np.arange(n), HOSTILE, title="$\\bad{$")
     assert legend(figure)[:4] == ["<b>", "$x_{$", "_hidden", "a�b�c"]
     assert figure.axes[0].get_title(loc="left") == "$\\bad{$"
+
+
+def test_of_more_than_a_hundred_classes_the_legend_names_the_first_and_counts_the_rest() -> None:
+    points = np.random.default_rng(0).normal(size=(300, 2))
+    figure = drawn(tsne_picture, points, np.arange(300), [f"class {i}" for i in range(300)])
+    assert legend(figure) == [*(f"class {i}" for i in range(99)), "and 201 more"]
+    assert sum(len(found.get_offsets()) for found in figure.axes[0].collections) == 300
+    assert figure.get_size_inches()[0] < 13

@@ -15,6 +15,7 @@ from selfsup._version import __version__
 from selfsup.config.grid import Cell
 from selfsup.config.toml_files import lasting_values
 from selfsup.evaluation.base import Evaluated
+from selfsup.evaluation.confusions import Confusions
 from selfsup.evaluation.evaluation_context import Part
 from selfsup.evaluation.scores import per_class_csv
 from selfsup.execution.context import StudyContext
@@ -70,11 +71,12 @@ def cell_files(study: StudyContext, cell: Cell, outcome: Outcome, test: Part, ev
     shown = (test.y, predicted, confidence) if study.store.classes else (predicted, None, None)
     files.update(_maps(study, cell, test.indices, projection, *shown))
     files.update({f"{name}.npz": _npz(**arrays) for name, arrays in evaluated.arrays.items()})
-    if "confusion" in evaluated.extras:
-        confusion, classes = np.array(evaluated.extras["confusion"]), study.store.classes
+    if classes := study.store.classes:
+        confusions = Confusions.of(test.y, predicted)
         title = f"{cell.id}, test accuracy {evaluated.values['test_accuracy']:.3f}"
-        files["classification_report.csv"] = per_class_csv(confusion, classes).encode()
-        files["confusion_matrix.png"] = confusion_matrix(confusion, classes, title=title)
+        files["classification_report.csv"] = per_class_csv(test.y, predicted, classes).encode()
+        files["confusion.csv"] = confusions.csv(classes).encode()
+        files["confusion_matrix.png"] = confusion_matrix(confusions, classes, title=title)
     return files
 
 

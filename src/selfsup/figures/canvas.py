@@ -113,10 +113,10 @@ def label(theme: Theme, size: float = 9, **more: Any) -> dict[str, Any]:
     return {"color": theme.ink, "fontsize": size, "parse_math": False, **more}
 
 
-def name_ticks(axes: Axes, x: Sequence[str], y: Sequence[str], *, every: int = 1, **text: Any) -> None:
-    """Put names at the positions 0, 1, 2, … of both axes, or at `every` so-many-th, without tick marks."""
-    axes.set_xticks(range(0, len(x), every), x[::every], parse_math=False, **text)
-    axes.set_yticks(range(0, len(y), every), y[::every], parse_math=False, **text)
+def name_ticks(axes: Axes, x: Sequence[str], y: Sequence[str], **text: Any) -> None:
+    """Put names at the positions 0, 1, 2, … of both axes, without tick marks."""
+    axes.set_xticks(range(len(x)), x, parse_math=False, **text)
+    axes.set_yticks(range(len(y)), y, parse_math=False, **text)
     axes.tick_params(length=0)
 
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
-from numpy.typing import ArrayLike
 
+from selfsup.evaluation.confusions import Confusions
 from selfsup.figures.canvas import LIGHT, Save, Theme, add_colour_bar, label, name_ticks, new_figure, shorten, to_png
 
 MOST_CLASSES_WITH_COUNTS = 20
-#: More could not be read, and take seconds to draw.
-MOST_NAMES = 100
 
 
 def confusion_matrix(
-    counts: ArrayLike, classes: Sequence[str], *, title: str = "", theme: Theme = LIGHT, save: Save = to_png
+    confusions: Confusions, classes: Sequence[str], *, title: str = "", theme: Theme = LIGHT, save: Save = to_png
 ) -> bytes:
     """Draw a confusion matrix as PNG: rows are true classes, shaded by their share of the row.
 
     Parameters
     ----------
-    counts : array_like of int, shape [C, C]
-        Images of true class i that were predicted as class j. Up to 20 classes, the numbers are
-        written into the squares; of more than 100, some are named.
-    classes : sequence of str, length C
-        Class names; any text.
+    confusions : Confusions
+        Up to 20 classes, the numbers are written into the squares; of more than 100, the 30 with the most confusions
+        are drawn, and their rows do not add up to 1.
+    classes : sequence of str
+        Names of all classes; any text.
     title : str
         Any text; drawn as it stands.
     theme : Theme
@@ -40,18 +37,17 @@ def confusion_matrix(
     bytes
         What `save` returns.
     """
-    matrix = np.asarray(counts, dtype=np.int64)
-    n = len(matrix)
-    totals = matrix.sum(axis=1, keepdims=True)
-    share = matrix / np.maximum(totals, 1)
+    drawn = confusions.drawn(len(classes))
+    matrix, n = confusions.among(drawn), len(drawn)
+    share = matrix / np.maximum(confusions.totals(len(classes))[drawn, None], 1)
     side = min(3.0 + 0.3 * n, 13.0)
     figure = new_figure(side + 0.9, side, theme)
     axes = figure.subplots()
     scale = LinearSegmentedColormap.from_list("paper-accent", [theme.paper, theme.accent])
     image = axes.imshow(share, cmap=scale, vmin=0, vmax=1)
     text_size = float(np.interp(n, [10, 40, 100], [8.5, 7, 5]))
-    short = [shorten(name, 20) for name in classes]
-    name_ticks(axes, short, short, every=math.ceil(n / MOST_NAMES), color=theme.ink, fontsize=text_size)
+    short = [shorten(classes[number], 20) for number in drawn]
+    name_ticks(axes, short, short, color=theme.ink, fontsize=text_size)
     axes.tick_params(axis="x", rotation=90 if max(map(len, short), default=0) > 3 else 0)
     axes.set_xlabel("predicted class", **label(theme))
     axes.set_ylabel("true class", **label(theme))

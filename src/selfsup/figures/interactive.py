@@ -29,6 +29,9 @@ from selfsup.figures.thumbnails import Sheet
 #: Side of a thumbnail beside the pointer, and of one among neighbours, in CSS pixels.
 SHOWN_SIDE, NEIGHBOUR_SIDE = 96, 64
 
+#: Most classes that can be shown and hidden by themselves; the smallest of more are one group.
+MOST_KEYS = 100
+OTHERS = -2
 
 NO_GROUP = "#8a929b"
 
@@ -190,7 +193,7 @@ def _columns(data: Map) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "x": data.points[:, 0].astype(np.float32),
         "y": data.points[:, 1].astype(np.float32),
-        "group": data.groups.astype(np.int32),
+        "group": _keyed(data.groups).astype(np.int32),
         "wrong": data.wrong.astype(np.uint8),
         "colour": [colour for colour, _ in styles],
         "marker": [marker.bokeh for _, marker in styles],
@@ -225,11 +228,18 @@ def _tooltip(data: Map) -> str:
     )  # fmt: skip
 
 
+def _keyed(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The group by which each point is shown and hidden: its own, if that is among the 100 with the most points."""
+    present, counts = np.unique(groups, return_counts=True)
+    own = present[np.argsort(-counts, kind="stable")[:MOST_KEYS]]
+    return np.where(np.isin(groups, own), groups, OTHERS)
+
+
 def _legend(data: Map) -> list[dict[str, Any]]:
-    groups, counts = np.unique(data.groups, return_counts=True)
+    groups, counts = np.unique(_keyed(data.groups), return_counts=True)
     entries = []
     for group, count in zip(groups.tolist(), counts.tolist(), strict=True):
         colour, marker = series_style(group) if group >= 0 else (NO_GROUP, series_style(0)[1])
-        name = _name(data.names, group)
+        name = _name(data.names, group) if group != OTHERS else f"{len(np.unique(data.groups)) - MOST_KEYS:,} more"
         entries.append({"group": group, "name": name, "count": count, "colour": colour, "shape": marker.text})
     return entries

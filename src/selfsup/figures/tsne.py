@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from selfsup.figures.canvas import LIGHT, MARKERS, Save, Theme, label, new_figure, series_style, shorten, to_png
 
 ROWS_OF_LEGEND = 25
+#: Most classes that look different, and that a legend names.
+MOST_NAMED = 100
 
 
 def tsne_picture(
@@ -33,7 +35,8 @@ def tsne_picture(
     groups : array of int, shape [N]
         Index into `names`; -1 for none.
     names : sequence of str
-        Class or cluster names; any text. Up to 100 look different (ten colours, ten markers).
+        Class or cluster names; any text. Up to 100 look different (ten colours, ten markers)
+        and have a name beside the map.
     title : str
         Any text; drawn as it stands.
     theme : Theme
@@ -49,7 +52,7 @@ def tsne_picture(
     placed = np.isfinite(points).all(axis=1)
     points, groups = points[placed], groups[placed]
     present = np.unique(groups)
-    columns = math.ceil(len(present) / ROWS_OF_LEGEND)
+    columns = math.ceil(min(len(present), MOST_NAMED) / ROWS_OF_LEGEND)
     figure = new_figure(5.4 + 1.6 * columns, 5.0, theme)
     axes = figure.subplots()
     axes.set_facecolor(theme.paper)
@@ -73,6 +76,9 @@ def tsne_picture(
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color(theme.line)
+    if len(handles) > MOST_NAMED:
+        more = f"and {len(handles) - MOST_NAMED + 1:,} more"
+        handles[MOST_NAMED - 1 :] = [Line2D([], [], linestyle="", label=more)]
     if handles:
         _legend_beside(figure, handles, columns, theme)
     axes.set_title(shorten(title or "t-SNE of the embeddings", 60), **label(theme, 10), loc="left")

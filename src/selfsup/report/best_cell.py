@@ -11,16 +11,19 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from selfsup.evaluation.confusions import Confusions
 from selfsup.figures.canvas import cluster_names
 from selfsup.figures.interactive import Map, map_fragment
 from selfsup.figures.projection import principal_components
 from selfsup.figures.tsne import tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
-from selfsup.report.pictures import ReportPicture, confusion_counts, confusion_figure, data_address, in_both_themes
+from selfsup.report.pictures import ReportPicture, confusion_figure, data_address, in_both_themes
 from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
 
 MOST_SHOWN = 18
 PER_CLUSTER, PER_CONFUSION = 8, 4
+#: Pairs of confused classes, of few classes and of more than can be pointed at; classes whose recall is listed.
+PAIRS, PAIRS_OF_MANY, MOST_RECALLS = 6, 20, 100
 NEIGHBOURS = 7
 #: Most classes of a confusion matrix whose every square can be pointed at; more are a picture alone.
 POINTED_CLASSES = 30
@@ -71,7 +74,9 @@ class BestCell:
     names : tuple of str
         Classes, or clusters.
     recalls : tuple of (str, int, int)
-        Of each tested class: its name, images named rightly, and images; the lowest recall first.
+        Of tested classes, 100 at most: name, images named rightly, and images; the lowest recall first.
+    classes_left_out : int
+        Tested classes with a higher recall than those.
     confused : tuple of Confused
         Most frequent first.
     mistakes : tuple of Thumbnail
@@ -91,6 +96,7 @@ class BestCell:
     confusion: ReportPicture | None
     names: tuple[str, ...]
     recalls: tuple[tuple[str, int, int], ...]
+    classes_left_out: int
     confused: tuple[Confused, ...]
     mistakes: tuple[Thumbnail, ...]
     clusters: tuple[tuple[str, tuple[Thumbnail, ...]], ...]
@@ -107,45 +113,47 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
     names = study.classes if study.labelled else cluster_names(embeddings.predicted)
     shown = _Shown(embeddings, names, files, thumbnails)
     placed = _map(study, cell, shown)
-    counts = confusion_counts(embeddings, len(names)) if study.labelled else None
-    pointed = counts is not None and len(names) <= POINTED_CLASSES
+    confusions = Confusions.of(embeddings.labels, embeddings.predicted) if study.labelled else None
+    pointed = confusions is not None and len(names) <= POINTED_CLASSES
+    tested = () if confusions is None else recalls(confusions, names)
     return BestCell(
         cell=cell,
         map=map_fragment(placed, thumbnails.content if thumbnails else None),
         picture=data_address(tsne_picture(placed.points, placed.groups, names), "image/png"),
         components=placed.components is not None,
         thumbnails=thumbnails is not None,
-        counts=tuple(map(tuple, counts.tolist())) if counts is not None and pointed else (),
-        confusion=None if counts is None or pointed else in_both_themes(confusion_figure(cell, counts, names)),
+        counts=tuple(map(tuple, confusions.among(np.arange(len(names))).tolist())) if confusions and pointed else (),
+        confusion=None if confusions is None or pointed else in_both_themes(confusion_figure(cell, confusions, names)),
         names=names,
-        recalls=() if counts is None else recalls(counts, names),
-        confused=() if counts is None else most_confused(counts, names, shown.mistaken),
+        recalls=tested[:MOST_RECALLS],
+        classes_left_out=max(0, len(tested) - MOST_RECALLS),
+        confused=()
+        if confusions is None
+        else most_confused(confusions, names, shown.mistaken, PAIRS if pointed else PAIRS_OF_MANY),
         mistakes=_mistakes(shown) if study.labelled else (),
         clusters=() if study.labelled else _clusters(shown),
         weights=(study.cell(cell) / "backbone.safetensors").is_file(),
     )
 
 
-def recalls(counts: NDArray[np.int64], names: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
-    """Name, images named rightly and images of each class of a confusion matrix, the lowest recall first."""
-    found = [(name, int(row[i]), int(row.sum())) for i, (name, row) in enumerate(zip(names, counts, strict=True))]
+def recalls(confusions: Confusions, names: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
+    """Name, images named rightly and images of each tested class, the lowest recall first."""
+    totals, wrong = confusions.totals(len(names)), confusions.errors.totals(len(names))
+    found = zip(names, (totals - wrong).tolist(), totals.tolist(), strict=True)
     return tuple(sorted((row for row in found if row[2]), key=lambda row: row[1] / row[2]))
 
 
 def most_confused(
-    counts: NDArray[np.int64],
+    confusions: Confusions,
     names: tuple[str, ...],
     examples: Callable[[int, int], tuple[Thumbnail, ...]] = lambda true, predicted: (),
-    most: int = 6,
+    most: int = PAIRS,
 ) -> tuple[Confused, ...]:
-    """The largest numbers off the diagonal of a confusion matrix, largest first, with `examples` of each."""
-    off = counts * (1 - np.eye(len(counts), dtype=np.int64))
-    order = np.argsort(-off, axis=None, kind="stable")[:most]
-    pairs = [divmod(int(place), len(counts)) for place in order]
-    totals = counts.sum(axis=1)
-    return tuple(
-        Confused(names[i], names[j], int(off[i, j]), int(totals[i]), examples(i, j)) for i, j in pairs if off[i, j]
-    )
+    """The most frequent pairs of a class and another that it was taken for, with `examples` of each."""
+    totals, errors = confusions.totals(len(names)).tolist(), confusions.errors
+    pairs = zip(errors.true.tolist(), errors.predicted.tolist(), errors.counts.tolist(), strict=True)
+    first = sorted(pairs, key=lambda pair: -pair[2])[:most]
+    return tuple(Confused(names[i], names[j], count, totals[i], examples(i, j)) for i, j, count in first)
 
 
 @dataclass(frozen=True)

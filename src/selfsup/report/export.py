@@ -14,6 +14,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from selfsup.atomic import replace_file, writing_to
+from selfsup.evaluation.confusions import Confusions
 from selfsup.figures.canvas import LIGHT, any_letters, cluster_names, new_figure, to_pdf, to_png
 from selfsup.figures.heatmaps import heatmaps
 from selfsup.figures.tsne import tsne_picture
@@ -21,7 +22,6 @@ from selfsup.report import wording
 from selfsup.report.findings import Answer, Comparison
 from selfsup.report.pictures import (
     NamedFigure,
-    confusion_counts,
     confusion_figure,
     curves_figure,
     training_figures,
@@ -123,7 +123,7 @@ def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
     groups = embeddings.labels if study.labelled else embeddings.predicted
     names = study.classes if study.labelled else cluster_names(embeddings.predicted)
     if study.labelled:
-        yield confusion_figure(cell, confusion_counts(embeddings, len(names)), names)
+        yield confusion_figure(cell, Confusions.of(embeddings.labels, embeddings.predicted), names)
     draw = partial(tsne_picture, embeddings.projection, groups, names, title=cell)
     yield NamedFigure("map", f"Map of the embeddings of {cell}", draw)
 

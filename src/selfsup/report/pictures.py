@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
+from selfsup.evaluation.confusions import Confusions
 from selfsup.figures.canvas import DARK, DPI, LIGHT
 from selfsup.figures.confusion import confusion_matrix
 from selfsup.figures.curves import score_curves
 from selfsup.figures.loss import loss_curve
 from selfsup.report.findings import Answer
-from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
+from selfsup.report.recorded import RecordedStudy
 from selfsup.report.series import chosen_trainings, score_series, size_places
 from selfsup.report.wording import capital, learning_rate
 
@@ -129,19 +129,14 @@ def training_figures(study: RecordedStudy, answer: Answer) -> list[NamedFigure]:
     ]
 
 
-def confusion_counts(embeddings: StoredEmbeddings, classes: int) -> np.ndarray:
-    """Images by true (rows) and predicted class (columns)."""
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (embeddings.labels, embeddings.predicted), 1)
-    return counts
-
-
-def confusion_figure(cell: str, counts: np.ndarray, classes: tuple[str, ...]) -> NamedFigure:
-    """The confusion matrix of a cell."""
-    right, total = int(np.trace(counts)), int(counts.sum())
+def confusion_figure(cell: str, confusions: Confusions, classes: tuple[str, ...]) -> NamedFigure:
+    """The confusion matrix of a cell, or what is drawn of it."""
+    right, total = int(confusions.counts.sum() - confusions.errors.counts.sum()), int(confusions.counts.sum())
+    drawn = len(confusions.drawn(len(classes)))
+    part = f"the {drawn} with the most confusions of " if drawn < len(classes) else ""
     return NamedFigure(
         "confusion",
         f"Confusions of {cell}",
-        partial(confusion_matrix, counts, classes, title=cell),
-        f"Confusion matrix of {len(classes)} classes: {right} of {total} test images on the diagonal.",
+        partial(confusion_matrix, confusions, classes, title=cell),
+        f"Confusion matrix of {part}{len(classes)} classes: {right} of {total} test images are named rightly.",
     )

@@ -189,7 +189,6 @@ def test_the_probe_says_what_each_test_image_is_and_how_sure_that_is() -> None:
     np.testing.assert_allclose(evaluated.confidence, probabilities.max(axis=1), rtol=1e-6)
     assert evaluated.confidence.dtype == np.float32
     assert (evaluated.arrays["probe"]["weight"] == probe.weight).all()
-    assert np.sum(evaluated.extras["confusion"]) == len(TEST)
 
 
 def test_no_validation_images_leave_their_accuracy_unknown() -> None:
@@ -206,7 +205,6 @@ def test_without_labels_clusters_take_the_place_of_classes() -> None:
     assert evaluated.values["clusters"] == clusters.count
     without = {c.name for one in load_evaluators().values() if not one.needs_labels for c in one.columns}
     assert set(evaluated.values) == without
-    assert "confusion" not in evaluated.extras
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
     }
     return Evaluated(
         columns,
-        extras={"confusion": scores.confusion.tolist()},
         arrays={"probe": {name: np.asarray(value) for name, value in vars(probe).items()}},
         predicted=predicted,
         confidence=probabilities.max(axis=1).astype(np.float32),
