@@ -40,7 +40,7 @@ class StopFlag:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if kind is not None and (self._at_once or issubclass(kind, Interrupted)):
+        if kind is not None and (self._at_once or (self() and issubclass(kind, Interrupted))):
             raise Interrupted(self._signal) from None
 
     def __call__(self) -> bool:
