@@ -48,6 +48,7 @@ LEAST = [
     f"cell.py {CELL} --methods simclr,moco,byol --loader-workers 0",
     f"cell.py {CELL} --methods supervised,dino",
     f"cell.py {CELL} --methods mae,dino,simclr --backbone vit_tiny_patch16_224",
+    "classes.py --classes 20,120 --images 2 --width 16",
     "distill.py --teacher test_resnet@test_resnet.safetensors --data digits --backbone test_resnet --image-size 16 "
     "--epochs 1 --seeds 1",
     "fuse.py --device cpu --trainings 2 --images 24 --batch-size 12 --epochs 2",
