@@ -11,6 +11,8 @@ import pytest
 import torch
 from tests.undrawn import undrawn
 
+from selfsup import registry
+
 hypothesis.settings.register_profile("selfsup", deadline=None)
 hypothesis.settings.load_profile("selfsup")
 torch.set_num_threads(1)
@@ -19,7 +21,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here is to look for weig
 
 @pytest.fixture(autouse=True)
 def _same_start() -> None:
-    """A test that sets threads or draws random numbers changes nothing for the next one."""
+    """A test that sets threads, draws random numbers or plugs something in changes nothing for the next one."""
+    registry.unplug()
     torch.set_num_threads(1)
     torch.manual_seed(0)
 

@@ -22,10 +22,10 @@ from selfsup.training.device import Hardware
 
 def test_several_devices_of_a_cell_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "cpu_count", lambda: 8)
-    wanted = {"device": "cpu", "precision": "fp32", "workers": 2}
+    wanted = {"device": "cpu", "precision": "fp32", "workers": 2, "methods": "simclr"}
     assert resolve_resources(StudyConfig(**wanted), jobs=10).threads == 4
     assert resolve_resources(StudyConfig(**wanted, devices=2), jobs=10).threads == 2
-    auto = {"device": "cpu", "precision": "fp32", "image_size": 16}
+    auto = {"device": "cpu", "precision": "fp32", "image_size": 16, "methods": "simclr"}
     assert resolve_resources(StudyConfig(**auto, devices=8), jobs=10).workers == 1
 
 
@@ -55,7 +55,7 @@ def test_workers_and_threads_are_for_the_cores_that_the_process_may_use() -> Non
     all_of_them = os.sched_getaffinity(0)
     os.sched_setaffinity(0, [min(all_of_them)])
     try:
-        found = resolve_resources(StudyConfig(device="cpu", precision="fp32", image_size=16), jobs=10)
+        found = resolve_resources(StudyConfig(device="cpu", precision="fp32", image_size=16, methods="simclr"), jobs=10)
     finally:
         os.sched_setaffinity(0, all_of_them)
     assert (found.workers, found.threads) == (1, 1)
