@@ -133,6 +133,16 @@ def test_folders_of_a_split_are_kept_and_copies_across_are_counted(tmp_path: Pat
     assert entry.problem == "given split"
 
 
+def test_one_folder_around_all_classes_is_named(tmp_path: Path) -> None:
+    for seed, name in enumerate(("bean", "pea")):
+        save(tmp_path / "data/photos" / name, 4, seed)
+    *_, said = begin(tmp_path / "data", tmp_path / "study")
+    hint = "'photos', which has 2 folders; give that folder, or an archive of what is in it"
+    assert any("All images lie below one folder" in line and hint in line for line in said)
+    *_, said = begin(tmp_path / "data", tmp_path / "unlabelled", unlabelled=True)  # then nothing is missing
+    assert not any(hint in line for line in said)
+
+
 def test_without_the_given_split_its_folders_are_classes(tmp_path: Path) -> None:
     for seed, place in enumerate(("train/bean", "train/pea", "test/bean", "test/pea")):
         save(tmp_path / "data" / place, 10, seed)

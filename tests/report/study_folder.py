@@ -19,6 +19,7 @@ from selfsup.config.grid import Cell, images_of
 #: Accuracy of each method with all images, and how much of it is lost with few.
 SKILL = {
     "supervised": (0.96, 0.5),
+    "supcon": (0.965, 0.45),
     "moco": (0.935, 0.9),
     "byol": (0.925, 1.1),
     "mae": (0.9, 1.2),

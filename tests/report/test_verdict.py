@@ -208,6 +208,16 @@ def test_labels_that_supervised_needs_are_read_off_its_own_curve(make_study):
     assert [need.per_class for need in found.labels_needed] == ["5", "20", "all"]
 
 
+def test_another_method_that_reads_labels_is_not_what_supervised_training_needs(make_study):
+    writer = make_study(methods=("moco", "supervised", "supcon"), augmentations=("weak",), lrs=(0.06,), sizes=("5",))
+    table = (writer.path / "results.csv").read_text().splitlines()
+    column, rows = table[0].split(",").index("test_accuracy"), [line.split(",") for line in table[1:]]
+    for row in rows:
+        row[column] = {"moco": "0.5", "supervised": "0.3", "supcon": "0.6"}[row[1]]
+    (writer.path / "results.csv").write_text("\n".join([table[0], *map(",".join, rows)]))
+    assert [need.supervised for need in answer(writer.path).labels_needed] == [None]
+
+
 def test_no_number_is_invented_where_supervised_never_reaches_it(make_study):
     writer = make_study(methods=("moco", "supervised"), augmentations=("weak",), lrs=(0.06,), sizes=("5", "all"))
     table = (writer.path / "results.csv").read_text().splitlines()
@@ -427,6 +437,6 @@ def test_one_method_alone_is_compared_with_nothing_and_the_answer_says_so(make_s
     found = answer(make_study(methods=("moco",), augmentations=("weak",), lrs=(0.06,), sizes=("20",)).path)
     assert headline(found) == (
         "moco, weak augmentation, learning rate 0.06, was compared with nothing: no other method has finished with 20 "
-        "images per class. Add --references tf_efficientnet_lite0, or more --methods (such as random), to the same "
+        "images per class. Add --references tf_efficientnet_lite0, or more --methods, to the same "
         "command to know what it is worth."
     )

@@ -183,7 +183,20 @@ def describe_split(
     if items.has_pool:
         entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
         entries += left_out(items, split, originals)
+    if not items.has_labels and not config.unlabelled:
+        entries += _wrapped(items.names)
     return entries
+
+
+def _wrapped(names: Sequence[str]) -> list[AuditEntry]:
+    """A hint where all images lie below one folder that has several: it may be these that were meant as classes."""
+    parts = [name.split("/") for name in names]
+    tops, below = ({part[depth] for part in parts if len(part) > depth + 1} for depth in (0, 1))
+    if len(tops) != 1 or len(below) < 2 or min(map(len, parts)) < 3:
+        return []
+    top = tops.pop()
+    hint = f"'{top}', which has {len(below)} folders; give that folder, or an archive of what is in it, to have them as"
+    return [AuditEntry("*", "one folder", f"{hint} classes or as sides of a split")]
 
 
 def _describe_pool(config: StudyConfig, items: ItemTable) -> str:

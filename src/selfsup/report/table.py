@@ -11,10 +11,7 @@ from selfsup.report.findings import Answer, Choice, Comparison
 from selfsup.report.wording import capital, interval, points, setting, signed
 
 #: What brings something to compare with.
-REMEDY = (
-    "Add --references tf_efficientnet_lite0, or more --methods (such as random), to the same command to know what it "
-    "is worth."
-)
+REMEDY = "Add --references tf_efficientnet_lite0, or more --methods, to the same command to know what it is worth."
 
 
 def answer_table(found: Answer) -> pd.DataFrame:

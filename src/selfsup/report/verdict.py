@@ -16,6 +16,9 @@ from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.selection import candidate_names, choose, comparable, criterion, optimism, size_order
 from selfsup.report.wording import size
 
+#: The method whose labels are counted: others that read labels are not what is meant by supervised training.
+SUPERVISED = "supervised"
+
 
 def answer(study_dir: Path) -> Answer:
     """What the study in `study_dir` found so far.
@@ -126,7 +129,7 @@ def _equal(one: Choice, other: Choice) -> bool:
 
 
 def _labels_needed(best: Choice | None, choices: tuple[Choice, ...]) -> tuple[LabelsNeeded, ...]:
-    supervised = [c for c in choices if c.uses_labels and c.test_score is not None]
+    supervised = [c for c in choices if c.method == SUPERVISED and c.test_score is not None]
     if best is None or not supervised or best.uses_labels:
         return ()
     needed = []
