@@ -67,7 +67,7 @@ def _headline(found: Answer, best: Choice) -> str:
     if not found.not_beaten:
         first = f"The only {kind} that has finished" if found.alone else f"Best {kind} on these images"
         return f"{first}: {named}.{gains(found)}{closeness(found)}"
-    of_them = "The only one that has finished" if found.alone else "The best of them on validation"
+    of_them = "The only one tried" if found.alone else "The best of them on validation"
     if found.shown_gains:
         return f"{gains(found).strip()} {of_them}: {named}."
     return f"{_without_training(found.not_beaten[0], kind, found)} {of_them}: {named}."
