@@ -76,12 +76,6 @@ def files(tmp_path: Path) -> dict[str, str]:
     return {name: str(tmp_path / f"{name}.py") for name in texts}
 
 
-@pytest.fixture(autouse=True)
-def _unplugged() -> Any:
-    yield
-    registry.unplug()
-
-
 def test_a_data_set_without_items_is_refused(tmp_path: Path) -> None:
     (tmp_path / "old.py").write_text(OLD_SOURCE)
     with pytest.raises(UserError, match=r"'old' gives no items, which took the place of names, labels and official"):
