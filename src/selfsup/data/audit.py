@@ -244,7 +244,7 @@ def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass])
     -------
     list of AuditEntry
         One per class with fewer training images than asked for, or of which a share is less than one image, and one
-        per class and side of the split that has no image of it.
+        per class of which a side of the split has no image.
     """
     counts = {
         side: items.count(indices)
@@ -262,7 +262,6 @@ def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass])
             asked = ", ".join(map(str, too_many))
             detail = f"{have} training images where {asked} per class are asked for: it gives all it has"
             entries.append(AuditEntry(f"{name}/", "small class", detail))
-        for side, count in counts.items():
-            if count[index] == 0:
-                entries.append(AuditEntry(f"{name}/", "class missing on a side", f"no image in {side}"))
+        if without := [side for side, count in counts.items() if count[index] == 0]:
+            entries.append(AuditEntry(f"{name}/", "class missing on a side", f"no image in {' and '.join(without)}"))
     return entries
