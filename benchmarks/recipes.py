@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import selfsup
@@ -58,16 +59,17 @@ def values_for(method: str, data: str, given: argparse.Namespace, **changes: Any
     }
 
 
-def train(method: str, data: str, given: argparse.Namespace) -> pd.DataFrame:
-    """The method at its three rates, and the network untrained: their rows of the study's results."""
+def train(method: str, data: str, given: argparse.Namespace) -> tuple[pd.DataFrame, int]:
+    """The method at its three rates, and the network untrained: their rows of the results; and how many images test."""
     values = values_for(method, data, given, methods=f"random,{method}", lrs=",".join(MULTIPLES))
     kind = f"{values['backbone']}{'-distill' * (method == 'distill')}"
     study = selfsup.compare(images(data, given.out), out=given.out / f"{Path(data).name}-{kind}", **values)
-    return study.results[study.results.method.isin(["random", method])]
+    tested = len(np.load(study.path / "split.npz")["test"])
+    return study.results[study.results.method.isin(["random", method])], tested
 
 
-def line(method: str, data: str, rows: pd.DataFrame) -> dict[str, Any]:
-    """What became of one method on one data set."""
+def line(method: str, data: str, rows: pd.DataFrame, tested: int) -> dict[str, Any]:
+    """What became of one method on one data set; `half` is of the 95 % interval over test images, at 1x."""
     mine = rows[rows.method == method].set_index("lr_multiple")
     accuracy = mine.test_accuracy.where(mine.status == "done")
     own, best = accuracy.get(1.0), accuracy.max()
@@ -76,6 +78,7 @@ def line(method: str, data: str, rows: pd.DataFrame) -> dict[str, Any]:
         "method": method,
         "random": rows[rows.method == "random"].test_accuracy.iloc[0],
         **{multiple: accuracy.get(float(multiple[:-1])) for multiple in MULTIPLES},
+        "half": 1.96 * (own * (1 - own) / tested) ** 0.5,
         "fits": bool(own >= best - MARGIN),
         "ended": mine.status.get(1.0),
     }
@@ -99,7 +102,7 @@ def main() -> None:
         if method == "distill" and not given.teacher:
             continue
         for data in given.data.split(","):
-            lines.append(line(method, data, train(method, data, given)))
+            lines.append(line(method, data, *train(method, data, given)))
             print(pd.DataFrame(lines[-1:]).to_string(index=False, header=len(lines) == 1), flush=True)
     table = pd.DataFrame(lines)
     print(f"\n{table.round(3).to_string(index=False)}\n")
