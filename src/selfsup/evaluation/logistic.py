@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 #: Largest entry of the gradient of the mean objective at which a problem counts as solved.
 TOLERANCE = 1e-6
-#: The same for a first approach.
-NEARLY = 1e-4
 #: Most iterations; problems that are nearly unpenalised and separable may come close only.
 MOST_STEPS = 500
-#: Classes times images from which a problem is large, and the most iterations of one, which is left a little before its
-#: optimum at the weakest penalties.
-LARGE, MOST_STEPS_OF_LARGE = 1_000_000, 150
+#: Classes times images from which a problem is large: it is left after so many steps, or where `PACE` of them lower the
+#: objective by less than this share, which changes hardly an image's class.
+LARGE, MOST_STEPS_OF_LARGE, PACE, STALLED = 1_000_000, 60, 5, 2e-3
 #: Most entries of the logits that are handled at once.
 MOST_ENTRIES = 50_000_000
 #: Pairs of steps and gradient changes from which L-BFGS knows the curvature.
 MEMORY = 10
+#: Most steps for which the guess at the curvature holds.
+FRESH = 10
+#: Share of its slope that a line may keep where a step ends, and the length of a step that is short.
+FLAT, SHORT = 0.5, 0.3
+#: The smallest damping, as a share of the curvature at zero, and by how much it rises and falls.
+DAMPING, FACTOR = 0.2, 6.0
 #: Images, of each class those it is least sure of, whose curvature is the class's own; that of others is a mean over
 #: the classes.
-OWN_IMAGES = 8
-#: What products of float32 may lose, as a share of a value or of a Hessian's largest entry.
+OWN_IMAGES = 16
+#: What products of float32 may lose, as a share of a Hessian's largest entry.
 ROUNDING = 1e-6
-
-#: From parameters of some problems, and the numbers of these problems, to the value of each one's
-#: objective, shape (b,), and its gradient.
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def solve(x: Tensor, y: Tensor, C: float, *, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -53,9 +53,7 @@ def solve(x: Tensor, y: Tensor, C: float, *, num_classes: int) -> tuple[Tensor, 
     bias : Tensor of float64, shape (b, num_classes)
     """
     problems = _Problems.of(x, y, num_classes)
-    # The curvature at zero says little of that at the end: there, it is computed anew.
-    nearly = problems.optimum(problems.zeros(), C, NEARLY)
-    return problems.weight_and_bias(problems.optimum(nearly, C))
+    return problems.weight_and_bias(_minimise(problems, problems.zeros(), C))
 
 
 def solve_path(x: Tensor, y: Tensor, Cs: Sequence[float], *, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -79,7 +77,7 @@ def solve_path(x: Tensor, y: Tensor, Cs: Sequence[float], *, num_classes: int) -
     problem = _Problems.of(x[None], y[None], num_classes)
     theta, solved = problem.zeros(), {}
     for C in sorted(set(Cs)):
-        theta = problem.optimum(theta, C)
+        theta = _minimise(problem, theta, C)
         solved[C] = problem.weight_and_bias(theta)
     weights, biases = zip(*(solved[C] for C in Cs), strict=True)
     return torch.cat(weights), torch.cat(biases)
@@ -122,37 +120,37 @@ class _Problems:
         weight = theta[..., :-1]
         return (weight if self.basis is None else weight @ self.basis.mT).contiguous(), theta[..., -1]
 
-    def optimum(self, start: Tensor, C: float, tolerance: float = TOLERANCE) -> Tensor:
-        """The parameters, shape (b, classes, rank + 1), at which every problem is solved."""
-        n = self.rows.shape[1]
+    def only(self, problems: Tensor) -> _Problems:
+        """Some of them, from a mask of shape (b,)."""
+        return replace(self, rows=self.rows[problems], y=self.y[problems])
+
+    def penalty(self, C: float) -> Tensor:
+        """What the square of each parameter of a class costs, shape (rank + 1,)."""
         # Two classes: |W|^2 = |w|^2 / 2 where W_1 = -W_0 = w / 2.
-        penalty = start.new_full(self.rows.shape[-1:], (2.0 if self.classes == 2 else 1.0) / C)
+        penalty = self.rows.new_full(self.rows.shape[-1:], (2.0 if self.classes == 2 else 1.0) / C, dtype=torch.float64)
         penalty[-1] = 0
+        return penalty
 
-        def objective(theta: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
-            every = len(problems) == len(self.rows)
-            rows, y = (self.rows, self.y) if every else (self.rows[problems], self.y[problems])
-            likelihood, slope = torch.zeros((), dtype=torch.float64, device=theta.device), torch.zeros_like(theta)
-            for some, classes in zip(*self._at_once(rows, y), strict=True):
-                log_p = torch.log_softmax(theta.float() @ some.mT, dim=1)
-                likelihood = likelihood + log_p.gather(1, classes).double().sum(dim=(1, 2))
-                residual = log_p.exp_().scatter_add_(1, classes, torch.full_like(log_p[:, :1], -1))
-                slope += (residual @ some).double()
-            shrunk = penalty * theta
-            return ((shrunk * theta).sum(dim=(1, 2)) / 2 - likelihood) / n, (slope + shrunk) / n
+    def objective(self, theta: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean objective of each problem, shape (b,), and its gradient."""
+        likelihood, slope = torch.zeros((), dtype=torch.float64, device=theta.device), torch.zeros_like(theta)
+        for some, classes in zip(*self._at_once(), strict=True):
+            log_p = torch.log_softmax(theta.float() @ some.mT, dim=1)
+            likelihood = likelihood + log_p.gather(1, classes).double().sum(dim=(1, 2))
+            residual = log_p.exp_().scatter_add_(1, classes, torch.full_like(log_p[:, :1], -1))
+            slope += (residual @ some).double()
+        shrunk, n = penalty * theta, self.rows.shape[1]
+        return ((shrunk * theta).sum(dim=(1, 2)) / 2 - likelihood) / n, (slope + shrunk) / n
 
-        large = self.classes * n >= LARGE
-        return minimise(objective, start, self._inverse_hessian(start, penalty), tolerance, large=large)
-
-    def _at_once(self, rows: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def _at_once(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The images in parts whose logits fit into memory."""
-        images = max(1, MOST_ENTRIES // (len(rows) * self.classes))
-        return rows.split(images, dim=1), y.split(images, dim=2)
+        images = max(1, MOST_ENTRIES // (len(self.rows) * self.classes))
+        return self.rows.split(images, dim=1), self.y.split(images, dim=2)
 
     def _curvature(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The largest entries for each class and their images, shape (b, classes, k), and the mean over the classes."""
         found, begin = [], 0
-        for rows in self._at_once(self.rows, self.y)[0]:
+        for rows in self._at_once()[0]:
             p = torch.softmax(theta.float() @ rows.mT, dim=1)
             curvature = p * (1 - p)
             own, images = curvature.topk(min(OWN_IMAGES, curvature.shape[2]), dim=2)
@@ -164,13 +162,17 @@ class _Problems:
             images = images.gather(2, places)
         return own, images, shared
 
-    def _inverse_hessian(self, theta: Tensor, penalty: Tensor) -> _InverseHessian:
-        """What guesses at the steps from `theta`, for a penalty of shape (rank + 1,)."""
+    def damping(self) -> float:
+        """The least that is worth adding to the penalty in a guess at the curvature."""
+        return DAMPING * float(self.rows[..., :-1].square().mean()) * self.rows.shape[1] / self.classes
+
+    def inverse_hessian(self, theta: Tensor, penalty: Tensor, damping: Tensor) -> _InverseHessian:
+        """What guesses at the steps from `theta`, for a penalty of shape (rank + 1,) and a damping of shape (b,)."""
         own, images, shared = self._curvature(theta)
         shared = shared.clamp(min=1e-9)
         hessian = (self.rows.mT @ (shared[..., None] * self.rows)).double()
         # Rounding may have taken from a direction all that it had.
-        floor = ROUNDING * hessian.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None] + penalty
+        floor = ROUNDING * hessian.diagonal(dim1=1, dim2=2).amax(dim=1)[:, None] + penalty + damping[:, None]
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian + torch.diag_embed(floor))).float()
         beyond = (own - shared[:, None].expand(-1, self.classes, -1).gather(2, images)).clamp(min=0)
         problems = torch.arange(len(theta), device=theta.device)[:, None, None]
@@ -201,7 +203,7 @@ class _InverseHessian:
     own: Tensor
     inner: Tensor
 
-    def of(self, problems: Tensor) -> _InverseHessian:
+    def only(self, problems: Tensor) -> _InverseHessian:
         return _InverseHessian(self.shared[problems], self.own[problems], self.inner[problems])
 
     def __call__(self, vector: Tensor) -> Tensor:
@@ -210,51 +212,59 @@ class _InverseHessian:
         return (vector - (self.own.mT @ weights)[..., 0]) @ self.shared
 
 
-def minimise(
-    objective: Objective, start: Tensor, inverse_hessian: _InverseHessian, tolerance: float, *, large: bool = False
-) -> Tensor:
+def _minimise(problems: _Problems, start: Tensor, C: float) -> Tensor:
     """L-BFGS (Nocedal & Wright 2006, algorithm 7.5) on several convex problems side by side.
+
+    The guess at the curvature is made anew every few steps, and damped (Levenberg 1944) where steps along it turned out
+    short: an image of which a class is sure has hardly any curvature, until a step changes that. Weakly penalised
+    problems of many classes of few images take a tenth of the steps so.
 
     Parameters
     ----------
-    objective : callable
-    start : Tensor, shape (b, rows, columns)
-    inverse_hessian : callable
-        First guess at the inverse Hessian of every row.
-    tolerance : float
-        Largest entry of a gradient at which its problem counts as solved.
-    large : bool
-        Whether steps are costly: fewer are made, and the guess is scaled to the last change of the gradient (equation
-        7.20), without which the line search halves most of them.
+    problems : _Problems
+    start : Tensor, shape (b, classes, rank + 1)
+    C : float
 
     Returns
     -------
-    Tensor, shape (b, rows, columns)
+    Tensor, shape (b, classes, rank + 1)
     """
-    solution = start.clone()
-    problems = torch.arange(len(start), device=start.device)
-    theta = start
-    value, gradient = objective(theta, problems)
+    large = problems.classes * problems.rows.shape[1] >= LARGE
+    penalty, least = problems.penalty(C), problems.damping()
+    theta, solution, places = start, start.clone(), torch.arange(len(start), device=start.device)
+    value, gradient = problems.objective(theta, penalty)
+    before, stalled = value, torch.zeros_like(value, dtype=torch.bool)
+    damping, length, age = torch.zeros_like(value), torch.ones_like(value), 0
+    guess = problems.inverse_hessian(theta, penalty, damping)
     history: list[tuple[Tensor, Tensor]] = []
-    for _ in range(MOST_STEPS_OF_LARGE if large else MOST_STEPS):
-        running = gradient.abs().amax(dim=(1, 2)) > tolerance
+    for number in range(1, (MOST_STEPS_OF_LARGE if large else MOST_STEPS) + 1):
+        running = (gradient.abs().amax(dim=(1, 2)) > TOLERANCE) & ~stalled
         if not bool(running.all()):
-            solution[problems] = theta
-            problems, theta, value, gradient = problems[running], theta[running], value[running], gradient[running]
-            inverse_hessian = inverse_hessian.of(running)
+            solution[places] = theta
+            problems, guess = problems.only(running), guess.only(running)
+            places, theta, gradient = places[running], theta[running], gradient[running]
+            before, stalled, damping, length = before[running], stalled[running], damping[running], length[running]
             history = [(step[running], change[running]) for step, change in history]
-        if not len(problems):
+        if not len(places):
             break
-        direction = -_inverse_hessian_times(gradient.float(), history, inverse_hessian, scaled=large)
-        moved, new_value, new_gradient = _line_search(objective, problems, theta, value, gradient, direction)
+        if age == FRESH or bool((length < SHORT).any()):
+            calmer = damping / FACTOR if age == FRESH else damping
+            damping = torch.where(length < SHORT, (damping * FACTOR).clamp(min=least), calmer)
+            damping = torch.where(damping < least, 0, damping)
+            guess, age = problems.inverse_hessian(theta, penalty, damping), 0
+        direction = -_inverse_hessian_times(gradient.float(), history, guess)
+        direction -= direction.mean(dim=1, keepdim=True)  # what is added to every class changes no probability
+        moved, value, new_gradient, length = _line_search(problems, penalty, theta, gradient, direction)
         history = [*history[1 - MEMORY :], ((moved - theta).float(), (new_gradient - gradient).float())]
-        theta, value, gradient = moved, new_value, new_gradient
-    solution[problems] = theta
+        theta, gradient, age = moved, new_gradient, age + 1
+        if large and number % PACE == 0:
+            before, stalled = value, before - value < STALLED * value
+    solution[places] = theta
     return solution
 
 
 def _inverse_hessian_times(
-    vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: _InverseHessian, *, scaled: bool
+    vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: _InverseHessian
 ) -> Tensor:
     """The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4)."""
     # A step lost in rounding has no curvature to tell; its pair counts for nothing.
@@ -264,30 +274,37 @@ def _inverse_hessian_times(
         weights.append(rho * _dot(step, vector))
         vector = vector - weights[-1] * change
     result = first_guess(vector)
-    if scaled and history:
-        step, change = history[-1]
-        result = result * (_dot(step, change) * _reciprocal(_dot(change, first_guess(change)))).clamp(1e-4, 1)
     for (step, change), rho, weight in zip(history, inverse, reversed(weights), strict=True):
         result = result + (weight - rho * _dot(change, result)) * step
     return result
 
 
 def _line_search(
-    objective: Objective, problems: Tensor, theta: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Halve each problem's step until it lowers its objective enough (Armijo's rule)."""
-    slope = _dot(gradient, direction)[:, 0, 0]
-    length = torch.ones_like(value)
-    # Near the optimum the decrease drowns in the rounding of the value itself.
-    slack = ROUNDING * (1 + value.abs())
-    for _ in range(30):
-        moved = theta + length[:, None, None] * direction
-        new_value, new_gradient = objective(moved, problems)
-        enough = new_value <= value + 1e-4 * length * slope + slack
-        if bool(enough.all()):
+    problems: _Problems, penalty: Tensor, theta: Tensor, gradient: Tensor, direction: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where each problem's slope is half of what it was or less, by the secant rule, which convex problems allow.
+
+    Returns
+    -------
+    tuple of Tensor
+        The parameters, the objective there and its gradient, and the length of the step, shape (b,).
+    """
+    first = _dot(gradient, direction)
+    low, low_slope, length = torch.zeros_like(first), first, torch.ones_like(first)
+    high, high_slope = torch.full_like(first, torch.inf), torch.full_like(first, torch.inf)
+    for _ in range(12):
+        moved = theta + length * direction
+        value, gradient = problems.objective(moved, penalty)
+        slope = _dot(gradient, direction)
+        flat = slope.abs() <= FLAT * first.abs()
+        if bool(flat.all()):
             break
-        length = torch.where(enough, length, length / 2)
-    return moved, new_value, new_gradient
+        beyond = slope > 0
+        high, high_slope = torch.where(beyond, length, high), torch.where(beyond, slope, high_slope)
+        low, low_slope = torch.where(beyond, low, length), torch.where(beyond, low_slope, slope)
+        between = low + (high - low) * (low_slope / (low_slope - high_slope)).clamp(0.1, 0.9)
+        length = torch.where(flat, length, torch.where(high < torch.inf, between, 2 * length))
+    return moved, value, gradient, length[:, 0, 0]
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
