@@ -22,7 +22,7 @@ from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import Kind
-from selfsup.data.items import ItemTable
+from selfsup.data.items import ItemTable, label_names, name_of
 from selfsup.data.near_duplicates import find_originals
 from selfsup.data.opening import pixel_limit
 from selfsup.data.pages import PagedSource, describe_pages
@@ -180,9 +180,9 @@ def _refuse_too_little(source: Source, found: _Decoded) -> None:
             f"'{found.audit[0].path}'); {_remedy(found.audit)}."
         )
     classes = {item.label for item in source.items} - {None}
-    left = {source.items[index].label for index in found.kept} - {None}
+    left = {label for index in found.kept if (label := source.items[index].label) is not None}
     if len(left) < 2 <= len(classes):
-        only = f"Only the class '{left.pop()}'" if left else "No class"
+        only = f"Only the class '{name_of(left.pop())}'" if left else "No class"
         raise UserError(
             f"{only} of '{source.name}' has images that can be read ({listed}); mend "
             "the files of another class, or give --unlabelled."
@@ -207,8 +207,9 @@ def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
         "labels": items.labels,
         "sides": items.sides,
         "folds": items.folds,
+        "sets": items.sets,
     }
-    lost = sorted({item.label for item in source.items if item.label is not None} - set(items.classes))
+    lost = sorted({*label_names(source.items)} - set(items.classes))
     audit = [
         *found.audit,
         *(AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost),

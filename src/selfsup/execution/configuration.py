@@ -17,6 +17,7 @@ from selfsup.data.array_image import COLOURS
 from selfsup.data.groups import read_groups
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.evaluation.evaluators import load_evaluators
 from selfsup.methods import method_class, read_settings, view_groups_of
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import choose_hardware
@@ -188,8 +189,30 @@ def require_policies(config: StudyConfig) -> None:
             )
 
 
+def require_fit_for_several_labels(config: StudyConfig) -> None:
+    """Refuse what is asked for and cannot be, where images may have several labels.
+
+    Raises
+    ------
+    UserError
+        Names it.
+    """
+    config.with_metric_for(several=True)
+    known = load_evaluators()
+    unfit = [name for name in config.evaluate if not known[name].applies(labelled=True, several=True)]
+    if unfit:
+        raise UserError(
+            f"--evaluate {','.join(unfit)} is for images that have one label each, and those of '{config.data}' may "
+            "have several; leave it out."
+        )
+    if config.test_data is not None:
+        raise UserError(
+            f"--test-data has one label for each image, and those of '{config.data}' may have several; leave it out."
+        )
+
+
 def resolve_for_images(config: StudyConfig, store: Store, say: Callable[[str], None]) -> StudyConfig:
-    """The configuration with its channels, its protocol and ``image_size = "auto"`` resolved for the store's images.
+    """The configuration with channels, protocol, metric and ``image_size = "auto"`` resolved for the store's images.
 
     Raises
     ------
@@ -197,7 +220,7 @@ def resolve_for_images(config: StudyConfig, store: Store, say: Callable[[str], N
         If the backbone does not take that size, an augmentation not these channels, or others are to be shown.
     """
     config = config.with_channels_of(store.rendering.file_channels or COLOURS)
-    config = config.with_protocol_for(pool=store.items.has_pool)
+    config = config.with_protocol_for(pool=store.items.has_pool).with_metric_for(several=store.items.several)
     require_policies(config)
     absent = sorted({*(config.show_channels or ())} - {*store.rendering.taken})
     if absent:

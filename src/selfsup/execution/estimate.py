@@ -115,7 +115,7 @@ def plan_study(
         channels = Renderer(source, Rendering.asked(channels=config.channels)).file_channels()
     taken = describe_channels(Rendering(channels=config.channels, file_channels=channels))
     items = ItemTable.of(source.items)
-    config = config.with_protocol_for(pool=items.has_pool)
+    config = config.with_protocol_for(pool=items.has_pool).with_metric_for(several=items.several)
     if folder is not None:
         require_same_names(items.names, folder, config)
     config = with_halving(resolve_networks(config.with_channels_of(channels), say, folder), values)
@@ -123,7 +123,7 @@ def plan_study(
     resolve_teachers(config, folder)
     chosen = resolve_methods(config.with_side_for([glance.short_side]), len(items.names), say)
     config = config.model_copy(update={"methods": chosen.methods})
-    grid = lay_out(narrow(config, values), labelled=items.has_labels)
+    grid = lay_out(narrow(config, values), labelled=items.has_labels, several=items.several)
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
     split, _ = split_study(config, items)
@@ -140,7 +140,7 @@ def plan_study(
     candidates = dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells)
     networks = {candidate: network_of(config, *candidate) for candidate in candidates}
     rough = config.budget is not None
-    costs = JobCosts.measure(config, left, items.labels, split, resources, glance.side, roughly=rough)
+    costs = JobCosts.measure(config, left, items, split, resources, glance.side, roughly=rough)
     seconds = sum(share * costs.training(job) + costs.evaluation(job) for job in left)
     fitted = None
     if config.budget and left:

@@ -13,6 +13,7 @@ import torch
 
 from selfsup.atomic import replace_file
 from selfsup.backbones import Backbone
+from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.grid import Job
 from selfsup.data.items import UNKNOWN
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed, sample_rows
@@ -103,7 +104,7 @@ class JobCallbacks(CheckpointCallbacks):
             bank,
             labels[self._bank],
             asked,
-            num_classes=len(self._study.store.classes),
+            num_classes=len(self._study.store.items.kinds),
             k=config.knn_neighbours,
             temperature=config.knn_temperature,
         )
@@ -134,7 +135,7 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
     exploded, of which the report would choose nothing.
     """
     seed = job.cells[0].seed
-    labels, val, evaluated = study.store.labels, study.split(seed).val, study.evaluated(seed)
+    items, val, evaluated = study.store.items, study.split(seed).val, study.evaluated(seed)
     validated = len(val) > 0
     probes = {cell: study.probe_images(cell) if validated else evaluated for cell in job.cells}
     wanted = np.unique(np.concatenate([*probes.values(), *([val] if validated else [])]))
@@ -145,19 +146,19 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
         return {cell.id: 0.0 for cell in job.cells}
     if not validated:
         return {cell.id: effective_rank(sample_rows(embedded.of(evaluated), cell.seed)) for cell in job.cells}
-    metric, scores = METRICS[study.config.metric], {}
+    metric, scores = METRICS[metric_for(study.config.metric, several=items.several)], {}
     for cell, train in probes.items():
         probe = fit_linear_probe(
             embedded.of(train),
-            labels[train],
+            items.targets(train),
             embedded.of(val),
-            labels[val],
-            num_classes=len(study.store.classes),
+            items.targets(val),
+            num_classes=len(items.classes),
             solver=study.config.probe,
             device=study.hardware.device,
             seed=cell.seed,
         )
-        scores[cell.id] = metric.value(labels[val], probe.probabilities(embedded.of(val)))
+        scores[cell.id] = metric.value(items.targets(val), probe.probabilities(embedded.of(val)))
     return scores
 
 

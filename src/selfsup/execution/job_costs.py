@@ -14,7 +14,7 @@ from torch import Tensor
 from selfsup.backbones import Backbone
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
-from selfsup.data.items import UNKNOWN
+from selfsup.data.items import ItemTable
 from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
@@ -51,8 +51,8 @@ class JobCosts:
     Attributes
     ----------
     config : StudyConfig
-    labels : ndarray of int64
-        Of every image.
+    items : ItemTable
+        The images.
     split : Split
     steps : mapping
         Seconds per step of a full batch, by kind of training.
@@ -61,7 +61,7 @@ class JobCosts:
     """
 
     config: StudyConfig
-    labels: np.ndarray
+    items: ItemTable
     split: Split
     steps: Mapping[Kind, float]
     embedding: EmbeddingCosts
@@ -71,7 +71,7 @@ class JobCosts:
         cls,
         config: StudyConfig,
         jobs: Sequence[Job],
-        labels: np.ndarray,
+        items: ItemTable,
         split: Split,
         resources: Resources,
         side: int,
@@ -85,7 +85,7 @@ class JobCosts:
         steps = _time_steps(config, jobs, resources, side, roughly)
         candidates = dict.fromkeys((job.cells[0].method, job.cells[0].backbone) for job in jobs)
         networks = {candidate: network_of(config, *candidate) for candidate in candidates}
-        return cls(config, labels, split, steps, _time_embedding(networks, resources, side))
+        return cls(config, items, split, steps, _time_embedding(networks, resources, side))
 
     def training(self, job: Job) -> float:
         """Seconds of the job's training to its last epoch; 0 where there is none."""
@@ -105,9 +105,9 @@ class JobCosts:
         subsets = list(map(self._subset, job.cells))
         images = len(np.unique(np.concatenate(subsets))) + len(split.val) + len(split.test)
         seconds = SECONDS_PER_CELL * len(job.cells) + seconds_per_image * images
-        if (self.labels == UNKNOWN).all():  # there is nothing to fit
+        if not self.items.has_labels:  # there is nothing to fit
             return seconds
-        seconds += sum(_probe_seconds(np.bincount(self.labels[subset]), width) for subset in subsets)
+        seconds += sum(_probe_seconds(self.items.count(subset), width) for subset in subsets)
         if "finetune" in config.evaluate:
             passes = config.finetune_epochs * len(config.finetune_lrs)
             steps = passes * sum(map(len, subsets)) / config.batch_size
@@ -115,7 +115,8 @@ class JobCosts:
         return seconds
 
     def _subset(self, cell: Cell) -> np.ndarray:
-        return draw_subset(self.labels, self.split.train, per_class=cell.per_class, seed=cell.seed)
+        items = self.items
+        return draw_subset(items.labels, self.split.train, per_class=cell.per_class, seed=cell.seed, sets=items.sets)
 
 
 def _time_steps(

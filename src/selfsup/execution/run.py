@@ -135,7 +135,7 @@ class StudyRun:
         config = resolve_methods(config, len(store), self.watcher.say)
         config = with_halving(resolve_networks(config, self.watcher.say, self.folder), self.values)
         asked = narrow(config, self.values)
-        grid = lay_out(asked, labelled=store.items.has_labels)
+        grid = lay_out(asked, labelled=store.items.has_labels, several=store.items.several)
         resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
         if self.executor.here:
             resources = time_precision(config, resources, grid.jobs, len(store))
@@ -175,7 +175,7 @@ class StudyRun:
             return None
         split, _ = split_study(asked, store.items)
         side = round(float(np.median(np.sqrt(store.sizes.prod(axis=1)))))
-        costs = JobCosts.measure(asked, left, store.items.labels, split, resources, side, roughly=True)
+        costs = JobCosts.measure(asked, left, store.items, split, resources, side, roughly=True)
         budget = Budget(asked.budget, self._began, time.monotonic())
         fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
         for sentence in fitted.sentences:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.image_files import require_readers
-from selfsup.data.items import Item, Side
+from selfsup.data.items import BETWEEN_LABELS, Item, Side, name_of
 from selfsup.data.sources._file_source import FileSource
 from selfsup.data.sources._folder_layout import side_of
 from selfsup.errors import UserError
@@ -24,7 +24,7 @@ class ManifestSource(FileSource):
     """The images that a manifest names, below a folder.
 
     A manifest is a CSV or Parquet file with a column ``path`` (below the folder) and any of ``label``, ``split`` and
-    ``group``. What is empty is unknown.
+    ``group``. What is empty is unknown. Where any row has several labels, with ``;`` between, images may have several.
 
     Parameters
     ----------
@@ -46,25 +46,30 @@ class ManifestSource(FileSource):
         self.name = printable(root.resolve().name or "images")
         file = f"'{printable(str(manifest))}'"
         found: dict[str, tuple[Item, tuple[int, int]]] = {}
+        several = False
         for row in _read(manifest, file):
             where = f"{row.place} of {file}"
             path = _below(row.values["path"], root, where)
             facts = _facts(root, path, where)
             label, split, group = (row.values[column] or None for column in COLUMNS[1:])
+            labels = () if label is None or unlabelled else _labels(label, where)
+            several = several or len(labels) > 1
             side = None if split is None else _side(split, where)
-            item = Item(printable(path), None if unlabelled else label, None if unlabelled else side, group)
+            item = Item(printable(path), labels or None, None if unlabelled else side, group)
             if found.setdefault(path, (item, facts))[0] is not item:
                 raise UserError(f"{where} names '{item.name}', which an earlier one names too; keep one of them.")
         if not found:
             raise UserError(f"{file} names no image; give it a row for each.")
         require_readers(found)
-        labels = {item.label for item, _ in found.values()} - {None}
-        if len(labels) == 1:
+        different = {item.label for item, _ in found.values() if item.label is not None}
+        if len(different) == 1:
             raise UserError(
-                f"{file} has the one label '{labels.pop()}', and a comparison needs two or more; add the others, or "
-                "give --unlabelled."
+                f"{file} has the one label '{name_of(different.pop())}', and a comparison needs two or more; add the "
+                "others, or give --unlabelled."
             )
         items, all_facts = zip(*found.values(), strict=True)
+        if not several:
+            items = tuple(item._replace(label=item.label and item.label[0]) for item in items)
         super().__init__(root, list(found), items, dict(zip(found, all_facts, strict=True)))
 
 
@@ -160,6 +165,17 @@ def _facts(root: Path, path: str, where: str) -> tuple[int, int]:
 
 def _refuse(where: str, path: str, why: str) -> NoReturn:
     raise UserError(f"{where} names '{printable(path)}', {why}; mend the row, or name another folder of images.")
+
+
+def _labels(text: str, where: str) -> tuple[str, ...]:
+    """The different labels in `text`, sorted."""
+    labels = [label.strip() for label in text.split(BETWEEN_LABELS)]
+    if not all(labels):
+        raise UserError(
+            f"{where} has the label '{printable(text)}', of which a part is empty; write a label on each side of every "
+            f"'{BETWEEN_LABELS}', or leave it out."
+        )
+    return tuple(sorted({*labels}))
 
 
 def _side(text: str, where: str) -> Side:
