@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfsup.csv_files import QUOTING
 from selfsup.data.audit import printable
 from selfsup.data.build import prepare_store
 from selfsup.data.cache import REMEDY
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Say = Callable[[str], None]
+#: What embeddings are written as, by the ending of the file's name.
+ENDINGS = (".npz", ".csv", ".parquet")
 #: How images became pixels, which is only told where it is not as in the study.
 RENDERINGS = ("brightness scale", "transparency")
 
@@ -56,6 +60,23 @@ class Embeddings:
     names: tuple[str, ...]
     features: np.ndarray
     cell: str
+
+    def encoded(self, ending: str) -> bytes:
+        """The content of a file with one of :data:`ENDINGS`: arrays ``features`` and ``names``, or a row per image."""
+        import pandas as pd
+
+        out = io.BytesIO()
+        if ending == ".npz":
+            np.savez_compressed(out, features=self.features, names=np.array(self.names))
+            return out.getvalue()
+        columns = [f"feature_{number}" for number in range(self.features.shape[1])]
+        table = pd.DataFrame(self.features, columns=columns)
+        table.insert(0, "path", list(self.names))
+        if ending == ".parquet":
+            table.to_parquet(out, index=False)
+        else:
+            table.to_csv(out, index=False, quoting=QUOTING, lineterminator="\n")
+        return out.getvalue()
 
 
 def find_cell(place: str | Path) -> tuple[Study, CellResult]:

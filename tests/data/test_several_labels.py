@@ -110,3 +110,12 @@ def test_items_with_one_label_each_are_classes() -> None:
     assert table.classes == ("a", "b;c")
     assert table.targets(np.arange(3)).tolist() == [1, UNKNOWN, 0]
     assert not table.several
+
+
+def test_of_items_that_are_taken_sets_and_labels_that_none_has_are_gone() -> None:
+    items = [Item("a", ("cow", "grass")), Item("b"), Item("c", ("grass",)), Item("d", ("yeti",)), Item("e", ("sky",))]
+    for places in ([0, 1, 2], [4, 3, 2], [1], [0, 1, 2, 3, 4]):
+        kept, anew = ItemTable.of(items).take(np.array(places)), ItemTable.of([items[place] for place in places])
+        assert kept.classes == anew.classes and kept.labels.tolist() == anew.labels.tolist()
+        assert kept.sets.tolist() == anew.sets.tolist()
+        assert [kept.item(index) for index in range(len(places))] == [items[place] for place in places]

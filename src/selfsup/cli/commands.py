@@ -161,27 +161,24 @@ def report(
 @main.command()
 @click.argument("study")
 @click.argument("images", type=click.Path())
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="The .npz file to write.")
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="The file to write.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
 def embed(study: str, images: str, output: str, device: str) -> None:
     """Embed IMAGES with the backbone of STUDY's best cell, or of STUDY/CELL.
 
-    The file holds `features` (float32, n x width) and `names` (n paths).
+    A file.npz holds `features` (float32, n x width) and `names` (n paths); a file.csv or file.parquet has a row per
+    image, with its path.
     """
-    import io
-
-    import numpy as np
-
     from selfsup.atomic import replace_file
     from selfsup.execution.words import counted
-    from selfsup.inference import embed_images, find_cell
+    from selfsup.inference import ENDINGS, embed_images, find_cell
 
     target = _writable(output)
+    if target.suffix.lower() not in ENDINGS:
+        raise UserError(f"-o {output} ends in none of {', '.join(ENDINGS)}; name the file by what it is to hold.")
     found, cell = find_cell(study)
     embeddings = embed_images(found, cell, images, device=device, say=_complain)
-    content = io.BytesIO()
-    np.savez_compressed(content, features=embeddings.features, names=np.array(embeddings.names))
-    replace_file(target, content.getvalue())
+    replace_file(target, embeddings.encoded(target.suffix.lower()))
     width = embeddings.features.shape[1]
     click.echo(f"{counted(len(embeddings.names), 'image')} embedded with {cell.cell} ({width} dimensions): {output}")
 

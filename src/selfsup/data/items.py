@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -48,22 +48,6 @@ class Item(NamedTuple):
     folds: tuple[int, ...] = ()
 
 
-def name_of(label: str | tuple[str, ...]) -> str:
-    """An item's label in one text."""
-    return label if isinstance(label, str) else BETWEEN_LABELS.join(label)
-
-
-def label_names(items: Iterable[Item]) -> list[str]:
-    """All labels that the items have, sorted."""
-    kinds = {item.label for item in items if item.label is not None}
-    return sorted({name for kind in kinds for name in ([kind] if isinstance(kind, str) else kind)})
-
-
-def have_several(items: Iterable[Item]) -> bool:
-    """Whether the items may have several labels each."""
-    return any(isinstance(item.label, tuple) for item in items)
-
-
 @dataclass(frozen=True)
 class ItemTable:
     """Items as arrays.
@@ -96,21 +80,68 @@ class ItemTable:
     @classmethod
     def of(cls, items: Sequence[Item]) -> ItemTable:
         """The arrays of these items, in their order."""
-        classes, kinds = label_names(items), {item.label for item in items if item.label is not None}
-        number = {kind: index for index, kind in enumerate(sorted(kinds, key=name_of))}
-        side: dict[str | None, int] = {name: place for place, name in enumerate(SIDES)}
+        if isinstance(items, TabledItems):
+            return items.table
         folds = np.zeros((1 + max((max(item.folds, default=-1) for item in items), default=-1), len(items)), bool)
         for index, item in enumerate(items if len(folds) else ()):
             folds[list(item.folds), index] = True
-        grouped = any(item.group is not None for item in items)
+        labels, splits = [item.label for item in items], [item.split for item in items]
+        groups = tuple(item.group for item in items)
+        return cls.of_columns([item.name for item in items], labels, splits, groups, folds)
+
+    @classmethod
+    def of_columns(
+        cls,
+        names: Sequence[str],
+        labels: Sequence[str | tuple[str, ...] | None],
+        splits: Sequence[Side | None],
+        groups: tuple[str | None, ...] = (),
+        folds: np.ndarray | None = None,
+    ) -> ItemTable:
+        """The arrays of items of which each attribute is given by itself: a million take no object each."""
+        kinds = sorted({label if isinstance(label, tuple) else (label,) for label in {*labels} if label is not None})
+        classes = sorted({name for kind in kinds for name in kind})
+        several = any(isinstance(label, tuple) for label in labels)
+        sets = np.array([[name in kind for name in classes] for kind in kinds]) if several else NO_SETS
+        number: dict[Any, int] = {kind if several else kind[0]: index for index, kind in enumerate(kinds)}
+        side: dict[str | None, int] = {name: place for place, name in enumerate(SIDES)}
         return cls(
-            tuple(item.name for item in items),
+            tuple(names),
             tuple(classes),
-            np.array([UNKNOWN if item.label is None else number[item.label] for item in items], np.int64),
-            np.array([side.get(item.split, NO_SIDE) for item in items], np.int64),
-            tuple(item.group for item in items) if grouped else (),
-            folds,
-            np.array([[name in kind for name in classes] for kind in number]) if have_several(items) else NO_SETS,
+            np.fromiter((number.get(label, UNKNOWN) for label in labels), np.int64, len(names)),
+            np.fromiter((side.get(split, NO_SIDE) for split in splits), np.int64, len(names)),
+            groups if any(group is not None for group in groups) else (),
+            np.zeros((0, len(names)), bool) if folds is None else folds,
+            sets,
+        )
+
+    def take(self, indices: np.ndarray) -> ItemTable:
+        """Those of the images at `indices`; a class, or label, of which none is left is none."""
+        used, labels = np.unique(self.labels[indices], return_inverse=True)
+        used, unknown = used[used != UNKNOWN], int((used == UNKNOWN).sum())
+        sets = self.sets[used] if self.several else NO_SETS
+        left = np.flatnonzero(sets.any(axis=0)) if self.several else used
+        places = indices.tolist()
+        return ItemTable(
+            tuple(map(self.names.__getitem__, places)),
+            tuple(map(self.classes.__getitem__, left.tolist())),
+            labels - unknown,  # which stands first
+            self.sides[indices],
+            tuple(map(self.groups.__getitem__, places)) if self.groups else (),
+            self.folds[:, indices] if len(self.folds) else self.folds,
+            sets[:, left] if self.several else NO_SETS,
+        )
+
+    def item(self, index: int) -> Item:
+        """What is said of one image."""
+        side, label = int(self.sides[index]), self.class_of(index)
+        labels = None if label is None else tuple(label.split(BETWEEN_LABELS))
+        return Item(
+            self.names[index],
+            labels if self.several else label,
+            None if side == NO_SIDE else SIDES[side],
+            self.groups[index] if self.groups else None,
+            tuple(np.flatnonzero(self.folds[:, index]).tolist()) if len(self.folds) else (),
         )
 
     @property
@@ -168,4 +199,25 @@ class ItemTable:
 
 def set_names(sets: np.ndarray, classes: Sequence[str]) -> tuple[str, ...]:
     """Each row of `sets`, bool of shape (S, len(classes)), as the names of its labels in one text."""
-    return tuple(name_of(tuple(classes[index] for index in np.flatnonzero(row).tolist())) for row in sets)
+    return tuple(BETWEEN_LABELS.join(map(classes.__getitem__, np.flatnonzero(row).tolist())) for row in sets)
+
+
+class TabledItems(Sequence[Item]):
+    """The items of a table, each made when it is asked for: of a million, as objects, they would take 0.3 GB."""
+
+    def __init__(self, table: ItemTable) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self.table.item(place) for place in range(len(self))[index]]
+        return self.table.item(index)

@@ -24,9 +24,9 @@ from selfsup.data.audit import (
     summarize,
 )
 from selfsup.data.build import prepare_store
-from selfsup.data.contents import Contents
+from selfsup.data.contents import contents_csv
 from selfsup.data.groups import given_groups, read_groups
-from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable, have_several
+from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
@@ -68,7 +68,7 @@ def open_images(config: StudyConfig, say: Say) -> Source:
         manifest=config.manifest,
         say=say,
     )
-    if have_several(source.items):
+    if ItemTable.of(source.items).several:
         require_fit_for_several_labels(config)
     return with_pages(source, config.pages)
 
@@ -88,8 +88,8 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         max_pixels=config.max_pixels,
         progress=on_decoded,
     )
-    contents = Contents.of(store)
-    require_same(contents, folder, IMAGES, config.data)
+    images = contents_csv(store)
+    require_same(images, folder, IMAGES, config.data)
     config = config.with_metric_for(several=store.items.several)
     split, groups = split_study(config, store.items, store.originals, store.digests)
     require_enough(store.items, split, config)
@@ -108,7 +108,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
             say(notice)
         _write_split(folder, config, other, groups, seed=seed)
     folder.write(AUDIT, audit_csv(audit))
-    folder.write(IMAGES, contents.to_csv())
+    folder.write(IMAGES, images)
     noticed = summarize(audit)
     for line in noticed:
         say(line)
@@ -191,20 +191,7 @@ def describe_split(
     if items.has_pool:
         entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
         entries += left_out(items, split, originals)
-    if not items.has_labels and not config.unlabelled:
-        entries += _wrapped(items.names)
     return entries
-
-
-def _wrapped(names: Sequence[str]) -> list[AuditEntry]:
-    """A hint where all images lie below one folder that has several: it may be these that were meant as classes."""
-    parts = [name.split("/") for name in names]
-    tops, below = ({part[depth] for part in parts if len(part) > depth + 1} for depth in (0, 1))
-    if len(tops) != 1 or len(below) < 2 or min(map(len, parts)) < 3:
-        return []
-    top = tops.pop()
-    hint = f"'{top}', which has {len(below)} folders; give that folder, or an archive of what is in it, to have them as"
-    return [AuditEntry("*", "one folder", f"{hint} classes or as sides of a split")]
 
 
 def _describe_labels(config: StudyConfig, items: ItemTable) -> str:
