@@ -13,7 +13,6 @@ import torch
 
 from selfsup.atomic import replace_file
 from selfsup.backbones import Backbone
-from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.grid import Job
 from selfsup.data.items import UNKNOWN
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed, sample_rows
@@ -146,7 +145,7 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
         return {cell.id: 0.0 for cell in job.cells}
     if not validated:
         return {cell.id: effective_rank(sample_rows(embedded.of(evaluated), cell.seed)) for cell in job.cells}
-    metric, scores = METRICS[metric_for(study.config.metric, several=items.several)], {}
+    metric, scores = METRICS[study.config.metric], {}
     for cell, train in probes.items():
         probe = fit_linear_probe(
             embedded.of(train),
