@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
-from scipy.spatial import cKDTree
 
 SIDE = 8
 MOST_UNLIKE = 0.07
@@ -69,6 +68,8 @@ def _nearest_earlier(thumbnails: np.ndarray) -> np.ndarray:
 
 def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
     """Pairs of copies, each with the earlier image first, in ascending order; int64 of shape (M, 2)."""
+    from scipy.spatial import cKDTree
+
     blocks = np.array_split(np.arange(len(thumbnails)), len(thumbnails) // ROWS + 1)
     contrast = np.concatenate([_centred(thumbnails[rows]).std(1) for rows in blocks])
     telling = np.flatnonzero(contrast >= LEAST_CONTRAST)
