@@ -12,7 +12,7 @@ from selfsup import registry
 from selfsup.config.grid import Cell
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.garbage import uncollected
+from selfsup.execution.garbage import uncollected
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import CellResult
 from selfsup.record.storage import Mirror, is_address, kept_in_step, local_folder, shown, upload

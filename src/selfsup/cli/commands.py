@@ -19,7 +19,7 @@ from selfsup.cli.console import ignore_interrupts, write_what_consoles_have
 from selfsup.cli.options import given_values, study_options
 from selfsup.csv_files import QUOTING
 from selfsup.errors import Interrupted, UserError
-from selfsup.garbage import uncollected
+from selfsup.execution.garbage import uncollected
 from selfsup.plugins import plug_in_files
 
 #: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal (plus its number).

@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from selfsup.garbage import uncollected
+from selfsup.execution.garbage import uncollected
 
 with uncollected():  # what a first step needs; they take seconds
     import lightning_fabric  # noqa: F401
