@@ -315,6 +315,16 @@ def test_one_to_four_images_are_refused_before_anything_runs(tmp_path: Path, ima
             refused(values)
 
 
+def test_images_of_which_none_can_be_read_are_refused_by_a_plan_as_by_a_run(tmp_path: Path) -> None:
+    for path in save_images(tmp_path / "data").rglob("*.tif"):
+        path.write_bytes(b"no image")
+    for refused in (plan_study, lambda values: begin(tmp_path / "data", tmp_path / "study")):
+        with pytest.raises(
+            UserError, match=r"No image of 'data' can be read, of 10 \(10 x not an image .*'bean/0.tif'"
+        ):
+            refused({"data": str(tmp_path / "data")})
+
+
 def test_classes_of_two_images_cannot_be_validated_and_that_is_said(tmp_path: Path) -> None:
     save_images(tmp_path / "data", per_class=2)
     (tmp_path / "data/rye").mkdir()

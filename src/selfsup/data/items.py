@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -71,20 +71,59 @@ class ItemTable:
     @classmethod
     def of(cls, items: Sequence[Item]) -> ItemTable:
         """The arrays of these items, in their order."""
-        classes = sorted({item.label for item in items if item.label is not None})
-        number: dict[str | None, int] = {name: index for index, name in enumerate(classes)}
-        side: dict[str | None, int] = {name: place for place, name in enumerate(SIDES)}
+        if isinstance(items, TabledItems):
+            return items.table
         folds = np.zeros((1 + max((max(item.folds, default=-1) for item in items), default=-1), len(items)), bool)
         for index, item in enumerate(items if len(folds) else ()):
             folds[list(item.folds), index] = True
-        grouped = any(item.group is not None for item in items)
+        labels, splits = [item.label for item in items], [item.split for item in items]
+        groups = tuple(item.group for item in items)
+        return cls.of_columns([item.name for item in items], labels, splits, groups, folds)
+
+    @classmethod
+    def of_columns(
+        cls,
+        names: Sequence[str],
+        labels: Sequence[str | None],
+        splits: Sequence[Side | None],
+        groups: tuple[str | None, ...] = (),
+        folds: np.ndarray | None = None,
+    ) -> ItemTable:
+        """The arrays of items of which each attribute is given by itself: a million take no object each."""
+        classes = sorted({label for label in labels if label is not None})
+        number: dict[str | None, int] = {name: index for index, name in enumerate(classes)}
+        side: dict[str | None, int] = {name: place for place, name in enumerate(SIDES)}
         return cls(
-            tuple(item.name for item in items),
+            tuple(names),
             tuple(classes),
-            np.array([number.get(item.label, UNKNOWN) for item in items], np.int64),
-            np.array([side.get(item.split, NO_SIDE) for item in items], np.int64),
-            tuple(item.group for item in items) if grouped else (),
-            folds,
+            np.fromiter((number.get(label, UNKNOWN) for label in labels), np.int64, len(names)),
+            np.fromiter((side.get(split, NO_SIDE) for split in splits), np.int64, len(names)),
+            groups if any(group is not None for group in groups) else (),
+            np.zeros((0, len(names)), bool) if folds is None else folds,
+        )
+
+    def take(self, indices: np.ndarray) -> ItemTable:
+        """Those of the images at `indices`; a class of which none is left is none."""
+        used, labels = np.unique(self.labels[indices], return_inverse=True)
+        places = indices.tolist()
+        return ItemTable(
+            tuple(map(self.names.__getitem__, places)),
+            tuple(self.classes[label] for label in used.tolist() if label != UNKNOWN),
+            labels - int((used == UNKNOWN).sum()),  # what is unknown stands first
+            self.sides[indices],
+            tuple(map(self.groups.__getitem__, places)) if self.groups else (),
+            self.folds[:, indices] if len(self.folds) else self.folds,
+        )
+
+    def item(self, index: int) -> Item:
+        """What is said of one image."""
+        side = int(self.sides[index])
+        return Item(
+            self.names[index],
+            self.class_of(index),
+            None if side == NO_SIDE else SIDES[side],
+            self.groups[index] if self.groups else None,
+            tuple(np.flatnonzero(self.folds[:, index]).tolist()) if len(self.folds) else (),
         )
 
     @property
@@ -110,3 +149,24 @@ class ItemTable:
         """Name of the class of an image; None where it has no label."""
         label = int(self.labels[index])
         return None if label == UNKNOWN else self.classes[label]
+
+
+class TabledItems(Sequence[Item]):
+    """The items of a table, each made when it is asked for: of a million, as objects, they would take 0.3 GB."""
+
+    def __init__(self, table: ItemTable) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self.table.item(place) for place in range(len(self))[index]]
+        return self.table.item(index)

@@ -14,6 +14,7 @@ import numpy as np
 from selfsup.config.grid import unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, small_classes
+from selfsup.data.build import none_readable
 from selfsup.data.items import UNKNOWN, ItemTable
 from selfsup.data.opening import pixel_limit, set_aside
 from selfsup.data.rendering import Renderer, Rendering, describe_channels
@@ -174,7 +175,7 @@ class _Glance:
 
 
 def _glance(source: Source, config: StudyConfig) -> _Glance:
-    """Open images that lie evenly in the source, without decoding them."""
+    """Open images that lie evenly in the source, without decoding them; refused where none can be opened."""
     sides, short_sides, audit = [], [], []
     chosen = np.unique(np.linspace(0, len(source.items) - 1, OPENED_IMAGES).astype(int)).tolist()
     for index in chosen:
@@ -187,9 +188,10 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
             scale = min(1.0, config.resolved_store_size / min(width, height))
             sides.append(scale * math.sqrt(width * height))
             short_sides.append(scale * min(width, height))
-    side = max(1, round(float(np.median(sides)))) if sides else config.resolved_store_size
-    short_side = float(np.median(short_sides)) if sides else side
-    return _Glance(len(sides), side, short_side, tuple(audit))
+    if not sides:
+        raise none_readable(source.name, len(audit), audit)
+    side = max(1, round(float(np.median(sides))))
+    return _Glance(len(sides), side, float(np.median(short_sides)), tuple(audit))
 
 
 def _labelled(source: Source) -> int:

@@ -23,7 +23,7 @@ from selfsup.data.audit import (
     summarize,
 )
 from selfsup.data.build import prepare_store
-from selfsup.data.contents import Contents
+from selfsup.data.contents import contents_csv
 from selfsup.data.groups import given_groups, read_groups
 from selfsup.data.items import NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
@@ -84,8 +84,8 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         max_pixels=config.max_pixels,
         progress=on_decoded,
     )
-    contents = Contents.of(store)
-    require_same(contents, folder, IMAGES, config.data)
+    images = contents_csv(store)
+    require_same(images, folder, IMAGES, config.data)
     split, groups = split_study(config, store.items, store.originals, store.digests)
     require_enough(store.items, split, config)
     external = prepare_external(folder, config, store, say, on_decoded)
@@ -103,7 +103,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
             say(notice)
         _write_split(folder, config, other, groups, seed=seed)
     folder.write(AUDIT, audit_csv(audit))
-    folder.write(IMAGES, contents.to_csv())
+    folder.write(IMAGES, images)
     noticed = summarize(audit)
     for line in noticed:
         say(line)
@@ -183,20 +183,7 @@ def describe_split(
     if items.has_pool:
         entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
         entries += left_out(items, split, originals)
-    if not items.has_labels and not config.unlabelled:
-        entries += _wrapped(items.names)
     return entries
-
-
-def _wrapped(names: Sequence[str]) -> list[AuditEntry]:
-    """A hint where all images lie below one folder that has several: it may be these that were meant as classes."""
-    parts = [name.split("/") for name in names]
-    tops, below = ({part[depth] for part in parts if len(part) > depth + 1} for depth in (0, 1))
-    if len(tops) != 1 or len(below) < 2 or min(map(len, parts)) < 3:
-        return []
-    top = tops.pop()
-    hint = f"'{top}', which has {len(below)} folders; give that folder, or an archive of what is in it, to have them as"
-    return [AuditEntry("*", "one folder", f"{hint} classes or as sides of a split")]
 
 
 def _describe_pool(config: StudyConfig, items: ItemTable) -> str:
@@ -294,10 +281,7 @@ def _write_split(
 
 def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, Any]:
     parts = {"train": split.train, "val": split.val, "test": split.test}
-    counts = {
-        name: [int((store.labels[part] == index).sum()) for part in parts.values()]
-        for index, name in enumerate(store.classes)
-    }
+    counts = np.stack([store.items.count(part) for part in parts.values()], axis=1).tolist()
     pool = int((store.labels == UNKNOWN).sum()) if store.items.has_pool else 0
     seen = int((store.labels[split.train] == UNKNOWN).sum()) if pool else 0
     return {
@@ -309,7 +293,7 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         **{name: len(part) for name, part in parts.items()},
         "train": len(split.train) - seen,
         "pool": seen,
-        "class_counts": counts,
+        "class_counts": dict(zip(store.classes, counts, strict=True)),
         "store": str(store.path),
         "rendering": asdict(store.rendering),
         "normalisation": _normalisation(store, split),

@@ -101,6 +101,15 @@ def test_a_row_that_does_not_fit_is_refused_by_its_line(images: Path, tmp_path: 
     assert "\n" not in str(caught.value)
 
 
+def test_of_many_missing_files_the_number_and_the_first_five_are_named(images: Path, tmp_path: Path) -> None:
+    rows = "path\n" + "".join(f"b/{number}.png\n" for number in range(3, 14))  # b/3 and b/4 are there
+    with pytest.raises(UserError) as caught:
+        ManifestSource(write(tmp_path, rows), images)
+    text = str(caught.value)
+    assert "Line 4 of" in text and "nor 8 others: 'b/6.png' (line 5)" in text
+    assert [number for number in range(3, 14) if f"b/{number}.png" in text] == [5, 6, 7, 8, 9]
+
+
 def test_files_that_are_no_tables_are_refused(images: Path, tmp_path: Path) -> None:
     (tmp_path / "images.parquet").write_bytes(b"PAR1 no more")
     (tmp_path / "latin.csv").write_bytes("path\ncaf\xe9.png\n".encode("latin-1"))
