@@ -34,8 +34,8 @@ from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.evaluation.evaluators import load_evaluators
 from selfsup.evaluation.metrics import METRICS, very_unequal
-from selfsup.execution.configuration import require_fit_for_several_labels
 from selfsup.execution.external_test import prepare_external
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.words import counted
@@ -69,8 +69,24 @@ def open_images(config: StudyConfig, say: Say) -> Source:
         say=say,
     )
     if ItemTable.of(source.items).several:
-        require_fit_for_several_labels(config)
+        _require_fit_for_several_labels(config)
     return with_pages(source, config.pages)
+
+
+def _require_fit_for_several_labels(config: StudyConfig) -> None:
+    """Refuse what is asked for and cannot be, where images may have several labels."""
+    config.with_metric_for(several=True)
+    known = load_evaluators()
+    unfit = [name for name in config.evaluate if not known[name].applies(labelled=True, several=True)]
+    if unfit:
+        raise UserError(
+            f"--evaluate {','.join(unfit)} is for images that have one label each, and those of '{config.data}' may "
+            "have several; leave it out."
+        )
+    if config.test_data is not None:
+        raise UserError(
+            f"--test-data has one label for each image, and those of '{config.data}' may have several; leave it out."
+        )
 
 
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
