@@ -13,10 +13,17 @@ QUOTING: Any = csv.QUOTE_NONNUMERIC
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A CSV file with these columns."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n", quoting=QUOTING)
+    return csv_bytes(columns, rows).decode()
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]], errors: str = "strict") -> bytes:
+    """The same in UTF-8, with what becomes of characters that it has not."""
+    out = io.BytesIO()
+    text = io.TextIOWrapper(out, "utf-8", errors, newline="")
+    writer = csv.writer(text, lineterminator="\n", quoting=QUOTING)
     writer.writerow(columns)
     writer.writerows(rows)
+    text.flush()
     return out.getvalue()
 
 

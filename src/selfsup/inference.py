@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfsup.csv_files import QUOTING
 from selfsup.data.audit import printable
 from selfsup.data.build import prepare_store
 from selfsup.data.cache import REMEDY
 from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, suffix_of
-from selfsup.data.items import Item
+from selfsup.data.items import Item, set_names
 from selfsup.data.pages import with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Say = Callable[[str], None]
+#: What embeddings are written as, by the ending of the file's name.
+ENDINGS = (".npz", ".csv", ".parquet")
 #: How images became pixels, which is only told where it is not as in the study.
 RENDERINGS = ("brightness scale", "transparency")
 
@@ -56,6 +60,23 @@ class Embeddings:
     names: tuple[str, ...]
     features: np.ndarray
     cell: str
+
+    def encoded(self, ending: str) -> bytes:
+        """The content of a file with one of :data:`ENDINGS`: arrays ``features`` and ``names``, or a row per image."""
+        import pandas as pd
+
+        out = io.BytesIO()
+        if ending == ".npz":
+            np.savez_compressed(out, features=self.features, names=np.array(self.names))
+            return out.getvalue()
+        columns = [f"feature_{number}" for number in range(self.features.shape[1])]
+        table = pd.DataFrame(self.features, columns=columns)
+        table.insert(0, "path", list(self.names))
+        if ending == ".parquet":
+            table.to_parquet(out, index=False)
+        else:
+            table.to_csv(out, index=False, quoting=QUOTING, lineterminator="\n")
+        return out.getvalue()
 
 
 def find_cell(place: str | Path) -> tuple[Study, CellResult]:
@@ -118,7 +139,7 @@ def embed_images(
 def predict_images(
     study: Study, cell: CellResult, images: str | Path, *, device: str = "auto", say: Say = lambda line: None
 ) -> pd.DataFrame:
-    """Class and probability of every readable image in a folder, or of one image.
+    """Class and probability of every readable image in a folder, or of one image; or its labels, and that of each.
 
     Parameters are those of :func:`embed_images`, and the table is that of :func:`predict_classes`.
 
@@ -151,12 +172,13 @@ def load_probe(study: Study, cell: str) -> LinearProbe:
 
 
 def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
-    """Class and probability of embedded images by the cell's linear probe.
+    """Class and probability of embedded images by the cell's linear probe; or their labels, and that of each.
 
     Returns
     -------
     DataFrame
-        Columns path, class, probability.
+        Columns path, class, probability. Where images may have several labels: path, labels (those that are more
+        probable than not, with ``;`` between) and for each label ``probability of`` it.
 
     Raises
     ------
@@ -168,6 +190,10 @@ def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
     probe = load_probe(study, embeddings.cell)
     probabilities = probe.probabilities(embeddings.features)
     classes: Sequence[str] = study.folder.read_json("dataset.json")["classes"]
+    if probe.several:
+        labels = set_names(probe.predict(embeddings.features), classes)
+        of_each = {f"probability of {name}": column for name, column in zip(classes, probabilities.T, strict=True)}
+        return pd.DataFrame({"path": embeddings.names, "labels": labels, **of_each})
     chosen = probabilities.argmax(axis=1)
     return pd.DataFrame(
         {

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageFilter
 from sklearn.datasets import load_digits, load_sample_images
 
+from selfsup.data import near_duplicates
 from selfsup.data.near_duplicates import MOST_UNLIKE, find_originals, thumbnail
 
 
@@ -104,6 +105,17 @@ def test_pairs_are_those_that_comparing_all_with_all_finds() -> None:
     found = originals(images)
     assert [place for place, original in enumerate(found) if found.count(original) == 1] == alone
     assert all(near[place, original] for place, original in enumerate(found))
+
+
+def test_images_looked_for_in_parts_find_their_copies_in_one_of_the_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "WHOLE", 1000)
+    monkeypatch.setattr(near_duplicates, "PART", 100)  # so of 4,000 images each is compared with 1 in 32
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (2000, 4, 4)).repeat(2, axis=1).repeat(2, axis=2)
+    copies = coarse + 0.03 * coarse.std((1, 2), keepdims=True) * rng.normal(size=coarse.shape)
+    found = find_originals(np.arange(4000), np.concatenate([coarse, copies]).astype(np.float32))
+    assert np.array_equal(found[:2000], np.arange(2000))
+    assert np.mean(found[2000:] == np.arange(2000)) > 0.99
 
 
 def test_many_images_take_seconds() -> None:

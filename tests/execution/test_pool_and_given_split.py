@@ -133,14 +133,15 @@ def test_folders_of_a_split_are_kept_and_copies_across_are_counted(tmp_path: Pat
     assert entry.problem == "given split"
 
 
-def test_one_folder_around_all_classes_is_named(tmp_path: Path) -> None:
+def test_one_folder_around_all_others_is_stepped_into_and_named(tmp_path: Path) -> None:
     for seed, name in enumerate(("bean", "pea")):
         save(tmp_path / "data/photos" / name, 4, seed)
-    *_, said = begin(tmp_path / "data", tmp_path / "study")
-    hint = "'photos', which has 2 folders; give that folder, or an archive of what is in it"
-    assert any("All images lie below one folder" in line and hint in line for line in said)
-    *_, said = begin(tmp_path / "data", tmp_path / "unlabelled", unlabelled=True)  # then nothing is missing
-    assert not any(hint in line for line in said)
+    _, store, said = begin(tmp_path / "data", tmp_path / "study")
+    assert store.classes == ("bean", "pea") and store.names[0] == "photos/bean/00.png"
+    hint = "One folder is around all others: 'photos', whose folders say what is known of the images"
+    assert any(line.startswith(hint) for line in said)
+    _, store, said = begin(tmp_path / "data", tmp_path / "unlabelled", unlabelled=True)  # then nothing is missing
+    assert not store.classes and not any(hint in line for line in said)
 
 
 def test_without_the_given_split_its_folders_are_classes(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from selfsup.config.validation import validate
 from selfsup.data.split import Split, split_images
 from selfsup.data.store import open_store
 from selfsup.errors import UserError
-from selfsup.execution.configuration import require_sound, resolve_for_images
+from selfsup.execution.configuration import ImagesSeen, require_sound, resolve_for_images
 from selfsup.execution.estimate import plan_study
 from selfsup.execution.preparation import prepare_images, require_resplit
 from selfsup.record.folder import StudyFolder
@@ -168,7 +168,8 @@ def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> No
     folder = StudyFolder(tmp_path / "study")
     folder.create()
     config = validate({"data": str(data), "backbones": "vit_tiny_patch16_224", "grow_from": 1})
-    assert resolve_for_images(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
+    images = ImagesSeen.decoded(prepare_images(folder, config, lambda line: None))
+    assert resolve_for_images(config, images, lambda line: None).side == 64
 
 
 @pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])
@@ -314,6 +315,16 @@ def test_one_to_four_images_are_refused_before_anything_runs(tmp_path: Path, ima
             refused(values)
 
 
+def test_images_of_which_none_can_be_read_are_refused_by_a_plan_as_by_a_run(tmp_path: Path) -> None:
+    for path in save_images(tmp_path / "data").rglob("*.tif"):
+        path.write_bytes(b"no image")
+    for refused in (plan_study, lambda values: begin(tmp_path / "data", tmp_path / "study")):
+        with pytest.raises(
+            UserError, match=r"No image of 'data' can be read, of 10 \(10 x not an image .*'bean/0.tif'"
+        ):
+            refused({"data": str(tmp_path / "data")})
+
+
 def test_classes_of_two_images_cannot_be_validated_and_that_is_said(tmp_path: Path) -> None:
     save_images(tmp_path / "data", per_class=2)
     (tmp_path / "data/rye").mkdir()
@@ -370,10 +381,9 @@ def test_a_plan_says_which_channels_are_taken_and_refuses_what_cannot_be(tmp_pat
     with pytest.raises(UserError, match="--augmentations byol is for images of 3 channels, and these have 2"):
         plan_study({**asked, "augmentations": "byol"})
     folder, config = begin(tmp_path / "d", tmp_path / "study")
+    images = ImagesSeen.decoded(prepare_images(folder, config, print))
     with pytest.raises(UserError, match="--show-channels 4 names 4, which is none of those"):
-        resolve_for_images(
-            config.model_copy(update={"show_channels": (4,)}), prepare_images(folder, config, print), print
-        )
+        resolve_for_images(config.model_copy(update={"show_channels": (4,)}), images, print)
 
 
 def save_unequal(root: Path) -> Path:

@@ -39,7 +39,7 @@ def test_the_first_line_on_decoding_is_no_single_image(monkeypatch: pytest.Monke
         lines.decoded(done, 30)
         now += 0.9
     assert out.getvalue().splitlines() == [
-        "Read 13 of 30 files.",
-        "Read 25 of 30 files.",
-        "Read 30 of 30 files.",
+        "Went through 13 of 30 files.",
+        "Went through 25 of 30 files.",
+        "Went through 30 of 30 files.",
     ]

@@ -43,6 +43,8 @@ def _methods() -> Iterator[str]:
 
     for name in method_names():
         cls = method_class(name)
+        if cls.tags.of_references:  # which --references brings
+            continue
         yield f"{name:12} {registry.first_line(registry.METHOD, name)}"
         yield f"{'':12} {getattr(cls, 'paper', '(no paper is named)')}"
         cost = f"; a step costs {describe_cost(cls)} of SimCLR's" * cls.tags.trains

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from selfsup.config.grid import PerClass, percent_of
-from selfsup.csv_files import csv_text
+from selfsup.csv_files import csv_bytes
 from selfsup.data.items import NO_SIDE, SIDES, TEST, UNKNOWN, VAL, ItemTable
 from selfsup.data.split import Split, has_several
 
@@ -23,6 +23,7 @@ Problem = Literal[
     "passed over",
     "empty class",
     "given split",
+    "labels",
     "no label",
     "left out",
     "looks like a split",
@@ -49,11 +50,12 @@ HEADINGS: dict[Problem, str] = {
     "unreadable": "Files and folders that cannot be read, set aside",
     "empty": "Files of no bytes, set aside",
     "no class": "Images beside the class folders, set aside",
-    "one folder": "All images lie below one folder",
+    "one folder": "One folder is around all others",
     "ignored": "Files not taken for images",
     "passed over": "Folders and hidden images passed over",
     "empty class": "Folders without an image, which are no classes",
     "given split": "The split is given",
+    "labels": "Labels",
     "no label": "Images without a label",
     "left out": "Images without a label that training may not see",
     "looks like a split": "Taken for a class, though it is called as a side of a split is",
@@ -80,7 +82,7 @@ ALARMING: tuple[Problem, ...] = ("same pixels", "little contrast")
 EXAMPLES = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One thing that a user should know of the data.
 
@@ -106,7 +108,7 @@ class AuditEntry:
 def audit_csv(entries: Iterable[AuditEntry]) -> bytes:
     """The entries as a CSV file with the columns path, problem, detail."""
     rows = ((entry.path, entry.problem, entry.detail) for entry in entries)
-    return csv_text(["path", "problem", "detail"], rows).encode("utf-8", "backslashreplace")
+    return csv_bytes(["path", "problem", "detail"], rows, "backslashreplace")
 
 
 def summarize(entries: Iterable[AuditEntry]) -> list[str]:
@@ -159,7 +161,9 @@ def find_duplicates(names: Sequence[str], originals: np.ndarray, split: Split) -
     """
     entries = []
     first_seen: dict[int, tuple[int, str]] = {}
+    copied = np.bincount(originals)[originals] > 1
     for side, indices in (("train", split.train), ("val", split.val), ("test", split.test)):
+        indices = indices[copied[indices]]
         for index, original in zip(indices.tolist(), originals[indices].tolist(), strict=True):
             twin, where = first_seen.setdefault(original, (index, side))
             if where != side:
@@ -205,8 +209,8 @@ def copies(names: Sequence[str], digests: np.ndarray, originals: np.ndarray) -> 
     """Images that are copies of earlier ones, exact ones by their `digests`; else as :func:`find_duplicates`."""
     first: dict[bytes, int] = {}
     entries = []
-    for index, (digest, original) in enumerate(zip(digests.tolist(), originals.tolist(), strict=True)):
-        twin = first.setdefault(digest, index)
+    for index in np.flatnonzero(np.bincount(originals)[originals] > 1).tolist():
+        twin, original = first.setdefault(digests[index], index), originals[index]
         if twin != index:
             entries.append(AuditEntry(names[index], "duplicate", f"same pixels as '{names[twin]}'"))
         elif original != index:
@@ -242,7 +246,7 @@ def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass])
     -------
     list of AuditEntry
         One per class with fewer training images than asked for, or of which a share is less than one image, and one
-        per class and side of the split that has no image of it.
+        per class of which a side of the split has no image.
     """
     counts = {
         side: items.count(indices)
@@ -260,7 +264,6 @@ def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass])
             asked = ", ".join(map(str, too_many))
             detail = f"{have} training images where {asked} per class are asked for: it gives all it has"
             entries.append(AuditEntry(f"{name}/", "small class", detail))
-        for side, count in counts.items():
-            if count[index] == 0:
-                entries.append(AuditEntry(f"{name}/", "class missing on a side", f"no image in {side}"))
+        if without := [side for side, count in counts.items() if count[index] == 0]:
+            entries.append(AuditEntry(f"{name}/", "class missing on a side", f"no image in {' and '.join(without)}"))
     return entries

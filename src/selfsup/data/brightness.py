@@ -22,7 +22,7 @@ beside a bright one would be black.
 from __future__ import annotations
 
 import math
-import statistics
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -143,19 +143,23 @@ class ScaleTally:
     kind: Kind
     scale: Scale
     channels: Sequence[int] = ()
-    _used: list[list[float]] = field(default_factory=list)
+    _images: int = 0
+    _used: array[float] = field(default_factory=lambda: array("d"))
     _absent: int = 0
-    _beyond: list[tuple[str, Extent, int]] = field(default_factory=list)
+    _beyond: int = 0
+    _first_beyond: tuple[str, Extent, int] | None = None
 
     def count(self, name: str, extents: Sequence[Extent]) -> None:
         """Take note of an image, by the extent of each channel or of all; in the order of the source."""
         self._absent += any(extent.absent for extent in extents)
-        used = []
+        self._images += 1
+        beyond = []
         for place, (extent, (low, high)) in enumerate(zip(extents, self._ranges(len(extents)), strict=True)):
-            used.append(max(0.0, min(extent.high, high) - max(extent.low, low)) / (high - low))
+            self._used.append(max(0.0, min(extent.high, high) - max(extent.low, low)) / (high - low))
             if max(low - extent.low, extent.high - high) > LITTLE * (high - low):
-                self._beyond.append((name, extent, place))
-        self._used.append(used)
+                beyond.append((name, extent, place))
+        self._beyond += bool(beyond)
+        self._first_beyond = self._first_beyond or next(iter(beyond), None)
 
     def _ranges(self, count: int) -> list[Range]:
         ranges = ranges_of(self.scale)
@@ -163,8 +167,9 @@ class ScaleTally:
 
     def entries(self, *, given: bool) -> Iterator[AuditEntry]:
         """What a user should know of it; `given`: the scale was not decided from these images."""
-        images = f"{len(self._used)} image{'s' * (len(self._used) != 1)} {_NAMES[self.kind]}"
-        scales = list(map(_range, self._ranges(len(self._used[0]))))
+        images = f"{self._images} image{'s' * (self._images != 1)} {_NAMES[self.kind]}"
+        used = np.median(np.reshape(self._used, (self._images, -1)), axis=0)
+        scales = list(map(_range, self._ranges(len(used))))
         if self.kind != "8-bit":
             single = len(ranges_of(self.scale)) == 1
             named = [f"{becomes} in channel {number}" for becomes, number in zip(scales, self.channels, strict=False)]
@@ -172,15 +177,14 @@ class ScaleTally:
             if self._absent:
                 detail += f"; black where they have no values (NaN, infinite, nodata), in {self._absent}"
             yield AuditEntry("*", "brightness scale", detail)
-        if self._beyond:
-            name, extent, place = self._beyond[0]
+        if self._first_beyond:
+            name, extent, place = self._first_beyond
             detail = (
-                f"{len({name for name, *_ in self._beyond})} of {images} go beyond the scale {scales[place]}"
+                f"{self._beyond} of {images} go beyond the scale {scales[place]}"
                 f"{self._in_channel(place)}, the first '{name}' ({_range((extent.low, extent.high))})"
             )
             yield AuditEntry("*", "beyond the scale", detail)
-        used = [statistics.median(channel) for channel in zip(*self._used, strict=True)]
-        least = min(range(len(used)), key=used.__getitem__)
+        least = int(used.argmin())
         if used[least] < LITTLE:
             yield AuditEntry(
                 "*",

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import Kind
 from selfsup.data.items import ItemTable
-from selfsup.data.near_duplicates import find_originals
+from selfsup.data.near_duplicates import SIDE, find_originals
 from selfsup.data.opening import pixel_limit
 from selfsup.data.pages import PagedSource, describe_pages
 from selfsup.data.rendering import Renderer, Rendering, describe_channels
@@ -109,31 +109,35 @@ def _build(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the store aside and give it its name. The caller holds the store's lock."""
+    items = ItemTable.of(source.items)
     with new_folder(path, path.with_name(ASIDE + path.name), REMEDY) as aside:
-        decoded = _decode_all(source, aside / PIXELS, renderer, results, progress)
+        decoded = _decode_all(items, aside / PIXELS, renderer, results, progress)
+        _refuse_too_little(source.name, items, decoded)
         with writing_to(path, REMEDY):
-            _write_index(source, decoded, aside)
+            _write_index(source, items, decoded, aside)
 
 
-@dataclass
 class _Decoded:
-    """What is known of the images beside their pixels."""
+    """What is known of the images beside their pixels; each array has room for all, and `count` are there."""
 
-    renderer: Renderer
-    kept: list[int] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    thumbnails: list[np.ndarray] = field(default_factory=list)
-    audit: list[AuditEntry] = field(default_factory=list)
-    scales: dict[Kind, ScaleTally] = field(default_factory=dict)
-    transparent: int = 0
-    paged: list[int] = field(default_factory=list)
+    def __init__(self, renderer: Renderer, images: int) -> None:
+        self.renderer = renderer
+        self.count = 0
+        self._kept = np.empty(images, np.int64)
+        self._sizes = np.empty((images, 2), np.int32)
+        self._digests = np.empty(images, "S32")
+        self._thumbnails = np.empty((images, SIDE, SIDE), np.float32)
+        self.audit: list[AuditEntry] = []
+        self.scales: dict[Kind, ScaleTally] = {}
+        self.transparent = 0
+        self.paged: list[int] = []
 
     def add(self, index: int, name: str, picture: DecodedImage) -> None:
-        self.kept.append(index)
-        self.sizes.append(picture.pixels.shape[:2])
-        self.digests.append(picture.digest)
-        self.thumbnails.append(picture.thumbnail)
+        self._kept[self.count] = index
+        self._sizes[self.count] = picture.pixels.shape[:2]
+        self._digests[self.count] = picture.digest
+        self._thumbnails[self.count] = picture.thumbnail
+        self.count += 1
         kind = picture.extents[0].kind
         if kind not in self.scales:
             rendering = self.renderer.rendering()
@@ -144,17 +148,34 @@ class _Decoded:
         if picture.pages > 1:
             self.paged.append(picture.pages)
 
+    @property
+    def kept(self) -> np.ndarray:
+        """Places of the images in the source; int64."""
+        return self._kept[: self.count]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return self._sizes[: self.count]
+
+    @property
+    def digests(self) -> np.ndarray:
+        return self._digests[: self.count]
+
+    @property
+    def thumbnails(self) -> np.ndarray:
+        return self._thumbnails[: self.count]
+
 
 def _decode_all(
-    source: Source,
+    items: ItemTable,
     target: Path,
     renderer: Renderer,
     results: Generator[DecodedImage | AuditEntry],
     progress: Callable[[int, int], None] | None,
 ) -> _Decoded:
     """Pixels of all readable images into the file `target`."""
-    count = len(source.items)
-    found = _Decoded(renderer)
+    count = len(items.names)
+    found = _Decoded(renderer, count)
     with target.open("wb", buffering=0) as file, contextlib.closing(results):
         for index, result in enumerate(results):
             if isinstance(result, AuditEntry):
@@ -164,27 +185,33 @@ def _decode_all(
                 with writing_to(target, REMEDY):
                     while rest:
                         rest = rest[file.write(rest) :]
-                found.add(index, source.items[index].name, result)
+                found.add(index, items.names[index], result)
             if progress is not None:
                 progress(index + 1, count)
-    _refuse_too_little(source, found)
     return found
 
 
-def _refuse_too_little(source: Source, found: _Decoded) -> None:
-    reasons = Counter(entry.detail for entry in found.audit)
-    listed = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(5))
-    if not found.kept:
+def none_readable(name: str, tried: int, audit: Sequence[AuditEntry]) -> UserError:
+    """What to say where none of the images that were tried can be read, for the reasons in `audit`."""
+    return UserError(
+        f"No image of '{name}' can be read, of {tried} ({_reasons(audit)}; the first is '{audit[0].path}'); "
+        f"{_remedy(audit)}."
+    )
+
+
+def _reasons(audit: Sequence[AuditEntry]) -> str:
+    reasons = Counter(entry.detail for entry in audit)
+    return ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(5))
+
+
+def _refuse_too_little(name: str, items: ItemTable, found: _Decoded) -> None:
+    if not found.count:
+        raise none_readable(name, len(items.names), found.audit)
+    left = items.take(found.kept).kinds
+    if len(left) < 2 <= len(items.kinds):
+        only = f"Only the class '{left[0]}'" if left else "No class"
         raise UserError(
-            f"No image of '{source.name}' can be read, of {len(source.items)} ({listed}; the first is "
-            f"'{found.audit[0].path}'); {_remedy(found.audit)}."
-        )
-    classes = {item.label for item in source.items} - {None}
-    left = {source.items[index].label for index in found.kept} - {None}
-    if len(left) < 2 <= len(classes):
-        only = f"Only the class '{left.pop()}'" if left else "No class"
-        raise UserError(
-            f"{only} of '{source.name}' has images that can be read ({listed}); mend "
+            f"{only} of '{name}' has images that can be read ({_reasons(found.audit)}); mend "
             "the files of another class, or give --unlabelled."
         )
 
@@ -195,20 +222,20 @@ def _remedy(audit: Sequence[AuditEntry]) -> str:
     return "give images in formats that Pillow reads"
 
 
-def _write_index(source: Source, found: _Decoded, folder: Path) -> None:
-    items = ItemTable.of([source.items[index] for index in found.kept])
-    sizes = np.array(found.sizes, np.int32)
+def _write_index(source: Source, all_items: ItemTable, found: _Decoded, folder: Path) -> None:
+    items, sizes = all_items.take(found.kept), found.sizes
     channels = len(found.renderer.rendering().taken)
     arrays = {
         "sizes": sizes,
         "offsets": np.concatenate([[0], np.cumsum(sizes.prod(1, dtype=np.int64) * channels)]),
-        "digests": np.array(found.digests),
-        "originals": find_originals(np.array(found.digests), np.stack(found.thumbnails)),
+        "digests": found.digests,
+        "originals": find_originals(found.digests, found.thumbnails),
         "labels": items.labels,
         "sides": items.sides,
         "folds": items.folds,
+        "sets": items.sets,
     }
-    lost = sorted({item.label for item in source.items if item.label is not None} - set(items.classes))
+    lost = sorted({*all_items.classes} - {*items.classes})
     audit = [
         *found.audit,
         *(AuditEntry(f"{name}/", "small class", "none of its images can be read") for name in lost),
@@ -248,12 +275,14 @@ def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
         yield from describe_pages(found.paged, all_used=False)
 
 
-def _same_pixels(names: Sequence[str], digests: Sequence[bytes]) -> list[AuditEntry]:
+def _same_pixels(names: Sequence[str], digests: np.ndarray) -> list[AuditEntry]:
     """What most images are copies of, if they are many: something was lost on the way to pixels, perhaps."""
-    digest, count = Counter(digests).most_common(1)[0]
+    _, first, counts = np.unique(digests, return_index=True, return_counts=True)
+    count = int(counts.max())
     if count < max(MANY_ALIKE, len(names) / ONE_IN):
         return []
-    detail = f"{count} of {len(names)} images have the same pixels, such as '{names[digests.index(digest)]}'"
+    example = names[int(first[counts == count].min())]
+    detail = f"{count} of {len(names)} images have the same pixels, such as '{example}'"
     return [AuditEntry("*", "same pixels", f"{detail}; look at what they are before you trust any result")]
 
 

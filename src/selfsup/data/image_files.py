@@ -53,7 +53,8 @@ def require_readers(names: Iterable[str]) -> None:
     UserError
         Names the extra.
     """
-    found = next((name for name in names if suffix_of(name) in dicom_files.SUFFIXES), None)
+    endings = tuple(dicom_files.SUFFIXES)
+    found = next((name for name in names if name.lower().endswith(endings)), None)
     if found and find_spec("pydicom") is None:
         raise UserError(f"'{printable(found)}' is a DICOM file, which pydicom reads: pip install 'selfsup[dicom]'.")
 

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression: penalised, solved to convergence on any device."""
+"""Logistic regression, multinomial or of several labels: penalised, solved to convergence on any device."""
 
 from __future__ import annotations
 
@@ -59,12 +59,14 @@ def solve(x: Tensor, y: Tensor, C: float, *, num_classes: int) -> tuple[Tensor, 
 def solve_path(x: Tensor, y: Tensor, Cs: Sequence[float], *, num_classes: int) -> tuple[Tensor, Tensor]:
     """The problem of :func:`solve` on the same images under several penalties.
 
-    From the strongest penalty to the weakest each begins where the one before ended, and knows the curvature there.
+    From the strongest penalty to the weakest each begins where the one before ended, and knows the curvature there. Of
+    images with several labels, that of each label against the rest is scikit-learn's of two classes.
 
     Parameters
     ----------
     x : Tensor of float64, shape (n, width)
-    y : Tensor of int64, shape (n,)
+    y : Tensor of int64, shape (n,), or bool, shape (n, num_classes)
+        Classes, or which labels each image has.
     Cs : sequence of float
         In any order.
     num_classes : int
@@ -94,8 +96,10 @@ class _Problems:
     rows : Tensor of float32, shape (b, n, rank + 1)
         The images' coordinates, and a one for the bias. Parameters, objectives and gradients are float64, all that is
         made of images float32, which takes half the time, and whose rounding is far below the tolerance.
-    y : Tensor of int64, shape (b, 1, n)
-        The images' classes, in [0, classes).
+    y : Tensor of int64, shape (b, 1, n), or float32, shape (b, classes, n)
+        The images' classes, in [0, classes); or 1 for each label that an image has.
+    classes : int
+        Or labels.
     """
 
     basis: Tensor | None
@@ -103,13 +107,18 @@ class _Problems:
     y: Tensor
     classes: int
 
+    @property
+    def several(self) -> bool:
+        """Whether images have several labels, each of which is told from the rest by itself."""
+        return self.y.is_floating_point()
+
     @classmethod
     def of(cls, x: Tensor, y: Tensor, num_classes: int) -> _Problems:
         # A penalised solution lies in the span of the images.
         basis = torch.linalg.qr(x.mT).Q if x.shape[-2] < x.shape[-1] else None
         coordinates = x if basis is None else x @ basis
         rows = torch.cat([coordinates, x.new_ones(*x.shape[:-1], 1)], dim=-1)
-        return cls(basis, rows.float(), y[:, None], num_classes)
+        return cls(basis, rows.float(), y.mT.float() if y.dtype == torch.bool else y[:, None], num_classes)
 
     def zeros(self) -> Tensor:
         """Parameters of every problem, shape (b, classes, rank + 1)."""
@@ -127,20 +136,29 @@ class _Problems:
     def penalty(self, C: float) -> Tensor:
         """What the square of each parameter of a class costs, shape (rank + 1,)."""
         # Two classes: |W|^2 = |w|^2 / 2 where W_1 = -W_0 = w / 2.
-        penalty = self.rows.new_full(self.rows.shape[-1:], (2.0 if self.classes == 2 else 1.0) / C, dtype=torch.float64)
+        doubled = self.classes == 2 and not self.several
+        penalty = self.rows.new_full(self.rows.shape[-1:], (2.0 if doubled else 1.0) / C, dtype=torch.float64)
         penalty[-1] = 0
         return penalty
 
     def objective(self, theta: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
         """The mean objective of each problem, shape (b,), and its gradient."""
         likelihood, slope = torch.zeros((), dtype=torch.float64, device=theta.device), torch.zeros_like(theta)
-        for some, classes in zip(*self._at_once(), strict=True):
-            log_p = torch.log_softmax(theta.float() @ some.mT, dim=1)
-            likelihood = likelihood + log_p.gather(1, classes).double().sum(dim=(1, 2))
-            residual = log_p.exp_().scatter_add_(1, classes, torch.full_like(log_p[:, :1], -1))
+        for some, theirs in zip(*self._at_once(), strict=True):
+            more, residual = self._likelihood(theta.float() @ some.mT, theirs)
+            likelihood = likelihood + more.double().sum(dim=(1, 2))
             slope += (residual @ some).double()
         shrunk, n = penalty * theta, self.rows.shape[1]
         return ((shrunk * theta).sum(dim=(1, 2)) / 2 - likelihood) / n, (slope + shrunk) / n
+
+    def _likelihood(self, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithms of the likelihoods of `y`, as it is shaped, and how far the logits' probabilities are above it."""
+        if self.several:
+            signs = 2 * y - 1
+            return torch.nn.functional.logsigmoid(signs * logits), torch.sigmoid(logits) - y
+        log_p = torch.log_softmax(logits, dim=1)
+        likelihood = log_p.gather(1, y)
+        return likelihood, log_p.exp_().scatter_add_(1, y, torch.full_like(log_p[:, :1], -1))
 
     def _at_once(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The images in parts whose logits fit into memory."""
@@ -151,7 +169,8 @@ class _Problems:
         """The largest entries for each class and their images, shape (b, classes, k), and the mean over the classes."""
         found, begin = [], 0
         for rows in self._at_once()[0]:
-            p = torch.softmax(theta.float() @ rows.mT, dim=1)
+            logits = theta.float() @ rows.mT
+            p = torch.sigmoid(logits) if self.several else torch.softmax(logits, dim=1)
             curvature = p * (1 - p)
             own, images = curvature.topk(min(OWN_IMAGES, curvature.shape[2]), dim=2)
             found.append((own, images + begin, curvature.mean(dim=1)))
@@ -253,7 +272,8 @@ def _minimise(problems: _Problems, start: Tensor, C: float) -> Tensor:
             damping = torch.where(damping < least, 0, damping)
             guess, age = problems.inverse_hessian(theta, penalty, damping), 0
         direction = -_inverse_hessian_times(gradient.float(), history, guess)
-        direction -= direction.mean(dim=1, keepdim=True)  # what is added to every class changes no probability
+        if not problems.several:  # what is added to every class changes no probability
+            direction -= direction.mean(dim=1, keepdim=True)
         moved, value, new_gradient, length = _line_search(problems, penalty, theta, gradient, direction)
         history = [*history[1 - MEMORY :], ((moved - theta).float(), (new_gradient - gradient).float())]
         theta, gradient, age = moved, new_gradient, age + 1

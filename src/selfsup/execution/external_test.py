@@ -11,7 +11,7 @@ import numpy as np
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry
 from selfsup.data.build import prepare_store
-from selfsup.data.contents import Contents
+from selfsup.data.contents import contents_csv
 from selfsup.data.items import UNKNOWN, ItemTable
 from selfsup.data.near_duplicates import find_originals, thumbnail
 from selfsup.data.pages import with_pages
@@ -91,9 +91,9 @@ def prepare_external(
         max_pixels=config.max_pixels,
         progress=on_decoded,
     )
-    contents = Contents.of(external)
-    require_same(contents, folder, EXTERNAL_IMAGES, config.test_data)
-    folder.write(EXTERNAL_IMAGES, contents.to_csv())
+    listed = contents_csv(external)
+    require_same(listed, folder, EXTERNAL_IMAGES, config.test_data)
+    folder.write(EXTERNAL_IMAGES, listed)
     images = external.items.count(np.arange(len(external)))
     counts = dict(zip(external.classes, images.tolist(), strict=True))
     missing = [name for name in store.classes if name not in counts]
@@ -108,6 +108,12 @@ def prepare_external(
         "class_counts": {name: counts.get(name, 0) for name in store.classes},
     }
     return ExternalTest(about, (*map(_of_external, external.audit), *_copies(store, external)))
+
+
+def count_external(folder: StudyFolder) -> int:
+    """How many images of a prepared study's external test have a label; 0 without one."""
+    about = folder.read_json("dataset.json").get("external")
+    return sum(about["class_counts"].values()) if about else 0
 
 
 def _of_external(entry: AuditEntry) -> AuditEntry:

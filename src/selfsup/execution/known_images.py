@@ -9,7 +9,7 @@ import numpy as np
 from selfsup.config.schema import StudyConfig
 from selfsup.csv_files import csv_rows
 from selfsup.data.audit import printable
-from selfsup.data.contents import Contents
+from selfsup.data.contents import changes, read_contents
 from selfsup.data.items import SIDES
 from selfsup.data.split import Split
 from selfsup.errors import UserError
@@ -29,16 +29,17 @@ def require_same_names(names: Sequence[str], folder: StudyFolder, config: StudyC
     UserError
         If some are missing, or there are more.
     """
-    known = _known_images(folder, IMAGES)
-    if known is None:
+    content = _known_images(folder, IMAGES)
+    if content is None:
         return
+    known = read_contents(content)
     aside = {printable(entry["path"]) for entry in csv_rows((folder.path / AUDIT).read_bytes())}
-    found = {name: known.images.get(name, ("", "")) for name in names if name in known.images or name not in aside}
-    _refuse_changes(Contents(found).changes_since(known), folder, config.data)
+    found = {name: known.get(name, ("", "")) for name in names if name in known or name not in aside}
+    _refuse_changes(changes(known, found), folder, config.data)
 
 
-def require_same(contents: Contents, folder: StudyFolder, file: str, data: str) -> None:
-    """Refuse other images of `data` than those that `file` of the study lists.
+def require_same(content: bytes, folder: StudyFolder, file: str, data: str) -> None:
+    """Refuse other images of `data` than those that `file` of the study lists; `content` is what it would be now.
 
     Raises
     ------
@@ -46,8 +47,8 @@ def require_same(contents: Contents, folder: StudyFolder, file: str, data: str) 
         If some are missing or have changed, or there are more.
     """
     known = _known_images(folder, file)
-    if known is not None:
-        _refuse_changes(contents.changes_since(known), folder, data)
+    if known is not None and known != content:
+        _refuse_changes(changes(read_contents(known), read_contents(content)), folder, data)
 
 
 def require_same_split(split: Split, folder: StudyFolder, data: str, suffix: str) -> None:
@@ -70,14 +71,14 @@ def require_same_split(split: Split, folder: StudyFolder, data: str, suffix: str
         )
 
 
-def _known_images(folder: StudyFolder, file: str) -> Contents | None:
+def _known_images(folder: StudyFolder, file: str) -> bytes | None:
     path = folder.path / file
-    return Contents.from_csv(path.read_bytes()) if folder.exists() and path.is_file() else None
+    return path.read_bytes() if folder.exists() and path.is_file() else None
 
 
-def _refuse_changes(changes: str, folder: StudyFolder, data: str) -> None:
-    if changes:
+def _refuse_changes(changed: str, folder: StudyFolder, data: str) -> None:
+    if changed:
         raise UserError(
-            f"The images of '{data}' are not those with which '{folder.path}' was begun: {changes}; "
+            f"The images of '{data}' are not those with which '{folder.path}' was begun: {changed}; "
             f"bring them back as they were, or choose another --out."
         )

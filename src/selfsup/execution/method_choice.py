@@ -23,14 +23,15 @@ def resolve_methods(config: StudyConfig, images: int, say: Callable[[str], None]
     """The configuration with ``auto`` and ``all`` resolved for its networks and so many images, which is said."""
     if not {AUTO, ALL} & {*config.methods}:
         return config
-    fitting = fitting_methods(config, method_names())
+    named = method_names() if ALL in config.methods else [*FOR_CONVOLUTIONS, *FOR_TRANSFORMERS]
+    fitting = fitting_methods(config, dict.fromkeys(named))
     methods: list[str] = []
     for word in config.methods:
         found = _every(config, fitting) if word == ALL else _well_tried(fitting, images) if word == AUTO else [word]
         methods += found
         if word == ALL:
             known = [name for name in method_names() if not method_class(name).tags.of_references]
-            left_out = ", ".join(name for name in known if name not in found)
+            left_out = ", ".join(_why_not(name, fitting) for name in known if name not in found)
             say(f"All {len(found)} methods that fit" + f", and so without {left_out}" * bool(left_out) + ".")
         elif word == AUTO:
             kind = "transformers" if "mae" in fitting else "these networks"
@@ -48,6 +49,12 @@ def _well_tried(fitting: list[str], images: int) -> list[str]:
 def _every(config: StudyConfig, fitting: list[str]) -> list[str]:
     """All but references, which are named elsewhere, and what would learn from a teacher that is not named."""
     return [name for name in fitting if not method_class(name).tags.of_references and _has_teacher(config, name)]
+
+
+def _why_not(name: str, fitting: list[str]) -> str:
+    """The method and what it lacks."""
+    lacks = f"--set {name}.teacher=NAME" if name in fitting else "other networks, see `selfsup list methods`"
+    return f"{name} (needs {lacks})"
 
 
 def _has_teacher(config: StudyConfig, name: str) -> bool:

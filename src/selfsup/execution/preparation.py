@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.schema import StudyConfig
 from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import (
@@ -23,9 +24,9 @@ from selfsup.data.audit import (
     summarize,
 )
 from selfsup.data.build import prepare_store
-from selfsup.data.contents import Contents
+from selfsup.data.contents import contents_csv
 from selfsup.data.groups import given_groups, read_groups
-from selfsup.data.items import NO_SIDE, SIDES, UNKNOWN, ItemTable
+from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
@@ -33,7 +34,8 @@ from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
 from selfsup.errors import UserError
-from selfsup.evaluation.metrics import very_unequal
+from selfsup.evaluation.evaluators import load_evaluators
+from selfsup.evaluation.metrics import METRICS, very_unequal
 from selfsup.execution.external_test import prepare_external
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.words import counted
@@ -54,7 +56,7 @@ def open_images(config: StudyConfig, say: Say) -> Source:
     Raises
     ------
     UserError
-        If there are none, or they cannot be had.
+        If there are none, or they cannot be had; or if they may have several labels, and what needs one is asked for.
     """
     source = open_source(
         config.data,
@@ -66,7 +68,25 @@ def open_images(config: StudyConfig, say: Say) -> Source:
         manifest=config.manifest,
         say=say,
     )
+    if ItemTable.of(source.items).several:
+        _require_fit_for_several_labels(config)
     return with_pages(source, config.pages)
+
+
+def _require_fit_for_several_labels(config: StudyConfig) -> None:
+    """Refuse what is asked for and cannot be, where images may have several labels."""
+    config.with_metric_for(several=True)
+    known = load_evaluators()
+    unfit = [name for name in config.evaluate if not known[name].applies(labelled=True, several=True)]
+    if unfit:
+        raise UserError(
+            f"--evaluate {','.join(unfit)} is for images that have one label each, and those of '{config.data}' may "
+            "have several; leave it out."
+        )
+    if config.test_data is not None:
+        raise UserError(
+            f"--test-data has one label for each image, and those of '{config.data}' may have several; leave it out."
+        )
 
 
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
@@ -84,8 +104,9 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         max_pixels=config.max_pixels,
         progress=on_decoded,
     )
-    contents = Contents.of(store)
-    require_same(contents, folder, IMAGES, config.data)
+    images = contents_csv(store)
+    require_same(images, folder, IMAGES, config.data)
+    config = config.with_metric_for(several=store.items.several)
     split, groups = split_study(config, store.items, store.originals, store.digests)
     require_enough(store.items, split, config)
     external = prepare_external(folder, config, store, say, on_decoded)
@@ -103,7 +124,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
             say(notice)
         _write_split(folder, config, other, groups, seed=seed)
     folder.write(AUDIT, audit_csv(audit))
-    folder.write(IMAGES, contents.to_csv())
+    folder.write(IMAGES, images)
     noticed = summarize(audit)
     for line in noticed:
         say(line)
@@ -162,6 +183,7 @@ def split_study(
         originals=originals,
         conflicts=None if digests is None else has_several(items.labels, digests),
         given=None if config.no_given_split else items.sides,
+        sets=items.sets,
     )
     return split, _copies_as_groups(items, originals) if groups is None else groups
 
@@ -180,23 +202,20 @@ def describe_split(
     entries = []
     if not config.no_given_split and (items.sides != NO_SIDE).any():
         entries.append(AuditEntry("*", "given split", describe_given(items, split, originals)))
+    if items.several:
+        entries.append(AuditEntry("*", "labels", _describe_labels(config, items)))
     if items.has_pool:
         entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
         entries += left_out(items, split, originals)
-    if not items.has_labels and not config.unlabelled:
-        entries += _wrapped(items.names)
     return entries
 
 
-def _wrapped(names: Sequence[str]) -> list[AuditEntry]:
-    """A hint where all images lie below one folder that has several: it may be these that were meant as classes."""
-    parts = [name.split("/") for name in names]
-    tops, below = ({part[depth] for part in parts if len(part) > depth + 1} for depth in (0, 1))
-    if len(tops) != 1 or len(below) < 2 or min(map(len, parts)) < 3:
-        return []
-    top = tops.pop()
-    hint = f"'{top}', which has {len(below)} folders; give that folder, or an archive of what is in it, to have them as"
-    return [AuditEntry("*", "one folder", f"{hint} classes or as sides of a split")]
+def _describe_labels(config: StudyConfig, items: ItemTable) -> str:
+    metric = METRICS[metric_for(config.metric, several=True)].words
+    return (
+        f"{items.most_labels} per image at most (`{BETWEEN_LABELS}` in label), {len(items.classes):,} labels; each is "
+        f"told from the rest by itself, methods are compared by {metric}, and columns of accuracy stay empty"
+    )
 
 
 def _describe_pool(config: StudyConfig, items: ItemTable) -> str:
@@ -294,10 +313,7 @@ def _write_split(
 
 def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, Any]:
     parts = {"train": split.train, "val": split.val, "test": split.test}
-    counts = {
-        name: [int((store.labels[part] == index).sum()) for part in parts.values()]
-        for index, name in enumerate(store.classes)
-    }
+    counts = np.stack([store.items.count(part) for part in parts.values()], axis=1).tolist()
     pool = int((store.labels == UNKNOWN).sum()) if store.items.has_pool else 0
     seen = int((store.labels[split.train] == UNKNOWN).sum()) if pool else 0
     return {
@@ -309,7 +325,8 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         **{name: len(part) for name, part in parts.items()},
         "train": len(split.train) - seen,
         "pool": seen,
-        "class_counts": counts,
+        "class_counts": dict(zip(store.classes, counts, strict=True)),
+        "several_labels": store.items.several,
         "store": str(store.path),
         "rendering": asdict(store.rendering),
         "normalisation": _normalisation(store, split),

@@ -57,7 +57,7 @@ class Lines(Watcher):
         if done == 1:
             self._last = time.monotonic()
         if done == total or self._due():
-            self.say(f"Read {done} of {counted(total, 'file')}.")
+            self.say(f"Went through {done} of {counted(total, 'file')}.")
 
     def begin(self, study: Path, tally: Tally) -> None:
         self._tally = tally

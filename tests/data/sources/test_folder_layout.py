@@ -67,6 +67,26 @@ def test_a_folder_for_training_alone_is_a_split_of_which_the_rest_is_missing() -
     assert read_layout(["train/1.png", "train/2.png"], "photos") == Layout((Place(), Place()))
 
 
+@pytest.mark.parametrize("inner", [CLASSES, [f"more/{path}" for path in CLASSES]])
+def test_one_folder_around_all_others_is_stepped_into_and_named(inner: list[str]) -> None:
+    found = read_layout([f"plants/{path}" for path in inner], "photos")
+    assert found.places == (Place("cat"), Place("dog"))
+    assert {remark.problem for remark in found.remarks} == {"one folder"}
+    assert found.remarks[0].detail.startswith("'plants', whose folders say")
+
+
+def test_a_split_in_one_folder_is_given_as_it_is_outside_of_it() -> None:
+    found = read_layout([f"plants/{path}" for path in in_each("train", "test")], "photos")
+    assert found.places == read_layout(in_each("train", "test"), "photos").places
+    assert [remark.problem for remark in found.remarks] == ["one folder", "given split"]
+
+
+@pytest.mark.parametrize("beside", ["1.png", "plants/1.png"])
+def test_a_folder_with_images_beside_it_or_in_it_is_not_stepped_into(beside: str) -> None:
+    paths = [beside, *(f"plants/{path}" for path in CLASSES)]
+    assert read_layout(paths, "photos") == Layout((Place(),) * 3)
+
+
 def test_images_without_a_label_lie_beside_the_sides_or_within_train() -> None:
     paths = [*in_each("train", "test"), "unlabelled/1.png", "train/unlabelled/2.png"]
     assert read_layout(paths, "photos").places[4:] == (Place(), Place(None, "train"))

@@ -101,6 +101,15 @@ def test_a_row_that_does_not_fit_is_refused_by_its_line(images: Path, tmp_path: 
     assert "\n" not in str(caught.value)
 
 
+def test_of_many_missing_files_the_number_and_the_first_five_are_named(images: Path, tmp_path: Path) -> None:
+    rows = "path\n" + "".join(f"b/{number}.png\n" for number in range(3, 14))  # b/3 and b/4 are there
+    with pytest.raises(UserError) as caught:
+        ManifestSource(write(tmp_path, rows), images)
+    text = str(caught.value)
+    assert "Line 4 of" in text and "nor 8 others: 'b/6.png' (line 5)" in text
+    assert [number for number in range(3, 14) if f"b/{number}.png" in text] == [5, 6, 7, 8, 9]
+
+
 def test_files_that_are_no_tables_are_refused(images: Path, tmp_path: Path) -> None:
     (tmp_path / "images.parquet").write_bytes(b"PAR1 no more")
     (tmp_path / "latin.csv").write_bytes("path\ncaf\xe9.png\n".encode("latin-1"))
@@ -118,3 +127,33 @@ def test_a_manifest_is_of_a_folder(images: Path, tmp_path: Path) -> None:
     assert list(open_source(str(images), manifest=manifest).items) == ITEMS
     with pytest.raises(UserError, match=r"--manifest names images below a folder, and 'digits' is none"):
         open_source("digits", manifest=manifest)
+
+
+def test_one_row_with_several_labels_makes_all_label_sets(images: Path, tmp_path: Path) -> None:
+    table = write(tmp_path, "path,label\na/1.png,grass; cow;grass\na/2.png,grass\nb/3.png,\nb/4.png,cow\n")
+    found = ManifestSource(table, images)
+    assert [item.label for item in found.items] == [("cow", "grass"), ("grass",), None, ("cow",)]
+    assert [item.label for item in ManifestSource(table, images, unlabelled=True).items] == [None] * 4
+
+
+def test_a_label_between_separators_is_no_empty_one(images: Path, tmp_path: Path) -> None:
+    for label in ("cow;;grass", ";cow", "cow;"):
+        table = write(tmp_path, f"path,label\na/1.png,cow\na/2.png,{label}\n")
+        with pytest.raises(UserError) as refused:
+            ManifestSource(table, images)
+        assert str(refused.value) == (
+            f"Line 3 of '{table}' has the label '{label}', of which a part is empty; write a label on each side of "
+            "every ';', or leave it out."
+        )
+
+
+def test_one_set_of_labels_is_nothing_to_compare(images: Path, tmp_path: Path) -> None:
+    table = write(tmp_path, "path,label\na/1.png,cow;grass\na/2.png,grass;cow\n")
+    with pytest.raises(UserError, match="has the one label 'cow;grass', and a comparison needs two or more"):
+        ManifestSource(table, images)
+
+
+def test_a_separator_in_the_name_of_a_folder_is_part_of_its_class(tmp_path: Path) -> None:
+    for seed, name in enumerate(("cow;grass", "grass")):
+        save_picture(tmp_path / name / "1.png", seed=seed)
+    assert [item.label for item in open_source(str(tmp_path)).items] == ["cow;grass", "grass"]

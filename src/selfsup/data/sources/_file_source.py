@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from selfsup.data.image_files import open_image
-from selfsup.data.items import Item
+from selfsup.data.items import Item, ItemTable, TabledItems
 from selfsup.data.sources.base import EmptyFileError, digest_of
 
 #: Images of which a piece is read to tell them from others of the same names, sizes and times; bytes of a piece.
@@ -27,25 +26,24 @@ class FileSource:
     root : Path
     paths : sequence of str
         Of every image, below `root`.
-    items : sequence of Item
+    table : ItemTable
         The same images.
-    facts : mapping of str to (int, int)
-        Of every path, its size in bytes and its modification time in nanoseconds.
+    sizes, times : ndarray of int64
+        Of every image, its size in bytes and its modification time in nanoseconds.
     """
 
     def __init__(
-        self, root: Path, paths: Sequence[str], items: Sequence[Item], facts: Mapping[str, tuple[int, int]]
+        self, root: Path, paths: Sequence[str], table: ItemTable, sizes: np.ndarray, times: np.ndarray
     ) -> None:
-        self.items = items
-        self._root, self._paths, self._facts = root, paths, facts
+        self.items: Sequence[Item] = TabledItems(table)
+        self._root, self._paths, self._sizes, self._times = root, paths, sizes, times
 
     def fingerprint(self) -> str:
-        facts = (
-            f"{path}\0{size}\0{modified}\0{item}"
-            for path, item in zip(self._paths, self.items, strict=True)
-            for size, modified in (self._facts[path],)
-        )
-        return digest_of("files", *facts, *self._contents())
+        table = ItemTable.of(self.items)
+        said = ["\0".join(texts) for texts in (self._paths, table.names, table.classes)]
+        groups = [repr(table.groups)] if table.groups else []
+        numbers = (table.labels, table.sides, self._sizes, self._times)
+        return digest_of("files", *said, *groups, *(array.tobytes() for array in numbers), *self._contents())
 
     def _contents(self) -> list[str]:
         """Digests that tell these files from others of the same names, sizes and times.
@@ -54,25 +52,26 @@ class FileSource:
         them, so they are read whole. Of others, which may have kept the times of what they were made from, a piece
         of some is read.
         """
-        shared = Counter(modified for _, modified in self._facts.values())
-        whole = {path for path in self._paths if shared[self._facts[path][1]] > 1 or self._facts[path][1] <= 0}
-        places = np.unique(np.linspace(0, len(self._paths) - 1, SAMPLED).astype(int)).tolist()
-        read = whole | {self._paths[place] for place in places}
+        _, time, shared = np.unique(self._times, return_inverse=True, return_counts=True)
+        whole = (shared[time] > 1) | (self._times <= 0)
+        read = whole.copy()
+        read[np.unique(np.linspace(0, len(whole) - 1, SAMPLED).astype(int))] = True
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda path: self._content(path, whole=path in whole), sorted(read)))
+            return list(
+                pool.map(lambda place: self._content(place, whole=bool(whole[place])), np.flatnonzero(read).tolist())
+            )
 
-    def _content(self, path: str, *, whole: bool) -> str:
+    def _content(self, place: int, *, whole: bool) -> str:
         try:
-            with open(self._root / path, "rb") as file:
+            with open(self._root / self._paths[place], "rb") as file:
                 if whole:
                     return hashlib.file_digest(file, "blake2b").hexdigest()
-                file.seek(self._facts[path][0] // 2)
+                file.seek(int(self._sizes[place]) // 2)
                 return hashlib.blake2b(file.read(PIECE)).hexdigest()
         except OSError as error:
             return str(error.strerror)
 
     def open(self, index: int) -> Image.Image:
-        path = self._paths[index]
-        if self._facts[path][0] == 0:
+        if self._sizes[index] == 0:
             raise EmptyFileError("the file holds no bytes")
-        return open_image(self._root / path)
+        return open_image(self._root / self._paths[index])

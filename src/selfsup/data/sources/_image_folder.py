@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from selfsup.data.audit import AuditEntry, Problem, printable
 from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, require_readers, suffix_of
-from selfsup.data.items import Item
+from selfsup.data.items import ItemTable
 from selfsup.data.sources._file_source import FileSource
 from selfsup.data.sources._folder_layout import Layout, Place, read_layout
 from selfsup.data.sources._passed_over import is_left_by_a_system, own_kind
@@ -44,24 +48,25 @@ class FolderSource(FileSource):
     ) -> None:
         self.name = printable(name or root.resolve().name or "images")
         scan = _Scan(root)
-        if not scan.images:
+        files = scan.images
+        if not files.paths:
             raise UserError(_nothing_found(root, scan))
-        require_readers(scan.images)
-        names = [printable(path) for path in scan.images]
+        require_readers(files.paths)
+        names = list(map(printable, files.paths))
         layout = (
             Layout((Place(),) * len(names))
             if unlabelled
             else read_layout(names, printable(str(root)), no_given_split=no_given_split)
         )
-        found = list(zip(scan.images, layout.places, strict=True))
-        paths = [path for path, place in found if place is not None]
-        names = [printable(path) for path in paths]
+        strays = [name for name, place in zip(names, layout.places, strict=True) if place is None]
+        if strays:
+            files = files.take([index for index, place in enumerate(layout.places) if place is not None])
+            names = list(map(printable, files.paths))
         if len(set(names)) < len(names):  # two that differ in their form alone
-            names = [f"{path!a}"[1:-1] for path in paths]
+            names = [f"{path!a}"[1:-1] for path in files.paths]
         places = [place for place in layout.places if place is not None]
-        items = [Item(name, place.label, place.split) for name, place in zip(names, places, strict=True)]
-        super().__init__(root, paths, items, scan.facts)
-        strays = [printable(path) for path, place in found if place is None]
+        table = ItemTable.of_columns(names, [place.label for place in places], [place.split for place in places])
+        super().__init__(root, files.paths, table, np.array(files.sizes), np.array(files.times))
         self.ignored = [
             *scan.ignored(),
             *(AuditEntry(path, "no class", "lies in no class folder") for path in strays),
@@ -70,15 +75,37 @@ class FolderSource(FileSource):
         ]
 
 
+@dataclass(frozen=True)
+class _Files:
+    """Files below the root: their paths, sizes in bytes and modification times in nanoseconds."""
+
+    paths: list[str] = field(default_factory=list)
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    times: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, path: str, status: os.stat_result) -> None:
+        self.paths.append(path)
+        self.sizes.append(status.st_size)
+        self.times.append(status.st_mtime_ns)
+
+    def take(self, indices: Sequence[int]) -> _Files:
+        """Those at `indices`, in that order."""
+        sizes, times = (array("q", map(each.__getitem__, indices)) for each in (self.sizes, self.times))
+        return _Files(list(map(self.paths.__getitem__, indices)), sizes, times)
+
+    def in_order(self) -> _Files:
+        """Folder by folder."""
+        keys = [printable(path).replace("/", "\0") for path in self.paths]
+        return self.take(sorted(range(len(keys)), key=keys.__getitem__))
+
+
 class _Scan:
     """One walk through the folder: images by their names, all else counted by kind.
 
     Attributes
     ----------
-    images : list of str
-        Paths below the root, with ``/`` between folders, folder by folder.
-    facts : dict of str to (int, int)
-        Of every image, its size in bytes and its modification time in nanoseconds.
+    images : _Files
+        Folder by folder.
     folders : set of str
         Those directly below the root that can be read, without those that hold what selfsup has written.
     filled : set of str
@@ -86,19 +113,16 @@ class _Scan:
     """
 
     def __init__(self, root: Path) -> None:
-        self.facts: dict[str, tuple[int, int]] = {}
         self.folders: set[str] = set()
         self._left: dict[str, list[str]] = {}
         self._others: dict[str, list[str]] = {}
         self._problems: list[AuditEntry] = []
-        self._arrays: dict[str, tuple[int, int]] = {}
+        self._pictures, self._arrays = _Files(), _Files()
         self._walk(root)
-        if not self.facts:
-            self.facts = self._arrays
-        for path in self._arrays.keys() - self.facts.keys():
+        self.images = (self._pictures if self._pictures.paths else self._arrays).in_order()
+        for path in self._arrays.paths if self._pictures.paths else ():
             self._count_other(path)
-        self.images = sorted(self.facts, key=lambda path: printable(path).replace("/", "\0"))
-        self.filled = {printable(path.partition("/")[0]) for path in self.images if "/" in path}
+        self.filled = {printable(path.partition("/")[0]) for path in self.images.paths if "/" in path}
 
     def _walk(self, root: Path) -> None:
         """Take in all regular files below `root`; folders are remembered per class, so a loop of links ends."""
@@ -114,7 +138,7 @@ class _Scan:
                     self._note(path, "unreadable", str(error.strerror))
                     continue
                 if stat.S_ISREG(status.st_mode):
-                    self._take(path, (status.st_size, status.st_mtime_ns))
+                    self._take(path, status)
                 elif stat.S_ISDIR(status.st_mode):
                     folders.append((entry.path, f"{path}/"))
                 else:  # reading a pipe or a device may never end
@@ -129,7 +153,7 @@ class _Scan:
                 return
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as scanned:
-                entries = list(scanned)
+                entries = list(scanned)[::-1]
             kind = own_kind({entry.name for entry in entries}) if below else None
             top = printable(below.partition("/")[0])
             if kind:
@@ -138,7 +162,8 @@ class _Scan:
                 return
             if below.count("/") == 1:
                 self.folders.add(top)
-            for entry in entries:
+            while entries:
+                entry = entries.pop()  # an entry keeps what is asked of it, half a kilobyte
                 if is_left_by_a_system(entry.name):
                     self._leave(entry, below)
                 else:
@@ -154,12 +179,12 @@ class _Scan:
         elif suffix in IMAGE_SUFFIXES:
             self._left.setdefault(f".*{suffix}", []).append(below + entry.name)
 
-    def _take(self, path: str, facts: tuple[int, int]) -> None:
+    def _take(self, path: str, status: os.stat_result) -> None:
         suffix = suffix_of(path)
         if suffix in IMAGE_SUFFIXES:
-            self.facts[path] = facts
+            self._pictures.add(path, status)
         elif suffix in ARRAY_SUFFIXES:
-            self._arrays[path] = facts
+            self._arrays.add(path, status)
         else:
             self._count_other(path)
 

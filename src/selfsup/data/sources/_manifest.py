@@ -6,25 +6,30 @@ import csv
 import difflib
 import os
 import stat
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import numpy as np
+
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.image_files import require_readers
-from selfsup.data.items import Item, Side
+from selfsup.data.items import BETWEEN_LABELS, ItemTable, Side
 from selfsup.data.sources._file_source import FileSource
 from selfsup.data.sources._folder_layout import side_of
 from selfsup.errors import UserError
 
 COLUMNS = ("path", "label", "split", "group")
+#: How many files that are not there are named.
+NAMED = 5
 
 
 class ManifestSource(FileSource):
     """The images that a manifest names, below a folder.
 
     A manifest is a CSV or Parquet file with a column ``path`` (below the folder) and any of ``label``, ``split`` and
-    ``group``. What is empty is unknown.
+    ``group``. What is empty is unknown. Where any row has several labels, with ``;`` between, images may have several.
 
     Parameters
     ----------
@@ -45,27 +50,51 @@ class ManifestSource(FileSource):
     def __init__(self, manifest: Path, root: Path, *, unlabelled: bool = False) -> None:
         self.name = printable(root.resolve().name or "images")
         file = f"'{printable(str(manifest))}'"
-        found: dict[str, tuple[Item, tuple[int, int]]] = {}
+        paths: dict[str, None] = {}
+        columns: dict[str, list[Any]] = {column: [] for column in COLUMNS[1:]}
+        facts = array("q")
+        missing: list[_Missing] = []
+        different: dict[str, tuple[str, ...]] = {}
         for row in _read(manifest, file):
             where = f"{row.place} of {file}"
             path = _below(row.values["path"], root, where)
-            facts = _facts(root, path, where)
+            if path in paths:
+                raise UserError(f"{where} names '{printable(path)}', which an earlier one names too; keep one of them.")
+            paths[path] = None
+            try:
+                facts.extend(_facts(root, path, where))
+            except OSError as error:
+                missing.append(_Missing(row.place, printable(path), str(error.strerror)))
             label, split, group = (row.values[column] or None for column in COLUMNS[1:])
-            side = None if split is None else _side(split, where)
-            item = Item(printable(path), None if unlabelled else label, None if unlabelled else side, group)
-            if found.setdefault(path, (item, facts))[0] is not item:
-                raise UserError(f"{where} names '{item.name}', which an earlier one names too; keep one of them.")
-        if not found:
+            if label is not None and label not in different:
+                different[label] = _labels(label, where)
+            columns["label"].append(None if label is None or unlabelled else different[label])
+            columns["split"].append(None if split is None else _side(split, where))
+            columns["group"].append(group)
+        if not paths:
             raise UserError(f"{file} names no image; give it a row for each.")
-        require_readers(found)
-        labels = {item.label for item, _ in found.values()} - {None}
-        if len(labels) == 1:
+        if missing:
+            raise UserError(_not_held(missing, file, root))
+        require_readers(paths)
+        names, labels, splits, groups = list(map(printable, paths)), *columns.values()
+        if not any(label is not None and len(label) > 1 for label in labels):
+            labels = [label and label[0] for label in labels]
+        splits = [None] * len(names) if unlabelled else splits
+        table = ItemTable.of_columns(names, labels, splits, tuple(groups))
+        if len(table.kinds) == 1:
             raise UserError(
-                f"{file} has the one label '{labels.pop()}', and a comparison needs two or more; add the others, or "
-                "give --unlabelled."
+                f"{file} has the one label '{table.kinds[0]}', and a comparison needs two or more; add the others, "
+                "or give --unlabelled."
             )
-        items, all_facts = zip(*found.values(), strict=True)
-        super().__init__(root, list(found), items, dict(zip(found, all_facts, strict=True)))
+        super().__init__(root, list(paths), table, *np.array(facts).reshape(-1, 2).T)
+
+
+class _Missing(NamedTuple):
+    """A file that is not there: where the manifest names it, its path, and what the system says of it."""
+
+    place: str
+    path: str
+    reason: str
 
 
 class _Row(NamedTuple):
@@ -149,17 +178,38 @@ def _below(path: str, root: Path, where: str) -> str:
 
 
 def _facts(root: Path, path: str, where: str) -> tuple[int, int]:
-    try:
-        status = (root / path).stat()
-    except OSError as error:
-        _refuse(where, path, f"which '{printable(str(root))}' does not hold ({error.strerror})")
+    """Size and time of a file that a row names."""
+    status = os.stat(root / path)
     if not stat.S_ISREG(status.st_mode):
         _refuse(where, path, "which is no file")
     return status.st_size, status.st_mtime_ns
 
 
+def _not_held(missing: Sequence[_Missing], file: str, root: Path) -> str:
+    """What to say of files that are not there: how many they are, and the first of them."""
+    first, *others = missing
+    text = (
+        f"{first.place} of {file} names '{first.path}', which '{printable(str(root))}' does not hold ({first.reason})"
+    )
+    if others:
+        named = ", ".join(f"'{each.path}' ({each.place.lower()})" for each in others[: NAMED - 1])
+        text += f", nor {len(others):,} other{'s' * (len(others) > 1)}: {named}{', …' * (len(missing) > NAMED)}"
+    return f"{text}; mend the row{'s' * bool(others)}, or name another folder of images."
+
+
 def _refuse(where: str, path: str, why: str) -> NoReturn:
     raise UserError(f"{where} names '{printable(path)}', {why}; mend the row, or name another folder of images.")
+
+
+def _labels(text: str, where: str) -> tuple[str, ...]:
+    """The different labels in `text`, sorted."""
+    labels = [label.strip() for label in text.split(BETWEEN_LABELS)]
+    if not all(labels):
+        raise UserError(
+            f"{where} has the label '{printable(text)}', of which a part is empty; write a label on each side of every "
+            f"'{BETWEEN_LABELS}', or leave it out."
+        )
+    return tuple(sorted({*labels}))
 
 
 def _side(text: str, where: str) -> Side:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
 from PIL import Image
 
 from selfsup.data.audit import AuditEntry
-from selfsup.data.items import Item
+from selfsup.data.items import NO_SIDE, UNKNOWN, Item, ItemTable, TabledItems
 from selfsup.data.sources.base import Source, digest_of
 
 #: What the names of the images from elsewhere begin with.
@@ -25,7 +26,17 @@ class PooledSource:
 
     @cached_property
     def items(self) -> Sequence[Item]:
-        return [*self._source.items, *(Item(PREFIX + item.name) for item in self._pool.items)]
+        own, names = ItemTable.of(self._source.items), ItemTable.of(self._pool.items).names
+        more = len(names)
+        table = ItemTable(
+            (*own.names, *(PREFIX + name for name in names)),
+            own.classes,
+            np.pad(own.labels, (0, more), constant_values=UNKNOWN),
+            np.pad(own.sides, (0, more), constant_values=NO_SIDE),
+            (*own.groups, *[None] * more) if own.groups else (),
+            np.pad(own.folds, ((0, 0), (0, more))),
+        )
+        return TabledItems(table)
 
     @property
     def ignored(self) -> Sequence[AuditEntry]:

@@ -85,18 +85,18 @@ class Source(Protocol):
         """Text that changes whenever the content may have changed; cheap to compute.
 
         It tells whether decoded images can be used again. What a study is of is told by
-        :class:`selfsup.data.contents.Contents`.
+        :mod:`selfsup.data.contents`.
         """
 
     def open(self, index: int) -> Image.Image:
         """Open one image, not necessarily decoded; whatever this raises sets the image aside."""
 
 
-def digest_of(*parts: str) -> str:
+def digest_of(*parts: str | bytes) -> str:
     """Hash of texts, different for different texts however they are divided."""
     digest = hashlib.blake2b(digest_size=20)
     for part in parts:
-        encoded = part.encode("utf-8", "surrogatepass")
+        encoded = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()
 
