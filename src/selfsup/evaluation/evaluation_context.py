@@ -169,6 +169,16 @@ class EvaluationContext:
             num_classes=len(self.classes), solver=self.config.probe, device=self.device, seed=self.seed,
         )  # fmt: skip
 
+    @cached_property
+    def val_probabilities(self) -> np.ndarray:
+        """The probe's probabilities of the validation images, float64, shape (n, classes)."""
+        return self.probe.probabilities(self.val.x)
+
+    @cached_property
+    def test_probabilities(self) -> np.ndarray:
+        """The same of the test images."""
+        return self.probe.probabilities(self.test.x)
+
 
 def views_wanted(images: int, width: int) -> int:
     """Views of each of `images` images from which LiDAR can be computed, at least 2."""

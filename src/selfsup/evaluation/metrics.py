@@ -126,8 +126,6 @@ def _macro_f1_of_labels(true: NDArray[np.bool_], predicted: NDArray[np.bool_]) -
 
 
 def _auroc(true: NDArray[Any], predicted: NDArray[Any], probabilities: Floats) -> Floats:
-    from scipy.stats import rankdata
-
     tested = [(number, of_it) for number, of_it in one_against_rest(true) if not of_it.all()]
     if not tested:
         return np.full(len(true), np.nan)
@@ -136,13 +134,17 @@ def _auroc(true: NDArray[Any], predicted: NDArray[Any], probabilities: Floats) -
         scores = probabilities[:, number]
         positives, negatives = int(of_it.sum()), int((~of_it).sum())
         # Of a positive, the share of negatives below it; of a negative, that of positives above it.
-        placed = np.empty(len(true))
-        ranks = rankdata(scores)
-        placed[of_it] = (ranks[of_it] - rankdata(scores[of_it])) / negatives
-        placed[~of_it] = 1 - (ranks[~of_it] - rankdata(scores[~of_it])) / positives
+        own, ordered = np.sort(scores[of_it]), np.sort(scores)
+        placed = 1 - below(own, scores) / positives
+        placed[of_it] = (below(ordered, scores[of_it]) - below(own, scores[of_it])) / negatives
         area = placed[of_it].mean()
         total += area + len(true) * (placed - area) / np.where(of_it, positives, negatives)
     return total / len(tested)
+
+
+def below(ordered: NDArray[Any], values: NDArray[Any]) -> Floats:
+    """How many of `ordered` each value exceeds, a tie counting half."""
+    return np.asarray((np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")) / 2)
 
 
 def _mean_average_precision(true: NDArray[Any], predicted: NDArray[Any], probabilities: Floats) -> Floats:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfsup.csv_files import csv_text
-from selfsup.evaluation.metrics import MEAN_AP, METRICS, THRESHOLD, one_against_rest
+from selfsup.evaluation.metrics import MEAN_AP, METRICS, THRESHOLD, below, one_against_rest
 
 #: Of each label, where images may have several.
 LABEL_SCORES = ("average_precision", "auroc", "precision", "recall", "f1")
@@ -104,13 +104,7 @@ def label_scores_csv(true: np.ndarray, probabilities: np.ndarray, classes: Seque
 def _shares_below(scores: np.ndarray, of_it: np.ndarray) -> np.ndarray:
     """Of each image of a class, the share of the others whose score is lower, a tie counting half."""
     own = np.sort(scores[of_it])
-    below = _below(np.sort(scores), own) - _below(own, own)
-    return below / (len(scores) - len(own))
-
-
-def _below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """How many of `ordered` each value exceeds, a tie counting half."""
-    return (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")) / 2
+    return (below(np.sort(scores), own) - below(own, own)) / (len(scores) - len(own))
 
 
 def per_class_csv(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from selfsup.data.items import ItemTable
 from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.embedding import MEASURED_IMAGES, embed
 from selfsup.evaluation.evaluation_context import views_wanted
-from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
+from selfsup.evaluation.evaluators.few_shot import drawable, draws_of
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.execution.budget import candidate_of
 from selfsup.execution.executors.base import Resources
@@ -38,8 +38,9 @@ LARGER, SMALLER = 32, 8
 FINE_TUNING = "supervised"
 #: Images whose embedding is timed per network.
 EMBEDDED_IMAGES = 8
-#: Seconds of solving a probe, per class, image and dimension that the images span; measured on one core.
-SECONDS_PER_PRODUCT = 1e-8
+#: Seconds of solving a probe under all penalties, per class, image and dimension that the images span, and the share
+#: that a few-shot probe's one penalty takes; measured on one core.
+SECONDS_PER_PRODUCT, OF_ONE_PENALTY = 2e-8, 0.2
 #: Seconds of solving an attentive probe, per number in the patches of its training images; measured on one core.
 SECONDS_PER_ENTRY = 4e-7
 #: Width of the embeddings that stand for a teacher's where steps are timed.
@@ -240,8 +241,10 @@ class _Noise:
 
 def _probe_seconds(counts: np.ndarray, width: int) -> float:
     """Seconds of solving a cell's probes on so many images per class; with few classes, hardly any."""
-    drawn = drawable(counts[counts > 0].tolist())
-    return _fit_seconds(counts, width) + sum(DRAWS * _fit_seconds(np.minimum(counts, k), width) for k in drawn)
+    present = counts[counts > 0].tolist()
+    drawn = [(k, draws_of(k, len(present))) for k in drawable(present)]
+    few_shot = sum(number * _fit_seconds(np.minimum(counts, k), width) for k, number in drawn)
+    return _fit_seconds(counts, width) + OF_ONE_PENALTY * few_shot
 
 
 def _fit_seconds(counts: np.ndarray, width: int) -> float:

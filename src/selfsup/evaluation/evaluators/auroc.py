@@ -8,7 +8,7 @@ from selfsup.evaluation.scores import macro_auroc
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    return Evaluated({"auroc": macro_auroc(cell.test.y, cell.probe.probabilities(cell.test.x))})
+    return Evaluated({"auroc": macro_auroc(cell.test.y, cell.test_probabilities)})
 
 
 COLUMNS = (

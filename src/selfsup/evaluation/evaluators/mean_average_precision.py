@@ -8,7 +8,7 @@ from selfsup.evaluation.metrics import MEAN_AP
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    return Evaluated({"test_map": MEAN_AP.value(cell.test.y, cell.probe.probabilities(cell.test.x))})
+    return Evaluated({"test_map": MEAN_AP.value(cell.test.y, cell.test_probabilities)})
 
 
 COLUMNS = (

@@ -14,7 +14,7 @@ from selfsup.evaluation.scores import score
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
     probe, test = cell.probe, cell.test
-    probabilities = probe.probabilities(test.x)
+    probabilities = cell.test_probabilities
     predicted = predictions(probabilities, several=cell.several)
     scores = score(test.y, predicted, num_classes=len(cell.classes))
     columns = {
@@ -35,10 +35,10 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 COLUMNS = (
     Column("val_accuracy", "linear probe, validation accuracy: multinomial logistic regression on the frozen, "
            "standardised embedding, at the L2 penalty (of seven) that is best on validation; where classes times "
-           "images are a million or more, each is left after 150 steps at most. `--probe sgd`: 100 epochs of SGD "
-           "without penalty (He et al. 2020), the learning rate chosen on validation. Where images have several "
-           "labels, a logistic regression of each against the rest, at the one penalty that is best by mAP; columns of "
-           "accuracy are then empty",
+           "images are a million or more, each is left once five steps gain less than 0.2 %, after 60 at most. "
+           "`--probe sgd`: 100 epochs of SGD without penalty (He et al. 2020), the learning rate chosen on validation. "
+           "Where images have several labels, a logistic regression of each against the rest, at the one penalty that "
+           "is best by mAP; columns of accuracy are then empty",
            heading="validation", better="higher"),
     Column("test_accuracy", "linear probe, test accuracy", heading="test", better="higher"),
     Column("test_balanced_accuracy", "linear probe, balanced test accuracy: mean over the classes of their recall",

@@ -8,7 +8,7 @@ from selfsup.evaluation.metrics import ACCURACY, metrics_for
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    probabilities = cell.probe.probabilities(cell.val.x)
+    probabilities = cell.val_probabilities
     others = [metric for metric in metrics_for(several=cell.several) if metric is not ACCURACY]
     return Evaluated({metric.validation: metric.value(cell.val.y, probabilities) for metric in others})
 
