@@ -54,6 +54,7 @@ format: $(INSTALLED) ## Bring the code into its format.
 bench: $(INSTALLED) ## Measure selfsup against its peers, side by side; prints ratios.
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/cell.py
+	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/study.py
 	$(BIN)/python benchmarks/store.py

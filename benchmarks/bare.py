@@ -16,9 +16,9 @@ from selfsup.training.loop import Training
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a backbone by a method's loss: which, with which images and patches to keep, and whether to learn."""
+    """A call of a backbone or decoder by a method's loss: which, with what, and whether to learn."""
 
-    backbone: Backbone
+    network: torch.nn.Module
     name: str
     arguments: tuple[Tensor, ...]
     keep: dict[str, Tensor]
@@ -27,12 +27,12 @@ class Call:
     def again(self) -> Tensor:
         """The embeddings, or tokens, once more."""
         with torch.set_grad_enabled(self.learns):
-            found = getattr(self.backbone, self.name)(*self.arguments, **self.keep)
+            found = getattr(self.network, self.name)(*self.arguments, **self.keep)
         return found if isinstance(found, Tensor) else found.patches
 
 
 class BarePass:
-    """Every call that the loss of a training's first step makes of a backbone, to be made again and again.
+    """Every call that the loss of a training's first step makes of a backbone or a decoder, to be made again and again.
 
     No views are made; no head, no loss of the method, no optimizer.
     """
@@ -68,5 +68,12 @@ def _recorded(method: torch.nn.Module) -> Iterator[list[Call]]:
 
         return note
 
+    def note_decoder(decoder: torch.nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        arguments = tuple(x.detach().requires_grad_(x.requires_grad) for x in arguments)
+        calls.append(Call(decoder, "forward", arguments, {}, torch.is_grad_enabled()))
+
+    decoder = getattr(method, "decoder", torch.nn.Module())
+    hook = decoder.register_forward_hook(note_decoder)
     with replaced_calls(method, noted):
         yield calls
+    hook.remove()

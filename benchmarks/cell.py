@@ -8,12 +8,13 @@ runs with the number of loader workers that serves it best.
 
     python benchmarks/cell.py [--image-size 32] [--methods simclr,moco,byol] [--repeats 3]
     python benchmarks/cell.py --threads 1 --clock cpu        # on a machine that others use too
-    python benchmarks/cell.py --methods mae,dino --backbone vit_tiny_patch16_224 --image-size 64
+    python benchmarks/cell.py --methods dino --image-size 64
+    python benchmarks/cell.py --methods mae --backbone vit_tiny_patch16_224 --image-size 64
 
 The bare line is the work of the encoder alone, both views in one batch: what a loop could reach if
 all else were free, with the library's own convolutions. A share above 1 is the doing of
-selfsup.backbones.tiny_convolution. Other methods and networks have no peer: they are trained by their own recipe,
-and nothing is compared.
+selfsup.backbones.tiny_convolution. Other methods are trained beside those of ordinary.py, by AdamW; their bare line has
+the networks' own calls with the crops of a step, with selfsup's convolutions.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from joblib import cpu_count
 
@@ -37,8 +39,10 @@ from history import note
 from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
 
 Result = TypeVar("Result")
-#: Methods that lightly's loops in peers.py train.
+#: Methods that the loops of lightly's examples in peers.py train.
 COMPARED = ("simclr", "moco", "byol")
+#: Learning rate of the others, for both.
+ORDINARY_RATE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ class Task:
         return {"wall": time.perf_counter, "cpu": time.process_time}[self.clock]
 
     @property
-    def has_peer(self) -> bool:
-        """Whether lightly's loop of this method and network is at hand."""
+    def has_example(self) -> bool:
+        """Whether the loop of lightly's example of this method and network is in peers.py."""
         return self.method in COMPARED and self.backbone == "resnet18"
 
 
@@ -89,18 +93,43 @@ def build_method(task: Task, pictures: Pictures, settings: dict[str, Any]) -> An
     return method_class(task.method)(backbone, read_settings(task.method, settings), **sizes)
 
 
+def ordinary_settings(method: str) -> dict[str, Any]:
+    """Settings of selfsup's `method` under which it does what that of ordinary.py does."""
+    from ordinary import SAME
+
+    return {"optimizer": "adamw", "weight_decay": 0.0, **SAME.get(method, {})}
+
+
+def build_training(
+    task: Task, pictures: Pictures, settings: dict[str, Any] | None, lr: float | None, callbacks: Any = None
+) -> Any:
+    """selfsup's training of the task, as a worker of a study begins it."""
+    from selfsup.training.callbacks import Callbacks
+    from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
+    from selfsup.training.loop import Training
+    from selfsup.training.plan import TrainingPlan
+    from selfsup.views import load_policy
+
+    keep_freed_memory()
+    make_deterministic(task.threads)
+    torch.manual_seed(task.seed)
+    settings = settings or (same_settings if task.has_example else ordinary_settings)(task.method)
+    method = build_method(task, pictures, settings)
+    lr = lr or (0.06 if task.has_example else ORDINARY_RATE)
+    plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=lr, seed=task.seed, schedule="constant")
+    policy = load_policy(method.tags.augmentation or "simclr")
+    store, fabric = pictures.store(), Hardware("cpu", task.precision).fabric()
+    labels = store.labels[pictures.train]
+    return Training(method, store, pictures.train, labels, policy, plan, fabric, callbacks or Callbacks())
+
+
 def by_selfsup(
     task: Task, pictures: Pictures, settings: dict[str, Any] | None = None, lr: float | None = None
 ) -> Score:
     """store -> policy -> Training -> embed, as a worker of a study does it."""
     from selfsup.evaluation.embedding import embed
     from selfsup.training.callbacks import Callbacks
-    from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
-    from selfsup.training.loop import Training
-    from selfsup.training.optimizers import recipe_of
-    from selfsup.training.plan import TrainingPlan
     from selfsup.training.state import EpochLog
-    from selfsup.views import load_policy
 
     class Stopwatch(Callbacks):
         def __init__(self) -> None:
@@ -109,24 +138,15 @@ def by_selfsup(
         def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
             self.marks.append(task.now())
 
-    keep_freed_memory()
-    make_deterministic(task.threads)
-    torch.manual_seed(task.seed)
-    store = pictures.store()
-    labels = store.labels[pictures.train]
-    settings = settings or (same_settings(task.method) if task.has_peer else {})
-    method = build_method(task, pictures, settings)
-    lr = lr or (0.06 if task.has_peer else recipe_of(method).lr_at(task.batch_size))
-    plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=lr, seed=task.seed, schedule="constant")
-    policy = load_policy(method.tags.augmentation or "simclr")
-    fabric = Hardware("cpu", task.precision).fabric()
     stopwatch = Stopwatch()
-    Training(method, store, pictures.train, labels, policy, plan, fabric, stopwatch).run()
+    training = build_training(task, pictures, settings, lr, stopwatch)
+    training.run()
+    store = pictures.store()
     train_x, test_x = (
-        embed(method.encoder, store, indices, image_size=task.image_size, device="cpu")
+        embed(training.method.encoder, store, indices, image_size=task.image_size, device="cpu")
         for indices in (pictures.train, pictures.test)
     )
-    accuracy = probe_accuracy(train_x, labels, test_x, store.labels[pictures.test])
+    accuracy = probe_accuracy(train_x, store.labels[pictures.train], test_x, store.labels[pictures.test])
     rates = [len(pictures.train) / (end - start) for start, end in pairwise(stopwatch.marks)]
     return Score(statistics.median(rates), accuracy)
 
@@ -155,6 +175,32 @@ def by_lightly(task: Task, pictures: Pictures, workers: int) -> Score:
     return Score(statistics.median(trained.rates), accuracy)
 
 
+def in_the_ordinary_way(task: Task, pictures: Pictures, workers: int, lr: float = ORDINARY_RATE) -> Score:
+    """The method of ordinary.py, in float32."""
+    import ordinary
+    import peers
+
+    torch.set_num_threads(task.threads)
+    images, labels = pictures.images(pictures.train), pictures.store().labels
+    trained = ordinary.train(
+        task.method,
+        build_method(task, pictures, ordinary_settings(task.method)),
+        images,
+        labels[pictures.train].tolist(),
+        size=task.image_size,
+        epochs=task.epochs,
+        batch_size=task.batch_size,
+        lr=lr,
+        workers=workers,
+        seed=task.seed,
+        clock=task.now,
+    )
+    train_x = peers.embed(trained.backbone, images, task.image_size)
+    test_x = peers.embed(trained.backbone, pictures.images(pictures.test), task.image_size)
+    accuracy = probe_accuracy(train_x, labels[pictures.train], test_x, labels[pictures.test])
+    return Score(float(np.median(trained.rates)), accuracy)
+
+
 def bare(task: Task, pictures: Pictures) -> Score:
     """Forward and backward alone."""
     import peers
@@ -162,10 +208,21 @@ def bare(task: Task, pictures: Pictures) -> Score:
 
     keep_freed_memory()
     torch.set_num_threads(task.threads)
-    rate = peers.bare_rate(
-        task.method, size=task.image_size, batch_size=task.batch_size, precision=task.precision, clock=task.now
-    )
-    return Score(rate)
+    sizes = {"size": task.image_size, "batch_size": task.batch_size, "precision": task.precision}
+    return Score(peers.bare_rate(task.method, **sizes, clock=task.now))
+
+
+def bare_pass(task: Task, pictures: Pictures) -> Score:
+    """Every call of a network that a step of the method makes, with its crops, forward and backward."""
+    from bare import BarePass
+
+    work = BarePass(build_training(task, pictures, None, None))
+    seconds: list[float] = []
+    while len(seconds) < 4 or sum(seconds) < 8:
+        started = task.now()
+        work.take()
+        seconds.append(task.now() - started)
+    return Score(task.batch_size / statistics.median(seconds[1:]))
 
 
 def apart(function: Callable[..., Result], *arguments: Any) -> Result:
@@ -177,15 +234,13 @@ def apart(function: Callable[..., Result], *arguments: Any) -> Result:
 def compare(tasks: list[Task], pictures: Pictures, workers: list[int]) -> None:
     """Run all repeats of one method and print its lines."""
     method = tasks[0].method
-    if not tasks[0].has_peer:
-        print_scores(method, "selfsup", [apart(by_selfsup, task, pictures) for task in tasks], pictures)
-        return
+    other, least = (by_lightly, bare) if tasks[0].has_example else (in_the_ordinary_way, bare_pass)
     ours, theirs, limits = [], [], []
     for task in tasks:
         ours.append(apart(by_selfsup, task, pictures))
-        runs = [apart(by_lightly, task, pictures, number) for number in workers]
+        runs = [apart(other, task, pictures, number) for number in workers]
         theirs.append(max(runs, key=lambda score: score.rate))
-        limits.append(apart(bare, task, pictures))
+        limits.append(apart(least, task, pictures))
     print_scores(method, "selfsup", ours, pictures)
     print_scores(method, "lightly", theirs, pictures)
     limit = statistics.median(score.rate for score in limits)
@@ -208,8 +263,10 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default="digits", help="name or folder, as for `selfsup run` (default digits)")
     parser.add_argument("--data-root", help="folder that holds a named data set's files")
-    parser.add_argument("--methods", default=",".join(COMPARED), help="any that train (default simclr,moco,byol)")
-    parser.add_argument("--backbone", default="resnet18", help="any of timm's networks (default resnet18)")
+    parser.add_argument(
+        "--methods", default=",".join(COMPARED), help="of peers.py or ordinary.py (default simclr,moco,byol)"
+    )
+    parser.add_argument("--backbone", default="resnet18", help="mae: a transformer (default resnet18)")
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--source-size", type=int, help="side of the source images (default 8/7 of the view)")
     parser.add_argument("--images", type=int, default=1024, help="training images (default 1024)")

@@ -4,8 +4,8 @@ selfsup's method, and lightly's classes (or a few lines of the paper's) in a pla
 images, by views of the same policy, for the same epochs, in the same batches, by AdamW at the same constant rate, and
 are judged by the same probe. Every training has a process of its own, the two take turns, and what is done is kept in
 --out: run it method by method, stop it, go on. A method is as good where the mean difference over the seeds is no
-worse than twice its standard error. `mae` and `distill` have no such loop: they are tested against their papers'
-formulas.
+worse than twice its standard error. `mae` is trained with a transformer (--methods mae --backbone
+vit_tiny_patch16_224). `distill` has no such loop: it is tested against its paper's formula.
 
     python benchmarks/methods.py --out methods.csv [--methods simclr,swav] [--threads 1 --clock cpu]
 """
@@ -17,15 +17,14 @@ import csv
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from joblib import cpu_count
 
-from cell import Score, Task, apart, build_method, by_selfsup
+from cell import ORDINARY_RATE, Score, Task, apart, by_selfsup, in_the_ordinary_way, ordinary_settings
 from history import note
-from pictures import Pictures, probe_accuracy, write_pictures
+from pictures import write_pictures
 
 #: Methods that ordinary.py has; it imports lightly, which only the peers' processes need.
 COMPARED = (
@@ -33,39 +32,6 @@ COMPARED = (
     "vicreg",
 )  # fmt: skip
 COLUMNS = ("method", "seed", "case", "selfsup_rate", "ordinary_rate", "selfsup_accuracy", "ordinary_accuracy")
-
-
-def settings_of(method: str) -> dict[str, Any]:
-    """Under which selfsup's method does what the ordinary one does."""
-    from ordinary import SAME
-
-    return {"optimizer": "adamw", "weight_decay": 0.0, **SAME.get(method, {})}
-
-
-def in_the_ordinary_way(task: Task, pictures: Pictures, lr: float, workers: int) -> Score:
-    import ordinary
-    import peers
-
-    torch.set_num_threads(task.threads)
-    images, labels = pictures.images(pictures.train), pictures.store().labels
-    assert labels is not None
-    trained = ordinary.train(
-        task.method,
-        build_method(task, pictures, settings_of(task.method)),
-        images,
-        labels[pictures.train].tolist(),
-        size=task.image_size,
-        epochs=task.epochs,
-        batch_size=task.batch_size,
-        lr=lr,
-        workers=workers,
-        seed=task.seed,
-        clock=task.now,
-    )
-    train_x = peers.embed(trained.backbone, images, task.image_size)
-    test_x = peers.embed(trained.backbone, pictures.images(pictures.test), task.image_size)
-    accuracy = probe_accuracy(train_x, labels[pictures.train], test_x, labels[pictures.test])
-    return Score(float(np.median(trained.rates)), accuracy)
 
 
 @dataclass(frozen=True)
@@ -121,12 +87,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="file of the pairs that are done, to go on with")
     parser.add_argument("--methods", default=",".join(COMPARED))
     parser.add_argument("--data", default="digits", help="name or folder, as for `selfsup run` (default digits)")
+    parser.add_argument("--backbone", default="resnet18", help="mae: a transformer (default resnet18)")
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--images", type=int, default=512, help="training images (default 512)")
     parser.add_argument("--test-images", type=int, default=700)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=ORDINARY_RATE)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--precision", choices=["bf16", "fp32"], default="fp32", help="of selfsup")
     parser.add_argument("--threads", type=int, default=cpu_count())
@@ -144,16 +111,16 @@ def main() -> None:
         )
         pictures.store()
         sizes = (given.image_size, given.epochs, given.batch_size, given.precision, given.threads, given.clock)
-        case = f"{Path(given.data).name} {given.images} {given.lr:g} {' '.join(map(str, sizes))}"
+        case = f"{Path(given.data).name} {given.images} {given.backbone} {given.lr:g} {' '.join(map(str, sizes))}"
         done = known(given.out, case)
         print(f"{case}, torch {torch.__version__}")
         for method in given.methods.split(","):
             for seed in range(given.seeds):
                 if (method, seed) in done:
                     continue
-                task = Task(method, seed, "resnet18", *sizes)
-                ours = apart(by_selfsup, task, pictures, settings_of(method), given.lr)
-                other = apart(in_the_ordinary_way, task, pictures, given.lr, given.loader_workers)
+                task = Task(method, seed, given.backbone, *sizes)
+                ours = apart(by_selfsup, task, pictures, ordinary_settings(method), given.lr)
+                other = apart(in_the_ordinary_way, task, pictures, given.loader_workers, given.lr)
                 done[method, seed] = Pair(ours, other)
                 keep(given.out, task, case, done[method, seed])
             conclude(method, case, [done[method, seed] for seed in range(given.seeds)])

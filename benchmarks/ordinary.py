@@ -24,9 +24,22 @@ from lightly.loss import (
     VICRegLoss,
 )
 from lightly.loss.lejepa_loss import LeJEPALoss
-from lightly.models.modules import NNMemoryBankModule
+from lightly.models.modules import (
+    MaskedVisionTransformerDecoderTIMM,
+    MaskedVisionTransformerTIMM,
+    NNMemoryBankModule,
+)
 from lightly.models.modules.heads import DINOProjectionHead
-from lightly.models.utils import deactivate_requires_grad, update_momentum
+from lightly.models.utils import (
+    deactivate_requires_grad,
+    get_at_index,
+    normalize_mean_var,
+    patchify,
+    random_token_mask,
+    repeat_token,
+    set_at_index,
+    update_momentum,
+)
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -257,6 +270,30 @@ class LeJEPA(Ordinary):
         return self.criterion(global_proj=made[0], local_proj=made[1])
 
 
+class MAE(Ordinary):
+    """A plain vision transformer of timm's, masked and decoded by lightly's classes."""
+
+    def __init__(self, ours: Any) -> None:
+        super().__init__(ours)
+        s, vit = self.settings, copy.deepcopy(ours.backbone.network)
+        self.backbone = MaskedVisionTransformerTIMM(vit)
+        self.patch, self.length = vit.patch_embed.patch_size[0], self.backbone.sequence_length
+        self.embed = nn.Linear(vit.embed_dim, s.decoder_dim)
+        self.decoder = MaskedVisionTransformerDecoderTIMM(
+            vit.patch_embed.num_patches, s.decoder_dim, s.decoder_depth, s.decoder_heads
+        )
+        self.predict = nn.Linear(s.decoder_dim, 3 * self.patch**2)
+
+    def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
+        size = (len(large[0]), self.length)
+        keep, hidden = random_token_mask(size, mask_ratio=self.settings.mask_ratio)
+        shown = self.embed(self.backbone.encode(large[0], idx_keep=keep))
+        tokens = set_at_index(repeat_token(self.decoder.mask_token, size), keep, shown)
+        predicted = self.predict(get_at_index(self.decoder.decode(self.decoder.add_pos_embed(tokens)), hidden))
+        wanted = get_at_index(patchify(large[0], self.patch), hidden - 1)  # the first token is of no patch
+        return F.mse_loss(predicted, normalize_mean_var(wanted))
+
+
 MODELS: dict[str, Callable[[Any], Ordinary]] = {
     "simclr": SimCLR,
     "dcl": DCL,
@@ -271,6 +308,7 @@ MODELS: dict[str, Callable[[Any], Ordinary]] = {
     "swav": SwAV,
     "dino": DINO,
     "lejepa": LeJEPA,
+    "mae": MAE,
 }
 #: Settings of selfsup's method under which it does what the ordinary one does.
 SAME: dict[str, dict[str, Any]] = {
@@ -283,19 +321,18 @@ SAME: dict[str, dict[str, Any]] = {
 
 
 def crops(ours: Method, size: int) -> Callable[[Image.Image], list[Tensor]]:
-    """The views of selfsup's method by torchvision's transforms: SimCLR's distortions of its groups' crops."""
+    """The views of selfsup's method by torchvision's transforms: its groups' crops, distorted as SimCLR does or not."""
     transforms = []
     for group in ours.view_groups():
-        side = group.pixels(size)
+        side, crop_only = group.pixels(size), ours.tags.augmentation == "crop"
         blur = v2.RandomApply([v2.GaussianBlur(side // 10 // 2 * 2 + 1, (0.1, 2.0))], 0.5)
+        distort = [v2.RandomApply([v2.ColorJitter(0.8, 0.8, 0.8, 0.2)], 0.8), v2.RandomGrayscale(0.2)]
         transforms += [
             v2.Compose(
                 [
-                    v2.RandomResizedCrop(side, scale=group.scale or (0.08, 1.0), antialias=True),
+                    v2.RandomResizedCrop(side, group.scale or (0.2 if crop_only else 0.08, 1.0), antialias=True),
                     v2.RandomHorizontalFlip(),
-                    v2.RandomApply([v2.ColorJitter(0.8, 0.8, 0.8, 0.2)], 0.8),
-                    v2.RandomGrayscale(0.2),
-                    *([blur] if side >= BLUR_FROM else []),
+                    *([] if crop_only else [*distort, blur][: 2 + (side >= BLUR_FROM)]),
                     v2.ToImage(),
                     v2.ToDtype(torch.float32, scale=True),
                     v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),

@@ -46,9 +46,10 @@ LEAST = [
     "--only 'recommended,small views first,early stop' --also 'epochs=2 lr=0.1'",
     "augmentation.py --rounds 1",
     f"cell.py {CELL} --methods simclr,moco,byol --loader-workers 0",
-    f"cell.py {CELL} --methods supervised,dino",
-    f"cell.py {CELL} --methods mae,dino,simclr --backbone vit_tiny_patch16_224",
+    f"cell.py {CELL} --methods dino --loader-workers 0",
+    f"cell.py {CELL} --methods mae --backbone vit_tiny_patch16_224 --loader-workers 0",
     "classes.py --classes 20,120 --images 2 --width 16",
+    "embedding.py --images 128 --repeats 1 --image-sizes 32 --networks resnet18 --clock cpu",
     "distill.py --teacher test_resnet@test_resnet.safetensors --data digits --backbone test_resnet --image-size 16 "
     "--epochs 1 --seeds 1",
     "fuse.py --device cpu --trainings 2 --images 24 --batch-size 12 --epochs 2",

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
-from scipy.spatial import cKDTree
 
 SIDE = 8
 MOST_UNLIKE = 0.07
@@ -110,6 +109,8 @@ def _parted(points: np.ndarray, sample: np.ndarray, turn: int) -> list[np.ndarra
 
 def _near_points(points: np.ndarray, part: np.ndarray) -> np.ndarray:
     """Pairs of near points within a part, each as one number: the earlier one times all points, plus the later."""
+    from scipy.spatial import cKDTree
+
     tree = cKDTree(points[part])
     found = tree.query(points[part], NEAREST + 1, distance_upper_bound=1.01 * MOST_UNLIKE, workers=-1)[1]
     one, other = np.nonzero(found < len(part))

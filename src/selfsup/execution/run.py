@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsup._version import __version__
-from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, fuse_jobs, unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data.store import Store
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
-from selfsup.execution.budgeting import FittedStudy, fit_into_budget, note_outcome, with_halving
-from selfsup.execution.configuration import resolve_configuration, resolve_for_images
+from selfsup.execution.budgeting import FittedStudy, fit_into_budget, note_outcome
+from selfsup.execution.configuration import ImagesSeen, resolve_configuration
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
-from selfsup.execution.initial_weights import prepare_weights, resolve_networks
+from selfsup.execution.external_test import count_external
+from selfsup.execution.initial_weights import prepare_weights
 from selfsup.execution.job_costs import JobCosts
-from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.preparation import prepare_images, split_study
 from selfsup.execution.progress import Tally
+from selfsup.execution.resolved_study import resolve_study
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Scheduler, read_records
-from selfsup.execution.study_grid import lay_out
+from selfsup.execution.study_networks import forget_asked_networks
 from selfsup.execution.teachers import prepare_teachers, resolve_teachers
 from selfsup.execution.watchers import Watcher
 from selfsup.execution.words import counted
@@ -131,11 +131,8 @@ class StudyRun:
         trackers = self.reporting.load_trackers(config.track)
         resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        config = resolve_for_images(config, store, self.watcher.say)
-        config = resolve_methods(config, len(store), self.watcher.say)
-        config = with_halving(resolve_networks(config, self.watcher.say, self.folder), self.values)
-        asked = narrow(config, self.values)
-        grid = lay_out(asked, labelled=store.items.has_labels)
+        study = resolve_study(config, self.values, ImagesSeen.decoded(store), self.folder, self.watcher.say)
+        config, asked, grid = study.config, study.asked, study.grid
         resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
         if self.executor.here:
             resources = time_precision(config, resources, grid.jobs, len(store))
@@ -147,6 +144,7 @@ class StudyRun:
         if fitted is not None:
             config, self._budgeted = config.model_copy(update=fitted.changes), fitted.scheduler
             resources = replace(resources, until=fitted.budget.until)
+        forget_asked_networks()
         scheduler = self._budgeted or load_scheduler(config, self.folder)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         self._add_to_history(command, grid.cells, fitted)
@@ -175,7 +173,9 @@ class StudyRun:
             return None
         split, _ = split_study(asked, store.items)
         side = round(float(np.median(np.sqrt(store.sizes.prod(axis=1)))))
-        costs = JobCosts.measure(asked, left, store.items.labels, split, resources, side, roughly=True)
+        costs = JobCosts.measure(
+            asked, left, store.items.labels, split, resources, side, external=count_external(self.folder)
+        )
         budget = Budget(asked.budget, self._began, time.monotonic())
         fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
         for sentence in fitted.sentences:

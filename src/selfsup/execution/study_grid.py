@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from selfsup.backbones import Backbone, build_backbone
 from selfsup.config.axes import REFERENCE
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
-from selfsup.config.network_source import AUTO, NONE, NetworkSource
+from selfsup.config.network_source import AUTO, NONE
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
+from selfsup.execution.study_networks import asked_networks
 from selfsup.methods import method_class, read_settings
 
 
@@ -79,9 +79,9 @@ def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[tuple[str, s
         If a method is to have another optimizer, for whose rates its recipe says nothing.
     """
     rates = {}
-    built = [(source, _backbone(source, config)) for source in config.networks]
-    for name, (source, backbone) in product(methods, built):
-        recipe = method_class(name).recipe_for(backbone)
+    networks = asked_networks(config)
+    for name, source in product(methods, config.networks):
+        recipe = method_class(name).recipe_for(networks[source.name])
         chosen = read_settings(name, config.settings.get(name, {})).optimizer or recipe.optimizer
         if method_class(name).tags.trains and chosen.rstrip("w") != recipe.optimizer.rstrip("w"):
             raise UserError(
@@ -90,12 +90,6 @@ def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[tuple[str, s
             )
         rates[name, source.label] = recipe.lr_at(config.batch_size)
     return rates
-
-
-def _backbone(source: NetworkSource, config: StudyConfig) -> Backbone:
-    return build_backbone(
-        source.name, image_size=config.with_side_for([]).side, stem=config.stem, in_channels=config.in_channels
-    )
 
 
 def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:
