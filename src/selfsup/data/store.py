@@ -6,7 +6,7 @@ A store is a folder of three files:
     the pixels of all images, uint8, height x width x channels, back to back
 ``index.npz``
     ``sizes`` int32 (N, 2), ``offsets`` int64 (N + 1), ``digests`` S32 (N,),
-    ``originals``, ``labels`` and ``sides`` int64 (N,), ``folds`` bool (F, N)
+    ``originals``, ``labels`` and ``sides`` int64 (N,), ``folds`` bool (F, N), ``sets`` bool (S, classes)
 ``meta.json``
     ``version``, ``name``, ``names``, ``classes``, ``groups``, ``audit``, ``rendering``
 
@@ -35,7 +35,7 @@ from selfsup.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 PIXELS, INDEX, META = "pixels.bin", "index.npz", "meta.json"
 
 
@@ -82,6 +82,7 @@ class Store:
             sides=index["sides"],
             groups=tuple(meta["groups"]),
             folds=index["folds"],
+            sets=index["sets"],
         )
         self.names, self.classes, self.labels = self.items.names, self.items.classes, self.items.labels
         self.rendering = Rendering.from_json(meta["rendering"])

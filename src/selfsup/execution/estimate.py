@@ -138,7 +138,7 @@ def plan_study(
     left = unfinished(grid.jobs, finished)
     resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
     share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
-    costs = JobCosts.measure(config, left, items.labels, split, resources, glance.side, external=external)
+    costs = JobCosts.measure(config, left, items, split, resources, glance.side, external=external)
     seconds = sum(share * costs.training(job) + costs.evaluation(job) for job in left)
     fitted = None
     if config.budget and left:

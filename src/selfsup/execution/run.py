@@ -173,9 +173,7 @@ class StudyRun:
             return None
         split, _ = split_study(asked, store.items)
         side = round(float(np.median(np.sqrt(store.sizes.prod(axis=1)))))
-        costs = JobCosts.measure(
-            asked, left, store.items.labels, split, resources, side, external=count_external(self.folder)
-        )
+        costs = JobCosts.measure(asked, left, store.items, split, resources, side, external=count_external(self.folder))
         budget = Budget(asked.budget, self._began, time.monotonic())
         fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
         for sentence in fitted.sentences:

@@ -53,7 +53,7 @@ class FileSource:
         table = ItemTable.of(self.items)
         said = ["\0".join(texts) for texts in (self._paths, table.names, table.classes)]
         groups = [repr(table.groups)] if table.groups else []
-        numbers = (table.labels, table.sides, self._facts[:, :2])
+        numbers = (table.labels, table.sides, table.sets, self._facts[:, :2])
         return digest_of("files", *said, *groups, *(array.tobytes() for array in numbers), self._contents())
 
     def _contents(self) -> str:
