@@ -219,6 +219,8 @@ def _sides_by_class(labels: np.ndarray, originals: np.ndarray, shares: np.ndarra
         taken = {TEST: 0, VAL: 0}
         order = members[_shuffle(len(members), seed, "split", label)]
         for copy in dict.fromkeys(copies[order[~mixed[order]]].tolist()):
+            if all(taken[side] >= room[side] for side in room):
+                break
             size = sizes[copy]
             for side in (TEST, VAL):
                 spare = not taken[side] and size <= 2 * room[side] and sum(taken.values()) + size <= len(members) // 2

@@ -157,3 +157,22 @@ def test_a_separator_in_the_name_of_a_folder_is_part_of_its_class(tmp_path: Path
     for seed, name in enumerate(("cow;grass", "grass")):
         save_picture(tmp_path / name / "1.png", seed=seed)
     assert [item.label for item in open_source(str(tmp_path)).items] == ["cow;grass", "grass"]
+
+
+def test_a_pool_comes_after_a_manifest_whose_images_have_several_labels(images: Path, tmp_path: Path) -> None:
+    save_picture(tmp_path / "pool/5.png")
+    manifest = write(tmp_path, "path,label,group\na/1.png,cat;dog,tom\na/2.png,dog,\n")
+    items = open_source(str(images), manifest=manifest, pool=tmp_path / "pool").items
+    assert list(items) == [
+        Item("a/1.png", ("cat", "dog"), group="tom"),
+        Item("a/2.png", ("dog",)),
+        Item("pool:5.png"),
+    ]
+
+
+def test_sets_of_labels_of_the_same_names_are_other_contents(images: Path, tmp_path: Path) -> None:
+    prints = {
+        ManifestSource(write(tmp_path, f"path,label\na/1.png,{first}\na/2.png,dog;cat\n"), images).fingerprint()
+        for first in ("cat", "dog")
+    }
+    assert len(prints) == 2

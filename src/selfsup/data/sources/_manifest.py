@@ -16,7 +16,7 @@ import numpy as np
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.image_files import require_readers
 from selfsup.data.items import BETWEEN_LABELS, ItemTable, Side
-from selfsup.data.sources._file_source import FileSource
+from selfsup.data.sources._file_source import FileSource, facts_of
 from selfsup.data.sources._folder_layout import side_of
 from selfsup.errors import UserError
 
@@ -86,7 +86,7 @@ class ManifestSource(FileSource):
                 f"{file} has the one label '{table.kinds[0]}', and a comparison needs two or more; add the others, "
                 "or give --unlabelled."
             )
-        super().__init__(root, list(paths), table, *np.array(facts).reshape(-1, 2).T)
+        super().__init__(root, list(paths), table, np.array(facts).reshape(-1, 3))
 
 
 class _Missing(NamedTuple):
@@ -177,12 +177,12 @@ def _below(path: str, root: Path, where: str) -> str:
     return relative.replace(os.sep, "/")
 
 
-def _facts(root: Path, path: str, where: str) -> tuple[int, int]:
-    """Size and time of a file that a row names."""
+def _facts(root: Path, path: str, where: str) -> tuple[int, int, int]:
+    """Those of a file that a row names."""
     status = os.stat(root / path)
     if not stat.S_ISREG(status.st_mode):
         _refuse(where, path, "which is no file")
-    return status.st_size, status.st_mtime_ns
+    return facts_of(status)
 
 
 def _not_held(missing: Sequence[_Missing], file: str, root: Path) -> str:

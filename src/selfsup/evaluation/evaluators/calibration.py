@@ -64,7 +64,7 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray, *, at_once: int = AT_O
     margins -= of_true[known, None]
     if not (margins > 0).any():
         return math.nan
-    parts = [margins[rows] for rows in _parts(*margins.shape, at_once)]
+    parts = [margins[rows] for rows in _parts(len(margins), margins.shape[1], at_once)]
     fitted = minimize_scalar(lambda t: sum(logsumexp(p / math.exp(t), axis=1).sum() for p in parts), bounds=BOUNDS)
     return math.exp(fitted.x)
 

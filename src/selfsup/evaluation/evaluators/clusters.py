@@ -97,7 +97,8 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 
 COLUMNS = (
     Column("clusters", "number of clusters: of k-means; that of the classes, or without labels that of the best "
-           "silhouette; empty where there are as many classes as images that are looked at, which are 1,000 at most", int, heading="clusters", form=".4g"),
+           "silhouette; empty where there are as many classes as images that are looked at, 1,000 at most",
+           int, heading="clusters", form=".4g"),
     Column("cluster_stability", "stability of the clusters: mean adjusted Rand index between five starts of k-means",
            heading="stability", better="higher"),
     Column("silhouette", "silhouette of the clusters: its mean, from -1 to 1 (Rousseeuw 1987)",
