@@ -136,6 +136,11 @@ class JobCosts:
             seconds += steps * self.steps[FINE_TUNING, job.cells[0].backbone]
         return seconds
 
+    def wall(self, jobs: Sequence[Job], share: float, workers: int) -> float:
+        """Seconds of so many workers for the jobs, of whose trainings a share of the epochs is run; 0 for none."""
+        seconds = sum(share * self.training(job) + self.evaluation(job) for job in jobs)
+        return seconds / min(workers, len(jobs)) if jobs else 0.0
+
     def _subset(self, cell: Cell) -> np.ndarray:
         return draw_subset(self.labels, self.split.train, per_class=cell.per_class, seed=cell.seed)
 
