@@ -9,7 +9,7 @@ import pytest
 
 from selfsup.config.grid import Cell, Job
 from selfsup.config.validation import validate
-from selfsup.data.items import UNKNOWN
+from selfsup.data.items import UNKNOWN, Item, ItemTable
 from selfsup.data.split import Split
 from selfsup.execution import job_costs
 from selfsup.execution.executors.base import Resources
@@ -20,6 +20,11 @@ from selfsup.training.device import Hardware
 LABELS = np.repeat(np.arange(4), 50)
 SPLIT = Split(np.arange(0, 200, 2), np.arange(1, 200, 4), np.arange(3, 200, 4))
 STEPS = {("moco", "resnet18"): 0.5, ("supervised", "resnet18"): 0.1}
+
+
+def items(labels: np.ndarray) -> ItemTable:
+    """Images of these classes."""
+    return ItemTable.of([Item(f"{n}", None if c == UNKNOWN else f"{c:03d}") for n, c in enumerate(labels.tolist())])
 
 
 def embedding(width: int = 0, seconds: float = 0.0, entries: int = 0) -> dict[tuple[str, str], EmbeddingCost]:
@@ -36,7 +41,7 @@ def total(costs: JobCosts, job: Job) -> float:
 def seconds(job: Job, **values: object) -> float:
     fixed = {"epochs": 10, "batch_size": 50, "protocol": "label-efficiency", "image_size": 32, "grow_from": 1}
     config = validate({**fixed, **values})
-    return total(JobCosts(config, LABELS, SPLIT, STEPS, embedding()), job)
+    return total(JobCosts(config, items(LABELS), SPLIT, STEPS, embedding()), job)
 
 
 def test_a_training_and_its_judgement_are_counted() -> None:
@@ -47,14 +52,16 @@ def test_embedding_is_counted_once_for_all_cells_of_a_training() -> None:
     held_out = len(SPLIT.val) + len(SPLIT.test)
     images = 4 * 20 + held_out + 2 * len(SPLIT.test)  # those with 5 labels are among those with 20; views of the test's
     config = validate({"image_size": 32})
-    one, two = (total(JobCosts(config, LABELS, SPLIT, STEPS, embedding(seconds=rate)), JOB) for rate in (0.5, 2.0))
+    one, two = (
+        total(JobCosts(config, items(LABELS), SPLIT, STEPS, embedding(seconds=rate)), JOB) for rate in (0.5, 2.0)
+    )
     assert two - one == pytest.approx(1.5 * images)
 
 
 def test_training_without_labels_passes_over_the_pool_and_embedding_does_not() -> None:
     config = validate({"epochs": 10, "batch_size": 50, "image_size": 32, "grow_from": 1})
     labels = np.where(np.arange(200) % 50 < 25, LABELS, UNKNOWN)  # of the 25 training images of a class, 13 or 12
-    costs = JobCosts(config, labels, SPLIT, STEPS, embedding(seconds=1.0))
+    costs = JobCosts(config, items(labels), SPLIT, STEPS, embedding(seconds=1.0))
     supervised = Job((Cell("supervised", "resnet18", "weak", 0.1, "all", 0),))
     assert costs.training(JOB) == pytest.approx(10 * 100 / 50 * 0.5)
     known = int((labels[SPLIT.train] != UNKNOWN).sum())
@@ -87,15 +94,15 @@ def test_the_probe_of_many_classes_is_counted() -> None:
     labels = np.repeat(np.arange(600), 5)
     split = Split(np.flatnonzero(np.arange(3000) % 5 < 3), np.arange(0), np.arange(0))
     untrained = Job((Cell("random", "resnet18", None, None, "all", 0),), shared=True)
-    many = total(JobCosts(config, labels, split, STEPS, embedding(512)), untrained)
-    few = total(JobCosts(config, LABELS, SPLIT, STEPS, embedding(512)), untrained)
+    many = total(JobCosts(config, items(labels), split, STEPS, embedding(512)), untrained)
+    few = total(JobCosts(config, items(LABELS), SPLIT, STEPS, embedding(512)), untrained)
     assert few == pytest.approx(SECONDS_PER_CELL, abs=0.2)
     assert 3 < many - few < 20
 
 
 def evaluation(evaluate: str = "probe", external: int = 0, **embedded: float) -> float:
     config = validate({"image_size": 32, "evaluate": evaluate})
-    return JobCosts(config, LABELS, SPLIT, STEPS, embedding(**embedded), external).evaluation(JOB)
+    return JobCosts(config, items(LABELS), SPLIT, STEPS, embedding(**embedded), external).evaluation(JOB)
 
 
 def test_images_of_the_external_test_are_embedded_once_for_all_cells() -> None:
@@ -126,7 +133,7 @@ def test_one_method_is_timed_and_stands_for_those_whose_cost_is_known(monkeypatc
         Cell("random", "test_resnet", None, None, "all", 0),
     ]
     resources = Resources(Hardware("cpu", "fp32"), 1, 1)
-    costs = JobCosts.measure(config, [Job((cell,)) for cell in cells], LABELS, SPLIT, resources, 32)
+    costs = JobCosts.measure(config, [Job((cell,)) for cell in cells], items(LABELS), SPLIT, resources, 32)
     assert timed == ["simclr", "simsiam"]
     assert costs.steps == {
         ("simclr", "test_resnet"): 2.0, ("byol", "test_resnet"): pytest.approx(2.7),
@@ -141,5 +148,5 @@ def test_a_full_batch_takes_once_what_a_step_takes_whatever_its_images(monkeypat
     monkeypatch.setattr(job_costs, "Training", training)
     config = validate({"backbones": "test_resnet", "image_size": 64, "batch_size": 128, "grow_from": 1})
     jobs = [Job((Cell("simclr", "test_resnet", "weak", 0.1, "all", 0),))]
-    costs = JobCosts.measure(config, jobs, LABELS, SPLIT, Resources(Hardware("cpu", "fp32"), 1, 1), 64)
+    costs = JobCosts.measure(config, jobs, items(LABELS), SPLIT, Resources(Hardware("cpu", "fp32"), 1, 1), 64)
     assert costs.steps["simclr", "test_resnet"] == pytest.approx(0.3 + 0.01 * 128)

@@ -193,7 +193,10 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="The CSV file to write. [standard output]")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
 def predict(study: str, images: str, output: str | None, device: str) -> None:
-    """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability."""
+    """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability.
+
+    Where images may have several labels: path, labels, and the probability of each label.
+    """
     from selfsup.atomic import replace_file
     from selfsup.execution.words import counted
     from selfsup.inference import find_cell, predict_images

@@ -58,23 +58,19 @@ def find_originals(digests: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
         Places of images; an image that stands for others stands for itself.
     """
     _, first, same = np.unique(digests, return_index=True, return_inverse=True)
-    distinct = np.sort(first)  # the earlier image stands for the later one
-    near = distinct[_nearest_earlier(thumbnails[distinct])]
-    return near[np.searchsorted(distinct, first[same])].astype(np.int64)
-
-
-def _nearest_earlier(thumbnails: np.ndarray) -> np.ndarray:
     stands_for = np.arange(len(thumbnails))
-    for earlier, later in _near_pairs(thumbnails).tolist():  # by the earlier one: it has found its own by its turn
+    # The earlier image stands for the later one, and has found its own by its turn.
+    for earlier, later in _near_pairs(thumbnails, np.sort(first)).tolist():
         if stands_for[earlier] == earlier and stands_for[later] == later:
             stands_for[later] = earlier
-    return stands_for
+    return stands_for[first[same]]
 
 
-def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
-    """Pairs of copies, each with the earlier image first, in ascending order; int64 of shape (M, 2)."""
-    blocks = np.array_split(np.arange(len(thumbnails)), len(thumbnails) // ROWS + 1)
-    contrast = np.concatenate([_centred(thumbnails[rows]).std(1) for rows in blocks])
+def _near_pairs(thumbnails: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Pairs of copies among the images at `places`, the earlier image first, in ascending order; int64 (M, 2)."""
+    contrast = np.zeros(len(thumbnails), np.float32)
+    for rows in np.array_split(places, len(places) // ROWS + 1):
+        contrast[rows] = _centred(thumbnails[rows]).std(1)
     telling = np.flatnonzero(contrast >= LEAST_CONTRAST)
     if len(telling) < 2:
         return np.zeros((0, 2), np.int64)

@@ -215,7 +215,7 @@ class ImagesSeen:
 
 
 def resolve_for_images(config: StudyConfig, images: ImagesSeen, say: Callable[[str], None]) -> StudyConfig:
-    """The configuration with its channels, its protocol and ``image_size = "auto"`` resolved for the images.
+    """The configuration with channels, protocol, metric and ``image_size = "auto"`` resolved for the images.
 
     Raises
     ------
@@ -223,7 +223,7 @@ def resolve_for_images(config: StudyConfig, images: ImagesSeen, say: Callable[[s
         If the backbone does not take that size, an augmentation not these channels, or others are to be shown.
     """
     config = config.with_channels_of(images.rendering.file_channels or COLOURS)
-    config = config.with_protocol_for(pool=images.items.has_pool)
+    config = config.with_protocol_for(pool=images.items.has_pool).with_metric_for(several=images.items.several)
     require_policies(config)
     absent = sorted({*(config.show_channels or ())} - {*images.rendering.taken})
     if absent:

@@ -137,7 +137,7 @@ def plan_study(
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
     resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
-    costs = JobCosts.measure(config, left, items.labels, split, resources, glance.side, external=external)
+    costs = JobCosts.measure(config, left, items, split, resources, glance.side, external=external)
     seconds = costs.wall(left, share_of(config, folder or StudyFolder(Path())), resources.workers)
     fitted = None
     if config.budget and left:

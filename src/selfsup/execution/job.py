@@ -171,5 +171,5 @@ def _training(
     config = study.config
     plan = TrainingPlan.of(config, cell.seed, epochs=config.epochs, lr=cell.lr, min_steps=config.min_steps)
     plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
-    labels = study.store.labels[indices]
+    labels = study.store.items.targets(indices)
     return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, callbacks)

@@ -15,7 +15,7 @@ from selfsup.backbones import Backbone
 from selfsup.backbones.backbone import LEVELS
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
-from selfsup.data.items import UNKNOWN
+from selfsup.data.items import ItemTable
 from selfsup.data.split import Split, draw_subset
 from selfsup.evaluation.embedding import MEASURED_IMAGES, embed
 from selfsup.evaluation.evaluation_context import views_wanted
@@ -66,8 +66,8 @@ class JobCosts:
     Attributes
     ----------
     config : StudyConfig
-    labels : ndarray of int64
-        Of every image.
+    items : ItemTable
+        The images.
     split : Split
     steps : mapping
         Seconds per step of a full batch, by method and label of its network.
@@ -78,7 +78,7 @@ class JobCosts:
     """
 
     config: StudyConfig
-    labels: np.ndarray
+    items: ItemTable
     split: Split
     steps: Mapping[Candidate, float]
     embedding: Mapping[Candidate, EmbeddingCost]
@@ -89,7 +89,7 @@ class JobCosts:
         cls,
         config: StudyConfig,
         jobs: Sequence[Job],
-        labels: np.ndarray,
+        items: ItemTable,
         split: Split,
         resources: Resources,
         side: int,
@@ -99,7 +99,7 @@ class JobCosts:
         """Time a few steps and embeddings of `jobs` on random images of this side in pixels."""
         make_deterministic(resources.threads)
         steps = _time_steps(config, jobs, resources, side)
-        return cls(config, labels, split, steps, _time_embedding(config, jobs, resources, side), external)
+        return cls(config, items, split, steps, _time_embedding(config, jobs, resources, side), external)
 
     def training(self, job: Job) -> float:
         """Seconds of the job's training to its last epoch; 0 where there is none."""
@@ -121,9 +121,9 @@ class JobCosts:
         images = len(np.unique(np.concatenate(subsets))) + held_out + self.external
         images += viewed * views_wanted(viewed, cost.width)
         seconds = SECONDS_PER_CELL * len(job.cells) + cost.seconds * images
-        if (self.labels == UNKNOWN).all():  # there is nothing to fit
+        if not self.items.has_labels:  # there is nothing to fit
             return seconds
-        counts = [np.bincount(self.labels[subset]) for subset in subsets]
+        counts = [self.items.count(subset) for subset in subsets]
         seconds += sum(_probe_seconds(count, cost.width) for count in counts)
         again = cost.seconds * sum(len(subset) + held_out for subset in subsets)  # through the network
         if "layers" in config.evaluate:
@@ -142,7 +142,8 @@ class JobCosts:
         return seconds / min(workers, len(jobs)) if jobs else 0.0
 
     def _subset(self, cell: Cell) -> np.ndarray:
-        return draw_subset(self.labels, self.split.train, per_class=cell.per_class, seed=cell.seed)
+        items = self.items
+        return draw_subset(items.labels, self.split.train, per_class=cell.per_class, seed=cell.seed, sets=items.sets)
 
 
 def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int) -> dict[Candidate, float]:

@@ -64,4 +64,4 @@ def resolve_study(
     config = resolve_methods(config, len(images.items.names), say)
     config = with_halving(resolve_networks(config, say, folder), values)
     asked = narrow(config, values)
-    return ResolvedStudy(config, asked, lay_out(asked, labelled=images.items.has_labels))
+    return ResolvedStudy(config, asked, lay_out(asked, labelled=images.items.has_labels, several=images.items.several))

@@ -185,7 +185,7 @@ class StudyRun:
         split, _ = split_study(asked, store.items)
         side = round(float(np.median(np.sqrt(store.sizes.prod(axis=1)))))
         external = count_external(self.folder)
-        return JobCosts.measure(asked, left, store.items.labels, split, resources, side, external=external)
+        return JobCosts.measure(asked, left, store.items, split, resources, side, external=external)
 
     def _fit_into_budget(
         self, asked: StudyConfig, jobs: Sequence[Job], resources: Resources, costs: JobCosts

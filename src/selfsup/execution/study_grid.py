@@ -25,8 +25,10 @@ class GridOfStudy:
     notices: tuple[str, ...]
 
 
-def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
+def lay_out(config: StudyConfig, *, labelled: bool, several: bool = False) -> GridOfStudy:
     """Cells and jobs of the grid; for unlabelled images without the axes that need labels.
+
+    Where images may have `several` labels, without the methods that need one of each.
 
     Raises
     ------
@@ -41,6 +43,8 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
     methods, per_class, notices = config.methods, config.per_class, list[str]()
     if not labelled:
         methods, per_class, notices = _without_labels(config, tags)
+    elif several:
+        methods, notices = _with_several_labels(config, tags)
     cells = expand(
         methods=[*methods, *([REFERENCE] if config.references else [])],
         backbones=config.networks,
@@ -104,3 +108,14 @@ def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[s
             f"one folder per class, or choose self-supervised methods."
         )
     return methods, ("all",), notices
+
+
+def _with_several_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], list[str]]:
+    unfit = [name for name in config.methods if tags[name].uses_labels and not tags[name].takes_several_labels]
+    if len(unfit) == len(config.methods):
+        raise UserError(
+            f"--methods {','.join(unfit)} needs one label for each image, and those of '{config.data}' may have "
+            "several; choose supervised, or self-supervised methods."
+        )
+    notices = [f"Left out, for it needs one label for each image: {', '.join(unfit)}."] if unfit else []
+    return tuple(name for name in config.methods if name not in unfit), notices

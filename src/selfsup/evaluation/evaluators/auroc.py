@@ -15,4 +15,4 @@ COLUMNS = (
     Column("auroc", "linear probe, area under the ROC curve on test: of each class against the rest, mean over the "
            "classes", better="higher"),
 )  # fmt: skip
-evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=91)
+evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, takes_several=True, default=True, order=91)

@@ -101,4 +101,4 @@ COLUMNS = (
     Column("silhouette", "silhouette of the clusters: its mean, from -1 to 1 (Rousseeuw 1987)",
            heading="silhouette", better="higher"),
 )  # fmt: skip
-evaluator = Evaluator(_evaluate, COLUMNS, default=True, order=80)
+evaluator = Evaluator(_evaluate, COLUMNS, takes_several=True, default=True, order=80)
