@@ -15,7 +15,7 @@ from selfsup.record.results import PRUNED
 #: What the speed of a training depends on: its method, network and augmentation.
 Kind = tuple[str, str, str | None]
 #: Seconds per cell for the probe, the maps and the pictures; measured on two cores for the digits and rounded up.
-SECONDS_PER_CELL = 3.0
+SECONDS_PER_CELL = 2.0
 
 
 @dataclass
