@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.special import expit, softmax
 
+from selfsup.evaluation.label_regressions import solve_labels
 from selfsup.evaluation.logistic import solve_path
 from selfsup.evaluation.metrics import ACCURACY, MEAN_AP, predictions
 from selfsup.evaluation.sgd import descend
@@ -107,6 +108,8 @@ def fit_linear_probe(
     if solver == "sgd":
         rates = torch.tensor(candidates, dtype=x.dtype, device=place)
         solutions = descend(x, targets, rates, num_classes=len(present), seed=seed)
+    elif several:
+        solutions = solve_labels(x, targets, candidates)
     else:
         solutions = solve_path(x, targets, candidates, num_classes=len(present))
     probes = []

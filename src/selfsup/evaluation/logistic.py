@@ -1,9 +1,10 @@
-"""Logistic regression, multinomial or of several labels: penalised, solved to convergence on any device."""
+"""Multinomial logistic regression: penalised, solved to convergence on any device."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -61,14 +62,12 @@ def solve(x: Tensor, y: Tensor, C: float, *, num_classes: int) -> tuple[Tensor, 
 def solve_path(x: Tensor, y: Tensor, Cs: Sequence[float], *, num_classes: int) -> tuple[Tensor, Tensor]:
     """The problem of :func:`solve` on the same images under several penalties.
 
-    From the strongest penalty to the weakest each begins where the one before ended, and knows the curvature there. Of
-    images with several labels, that of each label against the rest is scikit-learn's of two classes.
+    From the strongest penalty to the weakest each begins where the one before ended, and knows the curvature there.
 
     Parameters
     ----------
     x : Tensor of float64, shape (n, width)
-    y : Tensor of int64, shape (n,), or bool, shape (n, num_classes)
-        Classes, or which labels each image has.
+    y : Tensor of int64, shape (n,)
     Cs : sequence of float
         In any order.
     num_classes : int
@@ -98,10 +97,8 @@ class _Problems:
     rows : Tensor of float32, shape (b, n, rank + 1)
         The images' coordinates, and a one for the bias. Parameters, objectives and gradients are float64, all that is
         made of images float32, which takes half the time, and whose rounding is far below the tolerance.
-    y : Tensor of int64, shape (b, 1, n), or float32, shape (b, classes, n)
-        The images' classes, in [0, classes); or 1 for each label that an image has.
-    classes : int
-        Or labels.
+    y : Tensor of int64, shape (b, 1, n)
+        The images' classes, in [0, classes).
     """
 
     basis: Tensor | None
@@ -109,18 +106,13 @@ class _Problems:
     y: Tensor
     classes: int
 
-    @property
-    def several(self) -> bool:
-        """Whether images have several labels, each of which is told from the rest by itself."""
-        return self.y.is_floating_point()
-
     @classmethod
     def of(cls, x: Tensor, y: Tensor, num_classes: int) -> _Problems:
         # A penalised solution lies in the span of the images.
         basis = torch.linalg.qr(x.mT).Q if x.shape[-2] < x.shape[-1] else None
         coordinates = x if basis is None else x @ basis
         rows = torch.cat([coordinates, x.new_ones(*x.shape[:-1], 1)], dim=-1)
-        return cls(basis, rows.float(), y.mT.float() if y.dtype == torch.bool else y[:, None], num_classes)
+        return cls(basis, rows.float(), y[:, None], num_classes)
 
     def zeros(self) -> Tensor:
         """Parameters of every problem, shape (b, classes, rank + 1)."""
@@ -135,32 +127,23 @@ class _Problems:
         """The parameters, shape (b, classes, rank + 1), at which every problem is solved."""
         n = self.rows.shape[1]
         # Two classes: |W|^2 = |w|^2 / 2 where W_1 = -W_0 = w / 2.
-        doubled = self.classes == 2 and not self.several
-        penalty = start.new_full(self.rows.shape[-1:], (2.0 if doubled else 1.0) / C)
+        penalty = start.new_full(self.rows.shape[-1:], (2.0 if self.classes == 2 else 1.0) / C)
         penalty[-1] = 0
 
         def objective(theta: Tensor, problems: Tensor) -> tuple[Tensor, Tensor]:
             every = len(problems) == len(self.rows)
             rows, y = (self.rows, self.y) if every else (self.rows[problems], self.y[problems])
             likelihood, slope = torch.zeros((), dtype=torch.float64, device=theta.device), torch.zeros_like(theta)
-            for some, theirs in zip(*self._at_once(rows, y), strict=True):
-                more, residual = self._likelihood(theta.float() @ some.mT, theirs)
-                likelihood = likelihood + more.double().sum(dim=(1, 2))
+            for some, classes in zip(*self._at_once(rows, y), strict=True):
+                log_p = torch.log_softmax(theta.float() @ some.mT, dim=1)
+                likelihood = likelihood + log_p.gather(1, classes).double().sum(dim=(1, 2))
+                residual = log_p.exp_().scatter_add_(1, classes, torch.full_like(log_p[:, :1], -1))
                 slope += (residual @ some).double()
             shrunk = penalty * theta
             return ((shrunk * theta).sum(dim=(1, 2)) / 2 - likelihood) / n, (slope + shrunk) / n
 
         large = self.classes * n >= LARGE
         return minimise(objective, start, self._inverse_hessian(start, penalty), tolerance, large=large)
-
-    def _likelihood(self, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Logarithms of the likelihoods of `y`, as it is shaped, and how far the logits' probabilities are above it."""
-        if self.several:
-            signs = 2 * y - 1
-            return torch.nn.functional.logsigmoid(signs * logits), torch.sigmoid(logits) - y
-        log_p = torch.log_softmax(logits, dim=1)
-        likelihood = log_p.gather(1, y)
-        return likelihood, log_p.exp_().scatter_add_(1, y, torch.full_like(log_p[:, :1], -1))
 
     def _at_once(self, rows: Tensor, y: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """The images in parts whose logits fit into memory."""
@@ -171,8 +154,7 @@ class _Problems:
         """The largest entries for each class and their images, shape (b, classes, k), and the mean over the classes."""
         found, begin = [], 0
         for rows in self._at_once(self.rows, self.y)[0]:
-            logits = theta.float() @ rows.mT
-            p = torch.sigmoid(logits) if self.several else torch.softmax(logits, dim=1)
+            p = torch.softmax(theta.float() @ rows.mT, dim=1)
             curvature = p * (1 - p)
             own, images = curvature.topk(min(OWN_IMAGES, curvature.shape[2]), dim=2)
             found.append((own, images + begin, curvature.mean(dim=1)))
@@ -199,6 +181,16 @@ class _Problems:
         values, vectors = torch.linalg.eigh(inner)
         n = self.rows.shape[1]
         return _InverseHessian(inverse * n, rows, (vectors / values.clamp(min=1)[..., None, :]) @ vectors.mT / n)
+
+
+class InverseHessian(Protocol):
+    """A guess at the inverse Hessian of some problems."""
+
+    def of(self, problems: Tensor) -> Self:
+        """That of those problems alone, of bool."""
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        """Its product with a vector of float32 for each row."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +222,7 @@ class _InverseHessian:
 
 
 def minimise(
-    objective: Objective, start: Tensor, inverse_hessian: _InverseHessian, tolerance: float, *, large: bool = False
+    objective: Objective, start: Tensor, inverse_hessian: InverseHessian, tolerance: float, *, large: bool = False
 ) -> Tensor:
     """L-BFGS (Nocedal & Wright 2006, algorithm 7.5) on several convex problems side by side.
 
@@ -238,7 +230,7 @@ def minimise(
     ----------
     objective : callable
     start : Tensor, shape (b, rows, columns)
-    inverse_hessian : callable
+    inverse_hessian : InverseHessian
         First guess at the inverse Hessian of every row.
     tolerance : float
         Largest entry of a gradient at which its problem counts as solved.
@@ -273,7 +265,7 @@ def minimise(
 
 
 def _inverse_hessian_times(
-    vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: _InverseHessian, *, scaled: bool
+    vector: Tensor, history: list[tuple[Tensor, Tensor]], first_guess: InverseHessian, *, scaled: bool
 ) -> Tensor:
     """The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4)."""
     # A step lost in rounding has no curvature to tell; its pair counts for nothing.
