@@ -31,7 +31,7 @@ from selfsup.execution.known_images import require_same_names
 from selfsup.execution.preparation import describe_split, open_images, require_enough, require_resplit, split_study
 from selfsup.execution.resolved_study import resolve_study
 from selfsup.execution.resources import resolve_resources, time_precision
-from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.schedulers import share_of
 from selfsup.execution.study_grid import GridOfStudy
 from selfsup.execution.study_networks import asked_network
 from selfsup.execution.teachers import require_teachers, resolve_teachers
@@ -137,14 +137,13 @@ def plan_study(
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
     resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
-    share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
     costs = JobCosts.measure(config, left, items, split, resources, glance.side, external=external)
-    seconds = sum(share * costs.training(job) + costs.evaluation(job) for job in left)
+    seconds = costs.wall(left, share_of(config, folder or StudyFolder(Path())), resources.workers)
     fitted = None
     if config.budget and left:
         budget = Budget(config.budget, began, time.monotonic())
         fitted = fit_into_budget(budget, study.asked, folder, grid.jobs, costs, resources.workers)
-        seconds = fitted.seconds * resources.workers
+        seconds = fitted.seconds
         grid = replace(grid, cells=fitted.cells, jobs=tuple(j for j in grid.jobs if {*j.cells} <= {*fitted.cells}))
     return Plan(
         config=config,
@@ -155,7 +154,7 @@ def plan_study(
         images=len(items.names) - len(glance.audit),
         opened=glance.opened,
         audit=(*source.ignored, *glance.audit, *describe_channels(rendering), *noticed),
-        seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
+        seconds=seconds + SECONDS_PER_START if left else 0.0,
         bytes=_study_bytes(config, grid, split),
         store_bytes=float(config.in_channels) * len(items.names) * glance.side**2,
     )

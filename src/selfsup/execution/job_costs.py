@@ -32,12 +32,10 @@ from selfsup.training.plan import TrainingPlan
 from selfsup.views import load_policy
 from selfsup.views.base import Policy
 
-#: Images of 64 px in the larger and the smaller batch that are timed; a full one would cost seconds per step.
+#: Images in the larger (of 64 px, else by area) and the smaller batch that is timed; a full one would take seconds.
 LARGER, SMALLER = 32, 8
 #: Method whose steps are those of fine-tuning.
 FINE_TUNING = "supervised"
-#: Images whose embedding is timed per network.
-EMBEDDED_IMAGES = 8
 #: Seconds of solving a probe under all penalties, per class, image and dimension that the images span, and the share
 #: that a few-shot probe's one penalty takes; measured on one core.
 SECONDS_PER_PRODUCT, OF_ONE_PENALTY = 2e-8, 0.2
@@ -137,6 +135,11 @@ class JobCosts:
             seconds += steps * self.steps[FINE_TUNING, job.cells[0].backbone]
         return seconds
 
+    def wall(self, jobs: Sequence[Job], share: float, workers: int) -> float:
+        """Seconds of so many workers for the jobs, of whose trainings a share of the epochs is run; 0 for none."""
+        seconds = sum(share * self.training(job) + self.evaluation(job) for job in jobs)
+        return seconds / min(workers, len(jobs)) if jobs else 0.0
+
     def _subset(self, cell: Cell) -> np.ndarray:
         items = self.items
         return draw_subset(items.labels, self.split.train, per_class=cell.per_class, seed=cell.seed, sets=items.sets)
@@ -179,7 +182,7 @@ def _seconds_per_step(
     Without that part, steps of 32 images of 64 px come to 1.0 (SimCLR) to 1.6 times (supervised) the seconds of a batch
     of 128; with it, to 0.8 to 1.1 times (ResNet-18, bf16, CPU clock).
     """
-    larger = min(config.batch_size, max(SMALLER, int(LARGER * (64 / config.side) ** 2)))
+    larger = min(config.batch_size, _timed_images(config.side))
     smaller = min(SMALLER, larger)
     settings = read_settings(name, config.settings.get(name, {}))
     cls, given = method_class(name), dict[str, Any](num_classes=10, num_images=config.batch_size)
@@ -204,12 +207,11 @@ def _time_embedding(
 ) -> dict[Candidate, EmbeddingCost]:
     """Time each network's embedding of a few images at its own side."""
     known: dict[Backbone, EmbeddingCost] = {}
-    indices = np.arange(EMBEDDED_IMAGES)
     found = {}
     for candidate in dict.fromkeys(map(candidate_of, jobs)):
         backbone = asked_network(config, *candidate)
         if backbone not in known:
-            images = _Noise(side, backbone.in_channels)
+            images, indices = _Noise(side, backbone.in_channels), np.arange(_timed_images(backbone.image_size))
             for _ in range(2):  # the first one is to warm up
                 began = time.perf_counter()
                 embed(backbone, images, indices, image_size=backbone.image_size, device=resources.hardware.device)
@@ -218,6 +220,11 @@ def _time_embedding(
             known[backbone] = EmbeddingCost(backbone.num_features, seconds, entries)
         found[candidate] = known[backbone]
     return found
+
+
+def _timed_images(side: int) -> int:
+    """Images of this side in the larger batch that is timed."""
+    return max(SMALLER, int(LARGER * (64 / side) ** 2))
 
 
 @torch.no_grad()

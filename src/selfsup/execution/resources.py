@@ -40,15 +40,20 @@ def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
     return Resources(hardware, workers, threads)
 
 
+def takes_minutes(config: StudyConfig, resources: Resources, jobs: Sequence[Job], images: int) -> bool:
+    """Whether training on so many images takes a CPU minutes, so that seconds may be spent on timing it."""
+    trained = sum(job.cells[0].lr is not None for job in jobs) * config.epochs * images * config.side**2
+    return resources.hardware.kind == "cpu" and trained >= WORTH_TIMING
+
+
 def time_precision(config: StudyConfig, resources: Resources, jobs: Sequence[Job], images: int) -> Resources:
     """The resources with the precision that trains the study's networks fastest, where ``auto`` leaves the choice.
 
     That is on a CPU with instructions for bf16, which not every network gains from. Timing takes seconds, and is
     left out where `jobs` on so many images are over in minutes.
     """
-    trained = sum(job.cells[0].lr is not None for job in jobs) * config.epochs * images * config.side**2
     hardware = resources.hardware
-    if config.precision != "auto" or (hardware.kind, hardware.precision) != ("cpu", "bf16") or trained < WORTH_TIMING:
+    if config.precision != "auto" or hardware.precision != "bf16" or not takes_minutes(config, resources, jobs, images):
         return resources
     batch = min(config.batch_size, max(8, int(TIMED_IMAGES * (64 / config.side) ** 2)))
     before = torch.get_num_threads()

@@ -28,13 +28,13 @@ from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.preparation import prepare_images, split_study
 from selfsup.execution.progress import Tally
 from selfsup.execution.resolved_study import resolve_study
-from selfsup.execution.resources import resolve_resources, time_precision
-from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.resources import resolve_resources, takes_minutes, time_precision
+from selfsup.execution.schedulers import load_scheduler, share_of
 from selfsup.execution.schedulers.base import Scheduler, read_records
 from selfsup.execution.study_networks import forget_asked_networks
 from selfsup.execution.teachers import prepare_teachers, resolve_teachers
 from selfsup.execution.watchers import Watcher
-from selfsup.execution.words import counted
+from selfsup.execution.words import counted, format_duration
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import Uploads
 from selfsup.training.plan import TrainingPlan
@@ -121,6 +121,7 @@ class StudyRun:
         self._has_assets = False
         self._began = time.monotonic() if began is None else began  # what a budget counts from
         self._budgeted: BudgetedScheduler | None = None
+        self._planned = 0  # cells that fit into it
 
     def execute(self, command: str | None) -> None:
         """Run what is not finished yet, and write the report."""
@@ -140,9 +141,19 @@ class StudyRun:
             config = config.model_copy(update={"fuse": 1})
         prepare_weights(self.folder, config, self.watcher.say)
         prepare_teachers(self.folder, config, store, resources.hardware.device, self.watcher.say)
-        fitted = self._fit_into_budget(asked, grid.jobs, resources, store) if config.budget else None
+        left = unfinished(grid.jobs, self.folder.finished())
+        costs = self._time_jobs(asked, left, resources, store)
+        fitted = self._fit_into_budget(asked, grid.jobs, resources, costs) if costs and asked.budget else None
+        if costs is not None and fitted is None:
+            seconds = costs.wall(left, share_of(asked, self.folder), resources.workers)
+            cells = counted(sum(len(job.cells) for job in left), "cell")
+            self._say(
+                f"About {format_duration(seconds)} for {cells} by steps timed here; --budget 1h runs what fits into an "
+                "hour."
+            )
         if fitted is not None:
             config, self._budgeted = config.model_copy(update=fitted.changes), fitted.scheduler
+            self._planned = len({cell.id for cell in fitted.cells} | self.folder.finished())
             resources = replace(resources, until=fitted.budget.until)
         forget_asked_networks()
         scheduler = self._budgeted or load_scheduler(config, self.folder)
@@ -164,16 +175,23 @@ class StudyRun:
             self._write_assets()
             self.reporting.write_page(False)
 
-    def _fit_into_budget(
-        self, asked: StudyConfig, jobs: Sequence[Job], resources: Resources, store: Store
-    ) -> FittedStudy | None:
-        """What of the jobs is to run within the budget; None where nothing is left to do."""
-        left = unfinished(jobs, self.folder.finished())
-        if asked.budget is None or not left:
+    def _time_jobs(
+        self, asked: StudyConfig, left: Sequence[Job], resources: Resources, store: Store
+    ) -> JobCosts | None:
+        """What the jobs that are left cost, where a budget goes by it, or they take minutes on this machine's CPU."""
+        here = self.executor.here and takes_minutes(asked, resources, left, len(store))
+        if not left or (asked.budget is None and not here):
             return None
         split, _ = split_study(asked, store.items)
         side = round(float(np.median(np.sqrt(store.sizes.prod(axis=1)))))
-        costs = JobCosts.measure(asked, left, store.items, split, resources, side, external=count_external(self.folder))
+        external = count_external(self.folder)
+        return JobCosts.measure(asked, left, store.items, split, resources, side, external=external)
+
+    def _fit_into_budget(
+        self, asked: StudyConfig, jobs: Sequence[Job], resources: Resources, costs: JobCosts
+    ) -> FittedStudy:
+        """What of the jobs is to run within the budget."""
+        assert asked.budget is not None
         budget = Budget(asked.budget, self._began, time.monotonic())
         fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
         for sentence in fitted.sentences:
@@ -220,6 +238,7 @@ class StudyRun:
                 pool=len(self._opened.split(0).train) - sum(counts),
                 passes=passes,
                 ends=resources.until,
+                planned=self._planned,
             )
             self.watcher.begin(self.folder.path, tally)
             try:
