@@ -135,6 +135,7 @@ def show(title: str, seconds: dict[str, float], peak: float, images: int) -> Non
 
 def read_passes(folder: Path, megabytes: int, pause: float) -> None:
     """Seconds of a batch from a store on the disk, by whether the disk is told of what comes."""
+    from selfsup.data.items import NO_SETS
     from selfsup.data.store import PIXELS, Store
 
     size = SIDE * SIDE * 3
@@ -148,7 +149,7 @@ def read_passes(folder: Path, megabytes: int, pause: float) -> None:
         os.fsync(file.fileno())
     meta: dict[str, Any] = {"name": "noise", "names": [""] * count, "classes": [], "groups": [], "audit": []}
     index = {name: np.zeros(count, np.int64) for name in ("labels", "sides", "digests", "originals")}
-    index |= {"sizes": np.full((count, 2), SIDE, np.int32), "folds": np.zeros((0, count), bool)}
+    index |= {"sizes": np.full((count, 2), SIDE, np.int32), "folds": np.zeros((0, count), bool), "sets": NO_SETS}
     index["offsets"] = np.arange(count + 1, dtype=np.int64) * size
     meta["rendering"] = {"file_channels": 3}
     order = np.random.default_rng(1).permutation(count)[: BATCH * BATCHES]

@@ -111,6 +111,7 @@ def test_the_page_has_each_label_and_no_confusions(study: Study) -> None:
     assert "Each label against the rest, the lowest average precision (AP) first" in page
     assert "test mAP" in page and "Confusion matrix" not in page and "surest of" not in page
     assert "coloured by set of labels" in page
+    assert "Paired over the test images, as a sample of more; " in page and "McNemar" not in page
     with pytest.raises(UserError, match="--metric accuracy is for images that have one label each"):
         study.report(metric="accuracy")
 
