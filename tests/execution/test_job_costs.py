@@ -141,12 +141,25 @@ def test_one_method_is_timed_and_stands_for_those_whose_cost_is_known(monkeypatc
     }  # fmt: skip
 
 
-def test_a_full_batch_takes_once_what_a_step_takes_whatever_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of steps of 0.3 s and 0.01 s per image, those of 8 and 32 images are timed."""
-    log = lambda count: SimpleNamespace(state=SimpleNamespace(log=[SimpleNamespace(seconds=0.3 + 0.01 * count)]))  # noqa: E731
-    training = lambda method, images, indices, *given: SimpleNamespace(run=lambda: log(len(indices)))  # noqa: E731
-    monkeypatch.setattr(job_costs, "Training", training)
+@pytest.mark.parametrize(
+    ("smaller", "full"),
+    [(0.3 + 0.01 * 8, 0.3 + 0.01 * 128), (9.0, 2.5 * 0.62), (0.0, 4 * 0.62)],
+    ids=["as it is", "the smaller batch was slowed", "the larger was"],
+)
+def test_a_full_batch_takes_once_what_a_step_takes_whatever_its_images(
+    monkeypatch: pytest.MonkeyPatch, smaller: float, full: float
+) -> None:
+    """Steps take 0.3 s and 0.01 s per image; those of 8 and 32 images are timed, for one of 128."""
+
+    class Timed:
+        def __init__(self, method: object, images: object, indices: np.ndarray, *given: object) -> None:
+            self.seconds = smaller if len(indices) == 8 else 0.3 + 0.01 * len(indices)
+
+        def run(self) -> SimpleNamespace:
+            return SimpleNamespace(state=SimpleNamespace(log=[SimpleNamespace(seconds=self.seconds)] * 3))
+
+    monkeypatch.setattr(job_costs, "Training", Timed)
     config = validate({"backbones": "test_resnet", "image_size": 64, "batch_size": 128, "grow_from": 1})
     jobs = [Job((Cell("simclr", "test_resnet", "weak", 0.1, "all", 0),))]
     costs = JobCosts.measure(config, jobs, items(LABELS), SPLIT, Resources(Hardware("cpu", "fp32"), 1, 1), 64)
-    assert costs.steps["simclr", "test_resnet"] == pytest.approx(0.3 + 0.01 * 128)
+    assert costs.steps["simclr", "test_resnet"] == pytest.approx(full)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -34,6 +35,8 @@ from selfsup.views.base import Policy
 
 #: Images in the larger (of 64 px, else by area) and the smaller batch that is timed; a full one would take seconds.
 LARGER, SMALLER = 32, 8
+#: Steps of each that are timed, after one to warm up.
+TIMED_STEPS = 2
 #: Method whose steps are those of fine-tuning.
 FINE_TUNING = "supervised"
 #: Seconds of solving a probe under all penalties, per class, image and dimension that the images span, and the share
@@ -177,10 +180,11 @@ def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, 
 def _seconds_per_step(
     config: StudyConfig, name: str, backbone: Backbone, policy: Policy, resources: Resources, side: int
 ) -> float:
-    """Of a full batch, from a larger and a smaller one: what a step takes whatever its images is a third of those.
+    """Of a full batch, from a larger and a smaller one, which tell apart what a step takes whatever its images.
 
     Without that part, steps of 32 images of 64 px come to 1.0 (SimCLR) to 1.6 times (supervised) the seconds of a batch
-    of 128; with it, to 0.8 to 1.1 times (ResNet-18, bf16, CPU clock).
+    of 128; with it, to 0.8 to 1.1 times (ResNet-18, bf16, CPU clock). It is at most half of the larger step, so that a
+    moment in which other work slows the smaller one does not make an hour of a day.
     """
     larger = min(config.batch_size, _timed_images(config.side))
     smaller = min(SMALLER, larger)
@@ -191,15 +195,18 @@ def _seconds_per_step(
     method = cls(backbone, settings, **given)
     fabric = resources.hardware.fabric()
 
-    def seconds(count: int) -> float:
+    def seconds(count: int) -> list[float]:
         indices, images = np.arange(count), _Noise(side, config.in_channels)
-        plan = TrainingPlan(2, count, config.side, lr=1e-4, seed=0)  # epochs of one step, the first to warm up
-        return Training(method, images, indices, indices % 10, policy, plan, fabric).run().state.log[-1].seconds
+        plan = TrainingPlan(1 + TIMED_STEPS, count, config.side, lr=1e-4, seed=0)  # epochs of a step, one to warm up
+        log = Training(method, images, indices, indices % 10, policy, plan, fabric).run().state.log
+        return [epoch.seconds for epoch in log[1:]]
 
-    least, most = seconds(smaller), seconds(larger)
+    most = fmean(seconds(larger))
     if larger == smaller:
         return most * config.batch_size / larger
-    return most + max(0.0, most - least) * (config.batch_size - larger) / (larger - smaller)
+    fixed = (larger * min(seconds(smaller)) - smaller * most) / (larger - smaller)
+    fixed = min(max(fixed, 0.0), most / 2)
+    return fixed + (most - fixed) * config.batch_size / larger
 
 
 def _time_embedding(
