@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -61,6 +63,13 @@ def test_of_very_many_classes_there_are_fewer_draws_and_of_still_more_none() -> 
     assert [draws_of(k, 141) for k in SHOTS] == [20, 20, 20]
     assert [draws_of(k, 300) for k in SHOTS] == [20, 8, 4]
     assert [draws_of(k, 1_000) for k in (1, 5)] == [4, 3]
+
+
+def test_more_classes_than_can_be_drawn_are_left_out_with_a_line_that_says_so() -> None:
+    labels = np.arange(2_237)
+    cell = SimpleNamespace(train=SimpleNamespace(x=np.empty((2_237, 1)), y=labels))
+    with pytest.warns(UserWarning, match=r"^few-shot probes are left out: 2,237 classes, and 2,236 at most$"):
+        assert module.evaluator.evaluate(cell).values == {}  # type: ignore[arg-type]
 
 
 def test_the_draws_that_were_made_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -116,6 +118,11 @@ def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
+    classes = len(np.unique(cell.train.y))
+    if classes**2 > MOST_LOGITS:
+        most = math.isqrt(MOST_LOGITS)
+        warnings.warn(f"few-shot probes are left out: {classes:,} classes, and {most:,} at most", stacklevel=2)
+        return Evaluated({})
     shots = few_shot(cell.train.x, cell.train.y, cell.test.x, cell.test.y, device=cell.device, seed=cell.seed)
     of_column = [shot for shot in shots if shot.k == COLUMN_SHOTS]
     columns = {"few_shot_accuracy": of_column[0].mean, "few_shot_sd": of_column[0].sd} if of_column else {}
