@@ -59,6 +59,7 @@ bench: $(INSTALLED) ## Measure selfsup against its peers, side by side; prints r
 	$(BIN)/python benchmarks/study.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/measures.py
+	$(BIN)/python benchmarks/startup.py
 
 build: $(INSTALLED) ## Build the package for PyPI into dist/.
 	$(BIN)/python -m build

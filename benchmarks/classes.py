@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -39,16 +40,19 @@ def embeddings(classes: int, per_class: int, width: int, seed: int) -> tuple[np.
     return np.maximum((centres[labels] + 0.6 * noise) @ mixing, 0).astype(np.float32), labels
 
 
-def print_costs(classes: int, per_class: int, width: int) -> None:
-    """CPU seconds of what a cell is judged by."""
+def print_costs(classes: int, per_class: int, width: int) -> float:
+    """CPU seconds of what a cell is judged by, each printed; their sum."""
+    total = 0.0
     (x, y), (val_x, val_y), (test_x, test_y) = (
         embeddings(classes, count, width, seed) for seed, count in enumerate((per_class, 1, 1))
     )
 
     def timed(name: str, work: Callable[[], T]) -> T:
+        nonlocal total
         started = time.process_time()
         found = work()
         seconds = time.process_time() - started
+        total += seconds
         print(f"  {name:<20}{seconds:8.2f} s{seconds / (classes * len(x) / 1e6):10.3f} s per million", flush=True)
         return found
 
@@ -61,9 +65,12 @@ def print_costs(classes: int, per_class: int, width: int) -> None:
     timed("temperature", lambda: fit_temperature(probe.logits(val_x), val_y))
     timed("kNN", lambda: knn_predict(x, y, test_x, num_classes=classes))
     timed("few-shot", lambda: few_shot(x, y, test_x, test_y))
-    timed("clusters", lambda: find_clusters(sample_rows(test_x, 0), candidates=(classes,)))
+    sample = sample_rows(test_x, 0)
+    if classes < len(sample):
+        timed("clusters", lambda: find_clusters(sample, candidates=(classes,)))
     names = [f"class {number}" for number in range(classes)]
     timed("confusion picture", lambda: confusion_matrix(Confusions.of(test_y, predicted), names))
+    return total
 
 
 def main() -> None:
@@ -74,8 +81,11 @@ def main() -> None:
     given = parser.parse_args()
     make_deterministic(1)
     with threadpool_limits(1):
-        for classes in given.classes.split(","):
-            print_costs(int(classes), given.images, given.width)
+        counts = [int(classes) for classes in given.classes.split(",")]
+        seconds = [print_costs(classes, given.images, given.width) for classes in counts]
+    for (few, quick), (many, slow) in pairwise(zip(counts, seconds, strict=True)):
+        more = (many / few) ** 2
+        print(f"From {few:,} to {many:,} classes: {more:g} x the classes x images, {slow / quick:.1f} x the time")
 
 
 if __name__ == "__main__":

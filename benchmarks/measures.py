@@ -26,8 +26,8 @@ from selfsup.evaluation.evaluators.knn import knn_predict, knn_predict_each
 from selfsup.evaluation.evaluators.knn_best import NEIGHBOURS
 from selfsup.evaluation.evaluators.structure import alpha_req
 from selfsup.evaluation.evaluators.view_measures import alignment, lidar, uniformity
+from selfsup.evaluation.lbfgs import TOLERANCE
 from selfsup.evaluation.linear_probe import CS, fit_linear_probe, standardisation
-from selfsup.evaluation.logistic import TOLERANCE
 from selfsup.evaluation.scores import macro_auroc
 from selfsup.execution.context import StudyContext
 from selfsup.execution.job import run_job

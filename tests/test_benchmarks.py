@@ -58,8 +58,10 @@ LEAST = [
     "methods.py --out methods.csv --image-size 32 --images 24 --test-images 30 --epochs 1 --batch-size 12 --seeds 1 "
     "--threads 1 --methods simclr,swav,dino",
     "recipes.py --out studies --data digits --methods simclr --backbone test_resnet --image-size 16 --epochs 1",
+    "scale.py --images 60 --classes 3 --megabytes 1 --pause 0.001",
     "scaling.py --cells 2000",
     "schedulers.py --methods simclr --lrs 0.01,0.03 --per-class 5 --epochs 4 --reduction-factor 2 --replicates 1",
+    "startup.py --repeats 1 --methods simclr --backbone test_resnet --image-size 32 --per-class 5 --epochs 1",
     *(f"step.py --method {method} --batch-size 16 --steps 3" for method in ("simclr", "moco", "byol", "dino")),
     "step.py --method mae --backbone vit_tiny_patch16_224 --batch-size 16 --steps 3",
     "step.py --plain-convolutions --plain-memory --precision fp32 --batch-size 16 --steps 3",

@@ -18,7 +18,7 @@ from selfsup.data.audit import printable
 from selfsup.data.build import prepare_store
 from selfsup.data.cache import REMEDY
 from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, suffix_of
-from selfsup.data.items import Item
+from selfsup.data.items import Item, set_names
 from selfsup.data.pages import with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
@@ -139,7 +139,7 @@ def embed_images(
 def predict_images(
     study: Study, cell: CellResult, images: str | Path, *, device: str = "auto", say: Say = lambda line: None
 ) -> pd.DataFrame:
-    """Class and probability of every readable image in a folder, or of one image.
+    """Class and probability of every readable image in a folder, or of one image; or its labels, and that of each.
 
     Parameters are those of :func:`embed_images`, and the table is that of :func:`predict_classes`.
 
@@ -172,12 +172,13 @@ def load_probe(study: Study, cell: str) -> LinearProbe:
 
 
 def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
-    """Class and probability of embedded images by the cell's linear probe.
+    """Class and probability of embedded images by the cell's linear probe; or their labels, and that of each.
 
     Returns
     -------
     DataFrame
-        Columns path, class, probability.
+        Columns path, class, probability. Where images may have several labels: path, labels (those that are more
+        probable than not, with ``;`` between) and for each label ``probability of`` it.
 
     Raises
     ------
@@ -189,6 +190,10 @@ def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
     probe = load_probe(study, embeddings.cell)
     probabilities = probe.probabilities(embeddings.features)
     classes: Sequence[str] = study.folder.read_json("dataset.json")["classes"]
+    if probe.several:
+        labels = set_names(probe.predict(embeddings.features), classes)
+        of_each = {f"probability of {name}": column for name, column in zip(classes, probabilities.T, strict=True)}
+        return pd.DataFrame({"path": embeddings.names, "labels": labels, **of_each})
     chosen = probabilities.argmax(axis=1)
     return pd.DataFrame(
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from selfsup import registry
 from selfsup.config.grid import Cell
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
+from selfsup.execution.garbage import uncollected
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import CellResult
 from selfsup.record.storage import Mirror, is_address, kept_in_step, local_folder, shown, upload
@@ -127,7 +129,7 @@ class Study:
             If the cell's weights were not kept.
         """
         from selfsup.backbones import load_weights
-        from selfsup.execution.initial_weights import network_of
+        from selfsup.execution.study_networks import network_of
 
         result = self.best() if cell is None else self.result(cell)
         weights = self.folder.weights(result.cell)
@@ -264,7 +266,10 @@ def compare(
         try:
             in_step = kept_in_step(mirror, watcher.say) if mirror else nullcontext()
             with where.standing_by(), in_step as uploads:
-                from selfsup.execution.run import StudyRun  # its imports take seconds, in which workers start
+                with uncollected():  # imports that take seconds, in which workers start
+                    import timm  # noqa: F401
+
+                    from selfsup.execution.run import StudyRun
 
                 run = StudyRun(folder, values, where, watcher, _reporting(folder.path), uploads, began)
                 run.execute(command.replace(str(place), shown(str(place))) if command else None)
@@ -274,20 +279,22 @@ def compare(
 
 
 def _reporting(path: Path) -> Reporting:
-    """The report and the trackers, for the run of the study in `path`."""
+    """The report and the trackers, for the run of the study in `path`; figures are imported when the first is drawn."""
     from selfsup.evaluation.metrics import METRICS
     from selfsup.execution.run import Reporting
-    from selfsup.report.assets import write_assets
-    from selfsup.report.selection import superfluous_weights
     from selfsup.report.trackers import following, load_trackers
 
-    return Reporting(
-        load_trackers,
-        following,
-        lambda results: superfluous_weights(results, METRICS[Study(path).config.metric]),
-        write_assets,
-        lambda growing: Study(path).report(growing=growing),
-    )
+    def superfluous(results: pd.DataFrame) -> Iterable[str]:
+        from selfsup.report.selection import superfluous_weights
+
+        return superfluous_weights(results, METRICS[Study(path).config.metric])
+
+    def assets(*given: Any) -> None:
+        from selfsup.report.assets import write_assets
+
+        write_assets(*given)
+
+    return Reporting(load_trackers, following, superfluous, assets, lambda growing: Study(path).report(growing=growing))
 
 
 def _id(cell: str | Cell | CellResult) -> str:

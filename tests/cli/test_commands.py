@@ -311,7 +311,7 @@ def test_a_report_by_another_metric_needs_no_run_and_leaves_the_study_its_own(st
     assert study.config.metric == "accuracy"
     refused = call("report", study.path, "--metric", "kappa")
     assert refused.exit_code == 2
-    assert "--metric = 'kappa' does not fit: must be 'accuracy', 'balanced-accuracy'" in refused.stderr
+    assert "--metric = 'kappa' does not fit: must be 'auto', 'accuracy', 'balanced-accuracy'" in refused.stderr
 
 
 def test_a_finished_study_prints_its_answer_again_as_a_table_or_as_json(study: selfsup.Study) -> None:

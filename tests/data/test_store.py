@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import pickle
 from pathlib import Path
 
@@ -98,3 +99,40 @@ def test_an_unlabelled_store_has_no_classes(ragged: Store) -> None:
 def test_a_place_without_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no complete store"):
         open_store(tmp_path)
+
+
+class AdvisedFile:
+    """A mapped file that notes which bytes it is told of."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.told: list[tuple[int, int]] = []
+        self._error = error
+
+    def madvise(self, option: int, start: int, length: int) -> None:
+        assert option == mmap.MADV_WILLNEED
+        self.told.append((start, start + length))
+        if self._error:
+            raise self._error
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="the system takes no advice")
+def test_the_system_is_told_of_the_bytes_of_images_in_the_order_of_the_disk(tmp_path: Path) -> None:
+    store = prepare_store(open_source(str(labelled_folder(tmp_path / "data"))), store_size=64, cache_dir=tmp_path)
+    before = [store.image(index).copy() for index in range(len(store))]
+    store.will_need(np.array([3, 0, 2]))  # for the system itself to take
+    store.__dict__["_file"] = told = AdvisedFile()
+    store.will_need(np.array([3, 0, 2]))
+    ends = np.cumsum([0, *(image.size for image in before)])
+    for (start, end), index in zip(told.told, (0, 2, 3), strict=True):
+        assert start % mmap.PAGESIZE == 0 and 0 <= ends[index] - start < mmap.PAGESIZE and end == ends[index + 1]
+    store.__dict__["_file"] = AdvisedFile(OSError("not on this file system"))
+    store.will_need(np.array([1]))  # which is no error
+    assert all(map(np.array_equal, before, map(store.image, range(len(store)))))
+
+
+def test_where_the_system_takes_no_advice_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(mmap, "MADV_WILLNEED", raising=False)
+    store = prepare_store(open_source(str(labelled_folder(tmp_path / "data"))), store_size=64, cache_dir=tmp_path)
+    store.__dict__["_file"] = told = AdvisedFile()
+    store.will_need(np.arange(2))
+    assert not told.told

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from selfsup.evaluation import logistic
 from selfsup.evaluation.linear_probe import CS
-from selfsup.evaluation.logistic import minimise, solve, solve_path
+from selfsup.evaluation.logistic import _Problems, solve, solve_path
 
 
 def gradient(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, C: float) -> float:
@@ -100,11 +99,13 @@ def test_many_classes_of_few_images_need_few_steps(classes: int, monkeypatch: py
     x = torch.from_numpy(np.maximum(hidden @ rng.normal(size=(24, 256)), 0))
     x = (x - x.mean(0)) / x.std(0)
     asked = []
+    objective = _Problems.objective
 
-    def counted(objective: logistic.Objective, *rest: Any, **more: Any) -> Tensor:
-        return minimise(lambda *point: asked.append(1) or objective(*point), *rest, **more)  # type: ignore[func-returns-value]
+    def counted(problems: _Problems, *point: Tensor) -> tuple[Tensor, Tensor]:
+        asked.append(1)
+        return objective(problems, *point)
 
-    monkeypatch.setattr(logistic, "minimise", counted)
+    monkeypatch.setattr(_Problems, "objective", counted)
     weights, biases = solve_path(x, y, CS, num_classes=classes)
     assert len(asked) < 150
     for weight, bias, C in zip(weights, biases, CS, strict=True):
@@ -124,7 +125,6 @@ def test_a_single_class_has_nothing_to_learn() -> None:
 def test_a_large_problem_is_solved_in_parts_as_it_is_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = digit_features(10, 200)
     weight, bias = solve_path(x, y, [0.1, 1.0], num_classes=10)
-    monkeypatch.setattr(logistic, "LARGE", 0)
     monkeypatch.setattr(logistic, "MOST_ENTRIES", 10 * 7)  # seven images at once
     in_parts, in_parts_bias = solve_path(x, y, [0.1, 1.0], num_classes=10)
     for number, C in enumerate([0.1, 1.0]):
@@ -133,3 +133,27 @@ def test_a_large_problem_is_solved_in_parts_as_it_is_at_once(monkeypatch: pytest
             torch.softmax(x @ w[number].T + b[number], dim=1) for w, b in ((in_parts, in_parts_bias), (weight, bias))
         )
         torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+def test_a_large_problem_is_left_where_more_steps_change_hardly_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    y = torch.from_numpy(np.tile(np.arange(100), 15))
+    hidden = rng.normal(size=(100, 16))[y] + 0.7 * rng.normal(size=(len(y), 16))
+    x = torch.from_numpy(np.maximum(hidden @ rng.normal(size=(16, 24)), 0))
+    x = (x - x.mean(0)) / x.std(0)
+    asked = []
+    objective = _Problems.objective
+    monkeypatch.setattr(_Problems, "objective", lambda *point: asked.append(1) or objective(*point))  # type: ignore[func-returns-value]
+
+    def accuracies() -> np.ndarray:
+        asked.clear()
+        weights, biases = solve_path(x[:500], y[:500], CS, num_classes=100)
+        return ((x[500:] @ weights.mT + biases[:, None]).argmax(dim=2) == y[500:]).double().mean(dim=1).numpy()
+
+    converged, steps = accuracies(), len(asked)
+    monkeypatch.setattr(logistic, "LARGE", 0)
+    left = accuracies()
+    assert 0.3 < converged.max() < 0.9
+    assert len(asked) < 0.8 * steps
+    np.testing.assert_allclose(left, converged, atol=0.01)
+    assert left.max() == pytest.approx(converged.max(), abs=0.005)

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
+    average_precision_score,
     balanced_accuracy_score,
     f1_score,
     precision_recall_fscore_support,
     roc_auc_score,
 )
 
-from selfsup.evaluation.scores import macro_auroc, per_class_csv, score
+from selfsup.evaluation.scores import label_scores_csv, macro_auroc, per_class_csv, score
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
@@ -90,3 +91,31 @@ def test_auroc_of_two_classes_is_that_of_either() -> None:
 
 def test_auroc_of_a_single_class_is_unknown() -> None:
     assert np.isnan(macro_auroc(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]])))
+
+
+def test_the_scores_of_each_label_are_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.random((80, 3)) < [0.1, 0.5, 0.0]
+    probabilities = np.clip(0.4 * true + 0.6 * rng.random(true.shape), 0, 1).round(2)
+    rows = list(csv.DictReader(io.StringIO(label_scores_csv(true, probabilities, ["cow", "grass", "yeti"]))))
+    assert [row["label"] for row in rows] == ["cow", "grass", "yeti"]
+    precision, recall, f1, images = precision_recall_fscore_support(true[:, :2], probabilities[:, :2] >= 0.5)
+    expected = {
+        "average_precision": average_precision_score(true[:, :2], probabilities[:, :2], average=None),
+        "auroc": roc_auc_score(true[:, :2], probabilities[:, :2], average=None),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "test_images": images,
+    }
+    for name, values in expected.items():
+        assert [float(row[name]) for row in rows[:2]] == pytest.approx(values, abs=1e-6)
+    assert {name: rows[2][name] for name in expected} == dict.fromkeys(expected, "") | {"test_images": "0"}
+
+
+def test_label_sets_have_no_accuracy() -> None:
+    true = np.array([[True, False], [True, True], [False, True]])
+    predicted = np.array([[True, True], [True, True], [False, True]])
+    scores = score(true, predicted, num_classes=2)
+    assert np.isnan([scores.accuracy, scores.balanced_accuracy]).all()
+    assert scores.macro_f1 == pytest.approx(f1_score(true, predicted, average="macro"))

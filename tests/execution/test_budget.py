@@ -69,6 +69,19 @@ def test_the_order_is_what_is_cheap_methods_sizes_settings_and_what_was_stopped(
     ]  # fmt: skip
 
 
+def test_a_reference_that_takes_longer_than_a_training_of_every_method_comes_after_them() -> None:
+    """Else a short time that it does not fit into would be left without any training."""
+    config = config_of()
+
+    def seconds(job: Job) -> float:
+        return 16.0 if job.cells[0].method == "reference" else 5.0  # of three trainings 15
+
+    blocks = blocks_of(jobs_of(config), config, load_scheduler(config, StudyFolder(Path("nowhere"))), seconds)
+    assert names(blocks)[:6] == [
+        UNTRAINED[1], "simclr-resnet18", "moco-resnet18", "byol-resnet18", UNTRAINED[0], "n20",
+    ]  # fmt: skip
+
+
 def test_more_seeds_come_before_what_was_stopped() -> None:
     found = names(blocks_for(config_of(seeds=2, per_class="5,20")))
     assert found[-7:] == ["settings-n5", "settings-n20", "s1-n0", "s1-n5", "s1-n20", "rest-n5", "rest-n20"]

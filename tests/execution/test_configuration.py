@@ -104,7 +104,8 @@ def test_channels_are_numbers_from_1() -> None:
 def test_another_metric_is_refused_once_trainings_were_compared_by_one(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "study")
     folder.create()
-    folder.write_config(validate({"methods": "random", "backbones": "test_resnet", "image_size": 32}))
+    begun = {"methods": "random", "backbones": "test_resnet", "image_size": 32, "metric": "accuracy"}
+    folder.write_config(validate(begun))
     assert resolve_configuration(folder, {"metric": "auroc"}).metric == "auroc"
     cell = folder.cells / "moco-test_resnet-weak-lr0.1-n5-s0"
     cell.mkdir(parents=True)

@@ -15,7 +15,8 @@ from selfsup.backbones import build_backbone, weights_file
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
-from selfsup.execution.initial_weights import network_of, prepare_weights, resolve_networks
+from selfsup.execution.initial_weights import prepare_weights, resolve_networks
+from selfsup.execution.study_networks import network_of
 from selfsup.record.folder import StudyFolder
 
 pytestmark = pytest.mark.usefixtures("without_pictures")

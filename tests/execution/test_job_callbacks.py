@@ -35,7 +35,7 @@ def test_trainings_are_compared_by_the_studys_metric_on_validation(
 ) -> None:
     study = SimpleNamespace(
         config=SimpleNamespace(metric=metric, probe="logistic"),
-        store=SimpleNamespace(labels=LABELS, classes=tuple("0123456789")),
+        store=SimpleNamespace(items=SimpleNamespace(targets=LABELS.__getitem__, classes=tuple("0123456789"))),
         split=lambda seed: SimpleNamespace(val=VAL),
         evaluated=lambda seed: VAL,
         hardware=SimpleNamespace(device="cpu"),

@@ -19,7 +19,7 @@ from selfsup.config.validation import validate
 from selfsup.data.split import Split, split_images
 from selfsup.data.store import open_store
 from selfsup.errors import UserError
-from selfsup.execution.configuration import require_sound, resolve_for_images
+from selfsup.execution.configuration import ImagesSeen, require_sound, resolve_for_images
 from selfsup.execution.estimate import plan_study
 from selfsup.execution.preparation import prepare_images, require_resplit
 from selfsup.record.folder import StudyFolder
@@ -168,7 +168,8 @@ def test_a_backbone_of_one_size_is_refused_views_that_grow(tmp_path: Path) -> No
     folder = StudyFolder(tmp_path / "study")
     folder.create()
     config = validate({"data": str(data), "backbones": "vit_tiny_patch16_224", "grow_from": 1})
-    assert resolve_for_images(config, prepare_images(folder, config, lambda line: None), lambda line: None).side == 64
+    images = ImagesSeen.decoded(prepare_images(folder, config, lambda line: None))
+    assert resolve_for_images(config, images, lambda line: None).side == 64
 
 
 @pytest.mark.parametrize(("given", "written"), [(None, 4095), ("1000", 1000)])
@@ -380,10 +381,9 @@ def test_a_plan_says_which_channels_are_taken_and_refuses_what_cannot_be(tmp_pat
     with pytest.raises(UserError, match="--augmentations byol is for images of 3 channels, and these have 2"):
         plan_study({**asked, "augmentations": "byol"})
     folder, config = begin(tmp_path / "d", tmp_path / "study")
+    images = ImagesSeen.decoded(prepare_images(folder, config, print))
     with pytest.raises(UserError, match="--show-channels 4 names 4, which is none of those"):
-        resolve_for_images(
-            config.model_copy(update={"show_channels": (4,)}), prepare_images(folder, config, print), print
-        )
+        resolve_for_images(config.model_copy(update={"show_channels": (4,)}), images, print)
 
 
 def save_unequal(root: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 import selfsup
 from selfsup.config.grid import Tags
-from selfsup.execution import run
+from selfsup.execution import resources, run
 from selfsup.execution.executors.base import Event, JobDone
 from selfsup.execution.run import _Pace
 from selfsup.execution.watchers import Watcher
@@ -78,3 +79,27 @@ def test_what_is_slow_is_done_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
             with pace.doing():
                 now += 3
     assert due == [100, 253]
+
+
+def test_a_study_of_minutes_says_how_long_it_takes_before_its_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes seconds is not timed, and says nothing."""
+
+    class Said(Watcher):
+        def __init__(self) -> None:
+            self.lines = list[str]()
+
+        def say(self, line: str) -> None:
+            self.lines.append(line)
+
+        def on_event(self, event: Event) -> None:
+            raise InterruptedError  # at the first job
+
+    for pixels, said in ((math.inf, 0), (0, 1)):
+        monkeypatch.setattr(resources, "WORTH_TIMING", pixels)
+        watcher = Said()
+        with pytest.raises(InterruptedError):
+            selfsup.compare("digits", out=tmp_path / f"{pixels}", watcher=watcher, precision="fp32", **GRID)
+        estimates = [line for line in watcher.lines if re.match(r"About \d+ s for 4 cells by steps timed", line)]
+        assert len(estimates) == said, watcher.lines

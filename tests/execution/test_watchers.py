@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from selfsup.execution import watchers
 from selfsup.execution.executors.base import JobDone, JobStarted
 from selfsup.execution.progress import Tally
 from selfsup.execution.watchers import Lines
+from selfsup.record.results import PRUNED
 
 
 def test_cells_of_one_training_are_counted_one_by_one() -> None:
@@ -42,4 +44,24 @@ def test_the_first_line_on_decoding_is_no_single_image(monkeypatch: pytest.Monke
         "Went through 13 of 30 files.",
         "Went through 25 of 30 files.",
         "Went through 30 of 30 files.",
+    ]
+
+
+def test_the_heading_is_said_once_and_what_waits_is_not_done() -> None:
+    """Two rounds of a budget for ten cells: the first ends where trainings are compared."""
+    waiting = Job((Cell("simclr", "resnet18", "weak", 0.1, 5, 0),), until=4)
+    whole = Job((Cell("random", "resnet18", None, None, 5, 0),))
+    out = io.StringIO()
+    lines = Lines(out)
+    lines.begin(Path("study"), Tally([waiting, whole], (100,), epochs=10, workers=1, done=0, planned=10))
+    for job, status in ((waiting, PRUNED), (whole, "done")):
+        lines.on_event(JobStarted(job, 0))
+        lines.on_event(JobDone(job, 0, {job.cells[0].id: status}))
+    lines.begin(Path("study"), Tally([replace(waiting, until=None)], (100,), epochs=10, workers=1, done=1, planned=10))
+    lines.on_event(JobDone(waiting, 0, {waiting.cells[0].id: "done"}))
+    assert [line.split(", about")[0] for line in out.getvalue().splitlines()] == [
+        "10 cells; study in study",
+        f"  {waiting.cells[0].id}: at epoch 4, waits",
+        f"[1/10] {whole.cells[0].id}: done",
+        f"[2/10] {waiting.cells[0].id}: done",
     ]

@@ -392,3 +392,23 @@ def test_a_page_of_one_method_says_that_nothing_was_compared(make_study):
     assert "Nothing was compared with moco" in visible
     assert "No other method has finished with so many images, so whether that is good is not known." in visible
     assert "Best self-supervised method" not in visible
+
+
+def test_the_page_of_very_many_classes_holds_the_most_confused_ones_and_not_the_matrix(tmp_path):
+    def page(classes: int) -> PageReader:
+        names = tuple(f"kind {number:03d}" for number in range(classes))
+        writer = FolderWriter(
+            tmp_path / str(classes), methods=("moco",), augmentations=("weak",), sizes=("20",), classes=names
+        )
+        writer.labels = np.arange(writer.test_images) % classes
+        writer.write()
+        return read(write_report(writer.path))
+
+    def cells(page: PageReader) -> int:
+        return sum(tag == "td" for tag, _ in page.elements)
+
+    many = page(300)
+    assert "the 30 with the most confusions of 300 classes" in many.visible
+    assert "Most frequent confusions" in many.visible
+    assert cells(page(20)) > 20 * 20  # every square can be pointed at
+    assert cells(many) < 1_000

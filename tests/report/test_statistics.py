@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from selfsup.evaluation.metrics import METRICS
+from selfsup.evaluation.metrics import METRICS, strata
 from selfsup.report.statistics import holm, paired_test, score_interval, wilson
 
 
@@ -269,6 +269,30 @@ def test_intervals_of_every_metric_hold_its_value_nineteen_times_of_twenty(name,
         found = score_interval(table, None, true, METRICS[name].step)
         covered += found.low <= truth <= found.high
     assert covered / studies >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+def draw_labels(rng: np.random.Generator, images: int, classifiers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of six labels images have, half of these on 2 % of the images, and classifiers that know something."""
+    true = rng.random((images, 6)) < [0.02, 0.02, 0.02, 0.5, 0.5, 0.5]
+    true = true[true.any(axis=1)]
+    scores = rng.normal(0, 1, true.shape) + rng.normal(0, 1, (classifiers, *true.shape)) + 2 * true - 1
+    return true, 1 / (1 + np.exp(-scores))
+
+
+@pytest.mark.parametrize("name", ["map", "auroc"])
+def test_rare_labels_make_intervals_wider_and_no_difference_likelier(name):
+    rng, metric, studies, covered, claimed = np.random.default_rng(4), METRICS[name], 120, 0, 0
+    many, (probabilities,) = draw_labels(rng, 40_000, 1)
+    truth = metric.value(many, probabilities)
+    for _ in range(studies):
+        true, pair = draw_labels(rng, 150, 2)
+        one, other = (metric.contributions(true, one >= 0.5, one)[None] for one in pair)
+        found = score_interval(one, None, strata(true), metric.step)
+        covered += found.low <= truth <= found.high
+        claimed += paired_test(one, other, None, strata(true), metric.step).p_value < 0.05
+    chance = 3 * math.sqrt(0.05 * 0.95 / studies)
+    assert covered / studies >= 0.95 - chance
+    assert claimed / studies <= 0.05 + chance
 
 
 def test_small_classes_do_not_make_the_interval_of_a_good_score_absurd():

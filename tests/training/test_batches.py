@@ -90,6 +90,35 @@ def test_after_the_last_step_nothing_is_begun() -> None:
     assert len(images.asked) == 3 * 4
 
 
+class OnDisk(Ragged):
+    """Images that note when they are announced, among what is asked for."""
+
+    def will_need(self, indices: np.ndarray) -> None:
+        self.asked.append(("announced", indices.tolist()))
+
+
+@pytest.mark.parametrize("loading", [None, Loading(steps=2)], ids=str)
+def test_a_store_is_told_of_every_image_once_two_batches_before_it_is_asked_for(loading: Loading | None) -> None:
+    images = OnDisk()
+    training = training_of("simclr", images, np.arange(3, 63), loading)
+    training.run()
+    announced, asked = [], []
+    for who, indices in images.asked:
+        if who == "announced":
+            announced += indices
+            continue
+        asked += indices
+        assert announced[: len(asked)] == asked
+        assert len(announced) >= min(len(asked) + 2 * 15, 3 * 60)  # of 12 batches of 15
+    assert announced == asked and len(asked) == 3 * 60
+
+
+def test_images_on_the_device_are_not_announced() -> None:
+    images = OnDisk()
+    training_of("simclr", images, np.arange(60), Loading(resident=True)).run()
+    assert "announced" not in {who for who, _ in images.asked}
+
+
 def test_what_goes_wrong_in_the_thread_ends_the_training() -> None:
     class Broken:
         def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -177,10 +177,10 @@ def require_model(name: str, option: str = "--backbone") -> None:
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5)
         hint = f" Near: {', '.join(near)}." if near else ""
         raise UserError(f"timm has no model '{name}' ({option}).{hint} `selfsup list backbones` shows all names.")
-    tags = timm.list_models(f"{name.split('.')[0]}.*", pretrained=True)
-    if "." in name and name not in tags:
+    architecture, _, weights = name.partition(".")
+    if weights and name not in (tags := timm.list_models(f"{architecture}.*", pretrained=True)):
         raise UserError(
-            f"timm has no weights '{name.split('.', 1)[1]}' for '{name.split('.')[0]}' ({option} {name}); known: "
+            f"timm has no weights '{weights}' for '{architecture}' ({option} {name}); known: "
             f"{', '.join(tags) or 'none'}."
         )
 

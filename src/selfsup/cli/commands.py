@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import shlex
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from selfsup.cli.console import ignore_interrupts, write_what_consoles_have
 from selfsup.cli.options import given_values, study_options
 from selfsup.csv_files import QUOTING
 from selfsup.errors import Interrupted, UserError
+from selfsup.execution.garbage import uncollected
 from selfsup.plugins import plug_in_files
 
 #: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal (plus its number).
@@ -29,6 +31,7 @@ class _Group(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         write_what_consoles_have()
+        atexit.register(gc.freeze)  # or all objects of torch and timm are looked through at the end
         return super().make_context(*args, **kwargs)
 
     def invoke(self, context: click.Context) -> Any:
@@ -102,14 +105,15 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
 
     In brackets: what holds without --preset, the values of the preset `recommended`.
     """
-    from selfsup.cli.plan_text import show_plan
-    from selfsup.execution.estimate import plan_study
-    from selfsup.execution.request import requested_run
+    with uncollected():
+        from selfsup.cli.plan_text import show_plan
+        from selfsup.execution.estimate import plan_study
+        from selfsup.execution.request import requested_run
 
-    arguments = given_values(given)
-    data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
-    values, _ = requested_run(data, preset=preset, config=config, options=arguments, out=out, anew=True)
-    made = plan_study(values, out=out, say=partial(click.echo, err=True))
+        arguments = given_values(given)
+        data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
+        values, where = requested_run(data, preset=preset, config=config, options=arguments, out=out, anew=True)
+        made = plan_study(values, out=out, here=where.here, say=_complain)
     show_plan(made, as_json)
 
 
@@ -189,7 +193,10 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="The CSV file to write. [standard output]")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
 def predict(study: str, images: str, output: str | None, device: str) -> None:
-    """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability."""
+    """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability.
+
+    Where images may have several labels: path, labels, and the probability of each label.
+    """
     from selfsup.atomic import replace_file
     from selfsup.execution.words import counted
     from selfsup.inference import find_cell, predict_images

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import field_validator
 
 from selfsup.config.field_roles import Fields, field
 from selfsup.config.field_types import Lrs, Names
+from selfsup.errors import UserError
 
 #: What methods may be chosen and compared by.
-MetricName = Literal["accuracy", "balanced-accuracy", "macro-f1", "auroc"]
+MetricName = Literal["accuracy", "balanced-accuracy", "macro-f1", "auroc", "map"]
+#: Those that images with several labels can be judged by, the default first.
+OF_LABELS: tuple[MetricName, ...] = ("map", "macro-f1", "auroc")
+
+
+def metric_for(name: str, *, several: bool) -> MetricName:
+    """What ``metric`` stands for, with ``auto`` resolved for images of which each has one label, or may have several.
+
+    Raises
+    ------
+    UserError
+        If images with several labels cannot be judged by it.
+    """
+    if name == "auto":
+        return OF_LABELS[0] if several else "accuracy"
+    if several and name not in OF_LABELS:
+        raise UserError(
+            f"--metric {name} is for images that have one label each, and these may have several; "
+            f"take {', '.join(OF_LABELS[:-1])} or {OF_LABELS[-1]}."
+        )
+    return cast(MetricName, name)
 
 
 class EvaluationFields(Fields):
@@ -25,9 +46,10 @@ class EvaluationFields(Fields):
     probe: Literal["logistic", "sgd"] = field(
         "logistic", "Linear probe: penalised logistic regression, or the papers' 100 epochs of SGD.", "identity"
     )
-    metric: MetricName = field(
-        "accuracy",
-        "What settings and methods are chosen by on validation, and compared by on test. "
+    metric: Literal["auto", MetricName] = field(
+        "auto",
+        "What settings and methods are chosen by on validation, and compared by on test. auto: accuracy, or mAP where "
+        "images have several labels. "
         "Stays as it is in a study until it is named again.",
         "contents",
     )

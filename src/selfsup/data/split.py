@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfsup.config.grid import PerClass, images_of
-from selfsup.data.items import GROUP, NO_SIDE, TEST, TRAIN, UNKNOWN, VAL
+from selfsup.data.items import GROUP, NO_SETS, NO_SIDE, TEST, TRAIN, UNKNOWN, VAL
+from selfsup.data.several_labels import drawn_in_rounds, sides_by_label
 from selfsup.errors import UserError
 from selfsup.seeding import derive_seed
 
@@ -48,12 +49,14 @@ def split_images(
     originals: np.ndarray | None = None,
     conflicts: np.ndarray | None = None,
     given: np.ndarray | None = None,
+    sets: np.ndarray = NO_SETS,
 ) -> Split:
     """Divide a data set, each class by itself, so that every side looks like the whole.
 
     A class of one image goes to train, of two to train and test; any larger one has at least one
-    image on each side. Images without a label are for training, but for those that would tell it of an image that
-    is held out: its copies, and those of its group.
+    image on each side. Where images may have several labels, each label is a class, and this holds as far as labels
+    that come together allow. Images without a label are for training, but for those that would tell it of an image
+    that is held out: its copies, and those of its group.
 
     Parameters
     ----------
@@ -75,6 +78,8 @@ def split_images(
     given : ndarray of int64, shape (N,), optional
         Side that each image is given for, ``NO_SIDE`` where that is open. Images stay on their given side. A side of
         which no image is given is drawn from those that are given for none; if there are none, from train.
+    sets : ndarray of bool, shape (S, classes), optional
+        Where images have several labels, which ones each number in `labels` stands for.
 
     Returns
     -------
@@ -98,11 +103,15 @@ def split_images(
     if wanted.any() and len(rest):
         wanted[TRAIN] = 1 - wanted.sum()
         copied = np.arange(len(labels)) if originals is None else originals
-        sides[rest] = (
-            _sides_by_class(labels[rest], copied[rest], wanted, seed)
-            if group is None
-            else _sides_by_group(labels[rest], group[rest], wanted, seed)
-        )
+        if group is not None:
+            sides[rest] = _sides_by_group(_counts(labels[rest], group[rest], sets), wanted, seed)[_places(group[rest])]
+        elif len(sets):
+            counts = _counts(labels[rest], copied[rest], sets)
+            held_out = np.array([_held_out(count, wanted) for count in counts.sum(axis=0).tolist()])
+            order = _shuffle(len(counts), seed, "split labels")
+            sides[rest] = sides_by_label(counts, held_out, wanted, order)[_places(copied[rest])]
+        else:
+            sides[rest] = _sides_by_class(labels[rest], copied[rest], wanted, seed)
     _keep_from_training(sides, labels == UNKNOWN, [key for key in (group, originals) if key is not None])
     if conflicts is not None:
         sides[conflicts & (sides != TRAIN)] = NO_SIDE
@@ -127,11 +136,21 @@ def has_several(labels: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def draw_subset(
-    labels: np.ndarray, train: np.ndarray, *, per_class: PerClass, seed: int, first: np.ndarray | None = None
+    labels: np.ndarray,
+    train: np.ndarray,
+    *,
+    per_class: PerClass,
+    seed: int,
+    first: np.ndarray | None = None,
+    sets: np.ndarray = NO_SETS,
 ) -> np.ndarray:
     """Draw training images of each class.
 
-    For one seed, the images of a smaller number or share are contained in those of a larger one.
+    For one seed, the images of a smaller number are contained in those of a larger one, and those of a smaller share in
+    those of a larger one.
+
+    Where images have several labels, so many are drawn that each label has at least as many as are asked for, or all
+    there are: in rounds in which each label, the rarest first, draws one where it has too few yet.
 
     Parameters
     ----------
@@ -147,6 +166,8 @@ def draw_subset(
         At least 0.
     first : ndarray of bool, shape (N,), optional
         Images that are drawn before any other of their class.
+    sets : ndarray of bool, shape (S, classes), optional
+        As of :func:`split_images`.
 
     Returns
     -------
@@ -158,17 +179,24 @@ def draw_subset(
     train = labelled if len(labelled) else train
     if per_class == "all":
         return train
-    drawn = []
-    for label, members in _members(np.maximum(labels[train], 0)):
-        order = train[members][_shuffle(len(members), seed, "subset", label)]
-        if first is not None:
-            order = order[np.argsort(~first[order], kind="stable")]
-        drawn.append(order[: images_of(per_class, len(members))])
-    return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
+    orders = []
+    for label, members in _members(np.maximum(labels[train], 0), sets):
+        order = members[_shuffle(len(members), seed, "subset", label)]
+        orders.append(order if first is None else order[np.argsort(~first[train[order]], kind="stable")])
+    sizes = [images_of(per_class, len(order)) for order in orders]
+    if len(sets):
+        has = sets[labels[train]]
+        has = has[:, has.any(axis=0)]  # the labels that `orders` are of
+        return train[drawn_in_rounds(orders, sizes, has, share=isinstance(per_class, str))]
+    drawn = [order[:size] for order, size in zip(orders, sizes, strict=True)]
+    return np.sort(train[np.concatenate([np.zeros(0, np.int64), *drawn])])
 
 
-def _members(labels: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Each class with the positions of its images, in order."""
+def _members(labels: np.ndarray, sets: np.ndarray = NO_SETS) -> list[tuple[int, np.ndarray]]:
+    """Each class, or label, with the positions of its images, in order."""
+    if len(sets):
+        found = [(label, np.flatnonzero(having[labels])) for label, having in enumerate(sets.T)]
+        return [(label, members) for label, members in found if len(members)]
     order = np.argsort(labels, kind="stable")
     classes, starts = np.unique(labels[order], return_index=True)
     return list(zip(classes.tolist(), np.split(order, starts[1:]), strict=True)) if len(labels) else []
@@ -191,6 +219,8 @@ def _sides_by_class(labels: np.ndarray, originals: np.ndarray, shares: np.ndarra
         taken = {TEST: 0, VAL: 0}
         order = members[_shuffle(len(members), seed, "split", label)]
         for copy in dict.fromkeys(copies[order[~mixed[order]]].tolist()):
+            if all(taken[side] >= room[side] for side in room):
+                break
             size = sizes[copy]
             for side in (TEST, VAL):
                 spare = not taken[side] and size <= 2 * room[side] and sum(taken.values()) + size <= len(members) // 2
@@ -223,12 +253,25 @@ def _refuse_straddling(groups: Sequence[str], group: np.ndarray, labelled: np.nd
         )
 
 
-def _sides_by_group(labels: np.ndarray, group: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
-    """Whole groups to sides, so that the counts per class come close to `shares` of each class."""
-    group = np.unique(group, return_inverse=True)[1]
-    label = np.unique(labels, return_inverse=True)[1]
-    counts = np.zeros((group.max(initial=-1) + 1, label.max(initial=-1) + 1), np.int64)
-    np.add.at(counts, (group, label), 1)
+def _places(keys: np.ndarray) -> np.ndarray:
+    """The number of each image's key among the different ones, int64 of shape (n,)."""
+    return np.unique(keys, return_inverse=True)[1]
+
+
+def _counts(labels: np.ndarray, keys: np.ndarray, sets: np.ndarray) -> np.ndarray:
+    """Images of each class, or with each label, that share a key; int64 of shape (keys, classes that occur)."""
+    place, label = _places(keys), _places(labels)
+    width = sets.shape[1] if len(sets) else label.max(initial=-1) + 1
+    counts = np.zeros((place.max(initial=-1) + 1, width), np.int64)
+    if len(sets):
+        np.add.at(counts, place, sets[labels])
+    else:
+        np.add.at(counts, (place, label), 1)
+    return counts
+
+
+def _sides_by_group(counts: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """Whole groups to sides, so that their `counts` per class, of shape (groups, classes), come close to `shares`."""
     needed = int((shares > 0).sum())
     if len(counts) < needed:
         raise UserError(
@@ -239,7 +282,7 @@ def _sides_by_group(labels: np.ndarray, group: np.ndarray, shares: np.ndarray, s
     rng = np.random.default_rng(derive_seed(seed, "split groups"))
     tries = int(np.clip(TRIES_TIMES_GROUPS // len(counts), 1, TRIES))
     candidates = [_assign(counts, targets, rng) for _ in range(tries)]
-    return min(candidates, key=lambda sides: _imbalance(sides, counts, targets))[group]
+    return min(candidates, key=lambda sides: _imbalance(sides, counts, targets))
 
 
 def _assign(counts: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,7 +6,7 @@ A store is a folder of three files:
     the pixels of all images, uint8, height x width x channels, back to back
 ``index.npz``
     ``sizes`` int32 (N, 2), ``offsets`` int64 (N + 1), ``digests`` S32 (N,),
-    ``originals``, ``labels`` and ``sides`` int64 (N,), ``folds`` bool (F, N)
+    ``originals``, ``labels`` and ``sides`` int64 (N,), ``folds`` bool (F, N), ``sets`` bool (S, classes)
 ``meta.json``
     ``version``, ``name``, ``names``, ``classes``, ``groups``, ``audit``, ``rendering``
 
@@ -16,7 +16,9 @@ It is never changed afterwards. A folder whose files do not agree with each othe
 
 from __future__ import annotations
 
+import contextlib
 import json
+import mmap
 import zipfile
 from collections.abc import Sequence
 from functools import cached_property
@@ -33,7 +35,7 @@ from selfsup.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 PIXELS, INDEX, META = "pixels.bin", "index.npz", "meta.json"
 
 
@@ -80,6 +82,7 @@ class Store:
             sides=index["sides"],
             groups=tuple(meta["groups"]),
             folds=index["folds"],
+            sets=index["sets"],
         )
         self.names, self.classes, self.labels = self.items.names, self.items.classes, self.items.labels
         self.rendering = Rendering.from_json(meta["rendering"])
@@ -140,6 +143,21 @@ class Store:
         pixels = self._padded(chosen, sizes) if self._grid is None else self._grid[chosen]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(sizes)
 
+    def will_need(self, indices: np.ndarray) -> None:
+        """Have the system read images that are asked for soon, while others are used; where it can, as POSIX does.
+
+        A store larger than memory is read from the disk again and again, in a random order. Without this every image
+        would be waited for when its turn comes, one after another.
+        """
+        if not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        chosen = np.sort(np.asarray(indices, np.int64))  # in the order in which they lie on the disk
+        starts = self._offsets[chosen] // mmap.PAGESIZE * mmap.PAGESIZE
+        lengths = self._offsets[chosen + 1] - starts
+        with contextlib.suppress(OSError):  # it is advice
+            for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+                self._file.madvise(mmap.MADV_WILLNEED, start, length)
+
     def _padded(self, chosen: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         height, width = sizes.max(0)
         pixels = np.zeros((len(chosen), height, width, self.channels), np.uint8)
@@ -149,9 +167,13 @@ class Store:
         return pixels
 
     @cached_property
+    def _file(self) -> mmap.mmap:
+        with open(self.path / PIXELS, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    @cached_property
     def _pixels(self) -> np.ndarray:
-        # A plain view: every slice of a memmap object would cost a Python-level hook.
-        return np.memmap(self.path / PIXELS, np.uint8, mode="r").view(np.ndarray)
+        return np.frombuffer(self._file, np.uint8)
 
     @cached_property
     def _grid(self) -> np.ndarray | None:

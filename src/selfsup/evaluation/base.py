@@ -68,9 +68,10 @@ class Evaluated:
     arrays : mapping of str to mapping of str to ndarray
         Further files of the cell's folder: the arrays of each ``.npz``, by its name without the ending.
     predicted : ndarray of int64, shape (n,), optional
-        Class, or cluster, of each of the cell's test images.
+        Class, or cluster, of each of the cell's test images; where they may have several labels, which ones, bool of
+        shape (n, labels).
     confidence : ndarray of float32, shape (n,), optional
-        The predictions' probabilities.
+        The predictions' probabilities; of several labels, that of each, of shape (n, labels).
     """
 
     values: Mapping[str, Any]
@@ -92,6 +93,8 @@ class Evaluator:
         All that it gives values for.
     needs_labels : bool
         Whether it has nothing to say of images without labels.
+    takes_several : bool
+        Whether it also evaluates images that may have several labels: their `y` is bool, of shape (n, labels).
     default : bool
         Whether every cell is evaluated by it, or only those of studies that name it in ``--evaluate``.
     order : int
@@ -101,5 +104,10 @@ class Evaluator:
     evaluate: Callable[[EvaluationContext], Evaluated]
     columns: tuple[Column, ...]
     needs_labels: bool = False
+    takes_several: bool = False
     default: bool = False
     order: int = 100
+
+    def applies(self, *, labelled: bool, several: bool) -> bool:
+        """Whether it has something to say of images with or without labels, or with several."""
+        return (labelled or not self.needs_labels) and (self.takes_several or not several)

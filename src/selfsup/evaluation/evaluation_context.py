@@ -30,8 +30,8 @@ class TrainedNetwork:
     backbone : Backbone
     images : Images
         The store.
-    labels : ndarray of int64
-        Class of every image of the store, -1 where it is unknown.
+    labels : ndarray of int64, shape (N,), or bool, shape (N, labels)
+        Class of every image of the store, -1 where it is unknown; or which labels each has, where it may have several.
     viewed : ndarray of int64
         Places of the images of which random views are embedded.
     config : StudyConfig
@@ -97,8 +97,8 @@ class Part:
     indices : ndarray of int64, shape (n,)
         Places in the store.
     x : ndarray of float32, shape (n, width)
-    y : ndarray of int64, shape (n,)
-        Classes, -1 where they are unknown.
+    y : ndarray of int64, shape (n,), or bool, shape (n, labels)
+        Classes, -1 where they are unknown; or which labels each image has.
     """
 
     indices: np.ndarray
@@ -116,7 +116,7 @@ class EvaluationContext:
         Images to fit on, to choose by, and to quote. Without labels the first two are empty, and the
         third holds those that structure is looked for in.
     classes : tuple of str
-        Empty where images have no labels.
+        Names of classes, or labels; empty where images have none.
     seed : int
         Of the cell; draws what is drawn at random.
     subset : ndarray of int64
@@ -151,6 +151,11 @@ class EvaluationContext:
     def labelled(self) -> bool:
         return len(self.classes) > 0
 
+    @property
+    def several(self) -> bool:
+        """Whether images may have several labels."""
+        return self.test.y.ndim == 2
+
     @cached_property
     def sample(self) -> np.ndarray:
         """The embeddings that measures without labels look at: of the test images, or some of them."""
@@ -163,6 +168,16 @@ class EvaluationContext:
             self.train.x, self.train.y, self.val.x, self.val.y,
             num_classes=len(self.classes), solver=self.config.probe, device=self.device, seed=self.seed,
         )  # fmt: skip
+
+    @cached_property
+    def val_probabilities(self) -> np.ndarray:
+        """The probe's probabilities of the validation images, float64, shape (n, classes)."""
+        return self.probe.probabilities(self.val.x)
+
+    @cached_property
+    def test_probabilities(self) -> np.ndarray:
+        """The same of the test images."""
+        return self.probe.probabilities(self.test.x)
 
 
 def views_wanted(images: int, width: int) -> int:

@@ -1,4 +1,8 @@
-"""The linear-classification protocol: a linear classifier on frozen, standardised embeddings."""
+"""The linear-classification protocol: a linear classifier on frozen, standardised embeddings.
+
+Images of one class each have classes, int64 of shape (n,), and multinomial logistic regression; images with several
+labels a row of bool for each, which labels it has, and a logistic regression of each label against the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
+from selfsup.evaluation.label_regressions import solve_labels
 from selfsup.evaluation.logistic import solve_path
+from selfsup.evaluation.metrics import ACCURACY, MEAN_AP, predictions
 from selfsup.evaluation.sgd import descend
 
 Solver = Literal["logistic", "sgd"]
@@ -33,9 +39,12 @@ class LinearProbe:
     bias : ndarray of float64, shape (classes,)
         -inf for a class that had no training image.
     C : float
-        The chosen inverse penalty, or learning rate of the SGD probe.
-    val_accuracy : float
-        In [0, 1]; NaN where there was no validation image.
+        The chosen inverse penalty, or learning rate of the SGD probe; one for all labels.
+    val_score : float
+        What it was chosen by, in [0, 1]: accuracy on validation, or mAP of several labels; NaN where there was no
+        validation image.
+    several : bool
+        Whether images may have several labels: probabilities are then those of each label by itself.
     """
 
     mean: np.ndarray
@@ -43,7 +52,8 @@ class LinearProbe:
     weight: np.ndarray
     bias: np.ndarray
     C: float
-    val_accuracy: float
+    val_score: float
+    several: bool = False
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Scores of the classes, float64, shape (n, classes), of embeddings of shape (n, width)."""
@@ -51,11 +61,12 @@ class LinearProbe:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Class probabilities, float64, shape (n, classes), of embeddings of shape (n, width)."""
-        return softmax(self.logits(features), axis=1)
+        logits = self.logits(features)
+        return np.asarray(expit(logits) if self.several else softmax(logits, axis=1))
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Most probable class, int64, shape (n,)."""
-        return self.probabilities(features).argmax(axis=1)
+        """Most probable class, int64, shape (n,); which labels are more probable than not, bool, shape (n, classes)."""
+        return predictions(self.probabilities(features), several=self.several)
 
 
 def fit_linear_probe(
@@ -69,7 +80,7 @@ def fit_linear_probe(
     device: str = "cpu",
     seed: int = 0,
 ) -> LinearProbe:
-    """Fit on the training embeddings; the C of the penalty is the best on validation.
+    """Fit on the training embeddings; the C of the penalty is the best on validation, by accuracy or mAP.
 
     Of equally good Cs the most regularised is taken. Without validation images the C
     is 1, scikit-learn's default.
@@ -77,8 +88,8 @@ def fit_linear_probe(
     Parameters
     ----------
     train_x, val_x : ndarray, shape (n, width)
-    train_y, val_y : ndarray of int64, shape (n,)
-        Classes in [0, num_classes).
+    train_y, val_y : ndarray of int64, shape (n,), or bool, shape (n, num_classes)
+        Classes in [0, num_classes), or which labels each image has.
     solver : {"logistic", "sgd"}
         "logistic": the optimum of penalised logistic regression. "sgd": 100 epochs of SGD without
         penalty, as in the papers; what validation chooses is the learning rate.
@@ -90,12 +101,15 @@ def fit_linear_probe(
     mean, scale = standardisation(train_x)
     place = "cpu" if device == "mps" else device  # Apple's GPU has no float64
     x = torch.from_numpy((train_x - mean) / scale).to(place)
-    present, y = np.unique(train_y, return_inverse=True)
+    several = train_y.ndim == 2
+    present, y = _occurring(train_y)
     candidates = _candidates(solver, validated=len(val_y) > 0)
     targets = torch.from_numpy(y).to(place)
     if solver == "sgd":
         rates = torch.tensor(candidates, dtype=x.dtype, device=place)
         solutions = descend(x, targets, rates, num_classes=len(present), seed=seed)
+    elif several:
+        solutions = solve_labels(x, targets, candidates)
     else:
         solutions = solve_path(x, targets, candidates, num_classes=len(present))
     probes = []
@@ -103,10 +117,20 @@ def fit_linear_probe(
         weight = np.zeros((num_classes, x.shape[1]))
         bias = np.full(num_classes, -np.inf)
         weight[present], bias[present] = coef, intercept
-        probe = LinearProbe(mean, scale, weight, bias, C, float("nan"))
-        accuracy = float((probe.predict(val_x) == val_y).mean()) if len(val_y) else float("nan")
-        probes.append(replace(probe, val_accuracy=accuracy))
-    return max(probes, key=lambda probe: probe.val_accuracy)
+        probe = LinearProbe(mean, scale, weight, bias, C, float("nan"), several)
+        metric = MEAN_AP if several else ACCURACY
+        score = metric.value(val_y, probe.probabilities(val_x)) if len(val_y) else float("nan")
+        probes.append(replace(probe, val_score=score))
+    return max(probes, key=lambda probe: probe.val_score)
+
+
+def _occurring(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes or labels that occur, and `y` in terms of them."""
+    if y.ndim == 2:
+        present = np.flatnonzero(y.any(axis=0))
+        return present, y[:, present]
+    present, places = np.unique(y, return_inverse=True)
+    return present, places
 
 
 def standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

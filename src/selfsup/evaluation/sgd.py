@@ -31,8 +31,8 @@ def descend(
     Parameters
     ----------
     x : Tensor, floating, shape (n, width)
-    y : Tensor of int64, shape (n,)
-        Classes in [0, num_classes).
+    y : Tensor of int64, shape (n,), or bool, shape (n, num_classes)
+        Classes in [0, num_classes), or which labels each image has.
     lrs : Tensor, shape (b,)
         Learning rates, greater than 0.
     weight_decay : float
@@ -50,13 +50,15 @@ def descend(
     decay[-1] = 0
     theta = x.new_zeros(len(lrs), with_one.shape[1], num_classes)
     velocity = torch.zeros_like(theta)
-    onehot = torch.nn.functional.one_hot(y, num_classes).to(x.dtype)
+    several = y.dtype == torch.bool
+    wanted = (y if several else torch.nn.functional.one_hot(y, num_classes)).to(x.dtype)
     batches = math.ceil(len(x) / batch_size)
     for epoch in range(epochs):
         generator = torch.Generator().manual_seed(derive_seed(seed, "sgd probe", epoch))
         order = torch.randperm(len(x), generator=generator).to(x.device)
         for number, rows in enumerate(order.tensor_split(batches)):
-            error = torch.softmax(with_one[rows] @ theta, dim=-1) - onehot[rows]
+            logits = with_one[rows] @ theta
+            error = (torch.sigmoid(logits) if several else torch.softmax(logits, dim=-1)) - wanted[rows]
             gradient = with_one[rows].T @ error / len(rows) + decay * theta
             share = (epoch * batches + number) / (epochs * batches)
             velocity = momentum * velocity + gradient

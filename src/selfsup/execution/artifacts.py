@@ -17,9 +17,9 @@ from selfsup.config.toml_files import lasting_values
 from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.confusions import Confusions
 from selfsup.evaluation.evaluation_context import Part
-from selfsup.evaluation.scores import per_class_csv
+from selfsup.evaluation.scores import label_scores_csv, per_class_csv
 from selfsup.execution.context import StudyContext
-from selfsup.figures.canvas import cluster_names
+from selfsup.figures.canvas import shown_groups
 from selfsup.figures.confusion import confusion_matrix
 from selfsup.figures.interactive import Map, tsne_page
 from selfsup.figures.loss import loss_curve
@@ -67,11 +67,14 @@ def cell_files(study: StudyContext, cell: Cell, outcome: Outcome, test: Part, ev
         indices=test.indices,
         projection=projection,
     )
-    # Without labels, the clusters are what is shown in the place of classes.
-    shown = (test.y, predicted, confidence) if study.store.classes else (predicted, None, None)
-    files.update(_maps(study, cell, test.indices, projection, *shown))
+    classes, several = study.store.classes, test.y.ndim == 2
+    known = (predicted, confidence) if classes and not several else (None, None)
+    files.update(_maps(study, cell, test.indices, projection, *shown_groups(test.y, predicted, classes), *known))
     files.update({f"{name}.npz": _npz(**arrays) for name, arrays in evaluated.arrays.items()})
-    if classes := study.store.classes:
+    if several:
+        assert confidence is not None  # of each label
+        files["classification_report.csv"] = label_scores_csv(test.y, confidence, classes).encode()
+    elif classes:
         confusions = Confusions.of(test.y, predicted)
         title = f"{cell.id}, test accuracy {evaluated.values['test_accuracy']:.3f}"
         files["classification_report.csv"] = per_class_csv(test.y, predicted, classes).encode()
@@ -95,11 +98,12 @@ def _maps(
     indices: np.ndarray,
     projection: np.ndarray,
     groups: np.ndarray,
+    names: Sequence[str],
     predicted: np.ndarray | None = None,
     confidence: np.ndarray | None = None,
 ) -> dict[str, bytes]:
-    """The map as a picture and as a page, its points coloured by their groups: classes, or clusters."""
-    names, mapped = study.store.classes or cluster_names(groups), study.mapped(cell.seed)
+    """The map as a picture and as a page, its points coloured by their groups: classes, sets of labels, or clusters."""
+    mapped = study.mapped(cell.seed)
     rows = np.flatnonzero(np.isfinite(projection[:, 0]))
     data = Map(
         points=projection[rows],

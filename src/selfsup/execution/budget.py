@@ -1,7 +1,8 @@
 """What fits into a budget of time: the jobs of a grid in the order in which they are wanted, and how many of them fit.
 
 The order is the same for every budget: what does not train, the cheapest first; each method on each network at the
-learning rate and augmentation that come first, with the fewest images; the next numbers of images, for all of them; the
+learning rate and augmentation that come first, with the fewest images; what does not train and takes longer than all of
+these; the next numbers of images, for all of them; the
 other learning rates and augmentations, of which successive halving leaves most unfinished; more seeds; what halving
 stopped. What the table needs whole stands in one block, and blocks before the first that does not fit are run, so that
 more time never leaves out a method or a size that less time had. The rest of the time goes to the later blocks that
@@ -63,7 +64,7 @@ class Block:
 
 
 def blocks_of(
-    jobs: Sequence[Job], config: StudyConfig, scheduler: Scheduler, evaluation: Callable[[Job], float]
+    jobs: Sequence[Job], config: StudyConfig, scheduler: Scheduler, seconds: Callable[[Job], float]
 ) -> list[Block]:
     """The jobs of a grid as blocks, in the order in which they are wanted.
 
@@ -74,20 +75,22 @@ def blocks_of(
     config : StudyConfig
     scheduler : Scheduler
         Decides between learning rates and augmentations.
-    evaluation : callable
-        The seconds of evaluating a job.
+    seconds : callable
+        What a job takes.
     """
-    untrained = sorted((job for job in jobs if not trains(job) and job.cells[0].seed == 0), key=evaluation)
+    untrained = sorted((job for job in jobs if not trains(job) and job.cells[0].seed == 0), key=seconds)
     trained = [job for job in jobs if trains(job) and job.cells[0].seed == 0]
     first = _first_settings(trained, config)
     core = [job for job in trained if _setting(job) == first[candidate_of(job)]]
     sizes = sorted({_size(job, config) for job in trained})
-    blocks = [Block(job.id, (job,), leads=True) for job in untrained]
     smallest = [job for job in core if _size(job, config) in sizes[:1]]
-    blocks += [
+    blocks = [
         Block("-".join(candidate), tuple(job for job in smallest if candidate_of(job) == candidate), leads=True)
         for candidate in dict.fromkeys(map(candidate_of, smallest))
     ]
+    alone = [Block(job.id, (job,), leads=True) for job in untrained]
+    dear = [block for block in alone if smallest and seconds(block.jobs[0]) > sum(map(seconds, smallest))]
+    blocks = [*(block for block in alone if block not in dear), *blocks, *dear]
     for size in sizes[1:]:
         blocks.append(Block(f"n{size:g}", tuple(job for job in core if _size(job, config) == size), leads=True))
     share = scheduler.share(max(1, len({_setting(job) for job in trained}) - 1))

@@ -82,14 +82,14 @@ def fit_into_budget(
     records = {} if folder is None else read_records(folder)
     place = folder or StudyFolder(Path())
 
-    def evaluation(job: Job) -> float:
-        return sum(map(costs.evaluation, left_to_do([job], records)))
+    def seconds_of(job: Job) -> float:
+        return sum(costs.training(left) + costs.evaluation(left) for left in left_to_do([job], records))
 
     def scheduler_of(config: StudyConfig) -> BudgetedScheduler:
         inner = load_scheduler(config, place)
         return BudgetedScheduler(inner, blocks, replace(costs, config=config), records, workers, budget, clock)
 
-    blocks = blocks_of(jobs, config, load_scheduler(config, place), evaluation)
+    blocks = blocks_of(jobs, config, load_scheduler(config, place), seconds_of)
     scheduler = scheduler_of(config)
     cost_of, seconds = scheduler.cost_of, scheduler.left
     choice = choose(blocks, cost_of, seconds, workers, epochs=config.epochs, fixed=begun)

@@ -66,7 +66,7 @@ def _network(study: StudyContext, backbone: Backbone, seed: int) -> TrainedNetwo
     return TrainedNetwork(
         backbone,
         study.store,
-        study.store.labels,
+        study.store.items.targets(np.arange(len(study.store))),
         viewed=limit(held_out, MEASURED_IMAGES, study.config.split_seed),
         config=study.config,
         fabric=study.fabric,

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from selfsup import registry
-from selfsup.backbones import Backbone, build_backbone, require_model, takes_side, weights_at
+from selfsup.backbones import Backbone, require_model, takes_side, weights_at
 from selfsup.config.continuation import differences, extend
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.data.array_image import COLOURS
 from selfsup.data.groups import read_groups
+from selfsup.data.items import ItemTable
+from selfsup.data.rendering import Rendering
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.execution.study_networks import asked_networks
 from selfsup.methods import method_class, read_settings, view_groups_of
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import choose_hardware
@@ -115,7 +119,7 @@ def require_views(config: StudyConfig) -> None:
         If it takes views of one size only where smaller ones are asked for, or has no tokens of patches where a
         method needs them.
     """
-    for network, backbone, smallest, step in _built(config):
+    for network, backbone, smallest, step in _smallest_views(config):
         if not takes_side(backbone, smallest):
             raise UserError(
                 f"'{network}' takes views of one size only, and --grow-from {config.grow_from:g} begins with "
@@ -127,19 +131,18 @@ def require_views(config: StudyConfig) -> None:
 
 def fitting_methods(config: StudyConfig, names: Iterable[str]) -> list[str]:
     """Those of the methods that can train every network of the study."""
-    built, fitting = list(_built(config)), []
+    fitting = []
     for name in names:
         with suppress(UserError):
-            for network, backbone, smallest, step in built:
+            for network, backbone, smallest, step in _smallest_views(config):
                 _require_network(name, network, config, backbone, smallest, step)
             fitting.append(name)
     return fitting
 
 
-def _built(config: StudyConfig) -> Iterator[tuple[str, Backbone, int, int]]:
+def _smallest_views(config: StudyConfig) -> Iterator[tuple[str, Backbone, int, int]]:
     """The study's networks, the side of their smallest full view, and what sides are multiples of."""
-    for network in dict.fromkeys(source.name for source in config.networks):
-        backbone = build_backbone(network, image_size=config.side, stem=config.stem)
+    for network, backbone in asked_networks(config).items():
         step = side_step_of(backbone.patch_size)
         yield network, backbone, first_side(config.side, config.grow_from, step), step
 
@@ -188,26 +191,49 @@ def require_policies(config: StudyConfig) -> None:
             )
 
 
-def resolve_for_images(config: StudyConfig, store: Store, say: Callable[[str], None]) -> StudyConfig:
-    """The configuration with its channels, its protocol and ``image_size = "auto"`` resolved for the store's images.
+@dataclass(frozen=True)
+class ImagesSeen:
+    """What is known of a study's images where they are decoded, or some of them were opened.
+
+    Attributes
+    ----------
+    items : ItemTable
+    rendering : Rendering
+        Of which the channels are read.
+    short_sides : sequence of float
+        In pixels, as stored.
+    """
+
+    items: ItemTable
+    rendering: Rendering
+    short_sides: Sequence[float]
+
+    @classmethod
+    def decoded(cls, store: Store) -> ImagesSeen:
+        """The images of a store."""
+        return cls(store.items, store.rendering, store.sizes.min(axis=1).tolist())
+
+
+def resolve_for_images(config: StudyConfig, images: ImagesSeen, say: Callable[[str], None]) -> StudyConfig:
+    """The configuration with channels, protocol, metric and ``image_size = "auto"`` resolved for the images.
 
     Raises
     ------
     UserError
         If the backbone does not take that size, an augmentation not these channels, or others are to be shown.
     """
-    config = config.with_channels_of(store.rendering.file_channels or COLOURS)
-    config = config.with_protocol_for(pool=store.items.has_pool)
+    config = config.with_channels_of(images.rendering.file_channels or COLOURS)
+    config = config.with_protocol_for(pool=images.items.has_pool).with_metric_for(several=images.items.several)
     require_policies(config)
-    absent = sorted({*(config.show_channels or ())} - {*store.rendering.taken})
+    absent = sorted({*(config.show_channels or ())} - {*images.rendering.taken})
     if absent:
         raise UserError(
             f"--show-channels {','.join(map(str, config.show_channels or ()))} names {absent[0]}, which is none "
-            f"of those that are taken ({', '.join(map(str, store.rendering.taken))}); name one to three of these."
+            f"of those that are taken ({', '.join(map(str, images.rendering.taken))}); name one to three of these."
         )
     if config.image_size != "auto":
         return config
-    resolved = config.with_side_for(store.sizes.min(axis=1).tolist())
+    resolved = config.with_side_for(images.short_sides)
     require_views(resolved)
     say(f"Views of {resolved.side} px, near the images' own size; --image-size sets another.")
     return resolved

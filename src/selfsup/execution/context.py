@@ -106,7 +106,14 @@ class StudyContext:
     def subset(self, cell: Cell) -> np.ndarray:
         """Places in the store of a cell's training images (or labels)."""
         items, train = self.store.items, self.split(cell.seed).train
-        return draw_subset(items.labels, train, per_class=cell.per_class, seed=cell.seed, first=items.fold(cell.seed))
+        return draw_subset(
+            items.labels,
+            train,
+            per_class=cell.per_class,
+            seed=cell.seed,
+            first=items.fold(cell.seed),
+            sets=items.sets,
+        )
 
 
 def limit(indices: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -11,31 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from selfsup.backbones import Backbone
-from selfsup.config.continuation import narrow
 from selfsup.config.grid import unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, small_classes
 from selfsup.data.build import none_readable
-from selfsup.data.items import ItemTable
+from selfsup.data.items import UNKNOWN, ItemTable
 from selfsup.data.opening import pixel_limit, set_aside
 from selfsup.data.rendering import Renderer, Rendering, describe_channels
 from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split
 from selfsup.execution.budgeted_scheduler import Budget
-from selfsup.execution.budgeting import FittedStudy, fit_into_budget, with_halving
-from selfsup.execution.configuration import require_policies, require_views, resolve_configuration
+from selfsup.execution.budgeting import FittedStudy, fit_into_budget
+from selfsup.execution.configuration import ImagesSeen, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.external_test import open_external
-from selfsup.execution.initial_weights import network_of, resolve_networks
+from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.known_images import require_same_names
-from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.preparation import describe_split, open_images, require_enough, require_resplit, split_study
+from selfsup.execution.resolved_study import resolve_study
 from selfsup.execution.resources import resolve_resources, time_precision
-from selfsup.execution.schedulers import load_scheduler
-from selfsup.execution.study_grid import GridOfStudy, lay_out
-from selfsup.execution.teachers import resolve_teachers
+from selfsup.execution.schedulers import share_of
+from selfsup.execution.study_grid import GridOfStudy
+from selfsup.execution.study_networks import asked_network
+from selfsup.execution.teachers import require_teachers, resolve_teachers
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import local_folder
 
@@ -87,7 +86,11 @@ class Plan:
 
 
 def plan_study(
-    values: Mapping[str, Any], *, out: str | Path | None = None, say: Callable[[str], None] = silent
+    values: Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    here: bool = True,
+    say: Callable[[str], None] = silent,
 ) -> Plan:
     """Lay out the grid and estimate what it takes; runs no cell and decodes no image.
 
@@ -97,6 +100,8 @@ def plan_study(
         Raw configuration values.
     out : str or Path, optional
         A study's folder or address: its finished cells need not run again.
+    here : bool
+        Whether the cells would run on this machine.
     say : callable, optional
         Takes a line of progress.
 
@@ -109,45 +114,36 @@ def plan_study(
     folder = None if out is None else StudyFolder(local_folder(out))
     if folder is not None:
         folder.require_free()
-    config = resolve_configuration(folder, values)
+    config = resolve_configuration(folder, values, here=here)
+    resolve_teachers(config, folder)
     source = open_images(config, say)
     with pixel_limit(config.max_pixels):
         glance = _glance(source, config)
         channels = Renderer(source, Rendering.asked(channels=config.channels)).file_channels()
-    taken = describe_channels(Rendering(channels=config.channels, file_channels=channels))
+    rendering = Rendering(channels=config.channels, file_channels=channels)
     items = ItemTable.of(source.items)
-    config = config.with_protocol_for(pool=items.has_pool)
     if folder is not None:
         require_same_names(items.names, folder, config)
-    config = with_halving(resolve_networks(config.with_channels_of(channels), say, folder), values)
-    require_policies(config)
-    resolve_teachers(config, folder)
-    chosen = resolve_methods(config.with_side_for([glance.short_side]), len(items.names), say)
-    config = config.model_copy(update={"methods": chosen.methods})
-    grid = lay_out(narrow(config, values), labelled=items.has_labels)
-    finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
-    left = unfinished(grid.jobs, finished)
+    study = resolve_study(config, values, ImagesSeen(items, rendering, [glance.short_side]), folder, say)
+    config, grid = study.config, study.grid
     split, _ = split_study(config, items)
     require_enough(items, split, config)
     if config.resplit:
         require_resplit(split, split_study(config, items, seed=1)[0], config)
-    if config.test_data is not None:
-        open_external(config, items.classes, say)
+    external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))
+    require_weights(config, folder)
+    require_teachers(config, folder)
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
-    config = config.with_side_for([glance.short_side])
-    require_views(config)
+    finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
+    left = unfinished(grid.jobs, finished)
     resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
-    share = load_scheduler(config, folder or StudyFolder(Path())).share(len(config.augmentations) * len(config.lrs))
-    candidates = dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells)
-    networks = {candidate: network_of(config, *candidate) for candidate in candidates}
-    rough = config.budget is not None
-    costs = JobCosts.measure(config, left, items.labels, split, resources, glance.side, roughly=rough)
-    seconds = sum(share * costs.training(job) + costs.evaluation(job) for job in left)
+    costs = JobCosts.measure(config, left, items, split, resources, glance.side, external=external)
+    seconds = costs.wall(left, share_of(config, folder or StudyFolder(Path())), resources.workers)
     fitted = None
     if config.budget and left:
-        budget, asked = Budget(config.budget, began, time.monotonic()), narrow(config, values)
-        fitted = fit_into_budget(budget, asked, folder, grid.jobs, costs, resources.workers)
-        seconds = fitted.seconds * resources.workers
+        budget = Budget(config.budget, began, time.monotonic())
+        fitted = fit_into_budget(budget, study.asked, folder, grid.jobs, costs, resources.workers)
+        seconds = fitted.seconds
         grid = replace(grid, cells=fitted.cells, jobs=tuple(j for j in grid.jobs if {*j.cells} <= {*fitted.cells}))
     return Plan(
         config=config,
@@ -157,9 +153,9 @@ def plan_study(
         budget=fitted,
         images=len(items.names) - len(glance.audit),
         opened=glance.opened,
-        audit=(*source.ignored, *glance.audit, *taken, *noticed),
-        seconds=seconds / min(resources.workers, len(left)) + SECONDS_PER_START if left else 0.0,
-        bytes=_study_bytes(config, grid, split, networks),
+        audit=(*source.ignored, *glance.audit, *describe_channels(rendering), *noticed),
+        seconds=seconds + SECONDS_PER_START if left else 0.0,
+        bytes=_study_bytes(config, grid, split),
         store_bytes=float(config.in_channels) * len(items.names) * glance.side**2,
     )
 
@@ -197,14 +193,18 @@ def _glance(source: Source, config: StudyConfig) -> _Glance:
     return _Glance(len(sides), side, float(np.median(short_sides)), tuple(audit))
 
 
-def _study_bytes(
-    config: StudyConfig, grid: GridOfStudy, split: Split, networks: Mapping[tuple[str, str], Backbone]
-) -> float:
+def _labelled(source: Source) -> int:
+    """How many of a source's images have a label."""
+    return int((ItemTable.of(source.items).labels != UNKNOWN).sum())
+
+
+def _study_bytes(config: StudyConfig, grid: GridOfStudy, split: Split) -> float:
     """Embeddings, pictures and kept weights."""
     evaluated = len(split.test) or min(len(split.train), config.map_points)
     total = 0.0
-    for candidate, network in networks.items():
+    for candidate in dict.fromkeys((cell.method, cell.backbone) for cell in grid.cells):
         cells = [cell for cell in grid.cells if (cell.method, cell.backbone) == candidate]
+        network = asked_network(config, *candidate)
         weights = sum(t.numel() * t.element_size() for t in network.network.state_dict().values())
         kept = {"all": len(cells), "none": 0, "best": len({replace(c, lr=None, augmentation=None) for c in cells})}
         total += len(cells) * (evaluated * (2.0 * network.num_features + 400) + 300e3) + kept[config.keep] * weights

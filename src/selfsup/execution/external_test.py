@@ -110,6 +110,12 @@ def prepare_external(
     return ExternalTest(about, (*map(_of_external, external.audit), *_copies(store, external)))
 
 
+def count_external(folder: StudyFolder) -> int:
+    """How many images of a prepared study's external test have a label; 0 without one."""
+    about = folder.read_json("dataset.json").get("external")
+    return sum(about["class_counts"].values()) if about else 0
+
+
 def _of_external(entry: AuditEntry) -> AuditEntry:
     """The entry said of the external test."""
     if entry.path == "*":

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 from selfsup.backbones import (
     Backbone,
-    Normalisation,
     build_backbone,
     load_weights,
     published_backbone,
@@ -19,8 +17,7 @@ from selfsup.backbones import (
 from selfsup.config.field_types import no_repeats
 from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
 from selfsup.config.schema import StudyConfig
-from selfsup.errors import UserError
-from selfsup.methods import method_class
+from selfsup.execution.study_networks import architecture, asked
 from selfsup.record.folder import StudyFolder
 
 Say = Callable[[str], None]
@@ -72,6 +69,26 @@ def _kept(folder: StudyFolder | None, source: NetworkSource, reference: bool) ->
     return folder is not None and folder.initial_weights(source.label, reference=reference).exists()
 
 
+def require_weights(config: StudyConfig, folder: StudyFolder | None = None) -> None:
+    """Refuse a file of weights that does not fit its network, unless the study in `folder` keeps them already.
+
+    Raises
+    ------
+    UserError
+        If one does not.
+    """
+    for source, reference in _all(config):
+        if source.file is not None and not _kept(folder, source, reference):
+            _load(asked(config, source, reference), source, config)
+
+
+def _load(backbone: Backbone, source: NetworkSource, config: StudyConfig) -> str:
+    """Load the weights of a file that a source names; says which and how they fitted."""
+    assert source.file is not None
+    file = weights_at(source.file, source.name)
+    return f"Weights from {file}: {load_weights(backbone, file, partial=config.allow_partial_weights)}."
+
+
 def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
     """Put the weights of all networks into the study, so that every worker and every later run has the same.
 
@@ -84,53 +101,13 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
         if source.weights == NONE or _kept(folder, source, reference):
             continue
         kept = folder.initial_weights(source.label, reference=reference)
-        side, stem = (None, "standard") if reference else (config.side, config.stem)
-        channels = config.in_channels
+        network, channels = architecture(config, source, reference), config.in_channels
         if source.file is None:
             adapted = f", with its first layer adapted from 3 channels to {channels}" * (channels != 3)
             say(f"Loading the published weights of {source.name}{adapted}.")
-            backbone = published_backbone(source.name, image_size=side, stem=stem, in_channels=channels)
+            backbone = published_backbone(**network)
         else:
-            backbone = build_backbone(source.name, image_size=side, stem=stem, in_channels=channels)
-            file = weights_at(source.file, source.name)
-            loaded = load_weights(backbone, file, partial=config.allow_partial_weights)
-            say(f"Weights from {file}: {loaded}.")
+            backbone = build_backbone(**network)
+            say(_load(backbone, source, config))
         kept.parent.mkdir(parents=True, exist_ok=True)
         folder.write(str(kept.relative_to(folder.path)), weights_file(backbone))
-
-
-def normalisation_of(folder: StudyFolder) -> Normalisation | None:
-    """That of a study's images, where they are not as photographs are."""
-    stored = folder.read_json("dataset.json").get("normalisation")
-    return Normalisation(tuple(stored["mean"]), tuple(stored["std"])) if stored else None
-
-
-def network_of(config: StudyConfig, method: str, label: str, folder: StudyFolder | None = None) -> Backbone:
-    """The network of a method's cells, without its weights.
-
-    Parameters
-    ----------
-    config : StudyConfig
-    method, label : str
-        As in the results, in the columns method and backbone.
-    folder : StudyFolder, optional
-        Where the normalisation of the images' channels is kept.
-
-    Raises
-    ------
-    UserError
-        If the study has no such network.
-    """
-    known = normalisation_of(folder) if folder else None
-    build = partial(build_backbone, in_channels=config.in_channels, normalisation=known)
-    if method_class(method).tags.of_references:
-        return build(_find(label, config.reference_networks).name)
-    source = _find(label, config.networks)
-    return build(source.name, image_size=config.side, stem=config.stem)
-
-
-def _find(label: str, sources: tuple[NetworkSource, ...]) -> NetworkSource:
-    for source in sources:
-        if label in (source.label, replace(source, weights=NONE).label):
-            return source
-    raise UserError(f"The study has no network '{label}'; its config.toml lists them as backbones and references.")

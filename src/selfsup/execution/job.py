@@ -12,13 +12,11 @@ import torch
 
 from selfsup.backbones import load_weights
 from selfsup.config.grid import Cell, Job
-from selfsup.execution.cell_evaluation import evaluate_cells
 from selfsup.execution.context import StudyContext
-from selfsup.execution.initial_weights import network_of
 from selfsup.execution.job_callbacks import FollowerCallbacks, JobCallbacks, OnEpoch, ShouldStop
-from selfsup.execution.publishing import publish_diverged, publish_pruned
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Scheduler
+from selfsup.execution.study_networks import network_of
 from selfsup.execution.teachers import taught
 from selfsup.methods import Method, method_class, read_settings
 from selfsup.record.results import CellResult
@@ -114,6 +112,10 @@ def _conclude(
     study: StudyContext, training: _JobTraining, outcome: Outcome, should_stop: ShouldStop
 ) -> list[CellResult]:
     """Evaluate and publish the cells of one training."""
+    # Not before a training has ended: figures take seconds to import, which its first step does not wait for.
+    from selfsup.execution.cell_evaluation import evaluate_cells
+    from selfsup.execution.publishing import publish_diverged, publish_pruned
+
     job, scores = training.job, training.callbacks.scores
     if outcome.status == "paused":
         return [publish_pruned(study, cell, outcome, scores[cell.id]) for cell in job.cells]
@@ -169,5 +171,5 @@ def _training(
     config = study.config
     plan = TrainingPlan.of(config, cell.seed, epochs=config.epochs, lr=cell.lr, min_steps=config.min_steps)
     plan = replace(plan, grow_from=config.grow_from, patience=config.patience)
-    labels = study.store.labels[indices]
+    labels = study.store.items.targets(indices)
     return Training(method, study.store, indices, labels, load_policy(cell.augmentation), plan, fabric, callbacks)

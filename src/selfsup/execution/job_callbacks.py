@@ -103,7 +103,7 @@ class JobCallbacks(CheckpointCallbacks):
             bank,
             labels[self._bank],
             asked,
-            num_classes=len(self._study.store.classes),
+            num_classes=len(self._study.store.items.kinds),
             k=config.knn_neighbours,
             temperature=config.knn_temperature,
         )
@@ -134,7 +134,7 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
     exploded, of which the report would choose nothing.
     """
     seed = job.cells[0].seed
-    labels, val, evaluated = study.store.labels, study.split(seed).val, study.evaluated(seed)
+    items, val, evaluated = study.store.items, study.split(seed).val, study.evaluated(seed)
     validated = len(val) > 0
     probes = {cell: study.probe_images(cell) if validated else evaluated for cell in job.cells}
     wanted = np.unique(np.concatenate([*probes.values(), *([val] if validated else [])]))
@@ -149,15 +149,15 @@ def score_cells(study: StudyContext, job: Job, backbone: Backbone) -> dict[str, 
     for cell, train in probes.items():
         probe = fit_linear_probe(
             embedded.of(train),
-            labels[train],
+            items.targets(train),
             embedded.of(val),
-            labels[val],
-            num_classes=len(study.store.classes),
+            items.targets(val),
+            num_classes=len(items.classes),
             solver=study.config.probe,
             device=study.hardware.device,
             seed=cell.seed,
         )
-        scores[cell.id] = metric.value(labels[val], probe.probabilities(embedded.of(val)))
+        scores[cell.id] = metric.value(items.targets(val), probe.probabilities(embedded.of(val)))
     return scores
 
 

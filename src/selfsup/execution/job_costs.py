@@ -5,43 +5,60 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from statistics import fmean
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from selfsup.backbones import Backbone
+from selfsup.backbones.backbone import LEVELS
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
-from selfsup.data.items import UNKNOWN
+from selfsup.data.items import ItemTable
 from selfsup.data.split import Split, draw_subset
-from selfsup.evaluation.embedding import embed
-from selfsup.evaluation.evaluators.few_shot import DRAWS, drawable
+from selfsup.evaluation.embedding import MEASURED_IMAGES, embed
+from selfsup.evaluation.evaluation_context import views_wanted
+from selfsup.evaluation.evaluators.few_shot import drawable, draws_of
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
+from selfsup.execution.budget import candidate_of
 from selfsup.execution.executors.base import Resources
-from selfsup.execution.initial_weights import network_of
-from selfsup.execution.progress import SECONDS_PER_CELL, Kind, kind_of
+from selfsup.execution.progress import SECONDS_PER_CELL
+from selfsup.execution.study_networks import asked_network
 from selfsup.methods import method_class, read_settings
 from selfsup.training.device import make_deterministic
 from selfsup.training.loop import Training
 from selfsup.training.plan import TrainingPlan
 from selfsup.views import load_policy
+from selfsup.views.base import Policy
 
-#: Steps that are timed per method and augmentation, after one to warm up.
-TIMED_STEPS = 3
-#: Share of the images in a batch that is timed roughly.
-ROUGHLY = 0.25
+#: Images in the larger (of 64 px, else by area) and the smaller batch that is timed; a full one would take seconds.
+LARGER, SMALLER = 32, 8
+#: Steps of each that are timed, after one to warm up.
+TIMED_STEPS = 2
 #: Method whose steps are those of fine-tuning.
 FINE_TUNING = "supervised"
-#: Images whose embedding is timed per network.
-EMBEDDED_IMAGES = 8
-#: Seconds of solving a probe, per class, image and dimension that the images span; measured on one core.
-SECONDS_PER_PRODUCT = 1e-8
+#: Seconds of solving a probe under all penalties, per class, image and dimension that the images span, and the share
+#: that a few-shot probe's one penalty takes; measured on one core.
+SECONDS_PER_PRODUCT, OF_ONE_PENALTY = 2e-8, 0.2
+#: Seconds of solving an attentive probe, per number in the patches of its training images; measured on one core.
+SECONDS_PER_ENTRY = 4e-7
 #: Width of the embeddings that stand for a teacher's where steps are timed.
 TEACHER_WIDTH = 1024
-#: By method and label of its network, the width of an embedding and the seconds of making one.
-EmbeddingCosts = Mapping[tuple[str, str], tuple[int, float]]
+#: A method and the label of its network.
+Candidate = tuple[str, str]
+
+
+class EmbeddingCost(NamedTuple):
+    """Of a network: the width of an embedding, the seconds of making one, and the numbers in the patches of an image.
+
+    The last is 0 where no patches are looked at.
+    """
+
+    width: int
+    seconds: float
+    entries: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,41 +68,40 @@ class JobCosts:
     Attributes
     ----------
     config : StudyConfig
-    labels : ndarray of int64
-        Of every image.
+    items : ItemTable
+        The images.
     split : Split
     steps : mapping
-        Seconds per step of a full batch, by kind of training.
+        Seconds per step of a full batch, by method and label of its network.
     embedding : mapping
-        Width of an embedding and seconds of making one, by method and label of its network.
+        The cost of an embedding, by the same.
+    external : int
+        Images of the external test.
     """
 
     config: StudyConfig
-    labels: np.ndarray
+    items: ItemTable
     split: Split
-    steps: Mapping[Kind, float]
-    embedding: EmbeddingCosts
+    steps: Mapping[Candidate, float]
+    embedding: Mapping[Candidate, EmbeddingCost]
+    external: int = 0
 
     @classmethod
     def measure(
         cls,
         config: StudyConfig,
         jobs: Sequence[Job],
-        labels: np.ndarray,
+        items: ItemTable,
         split: Split,
         resources: Resources,
         side: int,
         *,
-        roughly: bool = False,
+        external: int = 0,
     ) -> Self:
-        """Time the steps and embeddings of `jobs` on random images of this side in pixels.
-
-        `roughly` times one augmentation per method and network, on fewer images, in a fourth of the time or less.
-        """
-        steps = _time_steps(config, jobs, resources, side, roughly)
-        candidates = dict.fromkeys((job.cells[0].method, job.cells[0].backbone) for job in jobs)
-        networks = {candidate: network_of(config, *candidate) for candidate in candidates}
-        return cls(config, labels, split, steps, _time_embedding(networks, resources, side))
+        """Time a few steps and embeddings of `jobs` on random images of this side in pixels."""
+        make_deterministic(resources.threads)
+        steps = _time_steps(config, jobs, resources, side)
+        return cls(config, items, split, steps, _time_embedding(config, jobs, resources, side), external)
 
     def training(self, job: Job) -> float:
         """Seconds of the job's training to its last epoch; 0 where there is none."""
@@ -96,83 +112,133 @@ class JobCosts:
         plan = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps)
         sides = replace(plan, grow_from=config.grow_from).sides
         full_steps = sum((side / config.side) ** 2 for side in sides) * plan.passes(images) * images / config.batch_size
-        return full_steps * self.steps[kind_of(job)]
+        return full_steps * self.steps[candidate_of(job)]
 
     def evaluation(self, job: Job) -> float:
         """Seconds of evaluating the job's cells."""
-        config, cell, split = self.config, job.cells[0], self.split
-        width, seconds_per_image = self.embedding[cell.method, cell.backbone]
+        config, split, cost = self.config, self.split, self.embedding[candidate_of(job)]
         subsets = list(map(self._subset, job.cells))
-        images = len(np.unique(np.concatenate(subsets))) + len(split.val) + len(split.test)
-        seconds = SECONDS_PER_CELL * len(job.cells) + seconds_per_image * images
-        if (self.labels == UNKNOWN).all():  # there is nothing to fit
+        held_out = len(split.val) + len(split.test)
+        viewed = min(len(split.test) or len(split.train), MEASURED_IMAGES)
+        images = len(np.unique(np.concatenate(subsets))) + held_out + self.external
+        images += viewed * views_wanted(viewed, cost.width)
+        seconds = SECONDS_PER_CELL * len(job.cells) + cost.seconds * images
+        if not self.items.has_labels:  # there is nothing to fit
             return seconds
-        seconds += sum(_probe_seconds(np.bincount(self.labels[subset]), width) for subset in subsets)
+        counts = [self.items.count(subset) for subset in subsets]
+        seconds += sum(_probe_seconds(count, cost.width) for count in counts)
+        again = cost.seconds * sum(len(subset) + held_out for subset in subsets)  # through the network
+        if "layers" in config.evaluate:
+            seconds += again + sum(LEVELS * _fit_seconds(count, cost.width) for count in counts)
+        if "attentive" in config.evaluate:
+            seconds += again + SECONDS_PER_ENTRY * cost.entries * sum(map(len, subsets))
         if "finetune" in config.evaluate:
             passes = config.finetune_epochs * len(config.finetune_lrs)
             steps = passes * sum(map(len, subsets)) / config.batch_size
-            seconds += steps * self.steps[FINE_TUNING, cell.backbone, AUGMENTATION]
+            seconds += steps * self.steps[FINE_TUNING, job.cells[0].backbone]
         return seconds
 
+    def wall(self, jobs: Sequence[Job], share: float, workers: int) -> float:
+        """Seconds of so many workers for the jobs, of whose trainings a share of the epochs is run; 0 for none."""
+        seconds = sum(share * self.training(job) + self.evaluation(job) for job in jobs)
+        return seconds / min(workers, len(jobs)) if jobs else 0.0
+
     def _subset(self, cell: Cell) -> np.ndarray:
-        return draw_subset(self.labels, self.split.train, per_class=cell.per_class, seed=cell.seed)
+        items = self.items
+        return draw_subset(items.labels, self.split.train, per_class=cell.per_class, seed=cell.seed, sets=items.sets)
 
 
-def _time_steps(
-    config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int, roughly: bool
-) -> dict[Kind, float]:
-    """Estimated seconds per step of a full batch for every kind of training in the grid."""
-    make_deterministic(resources.threads)
-    count = _timed_images(config, ROUGHLY if roughly else 1.0)
-    cells = {kind_of(job): job.cells[0] for job in jobs}
+def _time_steps(config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int) -> dict[Candidate, float]:
+    """Estimated seconds per step of a full batch for every method on every network of its own.
+
+    One method is timed on each network, with one augmentation, for all of them together are a twentieth of a step;
+    of the others it is known how many of its steps theirs cost, unless they have settings of their own.
+    """
+    cells: dict[Candidate, Cell] = {}
+    for job in jobs:
+        cells.setdefault(candidate_of(job), job.cells[0])
     if "finetune" in config.evaluate:
-        tuned = (replace(cell, method=FINE_TUNING, augmentation=AUGMENTATION) for cell in cells.values())
-        cells |= {(cell.method, cell.backbone, cell.augmentation): cell for cell in tuned}
-    found: dict[Kind, float] = {}
-    for kind, cell in cells.items():
-        alike = [known for known in found if roughly and known[:2] == kind[:2]]
-        if cell.augmentation is not None:
-            found[kind] = found[alike[0]] if alike else _seconds_per_step(config, cell, resources, side, count)
+        tuned = [replace(cell, method=FINE_TUNING, augmentation=AUGMENTATION) for cell in cells.values()]
+        cells |= {(cell.method, cell.backbone): cell for cell in tuned}
+    simclr: dict[Backbone, float] = {}  # seconds of a step that costs 1
+    found: dict[Candidate, float] = {}
+    for candidate, cell in cells.items():
+        if cell.augmentation is None:
+            continue
+        backbone = asked_network(config, *candidate)
+        cost = None if config.settings.get(cell.method) else method_class(cell.method).cost
+        if cost is not None and backbone in simclr:
+            found[candidate] = cost * simclr[backbone]
+            continue
+        policy = load_policy(cell.augmentation)
+        found[candidate] = _seconds_per_step(config, cell.method, backbone, policy, resources, side)
+        if cost is not None:
+            simclr[backbone] = found[candidate] / cost
     return found
 
 
-def _seconds_per_step(config: StudyConfig, cell: Cell, resources: Resources, side: int, count: int) -> float:
-    assert cell.augmentation is not None
-    images = _Noise(side, config.in_channels)
-    settings = read_settings(cell.method, config.settings.get(cell.method, {}))
-    backbone = network_of(config, cell.method, cell.backbone)
-    cls, given = method_class(cell.method), dict[str, Any](num_classes=10, num_images=config.batch_size)
+def _seconds_per_step(
+    config: StudyConfig, name: str, backbone: Backbone, policy: Policy, resources: Resources, side: int
+) -> float:
+    """Of a full batch, from a larger and a smaller one, which tell apart what a step takes whatever its images.
+
+    Without that part, steps of 32 images of 64 px come to 1.0 (SimCLR) to 1.6 times (supervised) the seconds of a batch
+    of 128; with it, to 0.8 to 1.1 times (ResNet-18, bf16, CPU clock). It is at most half of the larger step, so that a
+    moment in which other work slows the smaller one does not make an hour of a day.
+    """
+    larger = min(config.batch_size, _timed_images(config.side))
+    smaller = min(SMALLER, larger)
+    settings = read_settings(name, config.settings.get(name, {}))
+    cls, given = method_class(name), dict[str, Any](num_classes=10, num_images=config.batch_size)
     if cls.tags.needs_teacher:
         given["teacher"] = torch.randn(config.batch_size, TEACHER_WIDTH)
     method = cls(backbone, settings, **given)
-    indices = np.arange(count)
-    plan = TrainingPlan(TIMED_STEPS + 1, count, config.side, lr=1e-4, seed=0)
-    policy, fabric = load_policy(cell.augmentation), resources.hardware.fabric()
-    outcome = Training(method, images, indices, indices % 10, policy, plan, fabric).run()
-    seconds = [line.seconds for line in outcome.state.log[1:]]  # of an epoch, which is one step
-    return float(np.median(seconds)) * config.batch_size / count
+    fabric = resources.hardware.fabric()
+
+    def seconds(count: int) -> list[float]:
+        indices, images = np.arange(count), _Noise(side, config.in_channels)
+        plan = TrainingPlan(1 + TIMED_STEPS, count, config.side, lr=1e-4, seed=0)  # epochs of a step, one to warm up
+        log = Training(method, images, indices, indices % 10, policy, plan, fabric).run().state.log
+        return [epoch.seconds for epoch in log[1:]]
+
+    most = fmean(seconds(larger))
+    if larger == smaller:
+        return most * config.batch_size / larger
+    fixed = (larger * min(seconds(smaller)) - smaller * most) / (larger - smaller)
+    fixed = min(max(fixed, 0.0), most / 2)
+    return fixed + (most - fixed) * config.batch_size / larger
 
 
-def _time_embedding(networks: Mapping[tuple[str, str], Backbone], resources: Resources, side: int) -> EmbeddingCosts:
-    """Time each network's embedding of a few images at its own side; once per network and side."""
-    known: dict[tuple[str, int], float] = {}
-    indices = np.arange(EMBEDDED_IMAGES)
+def _time_embedding(
+    config: StudyConfig, jobs: Sequence[Job], resources: Resources, side: int
+) -> dict[Candidate, EmbeddingCost]:
+    """Time each network's embedding of a few images at its own side."""
+    known: dict[Backbone, EmbeddingCost] = {}
     found = {}
-    for (method, label), backbone in networks.items():
-        same = (label, backbone.image_size)
-        if same not in known:
-            images = _Noise(side, backbone.in_channels)
+    for candidate in dict.fromkeys(map(candidate_of, jobs)):
+        backbone = asked_network(config, *candidate)
+        if backbone not in known:
+            images, indices = _Noise(side, backbone.in_channels), np.arange(_timed_images(backbone.image_size))
             for _ in range(2):  # the first one is to warm up
                 began = time.perf_counter()
                 embed(backbone, images, indices, image_size=backbone.image_size, device=resources.hardware.device)
-                known[same] = (time.perf_counter() - began) / len(indices)
-        found[method, label] = backbone.num_features, known[same]
+                seconds = (time.perf_counter() - began) / len(indices)
+            entries = _entries(backbone) if "attentive" in config.evaluate else 0
+            known[backbone] = EmbeddingCost(backbone.num_features, seconds, entries)
+        found[candidate] = known[backbone]
     return found
 
 
-def _timed_images(config: StudyConfig, share: float) -> int:
-    """Images in a timed batch: fewer where they are large, so that a plan takes no minutes; at least 8."""
-    return min(config.batch_size, max(8, int(share * config.batch_size * (64 / config.side) ** 2)))
+def _timed_images(side: int) -> int:
+    """Images of this side in the larger batch that is timed."""
+    return max(SMALLER, int(LARGER * (64 / side) ** 2))
+
+
+@torch.no_grad()
+def _entries(backbone: Backbone) -> int:
+    """Numbers in the patches of an image."""
+    side = backbone.image_size
+    return backbone.patches(torch.zeros(1, backbone.in_channels, side, side, device=backbone.mean.device)).numel()
 
 
 class _Noise:
@@ -189,7 +255,13 @@ class _Noise:
 
 def _probe_seconds(counts: np.ndarray, width: int) -> float:
     """Seconds of solving a cell's probes on so many images per class; with few classes, hardly any."""
-    counts = counts[counts > 0]
-    probes = [(1, int(counts.sum())), *((DRAWS, k * len(counts)) for k in drawable(counts.tolist()))]
-    products = sum(number * images * len(counts) * min(images, width) for number, images in probes)
-    return SECONDS_PER_PRODUCT * products
+    present = counts[counts > 0].tolist()
+    drawn = [(k, draws_of(k, len(present))) for k in drawable(present)]
+    few_shot = sum(number * _fit_seconds(np.minimum(counts, k), width) for k, number in drawn)
+    return _fit_seconds(counts, width) + OF_ONE_PENALTY * few_shot
+
+
+def _fit_seconds(counts: np.ndarray, width: int) -> float:
+    """Seconds of solving one probe on so many images per class."""
+    images = int(counts.sum())
+    return SECONDS_PER_PRODUCT * images * int((counts > 0).sum()) * min(images, width)

@@ -23,7 +23,8 @@ def resolve_methods(config: StudyConfig, images: int, say: Callable[[str], None]
     """The configuration with ``auto`` and ``all`` resolved for its networks and so many images, which is said."""
     if not {AUTO, ALL} & {*config.methods}:
         return config
-    fitting = fitting_methods(config, method_names())
+    named = method_names() if ALL in config.methods else [*FOR_CONVOLUTIONS, *FOR_TRANSFORMERS]
+    fitting = fitting_methods(config, dict.fromkeys(named))
     methods: list[str] = []
     for word in config.methods:
         found = _every(config, fitting) if word == ALL else _well_tried(fitting, images) if word == AUTO else [word]

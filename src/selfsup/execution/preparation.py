@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.schema import StudyConfig
 from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import (
@@ -25,7 +26,7 @@ from selfsup.data.audit import (
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import contents_csv
 from selfsup.data.groups import given_groups, read_groups
-from selfsup.data.items import NO_SIDE, SIDES, UNKNOWN, ItemTable
+from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
@@ -33,7 +34,8 @@ from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
 from selfsup.errors import UserError
-from selfsup.evaluation.metrics import very_unequal
+from selfsup.evaluation.evaluators import load_evaluators
+from selfsup.evaluation.metrics import METRICS, very_unequal
 from selfsup.execution.external_test import prepare_external
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.words import counted
@@ -54,7 +56,7 @@ def open_images(config: StudyConfig, say: Say) -> Source:
     Raises
     ------
     UserError
-        If there are none, or they cannot be had.
+        If there are none, or they cannot be had; or if they may have several labels, and what needs one is asked for.
     """
     source = open_source(
         config.data,
@@ -66,7 +68,25 @@ def open_images(config: StudyConfig, say: Say) -> Source:
         manifest=config.manifest,
         say=say,
     )
+    if ItemTable.of(source.items).several:
+        _require_fit_for_several_labels(config)
     return with_pages(source, config.pages)
+
+
+def _require_fit_for_several_labels(config: StudyConfig) -> None:
+    """Refuse what is asked for and cannot be, where images may have several labels."""
+    config.with_metric_for(several=True)
+    known = load_evaluators()
+    unfit = [name for name in config.evaluate if not known[name].applies(labelled=True, several=True)]
+    if unfit:
+        raise UserError(
+            f"--evaluate {','.join(unfit)} is for images that have one label each, and those of '{config.data}' may "
+            "have several; leave it out."
+        )
+    if config.test_data is not None:
+        raise UserError(
+            f"--test-data has one label for each image, and those of '{config.data}' may have several; leave it out."
+        )
 
 
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
@@ -86,6 +106,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     )
     images = contents_csv(store)
     require_same(images, folder, IMAGES, config.data)
+    config = config.with_metric_for(several=store.items.several)
     split, groups = split_study(config, store.items, store.originals, store.digests)
     require_enough(store.items, split, config)
     external = prepare_external(folder, config, store, say, on_decoded)
@@ -162,6 +183,7 @@ def split_study(
         originals=originals,
         conflicts=None if digests is None else has_several(items.labels, digests),
         given=None if config.no_given_split else items.sides,
+        sets=items.sets,
     )
     return split, _copies_as_groups(items, originals) if groups is None else groups
 
@@ -180,10 +202,20 @@ def describe_split(
     entries = []
     if not config.no_given_split and (items.sides != NO_SIDE).any():
         entries.append(AuditEntry("*", "given split", describe_given(items, split, originals)))
+    if items.several:
+        entries.append(AuditEntry("*", "labels", _describe_labels(config, items)))
     if items.has_pool:
         entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
         entries += left_out(items, split, originals)
     return entries
+
+
+def _describe_labels(config: StudyConfig, items: ItemTable) -> str:
+    metric = METRICS[metric_for(config.metric, several=True)].words
+    return (
+        f"{items.most_labels} per image at most (`{BETWEEN_LABELS}` in label), {len(items.classes):,} labels; each is "
+        f"told from the rest by itself, methods are compared by {metric}, and columns of accuracy stay empty"
+    )
 
 
 def _describe_pool(config: StudyConfig, items: ItemTable) -> str:
@@ -294,6 +326,7 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         "train": len(split.train) - seen,
         "pool": seen,
         "class_counts": dict(zip(store.classes, counts, strict=True)),
+        "several_labels": store.items.several,
         "store": str(store.path),
         "rendering": asdict(store.rendering),
         "normalisation": _normalisation(store, split),

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from selfsup.config.grid import Job, images_of
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried, JobStarted
+from selfsup.record.results import PRUNED
 
 #: What the speed of a training depends on: its method, network and augmentation.
 Kind = tuple[str, str, str | None]
 #: Seconds per cell for the probe, the maps and the pictures; measured on two cores for the digits and rounded up.
-SECONDS_PER_CELL = 3.0
+SECONDS_PER_CELL = 2.0
 
 
 @dataclass
@@ -53,6 +54,8 @@ class Tally:
         Cells of the grid that were finished before.
     passes : callable, optional
         From a number of training images to how often an epoch passes over them; once by default.
+    planned : int
+        Cells that are to be done in later rounds too, these among them; no fewer than those are counted.
     ends : float, optional
         When the time of a study is over, on the monotonic clock; it has other jobs until then.
     """
@@ -68,9 +71,10 @@ class Tally:
         pool: int = 0,
         passes: Callable[[int], int] = lambda images: 1,
         ends: float | None = None,
+        planned: int = 0,
     ) -> None:
         self._ends = ends
-        self.cells = sum(len(job.cells) for job in jobs) + done
+        self.cells = max(planned, sum(len(job.cells) for job in jobs) + done)
         self.done_cells = done
         self.statuses: Counter[str] = Counter()
         self.running: dict[int, Running] = {}
@@ -112,7 +116,7 @@ class Tally:
         job, running = event.job, self.running.pop(event.worker, None)
         self._left.pop(job.id, None)
         self.statuses.update(event.statuses.values())
-        self.done_cells += len(job.cells)
+        self.done_cells += 0 if waits(event) else len(job.cells)
         if running is not None and set(event.statuses.values()) <= {"done", "collapsed"}:
             self._evaluated += len(job.cells)
             self._evaluating += time.monotonic() - running.since
@@ -131,6 +135,11 @@ class Tally:
         if kind in self._trained:
             return self._training[kind] / self._trained[kind]
         return sum(self._training.values()) / sum(self._trained.values())
+
+
+def waits(event: JobDone) -> bool:
+    """Whether a job has come to where it is compared, and not to its end."""
+    return event.job.until is not None and {*event.statuses.values()} == {PRUNED}
 
 
 def kind_of(job: Job) -> Kind:

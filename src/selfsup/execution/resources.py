@@ -12,10 +12,10 @@ import psutil
 import torch
 from joblib import cpu_count
 
-from selfsup.backbones import Backbone, build_backbone
 from selfsup.config.grid import Job
 from selfsup.config.schema import StudyConfig
 from selfsup.execution.executors.base import Resources
+from selfsup.execution.study_networks import asked_networks
 from selfsup.methods import view_groups_of
 from selfsup.training.device import Hardware, choose_hardware, count_devices, require_devices
 from selfsup.training.plan import side_step_of
@@ -26,7 +26,7 @@ from selfsup.training.precision_timing import fastest, time_precisions
 WORKER_BYTES = 900e6
 ACTIVATION_BYTES = 25e6
 #: Pixels from which on it pays to time precisions: minutes of a ResNet-18 on a core. Images of 64 px in a timed batch.
-WORTH_TIMING, TIMED_IMAGES = 2e8, 32
+WORTH_TIMING, TIMED_IMAGES = 2e8, 16
 
 
 def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
@@ -40,21 +40,29 @@ def resolve_resources(config: StudyConfig, jobs: int) -> Resources:
     return Resources(hardware, workers, threads)
 
 
+def takes_minutes(config: StudyConfig, resources: Resources, jobs: Sequence[Job], images: int) -> bool:
+    """Whether training on so many images takes a CPU minutes, so that seconds may be spent on timing it."""
+    trained = sum(job.cells[0].lr is not None for job in jobs) * config.epochs * images * config.side**2
+    return resources.hardware.kind == "cpu" and trained >= WORTH_TIMING
+
+
 def time_precision(config: StudyConfig, resources: Resources, jobs: Sequence[Job], images: int) -> Resources:
     """The resources with the precision that trains the study's networks fastest, where ``auto`` leaves the choice.
 
     That is on a CPU with instructions for bf16, which not every network gains from. Timing takes seconds, and is
     left out where `jobs` on so many images are over in minutes.
     """
-    trained = sum(job.cells[0].lr is not None for job in jobs) * config.epochs * images * config.side**2
     hardware = resources.hardware
-    if config.precision != "auto" or (hardware.kind, hardware.precision) != ("cpu", "bf16") or trained < WORTH_TIMING:
+    if config.precision != "auto" or hardware.precision != "bf16" or not takes_minutes(config, resources, jobs, images):
         return resources
     batch = min(config.batch_size, max(8, int(TIMED_IMAGES * (64 / config.side) ** 2)))
     before = torch.get_num_threads()
     torch.set_num_threads(resources.threads)
     try:
-        timed = [time_precisions(b, ("bf16", "fp32"), side=config.side, images=batch) for b in _networks(config)]
+        timed = [
+            time_precisions(b, ("bf16", "fp32"), side=config.side, images=batch)
+            for b in asked_networks(config).values()
+        ]
     finally:
         torch.set_num_threads(before)
     rates = {precision: harmonic_mean(rates[precision] for rates in timed) for precision in timed[0]}
@@ -77,19 +85,11 @@ def _auto_workers(config: StudyConfig, hardware: Hardware, cores: int) -> int:
 def views_per_image(config: StudyConfig) -> float:
     """Views of full size that an image comes to in a step of the method that asks for most; small crops by area."""
     most = 1.0
-    for name, backbone in product(config.methods, _networks(config)):
+    for name, backbone in product(config.methods, asked_networks(config).values()):
         step = side_step_of(backbone.patch_size)
         groups = view_groups_of(name, config.settings.get(name, {}), backbone)
         most = max(most, sum(group.count * (group.pixels(config.side, step) / config.side) ** 2 for group in groups))
     return most
-
-
-def _networks(config: StudyConfig) -> list[Backbone]:
-    """Each of the study's networks, once whatever its weights."""
-    names = dict.fromkeys(source.name for source in config.networks)
-    return [
-        build_backbone(name, image_size=config.side, stem=config.stem, in_channels=config.in_channels) for name in names
-    ]
 
 
 def available_memory() -> int:

@@ -12,29 +12,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsup._version import __version__
-from selfsup.config.continuation import narrow
 from selfsup.config.grid import Cell, Job, fuse_jobs, unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data.store import Store
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
-from selfsup.execution.budgeting import FittedStudy, fit_into_budget, note_outcome, with_halving
-from selfsup.execution.configuration import resolve_configuration, resolve_for_images
+from selfsup.execution.budgeting import FittedStudy, fit_into_budget, note_outcome
+from selfsup.execution.configuration import ImagesSeen, resolve_configuration
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
-from selfsup.execution.initial_weights import prepare_weights, resolve_networks
+from selfsup.execution.external_test import count_external
+from selfsup.execution.initial_weights import prepare_weights
 from selfsup.execution.job_costs import JobCosts
-from selfsup.execution.method_choice import resolve_methods
 from selfsup.execution.preparation import prepare_images, split_study
 from selfsup.execution.progress import Tally
-from selfsup.execution.resources import resolve_resources, time_precision
-from selfsup.execution.schedulers import load_scheduler
+from selfsup.execution.resolved_study import resolve_study
+from selfsup.execution.resources import resolve_resources, takes_minutes, time_precision
+from selfsup.execution.schedulers import load_scheduler, share_of
 from selfsup.execution.schedulers.base import Scheduler, read_records
-from selfsup.execution.study_grid import lay_out
+from selfsup.execution.study_networks import forget_asked_networks
 from selfsup.execution.teachers import prepare_teachers, resolve_teachers
 from selfsup.execution.watchers import Watcher
-from selfsup.execution.words import counted
+from selfsup.execution.words import counted, format_duration
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import Uploads
 from selfsup.training.plan import TrainingPlan
@@ -121,6 +121,7 @@ class StudyRun:
         self._has_assets = False
         self._began = time.monotonic() if began is None else began  # what a budget counts from
         self._budgeted: BudgetedScheduler | None = None
+        self._planned = 0  # cells that fit into it
 
     def execute(self, command: str | None) -> None:
         """Run what is not finished yet, and write the report."""
@@ -131,11 +132,8 @@ class StudyRun:
         trackers = self.reporting.load_trackers(config.track)
         resolve_teachers(config, self.folder)
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
-        config = resolve_for_images(config, store, self.watcher.say)
-        config = resolve_methods(config, len(store), self.watcher.say)
-        config = with_halving(resolve_networks(config, self.watcher.say, self.folder), self.values)
-        asked = narrow(config, self.values)
-        grid = lay_out(asked, labelled=store.items.has_labels)
+        study = resolve_study(config, self.values, ImagesSeen.decoded(store), self.folder, self.watcher.say)
+        config, asked, grid = study.config, study.asked, study.grid
         resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
         if self.executor.here:
             resources = time_precision(config, resources, grid.jobs, len(store))
@@ -143,10 +141,21 @@ class StudyRun:
             config = config.model_copy(update={"fuse": 1})
         prepare_weights(self.folder, config, self.watcher.say)
         prepare_teachers(self.folder, config, store, resources.hardware.device, self.watcher.say)
-        fitted = self._fit_into_budget(asked, grid.jobs, resources, store) if config.budget else None
+        left = unfinished(grid.jobs, self.folder.finished())
+        costs = self._time_jobs(asked, left, resources, store)
+        fitted = self._fit_into_budget(asked, grid.jobs, resources, costs) if costs and asked.budget else None
+        if costs is not None and fitted is None:
+            seconds = costs.wall(left, share_of(asked, self.folder), resources.workers)
+            cells = counted(sum(len(job.cells) for job in left), "cell")
+            self._say(
+                f"About {format_duration(seconds)} for {cells} by steps timed here; --budget 1h runs what fits into an "
+                "hour."
+            )
         if fitted is not None:
             config, self._budgeted = config.model_copy(update=fitted.changes), fitted.scheduler
+            self._planned = len({cell.id for cell in fitted.cells} | self.folder.finished())
             resources = replace(resources, until=fitted.budget.until)
+        forget_asked_networks()
         scheduler = self._budgeted or load_scheduler(config, self.folder)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         self._add_to_history(command, grid.cells, fitted)
@@ -166,16 +175,23 @@ class StudyRun:
             self._write_assets()
             self.reporting.write_page(False)
 
-    def _fit_into_budget(
-        self, asked: StudyConfig, jobs: Sequence[Job], resources: Resources, store: Store
-    ) -> FittedStudy | None:
-        """What of the jobs is to run within the budget; None where nothing is left to do."""
-        left = unfinished(jobs, self.folder.finished())
-        if asked.budget is None or not left:
+    def _time_jobs(
+        self, asked: StudyConfig, left: Sequence[Job], resources: Resources, store: Store
+    ) -> JobCosts | None:
+        """What the jobs that are left cost, where a budget goes by it, or they take minutes on this machine's CPU."""
+        here = self.executor.here and takes_minutes(asked, resources, left, len(store))
+        if not left or (asked.budget is None and not here):
             return None
         split, _ = split_study(asked, store.items)
         side = round(float(np.median(np.sqrt(store.sizes.prod(axis=1)))))
-        costs = JobCosts.measure(asked, left, store.items.labels, split, resources, side, roughly=True)
+        external = count_external(self.folder)
+        return JobCosts.measure(asked, left, store.items, split, resources, side, external=external)
+
+    def _fit_into_budget(
+        self, asked: StudyConfig, jobs: Sequence[Job], resources: Resources, costs: JobCosts
+    ) -> FittedStudy:
+        """What of the jobs is to run within the budget."""
+        assert asked.budget is not None
         budget = Budget(asked.budget, self._began, time.monotonic())
         fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
         for sentence in fitted.sentences:
@@ -222,6 +238,7 @@ class StudyRun:
                 pool=len(self._opened.split(0).train) - sum(counts),
                 passes=passes,
                 ends=resources.until,
+                planned=self._planned,
             )
             self.watcher.begin(self.folder.path, tally)
             try:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from selfsup.backbones import Backbone, build_backbone
 from selfsup.config.axes import REFERENCE
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
-from selfsup.config.network_source import AUTO, NONE, NetworkSource
+from selfsup.config.network_source import AUTO, NONE
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
+from selfsup.execution.study_networks import asked_networks
 from selfsup.methods import method_class, read_settings
 
 
@@ -25,8 +25,10 @@ class GridOfStudy:
     notices: tuple[str, ...]
 
 
-def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
+def lay_out(config: StudyConfig, *, labelled: bool, several: bool = False) -> GridOfStudy:
     """Cells and jobs of the grid; for unlabelled images without the axes that need labels.
+
+    Where images may have `several` labels, without the methods that need one of each.
 
     Raises
     ------
@@ -41,6 +43,8 @@ def lay_out(config: StudyConfig, *, labelled: bool) -> GridOfStudy:
     methods, per_class, notices = config.methods, config.per_class, list[str]()
     if not labelled:
         methods, per_class, notices = _without_labels(config, tags)
+    elif several:
+        methods, notices = _with_several_labels(config, tags)
     cells = expand(
         methods=[*methods, *([REFERENCE] if config.references else [])],
         backbones=config.networks,
@@ -79,9 +83,9 @@ def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[tuple[str, s
         If a method is to have another optimizer, for whose rates its recipe says nothing.
     """
     rates = {}
-    built = [(source, _backbone(source, config)) for source in config.networks]
-    for name, (source, backbone) in product(methods, built):
-        recipe = method_class(name).recipe_for(backbone)
+    networks = asked_networks(config)
+    for name, source in product(methods, config.networks):
+        recipe = method_class(name).recipe_for(networks[source.name])
         chosen = read_settings(name, config.settings.get(name, {})).optimizer or recipe.optimizer
         if method_class(name).tags.trains and chosen.rstrip("w") != recipe.optimizer.rstrip("w"):
             raise UserError(
@@ -90,12 +94,6 @@ def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[tuple[str, s
             )
         rates[name, source.label] = recipe.lr_at(config.batch_size)
     return rates
-
-
-def _backbone(source: NetworkSource, config: StudyConfig) -> Backbone:
-    return build_backbone(
-        source.name, image_size=config.with_side_for([]).side, stem=config.stem, in_channels=config.in_channels
-    )
 
 
 def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:
@@ -110,3 +108,14 @@ def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[s
             f"one folder per class, or choose self-supervised methods."
         )
     return methods, ("all",), notices
+
+
+def _with_several_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], list[str]]:
+    unfit = [name for name in config.methods if tags[name].uses_labels and not tags[name].takes_several_labels]
+    if len(unfit) == len(config.methods):
+        raise UserError(
+            f"--methods {','.join(unfit)} needs one label for each image, and those of '{config.data}' may have "
+            "several; choose supervised, or self-supervised methods."
+        )
+    notices = [f"Left out, for it needs one label for each image: {', '.join(unfit)}."] if unfit else []
+    return tuple(name for name in config.methods if name not in unfit), notices

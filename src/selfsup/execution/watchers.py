@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried
-from selfsup.execution.progress import Tally
+from selfsup.execution.progress import Tally, waits
 from selfsup.execution.words import counted, format_duration
 from selfsup.record.results import PRUNED
 
@@ -60,18 +60,21 @@ class Lines(Watcher):
             self.say(f"Went through {done} of {counted(total, 'file')}.")
 
     def begin(self, study: Path, tally: Tally) -> None:
+        if self._tally is None:  # and not again for a scheduler's further rounds
+            already = f", {tally.done_cells} of them finished before" if tally.done_cells else ""
+            self.say(f"{counted(tally.cells, 'cell')}{already}; study in {study}")
         self._tally = tally
-        already = f", {tally.done_cells} of them finished before" if tally.done_cells else ""
-        self.say(f"{counted(tally.cells, 'cell')}{already}; study in {study}")
 
     def on_event(self, event: Event) -> None:
         assert self._tally is not None
         self._tally.take(event)
-        if isinstance(event, JobDone):
+        if isinstance(event, JobDone) and waits(event):
+            for cell in event.statuses:
+                self.say(f"  {cell}: at epoch {event.job.until}, waits{_eta(self._tally)}")
+        elif isinstance(event, JobDone):
             first = self._tally.done_cells - len(event.statuses) + 1
             for number, (cell, status) in enumerate(event.statuses.items(), first):
-                how = status if status != PRUNED or event.job.until is None else f"at epoch {event.job.until}, waits"
-                self.say(f"[{number}/{self._tally.cells}] {cell}: {how}{_eta(self._tally)}")
+                self.say(f"[{number}/{self._tally.cells}] {cell}: {status}{_eta(self._tally)}")
         elif isinstance(event, JobRetried):
             self.say(f"{event.job.id}: {event.reason}; trying once more")
         elif isinstance(event, EpochDone) and self._due():

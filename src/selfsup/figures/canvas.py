@@ -27,6 +27,8 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
+from selfsup.data.items import set_names
+
 DPI = 160
 # It warns of every letter that is drawn in another weight than asked for.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
@@ -87,9 +89,24 @@ def series_style(index: int) -> tuple[str, Marker]:
     return PALETTE[index % len(PALETTE)], MARKERS[index // len(PALETTE) % len(MARKERS)]
 
 
-def cluster_names(clusters: NDArray[np.integer]) -> tuple[str, ...]:
-    """Names of the clusters that `clusters`, numbers from 0, counts: ``cluster 1`` and so on."""
-    return tuple(f"cluster {number + 1}" for number in range(int(clusters.max()) + 1))
+def shown_groups(
+    true: NDArray[Any], predicted: NDArray[Any], classes: Sequence[str]
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The number of each image's group on a map, and the groups' names.
+
+    Parameters
+    ----------
+    true, predicted : array of int64, shape (n,), or bool, shape (n, labels)
+    classes : sequence of str
+        Empty without labels: the groups are then the clusters that are predicted. Else they are the true classes; or
+        the sets of labels, where images may have several.
+    """
+    if not classes:
+        return predicted, tuple(f"cluster {number + 1}" for number in range(int(predicted.max()) + 1))
+    if true.ndim == 1:
+        return true, tuple(classes)
+    sets, numbers = np.unique(true, axis=0, return_inverse=True)
+    return numbers, set_names(sets, classes)
 
 
 def new_figure(width: float, height: float, theme: Theme) -> Figure:

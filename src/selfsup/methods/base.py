@@ -104,7 +104,8 @@ class Batch(NamedTuple):
     views : mapping of str to list of Tensor
         By group of views, ``count`` tensors of shape (n, channels, side, side), float32 in [0, 1].
     labels : Tensor
-        Shape (n,), int64; -1 where a label is unknown. Read only if ``tags.uses_labels``.
+        Shape (n,), int64; -1 where a label is unknown. Of images that may have several, which ones: bool, of shape
+        (n, num_classes). Read only if ``tags.uses_labels``.
     progress : Progress
         Before this step.
     masks : mapping of str to list of Tensor

@@ -16,7 +16,10 @@ from selfsup.views import ViewGroup
 
 
 class Supervised(base.Method):
-    """Cross entropy on one view; evaluated, like every method, by a linear probe on its embedding."""
+    """Cross entropy on one view; evaluated, like every method, by a linear probe on its embedding.
+
+    Where images may have several labels, binary cross entropy of each, mean over the labels.
+    """
 
     paper = base.Paper(
         "He, Zhang, Ren, Sun",
@@ -25,7 +28,7 @@ class Supervised(base.Method):
         "https://arxiv.org/abs/1512.03385",
     )
     cost = 0.5
-    tags = Tags(uses_labels=True)
+    tags = Tags(uses_labels=True, takes_several_labels=True)
     transformer_recipe = TRANSFORMER_RECIPE
 
     def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:
@@ -38,4 +41,7 @@ class Supervised(base.Method):
     def loss(self, batch: base.Batch) -> base.Step:
         (images,) = batch.views["global"]
         embedding = self.backbone(images)
-        return base.Step(F.cross_entropy(self.classifier(embedding).float(), batch.labels), embedding)
+        logits, labels = self.classifier(embedding).float(), batch.labels
+        if labels.ndim == 2:
+            return base.Step(F.binary_cross_entropy_with_logits(logits, labels.float()), embedding)
+        return base.Step(F.cross_entropy(logits, labels), embedding)

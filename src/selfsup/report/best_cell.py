@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from selfsup.evaluation.confusions import Confusions
-from selfsup.figures.canvas import cluster_names
+from selfsup.evaluation.scores import label_scores
+from selfsup.figures.canvas import shown_groups
 from selfsup.figures.interactive import Map, map_fragment
 from selfsup.figures.projection import principal_components
 from selfsup.figures.tsne import tsne_picture
@@ -75,8 +76,11 @@ class BestCell:
         Classes, or clusters.
     recalls : tuple of (str, int, int)
         Of tested classes, 100 at most: name, images named rightly, and images; the lowest recall first.
+    label_scores : tuple of (str, float, float, float, int)
+        In the place of recalls where images may have several labels: name, average precision, AUROC, F1 and test images
+        of each tested label, 100 at most; the lowest average precision first.
     classes_left_out : int
-        Tested classes with a higher recall than those.
+        Tested classes, or labels, with a higher recall, or average precision, than those.
     confused : tuple of Confused
         Most frequent first.
     mistakes : tuple of Thumbnail
@@ -96,6 +100,7 @@ class BestCell:
     confusion: ReportPicture | None
     names: tuple[str, ...]
     recalls: tuple[tuple[str, int, int], ...]
+    label_scores: tuple[tuple[str, float, float, float, int], ...]
     classes_left_out: int
     confused: tuple[Confused, ...]
     mistakes: tuple[Thumbnail, ...]
@@ -110,12 +115,14 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
         return None
     thumbnails = _thumbnails(study, cell, embeddings)
     files = _file_names(thumbnails, embeddings.indices)
-    names = study.classes if study.labelled else cluster_names(embeddings.predicted)
+    groups, names = shown_groups(embeddings.labels, embeddings.predicted, study.classes)
     shown = _Shown(embeddings, names, files, thumbnails)
-    placed = _map(study, cell, shown)
-    confusions = Confusions.of(embeddings.labels, embeddings.predicted) if study.labelled else None
+    one_each = study.labelled and not study.several
+    placed = _map(study, cell, shown, groups, predicted=one_each)
+    confusions = Confusions.of(embeddings.labels, embeddings.predicted) if one_each else None
     pointed = confusions is not None and len(names) <= POINTED_CLASSES
     tested = () if confusions is None else recalls(confusions, names)
+    of_labels = _label_scores(embeddings, study.classes) if study.several else ()
     return BestCell(
         cell=cell,
         map=map_fragment(placed, thumbnails.content if thumbnails else None),
@@ -126,11 +133,12 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
         confusion=None if confusions is None or pointed else in_both_themes(confusion_figure(cell, confusions, names)),
         names=names,
         recalls=tested[:MOST_RECALLS],
-        classes_left_out=max(0, len(tested) - MOST_RECALLS),
+        label_scores=of_labels[:MOST_RECALLS],
+        classes_left_out=max(0, len(tested) + len(of_labels) - MOST_RECALLS),
         confused=()
         if confusions is None
         else most_confused(confusions, names, shown.mistaken, PAIRS if pointed else PAIRS_OF_MANY),
-        mistakes=_mistakes(shown) if study.labelled else (),
+        mistakes=_mistakes(shown) if one_each else (),
         clusters=() if study.labelled else _clusters(shown),
         weights=(study.cell(cell) / "backbone.safetensors").is_file(),
     )
@@ -141,6 +149,15 @@ def recalls(confusions: Confusions, names: tuple[str, ...]) -> tuple[tuple[str, 
     totals, wrong = confusions.totals(len(names)), confusions.errors.totals(len(names))
     found = zip(names, (totals - wrong).tolist(), totals.tolist(), strict=True)
     return tuple(sorted((row for row in found if row[2]), key=lambda row: row[1] / row[2]))
+
+
+def _label_scores(
+    embeddings: StoredEmbeddings, classes: tuple[str, ...]
+) -> tuple[tuple[str, float, float, float, int], ...]:
+    found = label_scores(embeddings.labels, embeddings.confidence)
+    columns = (found[name].tolist() for name in ("average_precision", "auroc", "f1", "test_images"))
+    rows = zip(classes, *columns, strict=True)
+    return tuple(sorted((row for row in rows if row[-1]), key=lambda row: row[1]))
 
 
 def most_confused(
@@ -190,17 +207,17 @@ class _Shown:
         return self.names[group] if group >= 0 else ""
 
 
-def _map(study: RecordedStudy, cell: str, shown: _Shown) -> Map:
+def _map(study: RecordedStudy, cell: str, shown: _Shown, groups: NDArray[np.int64], *, predicted: bool) -> Map:
     embeddings, thumbnails = shown.embeddings, shown.thumbnails
     rows = np.flatnonzero(np.isfinite(embeddings.projection).all(axis=1))
     features = None if (every := study.features(cell)) is None else every[rows]
     return Map(
         points=embeddings.projection[rows],
-        groups=(embeddings.labels if study.labelled else embeddings.predicted)[rows],
+        groups=groups[rows],
         names=shown.names,
         files=tuple(shown.files[row] for row in rows),
-        predicted=embeddings.predicted[rows] if study.labelled else None,
-        confidence=embeddings.confidence[rows] if study.labelled else None,
+        predicted=embeddings.predicted[rows] if predicted else None,
+        confidence=embeddings.confidence[rows] if predicted else None,
         slots=thumbnails.slots(embeddings.indices[rows]) if thumbnails else None,
         sheet=thumbnails.sheet if thumbnails else None,
         neighbours=None if features is None else _neighbours(features),

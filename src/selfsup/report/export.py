@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from selfsup.atomic import replace_file, writing_to
 from selfsup.evaluation.confusions import Confusions
-from selfsup.figures.canvas import LIGHT, any_letters, cluster_names, new_figure, to_pdf, to_png
+from selfsup.figures.canvas import LIGHT, any_letters, new_figure, shown_groups, to_pdf, to_png
 from selfsup.figures.heatmaps import heatmaps
 from selfsup.figures.tsne import tsne_picture
 from selfsup.report import wording
@@ -120,9 +120,8 @@ def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
     if found.best is None or embeddings is None:
         return
     cell = found.best.cells[0]
-    groups = embeddings.labels if study.labelled else embeddings.predicted
-    names = study.classes if study.labelled else cluster_names(embeddings.predicted)
-    if study.labelled:
+    groups, names = shown_groups(embeddings.labels, embeddings.predicted, study.classes)
+    if study.labelled and not study.several:
         yield confusion_figure(cell, Confusions.of(embeddings.labels, embeddings.predicted), names)
     draw = partial(tsne_picture, embeddings.projection, groups, names, title=cell)
     yield NamedFigure("map", f"Map of the embeddings of {cell}", draw)

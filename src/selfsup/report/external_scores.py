@@ -38,6 +38,8 @@ class _SameClasses(Outcomes):
 
 def external_scores(study: RecordedStudy, choices: Iterable[Choice]) -> tuple[ExternalScore, ...]:
     """Those of `choices` by the study's metric, or accuracy where it looks at probabilities; empty without the test."""
+    if "external" not in study.dataset:
+        return ()
     metric = ACCURACY if study.metric.ranks else study.metric
     there, here = _ExternalOutcomes(study, metric), _SameClasses(study, metric)
     found = []

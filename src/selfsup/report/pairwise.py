@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from selfsup.evaluation.metrics import Metric
+from selfsup.evaluation.metrics import Metric, strata
 from selfsup.report.findings import SIGNIFICANT, Choice, Comparison, Verdict
 from selfsup.report.recorded import RecordedStudy
 from selfsup.report.resplit import resplit_interval, resplit_test
@@ -20,10 +20,10 @@ from selfsup.report.statistics import Interval, PairedTest, Table, holm, paired_
 
 @dataclass(frozen=True)
 class ImageScores:
-    """What a cell's test images contribute to its score: arrays of length N."""
+    """What a cell's test images contribute to its score: arrays of length N, and the true classes or labels."""
 
     indices: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     contributions: Table
 
 
@@ -90,7 +90,7 @@ class Outcomes:
         contributions = self._metric.contributions(labels, predicted, probabilities)
         return ImageScores(indices, labels, contributions) if np.isfinite(contributions).all() else None
 
-    def _predictions(self, cell: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
+    def _predictions(self, cell: str) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]] | None:
         """Places, true and predicted classes of a cell's test images; None where they cannot be read."""
         found = self._study.embeddings(cell)
         return None if found is None else (found.indices, found.labels, found.predicted)
@@ -109,7 +109,7 @@ class Outcomes:
         metric, groups = self._metric, self._study.groups
         return {
             "groups": None if groups is None else groups[outcome.indices],
-            "classes": outcome.labels if metric.by_class else None,
+            "classes": strata(outcome.labels) if metric.by_class else None,
             "step": metric.step,
         }
 

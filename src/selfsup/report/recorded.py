@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfsup.config.axes import REFERENCE
+from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.grid import Tags
 from selfsup.config.validation import validate
 from selfsup.data.split import split_suffix
@@ -36,17 +37,18 @@ class StoredEmbeddings:
     Attributes
     ----------
     labels, predicted : array of int64
-        True class (-1 unknown) and predicted class (or cluster).
+        True class (-1 unknown) and predicted class (or cluster); where images may have several labels, the true and the
+        predicted ones, bool of shape [N, labels].
     confidence : array of float32
-        Probability of the prediction; NaN for a cluster.
+        Probability of the prediction; NaN for a cluster; of several labels, that of each, of shape [N, labels].
     indices : array of int64
         Place of the image in the store.
     projection : array of float32, shape [N, 2]
         Place on the map; NaN where the image is not on it.
     """
 
-    labels: NDArray[np.int64]
-    predicted: NDArray[np.int64]
+    labels: NDArray[Any]
+    predicted: NDArray[Any]
     confidence: NDArray[np.float32]
     indices: NDArray[np.int64]
     projection: NDArray[np.float32]
@@ -109,6 +111,11 @@ class RecordedStudy:
         """Whether the images have classes."""
         return bool(self.dataset.get("labelled", True))
 
+    @property
+    def several(self) -> bool:
+        """Whether images may have several labels."""
+        return bool(self.dataset.get("several_labels", False))
+
     @cached_property
     def images(self) -> frozenset[tuple[str, str]]:
         """Path and class of every image, which tell one data set from another; empty where they are not listed."""
@@ -136,8 +143,14 @@ class RecordedStudy:
 
     @property
     def metric(self) -> Metric:
-        """What settings are chosen by, and methods compared by, where there are labels."""
-        return METRICS[self.settings.get("metric", "accuracy")]
+        """What settings are chosen by, and methods compared by, where there are labels.
+
+        Raises
+        ------
+        UserError
+            If images with several labels cannot be judged by the one that was asked for.
+        """
+        return METRICS[metric_for(self.settings.get("metric", "auto"), several=self.several)]
 
     @property
     def margin(self) -> float | None:
@@ -151,8 +164,12 @@ class RecordedStudy:
 
     def mean_per_class(self, size: str) -> float:
         """Training images (or labels) per class of cells of that size, averaged over the classes."""
+        train = self.dataset.get("train", 0)
         had = self.results.loc[self.results["per_class"] == size, "train_images"].mean()
-        return float(self.dataset.get("train", 0) if size == "all" else had) / max(len(self.classes), 1)
+        labels_per_image = 1.0
+        if self.several and train:
+            labels_per_image = sum(counts[0] for counts in self.dataset["class_counts"].values()) / train
+        return float(train if size == "all" else had) * labels_per_image / max(len(self.classes), 1)
 
     def takes_all(self, per_class: str) -> bool:
         """Whether cells of that size had all training images, as where no class has so many."""
@@ -167,8 +184,7 @@ class RecordedStudy:
     @property
     def test_ratio(self) -> float:
         """Test images for each other image with a label."""
-        counts = np.sum(list(self.dataset.get("class_counts", {}).values()), axis=0)
-        return float(counts[-1] / counts[:-1].sum())
+        return float(self.dataset["test"] / (self.dataset["train"] + self.dataset["val"]))
 
     def split_suffix(self, cell: str) -> str:
         """What tells the split of a cell from those of other seeds in names of files."""
@@ -181,7 +197,8 @@ class RecordedStudy:
 
     def embeddings(self, cell: str) -> StoredEmbeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
-        arrays = _read_arrays(self.cell(cell) / "embeddings.npz", EMBEDDINGS)
+        kinds = EMBEDDINGS | dict.fromkeys(("labels", "predicted"), np.bool_ if self.several else np.int64)
+        arrays = _read_arrays(self.cell(cell) / "embeddings.npz", kinds)
         return StoredEmbeddings(**arrays) if arrays else None
 
     def probabilities(self, cell: str) -> NDArray[np.float64] | None:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from selfsup.config.axes import CHOSEN, COMPARED, REFERENCE
 from selfsup.errors import UserError
-from selfsup.evaluation.metrics import ACCURACY, Metric
+from selfsup.evaluation.metrics import ACCURACY, METRICS, Metric
 from selfsup.record.results import FINAL
 from selfsup.report.recorded import tidy
 
@@ -49,10 +49,10 @@ def criterion(results: pd.DataFrame, metric: Metric = ACCURACY) -> str:
     Raises
     ------
     UserError
-        If cells have a validation accuracy and not this metric.
+        If cells have another metric on validation and not this one.
     """
     table = tidy(results)
-    known = table["val_accuracy"].notna()
+    known = table[[known.validation for known in METRICS.values()]].notna().any(axis=1)
     if missing := int((known & table[metric.validation].isna()).sum()):
         raise UserError(
             f"{missing} of the study's cells have no {metric.words} on validation images, either because an earlier "

@@ -91,6 +91,8 @@ def _choices(study: RecordedStudy, outcomes: Outcomes) -> tuple[Choice, ...]:
 
 def _beside(study: RecordedStudy) -> Metric | None:
     """What is shown beside the study's metric."""
+    if study.several:
+        return None
     if study.metric is not ACCURACY:
         return ACCURACY
     return BALANCED_ACCURACY if study.unequal else None

@@ -65,8 +65,8 @@ def points(margin: float) -> str:
 
 
 def capital(text: str) -> str:
-    """With a capital at its beginning."""
-    return text[:1].upper() + text[1:]
+    """With a capital at its beginning, unless its first word has capitals of its own, as mAP has."""
+    return text[:1].upper() + text[1:] if text.split(" ")[0].islower() else text
 
 
 def value(content: object, form: str) -> str:

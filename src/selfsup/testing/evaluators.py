@@ -48,6 +48,8 @@ def check_evaluator(evaluator: Evaluator) -> None:
     check_repeatable(evaluator, cell)
     check_test_labels(evaluator, cell)
     check_values(evaluator, evaluation_of_digits(val=VAL[:0]))
+    if evaluator.applies(labelled=True, several=True):
+        check_values(evaluator, evaluation_of_digits(several=True))
     if not evaluator.needs_labels:
         check_values(evaluator, evaluation_of_digits(labelled=False))
 
@@ -96,14 +98,16 @@ def check_values(evaluator: Evaluator, cell: EvaluationContext) -> Evaluated:
 
 def _check_predictions(found: Evaluated, cell: EvaluationContext) -> None:
     images = len(cell.test.indices)
+    shape = cell.test.y.shape if cell.several else (images,)
     if found.predicted is not None:
-        assert found.predicted.dtype == np.int64, f"predicted is {found.predicted.dtype}, not int64"
-        assert found.predicted.shape == (images,), f"predicted has shape {found.predicted.shape} for {images} images"
+        dtype = bool if cell.several else np.int64
+        assert found.predicted.dtype == dtype, f"predicted is {found.predicted.dtype}, not {dtype.__name__}"
+        assert found.predicted.shape == shape, f"predicted has shape {found.predicted.shape} for {images} images"
         low, high = found.predicted.min(), found.predicted.max()
         assert low >= 0 and (not cell.labelled or high < len(cell.classes)), f"predicted reaches from {low} to {high}"
     if found.confidence is not None:
         assert found.confidence.dtype == np.float32, f"confidence is {found.confidence.dtype}, not float32"
-        assert found.confidence.shape == (images,), f"confidence has shape {found.confidence.shape} for {images} images"
+        assert found.confidence.shape == shape, f"confidence has shape {found.confidence.shape} for {images} images"
         assert ((found.confidence >= 0) & (found.confidence <= 1)).all(), "confidence is not in [0, 1]"
 
 
@@ -131,10 +135,14 @@ def check_test_labels(evaluator: Evaluator, cell: EvaluationContext) -> None:
     )
 
 
-def evaluation_of_digits(*, labelled: bool = True, val: np.ndarray = VAL) -> EvaluationContext:
-    """What an evaluator is given of a cell: digits, their pixels in the place of embeddings, and a tiny network."""
+def evaluation_of_digits(*, labelled: bool = True, several: bool = False, val: np.ndarray = VAL) -> EvaluationContext:
+    """What an evaluator is given of a cell: digits, their pixels in the place of embeddings, and a tiny network.
+
+    With `several` labels, a digit has one for each that is no larger.
+    """
     images = _DigitImages()
     labels = images.labels if labelled else np.full(IMAGES, -1)
+    labels = labels[:, None] >= np.arange(CLASSES) if several else labels
     features = images.pixels.mean(1).flatten(1).numpy()
     torch.manual_seed(0)
     hardware = Hardware("cpu", "fp32")
@@ -151,7 +159,7 @@ def evaluation_of_digits(*, labelled: bool = True, val: np.ndarray = VAL) -> Eva
         subset=TRAIN,
         network=network,
         callbacks=lambda name: Callbacks(),
-        external=test if labelled else None,
+        external=test if labelled and not several else None,
     )
 
 

@@ -137,6 +137,10 @@ def check_labels(cls: type[Method], **options: Any) -> None:
     changed = _loss(build(cls, **options), batch._replace(labels=other)).loss
     same = torch.equal(_loss(method, batch).loss, changed)
     assert same != cls.tags.uses_labels, f"tags.uses_labels is {cls.tags.uses_labels}, which is not so"
+    if cls.tags.takes_several_labels:
+        one_each = torch.nn.functional.one_hot(batch.labels, CLASSES).bool()
+        losses = [_loss(build(cls, **options), batch._replace(labels=has)).loss for has in (one_each, ~one_each)]
+        assert not torch.equal(*losses), "of images with several labels, these are not read"
 
 
 def check_parameters(cls: type[Method], **options: Any) -> None:

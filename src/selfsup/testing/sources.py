@@ -57,12 +57,15 @@ def check_listing(source: Source) -> None:
         parts = name.split("/")
         assert "\\" not in name and all(parts) and ".." not in parts, f"{name!r} is no path relative to the data"
     for item in items:
-        texts = (item.label, item.group)
-        assert all(text is None or (type(text) is str and text) for text in texts), (
+        labels = item.label if isinstance(item.label, tuple) else (item.label,)
+        assert all(text is None or (type(text) is str and text) for text in (*labels, item.group)), (
             f"{item} has a label or group that is an empty text, or none"
         )
+        assert labels == tuple(sorted({*labels}, key=str)) != (), f"{item} has no labels, or not each once and sorted"
         assert item.split in (None, *SIDES), f"{item} is given for another side than {', '.join(SIDES)}"
         assert all(type(fold) is int and fold >= 0 for fold in item.folds), f"{item} has a fold that is no number"
+    kinds = {type(item.label) for item in items if item.label is not None}
+    assert len(kinds) <= 1, "some images have one label, others a tuple of them"
     assert not all(item.split in ("val", "test") for item in items), "the given split leaves nothing to train on"
     assert all(isinstance(entry, AuditEntry) for entry in source.ignored), "ignored holds other things than AuditEntry"
     assert not {entry.path for entry in source.ignored} & set(names), "an image is in ignored too"

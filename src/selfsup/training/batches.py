@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -23,10 +23,12 @@ from selfsup.views.base import to_device
 CHUNK = 512
 #: Most that they may take of the device's free memory: others train there too.
 MOST_MEMORY = 1 / 8
+#: Batches that the disk reads ahead of those that are made at once.
+ANNOUNCED = 2
 
 
 class Images(Protocol):
-    """What a training needs of the store."""
+    """What a training needs of the store; one on a disk has `will_need(indices)` too, which is told what comes soon."""
 
     def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """Pixels uint8 (n, channels, H, W) and true sizes int64 (n, 2) of the images at `indices`."""
@@ -107,7 +109,8 @@ class Batches:
         self._images, self._indices, self._labels = images, indices, labels
         self._view_groups, self._plan, self._shards, self._device = view_groups, plan, shards, device
         self._resident = loading.resident
-        self._order: tuple[int, list[np.ndarray]] = (-1, [])
+        self._order = lru_cache(ANNOUNCED + 2)(self._draw_order)  # of as many epochs as are asked for by turns
+        self._announced = 0
         self._ahead = _Ahead(self._make, device) if loading.ahead and shards.count == 1 else None
         self._at_once = max(1, min(loading.steps, AT_ONCE // self._bytes())) if shards.count == 1 else 1
         self._made: tuple[int, list[Inputs]] = (-1, [])
@@ -119,12 +122,13 @@ class Batches:
         image counts in every epoch, and the number of negatives does not jump.
         """
         epoch, place = divmod(step, self.steps_per_epoch)
-        if self._order[0] != epoch:
-            rng = np.random.default_rng(derive_seed(self._plan.seed, "order", epoch))
-            count, steps = len(self._indices), self._plan.steps_per_pass(len(self._indices))
-            passes = (np.array_split(rng.permutation(count), steps) for _ in range(self._plan.passes(count)))
-            self._order = epoch, [rows for of_pass in passes for rows in of_pass]
-        return Request(epoch, step, self._order[1][place])
+        return Request(epoch, step, self._order(epoch)[place])
+
+    def _draw_order(self, epoch: int) -> list[np.ndarray]:
+        rng = np.random.default_rng(derive_seed(self._plan.seed, "order", epoch))
+        count, steps = len(self._indices), self._plan.steps_per_pass(len(self._indices))
+        passes = (np.array_split(rng.permutation(count), steps) for _ in range(self._plan.passes(count)))
+        return [rows for of_pass in passes for rows in of_pass]
 
     def get(self, request: Request) -> Inputs:
         """The batch of a step."""
@@ -132,6 +136,7 @@ class Batches:
         first = request.step - request.step % self.steps_per_epoch % self._at_once
         if self._made[0] != first:
             requests = self._requests(first)
+            self._announce(first)
             if self._ahead is None:
                 self._made = first, self._make(requests)
             else:
@@ -142,6 +147,17 @@ class Batches:
         """The steps that are made at once, from the `first` on: none after the last epoch."""
         end = min(first + self._at_once, (first // self.steps_per_epoch + 1) * self.steps_per_epoch, self._steps)
         return [self.request(step) for step in range(first, end)]
+
+    def _announce(self, first: int) -> None:
+        """Tell a store on a disk which images come: those that are made at once, and as many twice after them."""
+        will_need = getattr(self._images, "will_need", None)
+        end = min(first + (1 + ANNOUNCED) * self._at_once, self._steps)
+        first = max(first, self._announced)
+        if will_need is None or self._resident or first >= end:
+            return
+        rows = (self.request(step).rows for step in range(first, end))
+        will_need(self._indices[np.concatenate([mine[self._shards.rows(len(mine))] for mine in rows])])
+        self._announced = end
 
     def _bytes(self) -> int:
         """Of the views of a step."""

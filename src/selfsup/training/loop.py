@@ -37,7 +37,7 @@ class Training:
         The store.
     indices : ndarray of int64, shape (n,)
         The training images.
-    labels : ndarray of int64, shape (n,), or None
+    labels : ndarray of int64, shape (n,), or bool, shape (n, labels), or None
         Classes of the training images.
     policy : Policy
         Makes the views of the groups that name no policy of their own.

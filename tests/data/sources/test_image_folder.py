@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 import unicodedata
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from pictures import labelled_folder, save_picture, smooth
 from selfsup.data.audit import AuditEntry
+from selfsup.data.sources import _file_source
 from selfsup.data.sources._image_folder import FolderSource
 from selfsup.data.sources._passed_over import OWN
 from selfsup.errors import UserError
@@ -215,23 +217,43 @@ def test_folders_of_a_split_give_classes_and_sides(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("time", [0, 10**18])
-def test_other_images_of_the_same_names_sizes_and_times_are_others(tmp_path: Path, time: int) -> None:
+@pytest.mark.parametrize("modified", [0, 10**18])
+def test_other_images_of_the_same_names_sizes_and_times_are_others(tmp_path: Path, modified: int) -> None:
     prints = []
     for version in range(2):
         for number in range(6):  # of one size, for nothing is compressed
             path = save_picture(
                 tmp_path / f"v{version}/photos/class_{number % 2}/{number}.bmp", seed=10 * version + number
             )
-            os.utime(path, ns=(time, time))
+            os.utime(path, ns=(modified, modified))
         prints.append(FolderSource(tmp_path / f"v{version}/photos").fingerprint())
     assert len(set(prints)) == 2
     copy = shutil.copytree(tmp_path / "v0/photos", tmp_path / "copy/photos")
     assert FolderSource(copy).fingerprint() == prints[0]
     last = copy / "class_1/5.bmp"  # one image among many
     last.write_bytes(last.read_bytes()[:-1] + b"?")
-    os.utime(last, ns=(time, time))
+    os.utime(last, ns=(modified, modified))
     assert FolderSource(copy).fingerprint() != prints[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not tell of a file's last change")
+def test_files_of_one_time_are_read_whole_once_until_one_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELFSUP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(_file_source, "SETTLED", 0)
+    data = labelled_folder(tmp_path / "data")
+    for path in data.rglob("*.png"):
+        os.utime(path, ns=(1, 10**18))
+    before = FolderSource(data).fingerprint()
+    with monkeypatch.context() as patch:
+        patch.delattr(_file_source.FileSource, "_content")  # that reads
+        assert FolderSource(data.rename(tmp_path / "moved")).fingerprint() == before
+    time.sleep(0.05)  # for the clock of the file system to go on
+    last = tmp_path / "moved/class_1/2.png"
+    last.write_bytes(last.read_bytes()[:-1] + b"?")
+    os.utime(last, ns=(1, 10**18))
+    assert FolderSource(tmp_path / "moved").fingerprint() != before
 
 
 def test_images_that_kept_the_times_of_those_they_were_made_from_are_others(tmp_path: Path) -> None:

@@ -127,3 +127,52 @@ def test_a_manifest_is_of_a_folder(images: Path, tmp_path: Path) -> None:
     assert list(open_source(str(images), manifest=manifest).items) == ITEMS
     with pytest.raises(UserError, match=r"--manifest names images below a folder, and 'digits' is none"):
         open_source("digits", manifest=manifest)
+
+
+def test_one_row_with_several_labels_makes_all_label_sets(images: Path, tmp_path: Path) -> None:
+    table = write(tmp_path, "path,label\na/1.png,grass; cow;grass\na/2.png,grass\nb/3.png,\nb/4.png,cow\n")
+    found = ManifestSource(table, images)
+    assert [item.label for item in found.items] == [("cow", "grass"), ("grass",), None, ("cow",)]
+    assert [item.label for item in ManifestSource(table, images, unlabelled=True).items] == [None] * 4
+
+
+def test_a_label_between_separators_is_no_empty_one(images: Path, tmp_path: Path) -> None:
+    for label in ("cow;;grass", ";cow", "cow;"):
+        table = write(tmp_path, f"path,label\na/1.png,cow\na/2.png,{label}\n")
+        with pytest.raises(UserError) as refused:
+            ManifestSource(table, images)
+        assert str(refused.value) == (
+            f"Line 3 of '{table}' has the label '{label}', of which a part is empty; write a label on each side of "
+            "every ';', or leave it out."
+        )
+
+
+def test_one_set_of_labels_is_nothing_to_compare(images: Path, tmp_path: Path) -> None:
+    table = write(tmp_path, "path,label\na/1.png,cow;grass\na/2.png,grass;cow\n")
+    with pytest.raises(UserError, match="has the one label 'cow;grass', and a comparison needs two or more"):
+        ManifestSource(table, images)
+
+
+def test_a_separator_in_the_name_of_a_folder_is_part_of_its_class(tmp_path: Path) -> None:
+    for seed, name in enumerate(("cow;grass", "grass")):
+        save_picture(tmp_path / name / "1.png", seed=seed)
+    assert [item.label for item in open_source(str(tmp_path)).items] == ["cow;grass", "grass"]
+
+
+def test_a_pool_comes_after_a_manifest_whose_images_have_several_labels(images: Path, tmp_path: Path) -> None:
+    save_picture(tmp_path / "pool/5.png")
+    manifest = write(tmp_path, "path,label,group\na/1.png,cat;dog,tom\na/2.png,dog,\n")
+    items = open_source(str(images), manifest=manifest, pool=tmp_path / "pool").items
+    assert list(items) == [
+        Item("a/1.png", ("cat", "dog"), group="tom"),
+        Item("a/2.png", ("dog",)),
+        Item("pool:5.png"),
+    ]
+
+
+def test_sets_of_labels_of_the_same_names_are_other_contents(images: Path, tmp_path: Path) -> None:
+    prints = {
+        ManifestSource(write(tmp_path, f"path,label\na/1.png,{first}\na/2.png,dog;cat\n"), images).fingerprint()
+        for first in ("cat", "dog")
+    }
+    assert len(prints) == 2

@@ -19,7 +19,7 @@ from selfsup.evaluation import evaluators
 from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
-from selfsup.evaluation.evaluators import evaluate, load_evaluators, measures, view_measures
+from selfsup.evaluation.evaluators import clusters, evaluate, load_evaluators, measures, view_measures
 from selfsup.evaluation.evaluators.calibration import expected_calibration_error, fit_temperature
 from selfsup.evaluation.evaluators.clusters import find_clusters
 from selfsup.evaluation.evaluators.few_shot import few_shot
@@ -195,6 +195,12 @@ def test_no_validation_images_leave_their_accuracy_unknown() -> None:
     columns = values(context(val=NOTHING))
     assert np.isnan(columns["val_accuracy"])
     assert columns["test_accuracy"] > 0.8
+
+
+def test_as_many_classes_as_images_leave_clusters_empty() -> None:
+    few = TEST[:10]
+    assert clusters.evaluator.evaluate(context(test=few)).values == {}
+    assert "clusters" in clusters.evaluator.evaluate(context(test=TEST[:40])).values
 
 
 def test_without_labels_clusters_take_the_place_of_classes() -> None:

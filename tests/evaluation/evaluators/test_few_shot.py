@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from selfsup.evaluation.evaluators import few_shot as module
-from selfsup.evaluation.evaluators.few_shot import DRAWS, SHOTS, drawable, few_shot
+from selfsup.evaluation.evaluators.few_shot import DRAWS, SHOTS, drawable, draws_of, few_shot
 from selfsup.evaluation.linear_probe import fit_linear_probe
 
 DATA = load_digits()
@@ -53,11 +55,29 @@ def test_a_class_with_no_more_than_k_images_leaves_that_k_out() -> None:
     assert [shot.k for shot in few_shot(X[rows], Y[rows], X[TEST], Y[TEST])] == [1]
 
 
-def test_draws_of_very_many_classes_are_left_out() -> None:
-    assert drawable([11] * 100) == [1, 5, 10]
-    assert drawable([11] * 101) == [1, 5]  # 1,010 images
-    assert drawable([3] * 447) == [1]
-    assert drawable([3] * 448) == []  # 448 images of as many classes
+def test_of_very_many_classes_there_are_fewer_draws_and_of_still_more_none() -> None:
+    assert drawable([11] * 707) == [1, 5, 10]
+    assert drawable([11] * 708) == [1, 5]  # 7,080 images of 708 classes
+    assert drawable([11] * 1_000) == [1, 5]
+    assert drawable([11] * 2_237) == []
+    assert [draws_of(k, 141) for k in SHOTS] == [20, 20, 20]
+    assert [draws_of(k, 300) for k in SHOTS] == [20, 8, 4]
+    assert [draws_of(k, 1_000) for k in (1, 5)] == [4, 3]
+
+
+def test_more_classes_than_can_be_drawn_are_left_out_with_a_line_that_says_so() -> None:
+    labels = np.arange(2_237)
+    cell = SimpleNamespace(train=SimpleNamespace(x=np.empty((2_237, 1)), y=labels))
+    with pytest.warns(UserWarning, match=r"^few-shot probes are left out: 2,237 classes, and 2,236 at most$"):
+        assert module.evaluator.evaluate(cell).values == {}  # type: ignore[arg-type]
+
+
+def test_the_draws_that_were_made_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ALL_LOGITS", 10 * 10 * 7)
+    assert [shot.draws for shot in digits(shots=(1, 5))] == [7, 3]
+    (fewer,) = digits(shots=(1,))
+    monkeypatch.undo()
+    assert fewer == digits(shots=(1,), draws=7)[0]
 
 
 def test_the_seed_draws_the_images_whatever_the_embedding() -> None:
@@ -75,7 +95,7 @@ def test_classes_without_training_images_are_never_predicted() -> None:
 
 
 def test_draws_of_too_many_images_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_IMAGES", 50)  # five of each of ten classes
+    monkeypatch.setattr(module, "MOST_LOGITS", 50 * 10)  # five of each of ten classes
     assert [shot.k for shot in digits()] == [1, 5]
 
 

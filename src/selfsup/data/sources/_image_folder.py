@@ -6,7 +6,7 @@ import os
 import stat
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from selfsup.data.audit import AuditEntry, Problem, printable
 from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, require_readers, suffix_of
 from selfsup.data.items import ItemTable
-from selfsup.data.sources._file_source import FileSource
+from selfsup.data.sources._file_source import FileSource, facts_of
 from selfsup.data.sources._folder_layout import Layout, Place, read_layout
 from selfsup.data.sources._passed_over import is_left_by_a_system, own_kind
 from selfsup.errors import UserError
@@ -62,11 +62,11 @@ class FolderSource(FileSource):
         if strays:
             files = files.take([index for index, place in enumerate(layout.places) if place is not None])
             names = list(map(printable, files.paths))
-        if len(set(names)) < len(names):  # two that differ in their form alone
+        if names != files.paths and len(set(names)) < len(names):  # two that differ in their form alone
             names = [f"{path!a}"[1:-1] for path in files.paths]
         places = [place for place in layout.places if place is not None]
         table = ItemTable.of_columns(names, [place.label for place in places], [place.split for place in places])
-        super().__init__(root, files.paths, table, np.array(files.sizes), np.array(files.times))
+        super().__init__(root, files.paths, table, files.facts)
         self.ignored = [
             *scan.ignored(),
             *(AuditEntry(path, "no class", "lies in no class folder") for path in strays),
@@ -77,26 +77,21 @@ class FolderSource(FileSource):
 
 @dataclass(frozen=True)
 class _Files:
-    """Files below the root: their paths, sizes in bytes and modification times in nanoseconds."""
+    """Files below the root: their paths, and :func:`facts_of` each."""
 
-    paths: list[str] = field(default_factory=list)
-    sizes: array[int] = field(default_factory=lambda: array("q"))
-    times: array[int] = field(default_factory=lambda: array("q"))
+    paths: Sequence[str]
+    facts: np.ndarray
 
-    def add(self, path: str, status: os.stat_result) -> None:
-        self.paths.append(path)
-        self.sizes.append(status.st_size)
-        self.times.append(status.st_mtime_ns)
+    @classmethod
+    def in_order(cls, paths: Sequence[str], facts: array[int]) -> _Files:
+        """Folder by folder."""
+        keys = [printable(path).replace("/", "\0") for path in paths]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        return cls(paths, np.array(facts).reshape(-1, 3)).take(order)
 
     def take(self, indices: Sequence[int]) -> _Files:
         """Those at `indices`, in that order."""
-        sizes, times = (array("q", map(each.__getitem__, indices)) for each in (self.sizes, self.times))
-        return _Files(list(map(self.paths.__getitem__, indices)), sizes, times)
-
-    def in_order(self) -> _Files:
-        """Folder by folder."""
-        keys = [printable(path).replace("/", "\0") for path in self.paths]
-        return self.take(sorted(range(len(keys)), key=keys.__getitem__))
+        return _Files(list(map(self.paths.__getitem__, indices)), self.facts[indices])
 
 
 class _Scan:
@@ -117,12 +112,13 @@ class _Scan:
         self._left: dict[str, list[str]] = {}
         self._others: dict[str, list[str]] = {}
         self._problems: list[AuditEntry] = []
-        self._pictures, self._arrays = _Files(), _Files()
+        self._pictures, self._arrays = (list[str](), array("q")), (list[str](), array("q"))
         self._walk(root)
-        self.images = (self._pictures if self._pictures.paths else self._arrays).in_order()
-        for path in self._arrays.paths if self._pictures.paths else ():
+        pictures, arrays = self._pictures[0], self._arrays[0]
+        self.images = _Files.in_order(*(self._pictures if pictures else self._arrays))
+        for path in arrays if pictures else ():
             self._count_other(path)
-        self.filled = {printable(path.partition("/")[0]) for path in self.images.paths if "/" in path}
+        self.filled = set(map(printable, {path.partition("/")[0] for path in self.images.paths if "/" in path}))
 
     def _walk(self, root: Path) -> None:
         """Take in all regular files below `root`; folders are remembered per class, so a loop of links ends."""
@@ -181,12 +177,12 @@ class _Scan:
 
     def _take(self, path: str, status: os.stat_result) -> None:
         suffix = suffix_of(path)
-        if suffix in IMAGE_SUFFIXES:
-            self._pictures.add(path, status)
-        elif suffix in ARRAY_SUFFIXES:
-            self._arrays.add(path, status)
-        else:
+        if suffix not in IMAGE_SUFFIXES and suffix not in ARRAY_SUFFIXES:
             self._count_other(path)
+            return
+        paths, facts = self._pictures if suffix in IMAGE_SUFFIXES else self._arrays
+        paths.append(path)
+        facts.extend(facts_of(status))
 
     def _count_other(self, path: str) -> None:
         suffix = suffix_of(path)

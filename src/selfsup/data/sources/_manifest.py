@@ -15,8 +15,8 @@ import numpy as np
 
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.image_files import require_readers
-from selfsup.data.items import ItemTable, Side
-from selfsup.data.sources._file_source import FileSource
+from selfsup.data.items import BETWEEN_LABELS, ItemTable, Side
+from selfsup.data.sources._file_source import FileSource, facts_of
 from selfsup.data.sources._folder_layout import side_of
 from selfsup.errors import UserError
 
@@ -29,7 +29,7 @@ class ManifestSource(FileSource):
     """The images that a manifest names, below a folder.
 
     A manifest is a CSV or Parquet file with a column ``path`` (below the folder) and any of ``label``, ``split`` and
-    ``group``. What is empty is unknown.
+    ``group``. What is empty is unknown. Where any row has several labels, with ``;`` between, images may have several.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ class ManifestSource(FileSource):
         columns: dict[str, list[Any]] = {column: [] for column in COLUMNS[1:]}
         facts = array("q")
         missing: list[_Missing] = []
+        different: dict[str, tuple[str, ...]] = {}
         for row in _read(manifest, file):
             where = f"{row.place} of {file}"
             path = _below(row.values["path"], root, where)
@@ -65,7 +66,9 @@ class ManifestSource(FileSource):
             except OSError as error:
                 missing.append(_Missing(row.place, printable(path), str(error.strerror)))
             label, split, group = (row.values[column] or None for column in COLUMNS[1:])
-            columns["label"].append(label)
+            if label is not None and label not in different:
+                different[label] = _labels(label, where)
+            columns["label"].append(None if label is None or unlabelled else different[label])
             columns["split"].append(None if split is None else _side(split, where))
             columns["group"].append(group)
         if not paths:
@@ -74,15 +77,16 @@ class ManifestSource(FileSource):
             raise UserError(_not_held(missing, file, root))
         require_readers(paths)
         names, labels, splits, groups = list(map(printable, paths)), *columns.values()
-        if unlabelled:
-            labels = splits = [None] * len(names)
+        if not any(label is not None and len(label) > 1 for label in labels):
+            labels = [label and label[0] for label in labels]
+        splits = [None] * len(names) if unlabelled else splits
         table = ItemTable.of_columns(names, labels, splits, tuple(groups))
-        if len(table.classes) == 1:
+        if len(table.kinds) == 1:
             raise UserError(
-                f"{file} has the one label '{table.classes[0]}', and a comparison needs two or more; add the others, "
+                f"{file} has the one label '{table.kinds[0]}', and a comparison needs two or more; add the others, "
                 "or give --unlabelled."
             )
-        super().__init__(root, list(paths), table, *np.array(facts).reshape(-1, 2).T)
+        super().__init__(root, list(paths), table, np.array(facts).reshape(-1, 3))
 
 
 class _Missing(NamedTuple):
@@ -173,12 +177,12 @@ def _below(path: str, root: Path, where: str) -> str:
     return relative.replace(os.sep, "/")
 
 
-def _facts(root: Path, path: str, where: str) -> tuple[int, int]:
-    """Size and time of a file that a row names."""
+def _facts(root: Path, path: str, where: str) -> tuple[int, int, int]:
+    """Those of a file that a row names."""
     status = os.stat(root / path)
     if not stat.S_ISREG(status.st_mode):
         _refuse(where, path, "which is no file")
-    return status.st_size, status.st_mtime_ns
+    return facts_of(status)
 
 
 def _not_held(missing: Sequence[_Missing], file: str, root: Path) -> str:
@@ -195,6 +199,17 @@ def _not_held(missing: Sequence[_Missing], file: str, root: Path) -> str:
 
 def _refuse(where: str, path: str, why: str) -> NoReturn:
     raise UserError(f"{where} names '{printable(path)}', {why}; mend the row, or name another folder of images.")
+
+
+def _labels(text: str, where: str) -> tuple[str, ...]:
+    """The different labels in `text`, sorted."""
+    labels = [label.strip() for label in text.split(BETWEEN_LABELS)]
+    if not all(labels):
+        raise UserError(
+            f"{where} has the label '{printable(text)}', of which a part is empty; write a label on each side of every "
+            f"'{BETWEEN_LABELS}', or leave it out."
+        )
+    return tuple(sorted({*labels}))
 
 
 def _side(text: str, where: str) -> Side:

@@ -28,13 +28,13 @@ class PooledSource:
     def items(self) -> Sequence[Item]:
         own, names = ItemTable.of(self._source.items), ItemTable.of(self._pool.items).names
         more = len(names)
-        table = ItemTable(
-            (*own.names, *(PREFIX + name for name in names)),
-            own.classes,
-            np.pad(own.labels, (0, more), constant_values=UNKNOWN),
-            np.pad(own.sides, (0, more), constant_values=NO_SIDE),
-            (*own.groups, *[None] * more) if own.groups else (),
-            np.pad(own.folds, ((0, 0), (0, more))),
+        table = replace(
+            own,
+            names=(*own.names, *(PREFIX + name for name in names)),
+            labels=np.pad(own.labels, (0, more), constant_values=UNKNOWN),
+            sides=np.pad(own.sides, (0, more), constant_values=NO_SIDE),
+            groups=(*own.groups, *[None] * more) if own.groups else (),
+            folds=np.pad(own.folds, ((0, 0), (0, more))),
         )
         return TabledItems(table)
 

@@ -49,7 +49,8 @@ def evaluate(cell: EvaluationContext, requested: Sequence[str]) -> Evaluated:
     found = Evaluated({})
     failure: Exception | None = None
     for name, evaluator in load_evaluators().items():
-        if not (evaluator.default or name in requested) or (evaluator.needs_labels and not cell.labelled):
+        applies = evaluator.applies(labelled=cell.labelled, several=cell.several)
+        if not (applies and (evaluator.default or name in requested)):
             continue
         try:
             more = evaluator.evaluate(cell)

@@ -8,11 +8,11 @@ from selfsup.evaluation.scores import macro_auroc
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    return Evaluated({"auroc": macro_auroc(cell.test.y, cell.probe.probabilities(cell.test.x))})
+    return Evaluated({"auroc": macro_auroc(cell.test.y, cell.test_probabilities)})
 
 
 COLUMNS = (
     Column("auroc", "linear probe, area under the ROC curve on test: of each class against the rest, mean over the "
            "classes", better="higher"),
 )  # fmt: skip
-evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=91)
+evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, takes_several=True, default=True, order=91)

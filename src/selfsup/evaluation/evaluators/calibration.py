@@ -10,11 +10,14 @@ from scipy.special import logsumexp, softmax
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
+from selfsup.evaluation.linear_probe import LinearProbe
 
 #: Bins of equal width that confidences are sorted into, as in the paper.
 BINS = 15
 #: Logarithms of the smallest and the largest temperature.
 BOUNDS = (-7.0, 7.0)
+#: Most logits that are divided by a temperature at once, which bounds the memory.
+AT_ONCE = 20_000_000
 
 
 def expected_calibration_error(true: np.ndarray, probabilities: np.ndarray) -> float:
@@ -30,13 +33,16 @@ def expected_calibration_error(true: np.ndarray, probabilities: np.ndarray) -> f
     float
         In [0, 1].
     """
-    confidence = probabilities.max(axis=1)
-    surplus = confidence - (probabilities.argmax(axis=1) == true)
+    return _gap(probabilities.max(axis=1), probabilities.argmax(axis=1) == true)
+
+
+def _gap(confidence: np.ndarray, right: np.ndarray) -> float:
+    surplus = confidence - right
     bins = np.maximum(np.ceil(confidence * BINS).astype(np.int64) - 1, 0)  # each closed on the right
-    return float(abs(np.bincount(bins, surplus)).sum() / len(true))
+    return float(abs(np.bincount(bins, surplus)).sum() / len(right))
 
 
-def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, true: np.ndarray, *, at_once: int = AT_ONCE) -> float:
     """The temperature that logits are divided by for the smallest mean cross entropy (section 4.2).
 
     Parameters
@@ -44,6 +50,8 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
     logits : ndarray, shape (n, classes)
         -inf for a class that the classifier does not know; its images are left out.
     true : ndarray of int64, shape (n,)
+    at_once : int
+        Most of the logits that are looked at together.
 
     Returns
     -------
@@ -52,19 +60,40 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
     """
     of_true = logits[np.arange(len(true)), true]
     known = np.isfinite(of_true)
-    margins = logits[known] - of_true[known, None]
+    margins = logits[known]
+    margins -= of_true[known, None]
     if not (margins > 0).any():
         return math.nan
-    fitted = minimize_scalar(lambda t: logsumexp(margins / math.exp(t), axis=1).mean(), bounds=BOUNDS)
+    parts = [margins[rows] for rows in _parts(len(margins), margins.shape[1], at_once)]
+    fitted = minimize_scalar(lambda t: sum(logsumexp(p / math.exp(t), axis=1).sum() for p in parts), bounds=BOUNDS)
     return math.exp(fitted.x)
+
+
+def calibrated_error(
+    probe: LinearProbe, x: np.ndarray, true: np.ndarray, temperature: float, *, at_once: int = AT_ONCE
+) -> float:
+    """The expected calibration error on embeddings, shape (n, width), with the probe's logits divided by a temperature.
+
+    At most `at_once` logits are held. NaN where the temperature is.
+    """
+    if math.isnan(temperature):
+        return math.nan
+    confidence, right = np.empty(len(x)), np.empty(len(x), bool)
+    for rows in _parts(len(x), len(probe.bias), at_once):
+        probabilities = softmax(probe.logits(x[rows]) / temperature, axis=1)
+        confidence[rows], right[rows] = probabilities.max(axis=1), probabilities.argmax(axis=1) == true[rows]
+    return _gap(confidence, right)
+
+
+def _parts(images: int, classes: int, at_once: int) -> list[slice]:
+    count = max(1, at_once // classes)
+    return [slice(start, start + count) for start in range(0, images, count)]
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
     temperature = fit_temperature(cell.probe.logits(cell.val.x), cell.val.y)
-    logits = cell.probe.logits(cell.test.x)
-    before = expected_calibration_error(cell.test.y, softmax(logits, axis=1))
-    calibrated = softmax(logits / temperature, axis=1)
-    after = math.nan if math.isnan(temperature) else expected_calibration_error(cell.test.y, calibrated)
+    before = expected_calibration_error(cell.test.y, cell.test_probabilities)
+    after = calibrated_error(cell.probe, cell.test.x, cell.test.y, temperature)
     return Evaluated({"ece": before, "ece_calibrated": after, "temperature": temperature})
 
 

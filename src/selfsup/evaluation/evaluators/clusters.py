@@ -85,6 +85,8 @@ def _kmeans(x: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
+    if cell.labelled and len(cell.classes) >= len(cell.sample):
+        return Evaluated({})
     if cell.labelled:
         found = find_clusters(cell.sample, candidates=(len(cell.classes),), seed=cell.seed)
     else:
@@ -95,10 +97,11 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 
 COLUMNS = (
     Column("clusters", "number of clusters: of k-means; that of the classes, or without labels that of the best "
-           "silhouette", int, heading="clusters", form=".4g"),
+           "silhouette; empty where there are as many classes as images that are looked at, 1,000 at most",
+           int, heading="clusters", form=".4g"),
     Column("cluster_stability", "stability of the clusters: mean adjusted Rand index between five starts of k-means",
            heading="stability", better="higher"),
     Column("silhouette", "silhouette of the clusters: its mean, from -1 to 1 (Rousseeuw 1987)",
            heading="silhouette", better="higher"),
 )  # fmt: skip
-evaluator = Evaluator(_evaluate, COLUMNS, default=True, order=80)
+evaluator = Evaluator(_evaluate, COLUMNS, takes_several=True, default=True, order=80)

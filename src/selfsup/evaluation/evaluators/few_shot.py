@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -19,10 +21,11 @@ from selfsup.seeding import derive_seed
 SHOTS = (1, 5, 10)
 COLUMN_SHOTS = 5
 DRAWS = 20
-#: Most images of a draw: with hundreds of classes, many draws of more would cost more than the training.
-MOST_IMAGES = 1_000
-#: Most entries of a draw's logits, for the same reason: the single images of 447 classes.
-MOST_LOGITS = 200_000
+#: Most entries of the logits of all draws, which with hundreds of classes would cost more than the training, and the
+#: fewest draws that are made of more.
+ALL_LOGITS, FEWEST_DRAWS = 4_000_000, 3
+#: Most entries of one draw's logits: 5 images of each of 1,000 classes.
+MOST_LOGITS = 5_000_000
 #: Most entries of the embeddings, the test images' logits, or what the solver keeps, that are handled at once.
 MOST_ENTRIES = 20_000_000
 #: Penalty of every draw, scikit-learn's default: from so few images nothing can be chosen.
@@ -57,7 +60,7 @@ def few_shot(
     device: str = "cpu",
     seed: int = 0,
 ) -> list[FewShot]:
-    """Logistic regression from `k` images per class, drawn `draws` times, for every `k` of :func:`drawable`.
+    """Logistic regression from `k` images per class, drawn :func:`draws_of` times, for every `k` of :func:`drawable`.
 
     Embeddings are standardised over all training images, which takes no labels.
 
@@ -76,12 +79,14 @@ def few_shot(
     x, tested = (torch.from_numpy((part - mean) / scale).to(place) for part in (train_x, test_x))
     members = [np.flatnonzero(y == label) for label in range(len(present))]
     found = []
-    for k in drawable([len(m) for m in members], shots):
+    counts = [len(m) for m in members]
+    for k in drawable(counts, shots):
+        number = draws_of(k, len(counts), draws)
         rng = np.random.default_rng(derive_seed(seed, "few-shot", k))
-        rows = np.stack([np.concatenate([rng.choice(m, k, replace=False) for m in members]) for _ in range(draws)])
+        rows = np.stack([np.concatenate([rng.choice(m, k, replace=False) for m in members]) for _ in range(number)])
         predicted = present[_predict(x, torch.from_numpy(y).to(place), torch.from_numpy(rows).to(place), tested)]
         accuracies = (predicted == test_y).mean(axis=1)
-        found.append(FewShot(k, draws, float(accuracies.mean()), float(accuracies.std(ddof=1))))
+        found.append(FewShot(k, number, float(accuracies.mean()), float(accuracies.std(ddof=1))))
     return found
 
 
@@ -91,9 +96,12 @@ def drawable(counts: Sequence[int], shots: tuple[int, ...] = SHOTS) -> list[int]
     A `k` is left out where some class has no more than `k`, for the draws would hardly differ, and where a draw would
     be too large.
     """
-    images = {k: k * len(counts) for k in shots}
-    fitting = [k for k in shots if images[k] <= MOST_IMAGES and images[k] * len(counts) <= MOST_LOGITS]
-    return [k for k in fitting if min(counts) > k]
+    return [k for k in shots if min(counts) > k and k * len(counts) ** 2 <= MOST_LOGITS]
+
+
+def draws_of(k: int, classes: int, most: int = DRAWS) -> int:
+    """How often `k` images of each of so many classes are drawn."""
+    return min(most, max(FEWEST_DRAWS, ALL_LOGITS // (k * classes**2)))
 
 
 def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
@@ -110,6 +118,11 @@ def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
+    classes = len(np.unique(cell.train.y))
+    if classes**2 > MOST_LOGITS:
+        most = math.isqrt(MOST_LOGITS)
+        warnings.warn(f"few-shot probes are left out: {classes:,} classes, and {most:,} at most", stacklevel=2)
+        return Evaluated({})
     shots = few_shot(cell.train.x, cell.train.y, cell.test.x, cell.test.y, device=cell.device, seed=cell.seed)
     of_column = [shot for shot in shots if shot.k == COLUMN_SHOTS]
     columns = {"few_shot_accuracy": of_column[0].mean, "few_shot_sd": of_column[0].sd} if of_column else {}
@@ -117,9 +130,9 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 
 
 COLUMNS = (
-    Column("few_shot_accuracy", "probes on 5 images per class: mean test accuracy over 20 draws. `metrics.json` has 1, "
-           "5 and 10, each where every class has more images than that and all classes together no more than "
-           "1,000 (of 1, 447)",
+    Column("few_shot_accuracy", "probes on 5 images per class: mean test accuracy over 20 draws, of very many classes "
+           "fewer, 3 at least. `metrics.json` has 1, 5 and 10, each where every class has more images than that, up to "
+           "2,236, 1,000 and 707 classes, and the number of draws of each",
            heading="5-shot", better="higher"),
     Column("few_shot_sd", "standard deviation over these draws"),
 )  # fmt: skip

@@ -23,7 +23,7 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
             train_x, train.y, val_x, val.y,
             num_classes=len(cell.classes), solver=cell.config.probe, device=cell.device, seed=cell.seed,
         )  # fmt: skip
-        probes.append((probe.val_accuracy, number, float((probe.predict(test_x) == test.y).mean())))
+        probes.append((probe.val_score, number, float((probe.predict(test_x) == test.y).mean())))
     _, layer, accuracy = max(probes, key=lambda found: found[0])
     return Evaluated({"layer_accuracy": accuracy, "layer": layer})
 

@@ -64,4 +64,4 @@ COLUMNS = (
     Column("alpha_req", "α-ReQ, decay of the spectrum (Agrawal et al., 2022): power of the decay of the covariance's "
            "eigenvalues", better=1.0),
 )  # fmt: skip
-evaluator = Evaluator(_evaluate, COLUMNS, default=True, order=60)
+evaluator = Evaluator(_evaluate, COLUMNS, takes_several=True, default=True, order=60)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
-from selfsup.evaluation.metrics import ACCURACY, METRICS
+from selfsup.evaluation.metrics import ACCURACY, metrics_for
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    probabilities = cell.probe.probabilities(cell.val.x)
-    others = [metric for metric in METRICS.values() if metric is not ACCURACY]
+    probabilities = cell.val_probabilities
+    others = [metric for metric in metrics_for(several=cell.several) if metric is not ACCURACY]
     return Evaluated({metric.validation: metric.value(cell.val.y, probabilities) for metric in others})
 
 
@@ -17,5 +17,6 @@ COLUMNS = (
     Column("val_balanced_accuracy", "linear probe, balanced validation accuracy", better="higher"),
     Column("val_macro_f1", "linear probe, macro F1 on validation", better="higher"),
     Column("val_auroc", "linear probe, area under the ROC curve on validation", better="higher"),
+    Column("val_map", "linear probe, mean average precision on validation", better="higher"),
 )
-evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, default=True, order=97)
+evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, takes_several=True, default=True, order=97)

@@ -85,4 +85,4 @@ COLUMNS = (
     Column("uniformity", "uniformity (Wang and Isola, 2020): log of the mean Gaussian potential of pairs of images",
            better="lower"),
 )  # fmt: skip
-evaluator = Evaluator(_evaluate, COLUMNS, default=True, order=70)
+evaluator = Evaluator(_evaluate, COLUMNS, takes_several=True, default=True, order=70)

@@ -7,6 +7,7 @@ input ends and the worker goes at once: what it had not published is done again 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -17,16 +18,21 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from selfsup.execution.garbage import uncollected
 
-from selfsup.config.grid import Job
-from selfsup.errors import Interrupted, UserError
-from selfsup.execution.context import StudyContext
-from selfsup.execution.executors._process import THREADS_OF
-from selfsup.execution.job import run_job
-from selfsup.record.folder import StudyFolder
-from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
-from selfsup.training.state import EpochLog
+with uncollected():  # what a first step needs; they take seconds
+    import lightning_fabric  # noqa: F401
+    import timm  # noqa: F401
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    from selfsup.config.grid import Job
+    from selfsup.errors import Interrupted, UserError
+    from selfsup.execution.context import StudyContext
+    from selfsup.execution.executors._process import THREADS_OF
+    from selfsup.execution.job import run_job
+    from selfsup.record.folder import StudyFolder
+    from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
+    from selfsup.training.state import EpochLog
 
 
 class _Parent:
@@ -70,6 +76,7 @@ def main() -> int:
     parent = _Parent()
     signal.signal(signal.SIGTERM, parent.stop)
     keep_freed_memory()
+    gc.freeze()  # what was imported is no garbage
     order = parent.orders.get()
     if order is None:
         return 0

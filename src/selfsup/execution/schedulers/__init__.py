@@ -18,3 +18,8 @@ def load_scheduler(config: StudyConfig, folder: StudyFolder) -> Scheduler:
     """
     made: Scheduler = registry.load(registry.SCHEDULER, config.scheduler)(config, folder)
     return made
+
+
+def share_of(config: StudyConfig, folder: StudyFolder) -> float:
+    """Epochs that a study's scheduler runs, as a share of those that all trainings would take, by expectation."""
+    return load_scheduler(config, folder).share(len(config.augmentations) * len(config.lrs))
