@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Say = Callable[[str], None]
-#: What embeddings are written as, by the ending of the file's name.
-ENDINGS = (".npz", ".csv", ".parquet")
+#: What tables and embeddings are written as, by the ending of the file's name.
+TABLE_ENDINGS = (".csv", ".parquet")
+ENDINGS = (".npz", *TABLE_ENDINGS)
 #: How images became pixels, which is only told where it is not as in the study.
 RENDERINGS = ("brightness scale", "transparency")
 
@@ -65,18 +66,24 @@ class Embeddings:
         """The content of a file with one of :data:`ENDINGS`: arrays ``features`` and ``names``, or a row per image."""
         import pandas as pd
 
-        out = io.BytesIO()
         if ending == ".npz":
+            out = io.BytesIO()
             np.savez_compressed(out, features=self.features, names=np.array(self.names))
             return out.getvalue()
         columns = [f"feature_{number}" for number in range(self.features.shape[1])]
         table = pd.DataFrame(self.features, columns=columns)
         table.insert(0, "path", list(self.names))
-        if ending == ".parquet":
-            table.to_parquet(out, index=False)
-        else:
-            table.to_csv(out, index=False, quoting=QUOTING, lineterminator="\n")
-        return out.getvalue()
+        return encode_table(table, ending)
+
+
+def encode_table(table: pd.DataFrame, ending: str) -> bytes:
+    """The content of a file with one of :data:`TABLE_ENDINGS`."""
+    out = io.BytesIO()
+    if ending == ".parquet":
+        table.to_parquet(out, index=False)
+    else:
+        table.to_csv(out, index=False, quoting=QUOTING, lineterminator="\n")
+    return out.getvalue()
 
 
 def find_cell(place: str | Path) -> tuple[Study, CellResult]:

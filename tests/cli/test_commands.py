@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,9 @@ def test_help_shows_the_values_that_hold_without_a_preset(command: str) -> None:
         (["report", "/no/such/study"], "not a study"),
         (["embed", "/no/such/study", ".", "-o", "x.npz"], "neither a study nor a cell"),
         (["embed", "/no/such/study", ".", "-o", ""], "-o '' names no file"),
+        (["run", "digits", "--methods", "zzz"], "frozen, lejepa"),
+        (["list", "methods", "zz*"], "No name of `selfsup list methods` matches 'zz*'; leave it out to see them all."),
+        (["predict", "/no/such/study", ".", "-o", "x.npz"], "-o x.npz ends in none of .csv, .parquet"),
         (["embed", "/no/such/study", ".", "-o", "x.txt"], "-o x.txt ends in none of .npz, .csv, .parquet"),
     ],
 )
@@ -132,6 +136,32 @@ def test_an_output_folder_with_other_files_is_not_touched(tmp_path: Path) -> Non
     assert result.exit_code == 2
     assert "not a study and not empty" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_interrupt_that_became_another_error_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As within an import, whose module is then there in part."""
+
+    def broken_off(*_: object, **__: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("partially initialized module")
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(selfsup.study, "compare", broken_off)
+    try:
+        result = call("run", "digits")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.exit_code == 130
+    assert result.stderr == "selfsup: stopped; the same command goes on from here.\n"
+
+
+def test_a_pattern_narrows_every_list() -> None:
+    names = {line.split()[0] for line in call("list", "methods", "moco*").output.splitlines() if line[0] != " "}
+    assert names == {"moco", "moco-v3"}
+    assert [line.split()[0] for line in call("list", "presets", "q*").output.splitlines()] == ["quick"]
+    assert [line.split()[0] for line in call("list", "augmentations", "b*").output.splitlines()] == ["byol"]
 
 
 def test_lists_show_what_there_is() -> None:
@@ -252,13 +282,15 @@ def test_embed_writes_names_and_features(study: selfsup.Study, tmp_path: Path) -
 
 def test_predict_writes_path_class_and_probability(study: selfsup.Study, tmp_path: Path) -> None:
     folder = save_digits(tmp_path / "new", range(3), 4)
-    result = call(
-        "predict", study.path / "random-test_resnet-nall-s0", folder, "-o", tmp_path / "labels.csv", "--device", "cpu"
-    )
+    asked = "predict", study.path / "random-test_resnet-nall-s0", folder, "--device", "cpu"
+    result = call(*asked, "-o", tmp_path / "labels.csv")
     assert result.exit_code == 0, result.output
     table = pd.read_csv(tmp_path / "labels.csv")
     assert list(table.columns) == ["path", "class", "probability"]
     assert (table["class"] == table.path.str.split("/").str[0]).mean() > 0.8
+    assert call(*asked).stdout.encode() == (tmp_path / "labels.csv").read_bytes()
+    assert call(*asked, "-o", tmp_path / "labels.parquet").exit_code == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "labels.parquet"), table)
 
 
 @pytest.mark.parametrize(

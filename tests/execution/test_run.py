@@ -12,6 +12,7 @@ import selfsup
 from selfsup.config.grid import Tags
 from selfsup.execution import resources, run
 from selfsup.execution.executors.base import Event, JobDone
+from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.run import _Pace
 from selfsup.execution.watchers import Watcher
 from selfsup.methods import method_class
@@ -84,7 +85,9 @@ def test_what_is_slow_is_done_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_study_of_minutes_says_how_long_it_takes_before_its_first_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What takes seconds is not timed, and says nothing."""
+    """What takes seconds is not timed, and says nothing; a budget is advised where an hour is not enough."""
+
+    wall = JobCosts.wall
 
     class Said(Watcher):
         def __init__(self) -> None:
@@ -96,10 +99,13 @@ def test_a_study_of_minutes_says_how_long_it_takes_before_its_first_job(
         def on_event(self, event: Event) -> None:
             raise InterruptedError  # at the first job
 
-    for pixels, said in ((math.inf, 0), (0, 1)):
+    advice = "; --budget 1h runs what fits into an hour"
+    for pixels, slower, said in ((math.inf, 1, None), (0, 1, ""), (0, 100_000, advice)):
         monkeypatch.setattr(resources, "WORTH_TIMING", pixels)
+        monkeypatch.setattr(JobCosts, "wall", lambda self, *given, times=slower: times * wall(self, *given))
         watcher = Said()
         with pytest.raises(InterruptedError):
-            selfsup.compare("digits", out=tmp_path / f"{pixels}", watcher=watcher, precision="fp32", **GRID)
-        estimates = [line for line in watcher.lines if re.match(r"About \d+ s for 4 cells by steps timed", line)]
-        assert len(estimates) == said, watcher.lines
+            selfsup.compare("digits", out=tmp_path / f"{pixels}-{slower}", watcher=watcher, precision="fp32", **GRID)
+        estimates = [line for line in watcher.lines if line.startswith("About")]
+        expected = rf"About .* for 4 cells by steps timed here{said}\."
+        assert re.fullmatch("" if said is None else expected, "".join(estimates)), watcher.lines

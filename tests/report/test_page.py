@@ -177,7 +177,7 @@ def test_one_method_at_the_largest_size_and_several_below_make_a_report(report):
     """As after Ctrl-C, or where a study was extended by one method: there is nothing to compare but below."""
     grid = {"methods": ("simclr", "moco"), "augmentations": ("weak",), "lrs": (0.01,), "sizes": ("5", "20")}
     page = report(**grid, status_of={"moco-resnet18-weak-lr0.01-n20-s0": "failed"})
-    assert "all 1 of these comparisons together" in page.visible
+    assert "Holm-corrected for this one comparison. Intervals" in page.visible
 
 
 def test_no_cell_makes_a_report(make_study):

@@ -6,7 +6,6 @@ import atexit
 import gc
 import json
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ import click
 
 from selfsup._version import __version__
 from selfsup.cli import listing
-from selfsup.cli.console import ignore_interrupts, write_what_consoles_have
+from selfsup.cli.console import ignore_interrupts, stopped_by, write_what_consoles_have
 from selfsup.cli.options import given_values, study_options
-from selfsup.csv_files import QUOTING
-from selfsup.errors import Interrupted, UserError
+from selfsup.errors import UserError
 from selfsup.execution.garbage import uncollected
 from selfsup.plugins import plug_in_files
 
@@ -40,13 +38,15 @@ class _Group(click.Group):
         except UserError as error:
             click.echo(f"selfsup: {error}", err=True)
             sys.exit(REFUSED)
-        except (Interrupted, KeyboardInterrupt) as stop:
+        except BrokenPipeError:
+            sys.exit(0)
+        except (Exception, KeyboardInterrupt) as error:
+            if not (number := stopped_by(error)):
+                raise
             ignore_interrupts()
             goes_on = "; the same command goes on from here" * (context.invoked_subcommand == "run")
             click.echo(f"selfsup: stopped{goes_on}.", err=True)
-            sys.exit(STOPPED + (stop.signal if isinstance(stop, Interrupted) else signal.SIGINT))
-        except BrokenPipeError:
-            sys.exit(0)
+            sys.exit(STOPPED + number)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -177,9 +177,7 @@ def embed(study: str, images: str, output: str, device: str) -> None:
     from selfsup.execution.words import counted
     from selfsup.inference import ENDINGS, embed_images, find_cell
 
-    target = _writable(output)
-    if target.suffix.lower() not in ENDINGS:
-        raise UserError(f"-o {output} ends in none of {', '.join(ENDINGS)}; name the file by what it is to hold.")
+    target = _writable(output, ENDINGS)
     found, cell = find_cell(study)
     embeddings = embed_images(found, cell, images, device=device, say=_complain)
     replace_file(target, embeddings.encoded(target.suffix.lower()))
@@ -190,7 +188,12 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 @main.command()
 @click.argument("study")
 @click.argument("images", type=click.Path())
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="The CSV file to write. [standard output]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    help="The file.csv or file.parquet to write. [CSV on standard output]",
+)
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
 def predict(study: str, images: str, output: str | None, device: str) -> None:
     """Label IMAGES with the linear probe of STUDY's best cell, or of STUDY/CELL: path, class, probability.
@@ -199,16 +202,15 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
     """
     from selfsup.atomic import replace_file
     from selfsup.execution.words import counted
-    from selfsup.inference import find_cell, predict_images
+    from selfsup.inference import TABLE_ENDINGS, encode_table, find_cell, predict_images
 
-    target = None if output is None else _writable(output)
+    target = None if output is None else _writable(output, TABLE_ENDINGS)
     found, cell = find_cell(study)
     table = predict_images(found, cell, images, device=device, say=_complain)
-    text = table.to_csv(index=False, quoting=QUOTING)
     if target is None:
-        click.echo(text, nl=False)
+        click.echo(encode_table(table, ".csv"), nl=False)
     else:
-        replace_file(target, text.encode())
+        replace_file(target, encode_table(table, target.suffix.lower()))
         click.echo(f"{counted(len(table), 'image')} labelled with {cell.cell}: {output}")
 
 
@@ -217,10 +219,12 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
 @click.argument("pattern", default="*")
 @click.option("--plugin", multiple=True, metavar="FILE", help="Show what this Python file brings, too.")
 def list_(kind: str, pattern: str, plugin: tuple[str, ...]) -> None:
-    """Show what there is to choose from; PATTERN narrows the backbones, for example 'resnet*'."""
+    """Show what there is to choose from; PATTERN narrows it by name, for example 'resnet*'."""
     plug_in_files(plugin)
-    for line in listing.lines(kind, pattern):
-        click.echo(line)
+    lines = list(listing.lines(kind, pattern))
+    if not lines:
+        raise UserError(f"No name of `selfsup list {kind}` matches '{pattern}'; leave it out to see them all.")
+    click.echo("\n".join(lines))
 
 
 def _watcher(quiet: bool) -> Any:
@@ -251,10 +255,13 @@ def _complain(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _writable(output: str) -> Path:
+def _writable(output: str, endings: tuple[str, ...] = ()) -> Path:
+    """The file to write, in a folder that is there, with one of the endings if there are some."""
     path = Path(output)
     if not path.name:
         raise UserError(f"-o '{output}' names no file; name the one to write.")
     if not path.parent.is_dir():
         raise UserError(f"-o {output} cannot be written: there is no folder '{path.parent}'; make it first.")
+    if endings and path.suffix.lower() not in endings:
+        raise UserError(f"-o {output} ends in none of {', '.join(endings)}; name the file by what it is to hold.")
     return path

@@ -7,6 +7,8 @@ import signal
 import sys
 import threading
 
+from selfsup.errors import Interrupted
+
 #: For characters of ours that an old code page does not have; what users named is escaped.
 PLAIN = {"–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "α": "alpha", "→": "->"}
 
@@ -28,6 +30,15 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
         raise error
     lacking = error.object[error.start : error.end]
     return "".join(PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking), error.end
+
+
+def stopped_by(error: BaseException | None) -> int:
+    """The signal behind an error, 0 if there is none: an import that is broken off may end in any error."""
+    while error is not None:
+        if isinstance(error, Interrupted | KeyboardInterrupt):
+            return error.signal if isinstance(error, Interrupted) else signal.SIGINT
+        error = error.__cause__ or error.__context__
+    return 0
 
 
 def ignore_interrupts() -> None:

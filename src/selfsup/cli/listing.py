@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import filter as matching
 
 from selfsup import registry
 from selfsup.config.toml_files import PRESETS, list_presets, read_toml
@@ -20,28 +21,28 @@ CHOICES = ("methods", "backbones", "presets", *DESCRIBED)
 
 
 def lines(choice: str, pattern: str) -> Iterator[str]:
-    """What there is of one of :data:`CHOICES`; `pattern` narrows the backbones."""
+    """What there is of one of :data:`CHOICES`; of names that match `pattern`."""
     if choice == "methods":
-        yield from _methods()
+        yield from _methods(pattern)
     elif choice == "backbones":
         from selfsup.backbones import list_backbones
 
         yield from list_backbones(pattern)
     elif choice == "presets":
-        for name in list_presets():
+        for name in matching(list_presets(), pattern):
             yield f"{name:12} {read_toml(PRESETS / f'{name}.toml')['description']}"
     else:
         kind = DESCRIBED[choice]
-        for name in registry.names(kind):
+        for name in matching(registry.names(kind), pattern):
             yield f"{name:16} {registry.first_line(kind, name)}"
 
 
-def _methods() -> Iterator[str]:
+def _methods(pattern: str) -> Iterator[str]:
     """Methods, their papers, what they need and what a step of them costs."""
     from selfsup.cli.method_text import describe_cost, describe_needs
     from selfsup.methods import method_class, method_names
 
-    for name in method_names():
+    for name in matching(method_names(), pattern):
         cls = method_class(name)
         if cls.tags.of_references:  # which --references brings
             continue

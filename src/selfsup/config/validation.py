@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from selfsup import registry
+from selfsup.config.axes import REFERENCE
 from selfsup.config.network_source import AUTO
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
@@ -128,7 +129,8 @@ def validate(
             f"--min-epochs {config.min_epochs} leaves a scheduler nothing to stop in trainings of --epochs "
             f"{config.epochs}; give fewer."
         )
-    registry.require(config.named_methods, registry.names(registry.METHOD), kind="method")
+    known = [name for name in registry.names(registry.METHOD) if name != REFERENCE]  # that has a sentence of its own
+    registry.require((name for name in config.named_methods if name != REFERENCE), known, kind="method")
     registry.require(config.augmentations, [AUTO, *registry.names(registry.POLICY)], kind="augmentation")
     registry.require(config.evaluate, registry.names(registry.EVALUATOR), kind="evaluator")
     registry.require(config.track, registry.names(registry.TRACKER), kind="tracker")

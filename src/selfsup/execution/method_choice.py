@@ -9,6 +9,7 @@ from selfsup.config.grid_fields import ALL
 from selfsup.config.network_source import AUTO
 from selfsup.config.schema import StudyConfig
 from selfsup.execution.configuration import fitting_methods
+from selfsup.execution.study_networks import asked_networks
 from selfsup.methods import method_class, method_names, read_settings
 
 #: Methods that learn without labels and are compared by default: one of each kind, the cheaper first; at most five.
@@ -31,8 +32,8 @@ def resolve_methods(config: StudyConfig, images: int, say: Callable[[str], None]
         methods += found
         if word == ALL:
             known = [name for name in method_names() if not method_class(name).tags.of_references]
-            left_out = ", ".join(_why_not(name, fitting) for name in known if name not in found)
-            say(f"All {len(found)} methods that fit" + f", and so without {left_out}" * bool(left_out) + ".")
+            left_out = ", ".join(_why_not(config, name, fitting) for name in known if name not in found)
+            say("All methods that fit" + f", and so without {left_out}" * bool(left_out) + ".")
         elif word == AUTO:
             kind = "transformers" if "mae" in fitting else "these networks"
             say(f"Methods for {kind} and {images:,} images: {', '.join(found)}; --methods names others, or all.")
@@ -51,9 +52,11 @@ def _every(config: StudyConfig, fitting: list[str]) -> list[str]:
     return [name for name in fitting if not method_class(name).tags.of_references and _has_teacher(config, name)]
 
 
-def _why_not(name: str, fitting: list[str]) -> str:
+def _why_not(config: StudyConfig, name: str, fitting: list[str]) -> str:
     """The method and what it lacks."""
     lacks = f"--set {name}.teacher=NAME" if name in fitting else "other networks, see `selfsup list methods`"
+    if method_class(name).tags.needs_tokens and any(b.patch_size is None for b in asked_networks(config).values()):
+        lacks = "a vision transformer"
     return f"{name} (needs {lacks})"
 
 

@@ -21,6 +21,7 @@ from selfsup.execution.budgeting import FittedStudy, fit_into_budget, note_outco
 from selfsup.execution.configuration import ImagesSeen, resolve_configuration
 from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
+from selfsup.execution.executors._stop import deferred_interrupts
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
 from selfsup.execution.external_test import count_external
 from selfsup.execution.initial_weights import prepare_weights
@@ -147,10 +148,8 @@ class StudyRun:
         if costs is not None and fitted is None:
             seconds = costs.wall(left, share_of(asked, self.folder), resources.workers)
             cells = counted(sum(len(job.cells) for job in left), "cell")
-            self._say(
-                f"About {format_duration(seconds)} for {cells} by steps timed here; --budget 1h runs what fits into an "
-                "hour."
-            )
+            less = "; --budget 1h runs what fits into an hour" * (seconds > 3600)
+            self._say(f"About {format_duration(seconds)} for {cells} by steps timed here{less}.")
         if fitted is not None:
             config, self._budgeted = config.model_copy(update=fitted.changes), fitted.scheduler
             self._planned = len({cell.id for cell in fitted.cells} | self.folder.finished())
@@ -248,7 +247,8 @@ class StudyRun:
                     raise
                 over = True  # the budget is
             finally:
-                self._update_results()
+                with deferred_interrupts():
+                    self._update_results()
                 self.watcher.end()
             ids = {cell.id for job in wanted for cell in job.cells}
             given_up |= {cell for cell, status in self.folder.statuses().items() if status == "failed" and cell in ids}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import queue
+import signal
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -15,8 +19,10 @@ import selfsup
 from selfsup.cli.commands import main
 from selfsup.errors import UserError
 from selfsup.execution.executors import _worker
-from selfsup.execution.executors._process import WorkerProcess
+from selfsup.execution.executors._process import GRACE_SECONDS, WorkerProcess
+from selfsup.execution.executors._stop import StopFlag
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
+from selfsup.execution.executors.local import _Pool
 from selfsup.execution.watchers import Lines, Watcher
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.executors import check_executor
@@ -171,6 +177,26 @@ def test_an_idle_worker_that_dies_is_replaced_in_the_next_round(tmp_path: Path) 
     first, *others = watcher.rounds
     assert others
     assert not any(first & later for later in others)
+
+
+def test_a_second_interrupt_does_not_wait_for_a_worker_that_saves() -> None:
+    """A worker that has not gone when it is killed, which only happens after the grace, or at once."""
+    signals, began = [signal.SIGINT], time.monotonic()
+
+    def poll() -> None:
+        for number in signals:
+            signal.raise_signal(number)
+        signals.clear()
+
+    killed = []
+    process = SimpleNamespace(stop=lambda: None, kill=lambda: killed.append(True), process=SimpleNamespace(poll=poll))
+    pool = object.__new__(_Pool)
+    pool.inbox, pool.workers = queue.Queue(), {0: SimpleNamespace(job="at work", process=process)}
+    with StopFlag() as stop:
+        signal.raise_signal(signal.SIGINT)
+        pool._stop_jobs(stop)
+    assert killed
+    assert time.monotonic() - began < GRACE_SECONDS / 2
 
 
 def test_a_worker_of_no_study_yet_goes_with_its_parent() -> None:

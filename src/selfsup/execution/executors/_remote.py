@@ -120,7 +120,7 @@ class RemoteRun:
                     if time.monotonic() - self._asked >= self.engine.ask_seconds:
                         self._ask()
             finally:
-                self._shut_down()
+                self._shut_down(stop)
             if self.refusal is not None:
                 raise UserError(self.refusal)
             stop.raise_if_set()
@@ -223,18 +223,17 @@ class RemoteRun:
 
     # -- stopping --------------------------------------------------------------------------------
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, stop: StopFlag) -> None:
         """Ask all to save and go; after the grace, or a second Ctrl-C, end them."""
         if not self.handed:
             return
         handles = {handed.ticket.handle for handed in self.handed.values()}
         self.engine.stop(handles)
         deadline = time.monotonic() + GRACE_SECONDS
-        try:
-            while (left := handles - set(self.engine.ended(handles))) and time.monotonic() < deadline:
-                time.sleep(HEAR_SECONDS)
-        except KeyboardInterrupt:
-            left = handles
+        while left := handles - set(self.engine.ended(handles)):
+            if stop.at_once or time.monotonic() >= deadline:
+                break
+            time.sleep(HEAR_SECONDS)
         if left:
             self.engine.kill(left)
         for handed in list(self.handed.values()):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
 from selfsup.errors import Interrupted
 
+#: Said at the first signal: what runs may need seconds to its next step, and to save.
+STOPPING = "selfsup: stopping; running cells save their checkpoints. A second Ctrl-C does not wait for them."
+
 
 class StopFlag:
-    """While entered, the first SIGINT or SIGTERM sets the flag; a second Ctrl-C interrupts at once.
-
-    Whatever that breaks off, and whichever error it becomes there, is Interrupted.
+    """While entered, the first SIGINT or SIGTERM sets the flag, which is said; a second Ctrl-C sets `at_once`.
 
     Outside the main thread, where Python has no signals, none sets it.
 
@@ -23,12 +27,21 @@ class StopFlag:
     ----------
     until : float, optional
         When it is set without a signal, on the monotonic clock.
+    breaks_off : bool
+        Whether a second Ctrl-C also breaks off what runs, where nobody could look at `at_once`. Whichever error that
+        becomes there, is Interrupted.
+
+    Attributes
+    ----------
+    at_once : bool
+        Whether not to wait any more.
     """
 
-    def __init__(self, until: float | None = None) -> None:
+    def __init__(self, until: float | None = None, *, breaks_off: bool = False) -> None:
+        self.at_once = False
+        self._breaks_off = breaks_off
         self._signal = 0
         self._until = math.inf if until is None else until
-        self._at_once = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -40,7 +53,7 @@ class StopFlag:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if kind is not None and (self._at_once or (self() and issubclass(kind, Interrupted))):
+        if kind is not None and ((self.at_once and self._breaks_off) or (self() and issubclass(kind, Interrupted))):
             raise Interrupted(self._signal) from None
 
     def __call__(self) -> bool:
@@ -52,7 +65,27 @@ class StopFlag:
             raise Interrupted(self._signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signal and number == signal.SIGINT:
-            self._at_once = True
-            raise KeyboardInterrupt
-        self._signal = number
+        if not self._signal:
+            self._signal = number
+            with suppress(OSError, RuntimeError):  # the terminal is gone, or was being written to
+                print(STOPPING, file=sys.stderr, flush=True)
+        elif number == signal.SIGINT:
+            self.at_once = True
+            if self._breaks_off:
+                raise KeyboardInterrupt
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Within, Ctrl-C breaks nothing off, such as an import that cannot be had again; it is raised at the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt

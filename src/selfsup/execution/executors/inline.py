@@ -25,7 +25,7 @@ class InlineExecutor(Executor):
 
         make_deterministic(resources.threads)
         study = StudyContext(folder, resources.hardware)
-        with StopFlag(resources.until) as stop, closing(study):
+        with StopFlag(resources.until, breaks_off=True) as stop, closing(study):
             for job in jobs:
                 listener(JobStarted(job, 0))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import subprocess
 import threading
 import time
 from collections import Counter, deque
@@ -82,7 +81,7 @@ class _Pool:
                 while (self.pending or self._busy()) and not stop() and self.refusal is None:
                     self._handle_one()
             finally:
-                self._stop_jobs()
+                self._stop_jobs(stop)
             stop.raise_if_set()
             if self.refusal is not None:
                 raise UserError(self.refusal)
@@ -165,17 +164,16 @@ class _Pool:
         if self.pending:
             self._start(worker.number)
 
-    def _stop_jobs(self) -> None:
+    def _stop_jobs(self, stop: StopFlag) -> None:
         """Ask workers that are not done to save and go; after the grace, or a second Ctrl-C, end them."""
         busy = [worker.process for worker in self.workers.values() if worker.job is not None]
         for worker in busy:
             worker.stop()
         deadline = time.monotonic() + GRACE_SECONDS
-        try:
-            for worker in busy:
-                worker.process.wait(timeout=max(0.0, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            pass
+        while any(worker.process.poll() is None for worker in busy):
+            if stop.at_once or time.monotonic() >= deadline:
+                break
+            time.sleep(0.02)
         for worker in busy:
             worker.kill()
         self._drain()
