@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_help_shows_the_values_that_hold_without_a_preset(command: str) -> None:
         (["report", "/no/such/study"], "not a study"),
         (["embed", "/no/such/study", ".", "-o", "x.npz"], "neither a study nor a cell"),
         (["embed", "/no/such/study", ".", "-o", ""], "-o '' names no file"),
-        (["run", "digits", "--methods", "zzz"], "frozen, lejepa"),
+        (["run", "digits", "--methods", "zzz"], "random, simclr"),
         (["list", "methods", "zz*"], "No name of `selfsup list methods` matches 'zz*'; leave it out to see them all."),
         (["predict", "/no/such/study", ".", "-o", "x.npz"], "-o x.npz ends in none of .csv, .parquet"),
         (["embed", "/no/such/study", ".", "-o", "x.txt"], "-o x.txt ends in none of .npz, .csv, .parquet"),
@@ -139,16 +140,15 @@ def test_an_output_folder_with_other_files_is_not_touched(tmp_path: Path) -> Non
 
 
 def test_an_interrupt_that_became_another_error_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As within an import, whose module is then there in part."""
+    """As within an import that loses it, and whose module is then there in part."""
 
     def broken_off(*_: object, **__: object) -> None:
-        try:
-            raise KeyboardInterrupt
-        finally:
-            raise AttributeError("partially initialized module")
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RecursionError("where the module is used")
 
-    before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(selfsup.study, "compare", broken_off)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr("selfsup.study.compare", broken_off)
     try:
         result = call("run", "digits")
     finally:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 
 import pytest
-
-from selfsup.cli.console import stopped_by
-from selfsup.errors import Interrupted
 
 SHOW = """
 from selfsup.cli.console import write_what_consoles_have
@@ -35,17 +31,20 @@ def test_what_an_encoding_lacks_is_written_plainly(encoding: str, shown: str) ->
     assert done.stdout.decode(encoding.partition(":")[0]).strip() == shown
 
 
-@pytest.mark.parametrize(("stop", "number"), [(Interrupted(15), signal.SIGTERM), (KeyboardInterrupt(), signal.SIGINT)])
-def test_the_signal_is_found_behind_the_errors_that_it_became(stop: BaseException, number: int) -> None:
+LOSE_THE_FIRST = """
+import signal
+from selfsup.cli.console import Interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with Interrupts() as interrupts:
     try:
-        try:
-            try:
-                raise stop
-            except BaseException:
-                raise AttributeError("partially initialized module 'pandas'")  # noqa: B904
-        except AttributeError as error:
-            raise SystemError("returned a result with an exception set") from error
-    except SystemError as error:
-        assert stopped_by(error) == number
-    assert stopped_by(stop) == number
-    assert stopped_by(SystemError("of its own")) == 0
+        signal.raise_signal(signal.SIGINT)
+    except BaseException:
+        print("lost", interrupts.came, flush=True)
+    signal.raise_signal(signal.SIGINT)
+    print("not reached")
+"""
+
+
+def test_a_second_interrupt_ends_the_process_where_the_first_was_lost() -> None:
+    done = subprocess.run([sys.executable, "-c", LOSE_THE_FIRST], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "lost True\n", "selfsup: stopped.\n")

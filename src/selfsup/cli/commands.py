@@ -6,6 +6,7 @@ import atexit
 import gc
 import json
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import click
 
 from selfsup._version import __version__
 from selfsup.cli import listing
-from selfsup.cli.console import ignore_interrupts, stopped_by, write_what_consoles_have
+from selfsup.cli.console import Interrupts, ignore_interrupts, write_what_consoles_have
 from selfsup.cli.options import given_values, study_options
-from selfsup.errors import UserError
+from selfsup.errors import Interrupted, UserError
 from selfsup.execution.garbage import uncollected
 from selfsup.plugins import plug_in_files
 
@@ -33,20 +34,21 @@ class _Group(click.Group):
         return super().make_context(*args, **kwargs)
 
     def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except UserError as error:
-            click.echo(f"selfsup: {error}", err=True)
-            sys.exit(REFUSED)
-        except BrokenPipeError:
-            sys.exit(0)
-        except (Exception, KeyboardInterrupt) as error:
-            if not (number := stopped_by(error)):
+        with Interrupts() as interrupts:
+            try:
+                return super().invoke(context)
+            except BrokenPipeError:
+                sys.exit(0)
+            except (Exception, KeyboardInterrupt) as error:
+                if interrupts.came or isinstance(error, Interrupted | KeyboardInterrupt):
+                    ignore_interrupts()
+                    goes_on = "; the same command goes on from here" * (context.invoked_subcommand == "run")
+                    click.echo(f"selfsup: stopped{goes_on}.", err=True)
+                    sys.exit(STOPPED + (error.signal if isinstance(error, Interrupted) else signal.SIGINT))
+                if isinstance(error, UserError):
+                    click.echo(f"selfsup: {error}", err=True)
+                    sys.exit(REFUSED)
                 raise
-            ignore_interrupts()
-            goes_on = "; the same command goes on from here" * (context.invoked_subcommand == "run")
-            click.echo(f"selfsup: stopped{goes_on}.", err=True)
-            sys.exit(STOPPED + number)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

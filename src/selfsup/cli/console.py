@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import os
 import signal
 import sys
 import threading
-
-from selfsup.errors import Interrupted
+from types import FrameType
+from typing import Self
 
 #: For characters of ours that an old code page does not have; what users named is escaped.
 PLAIN = {"–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "α": "alpha", "→": "->"}
@@ -32,16 +33,43 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
     return "".join(PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking), error.end
 
 
-def stopped_by(error: BaseException | None) -> int:
-    """The signal behind an error, 0 if there is none: an import that is broken off may end in any error."""
-    while error is not None:
-        if isinstance(error, Interrupted | KeyboardInterrupt):
-            return error.signal if isinstance(error, Interrupted) else signal.SIGINT
-        error = error.__cause__ or error.__context__
-    return 0
+class Interrupts:
+    """While entered, a first Ctrl-C raises KeyboardInterrupt, and a second ends the process, with one line.
+
+    An import that is broken off may lose the first, or end in any error, there or where its module is next used.
+
+    Attributes
+    ----------
+    came : bool
+        Whether there was one, so that what is raised now is no error of its own.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __enter__(self) -> Self:
+        if _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if signal.getsignal(signal.SIGINT) == self._on_signal:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.came:
+            os.write(2, b"selfsup: stopped.\n")
+            os._exit(128 + number)
+        self.came = True
+        raise KeyboardInterrupt
 
 
 def ignore_interrupts() -> None:
     """Let nothing break off the last steps of a process that is ending, as a second Ctrl-C would."""
-    if threading.current_thread() is threading.main_thread():
+    if _in_main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _in_main_thread() -> bool:
+    """Where Python has signals."""
+    return threading.current_thread() is threading.main_thread()

@@ -72,7 +72,8 @@ class StopFlag:
         elif number == signal.SIGINT:
             self.at_once = True
             if self._breaks_off:
-                raise KeyboardInterrupt
+                before = self._before[number]
+                (before if callable(before) else signal.default_int_handler)(number, frame)  # raises KeyboardInterrupt
 
 
 @contextmanager
