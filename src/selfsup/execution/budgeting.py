@@ -20,7 +20,7 @@ from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import left_to_do, read_records
 from selfsup.record.folder import StudyFolder
-from selfsup.record.results import FAILED
+from selfsup.record.results import FAILED, PRUNED
 
 #: What decides between learning rates and augmentations where a command with a budget names nothing else.
 HALVING = "halving"
@@ -126,7 +126,8 @@ def _sentences(budget: str, what: str, absent: str) -> list[str]:
 def note_outcome(folder: StudyFolder, cells: Sequence[Cell], budget: Budget) -> str:
     """Write down what the budget has left out of the cells after all, and say it in a sentence."""
     statuses = folder.statuses()
-    absent = left_out(cells, [cell for cell in cells if statuses.get(cell.id, FAILED) != FAILED])
+    begun = [cell for cell in cells if statuses.get(cell.id, FAILED) != FAILED]
+    absent = left_out(cells, begun, [cell for cell in begun if statuses[cell.id] == PRUNED])
     history = folder.read_json("run.json")
     history["runs"][-1]["left_out"] = absent
     folder.write_json("run.json", {**history, "planned": len(statuses)})
