@@ -11,6 +11,7 @@ from typing import Any
 
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
+from selfsup.data.sources.base import silent
 from selfsup.errors import UserError
 from selfsup.execution.budget import blocks_of, choose, least_seconds, wall_seconds
 from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
@@ -70,8 +71,9 @@ def fit_into_budget(
     costs: JobCosts,
     workers: int,
     clock: Callable[[], float] = time.monotonic,
+    say: Callable[[str], object] = silent,
 ) -> FittedStudy:
-    """Choose what of `jobs`, those of the whole grid, fits into a budget.
+    """Choose what of `jobs`, those of the whole grid, fits into a budget; `say` takes what later no longer does.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def fit_into_budget(
 
     def scheduler_of(config: StudyConfig) -> BudgetedScheduler:
         inner = load_scheduler(config, place)
-        return BudgetedScheduler(inner, blocks, replace(costs, config=config), records, workers, budget, clock)
+        return BudgetedScheduler(inner, blocks, replace(costs, config=config), records, workers, budget, clock, say)
 
     blocks = blocks_of(jobs, config, load_scheduler(config, place), seconds_of)
     scheduler = scheduler_of(config)
@@ -104,6 +106,7 @@ def fit_into_budget(
         steps = math.floor(config.min_steps * choice.epochs / config.epochs)
         changes = {"epochs": choice.epochs, "min_steps": steps}
         scheduler = scheduler_of(config.model_copy(update=changes))
+    scheduler.promised |= {block.name for block in choice.blocks}
     absent = left_out([cell for job in jobs for cell in job.cells], choice.cells)
     notes: dict[str, Any] = {"budget": budget.text, "left_out": absent}
     sentences = _sentences(budget.text, describe(choice.cells, epochs=choice.epochs), absent)

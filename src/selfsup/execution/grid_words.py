@@ -28,8 +28,8 @@ def describe(cells: Sequence[Cell], *, epochs: int) -> str:
 
 
 def rows(cells: Iterable[Cell], names: Mapping[tuple[str, str], str] | None = None) -> str:
-    """The numbers of images of cells that train, and of which methods: all per class for simclr and moco."""
-    cells = [cell for cell in cells if cell.lr is not None]
+    """The numbers of images of cells, and of which methods: all per class for simclr and moco."""
+    cells = list(cells)
     names = names or _names(cells)
     of: dict[str, list[str]] = {}
     for cell in cells:

@@ -193,7 +193,7 @@ class StudyRun:
         """What of the jobs is to run within the budget."""
         assert asked.budget is not None
         budget = Budget(asked.budget, self._began, time.monotonic())
-        fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
+        fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers, say=self.watcher.say)
         for sentence in fitted.sentences:
             self.watcher.say(sentence)
         return fitted
