@@ -135,11 +135,13 @@ def test_what_was_stopped_is_counted_apart_from_what_is_finished(run: Callable[[
     study = run("halving")
     statuses = study.results.set_index("cell").status
     stopped, done = ({*statuses.index[statuses == status]} for status in ("pruned", "done"))
-    plan = plan_study({"data": "digits", **GRID, "scheduler": "halving"}, out=study.path)
+    asked = {name: value for name, value in GRID.items() if name not in {"backbone", "executor"}}
+    asked |= {"data": "digits", "backbones": "test_resnet"}
+    plan = plan_study({**asked, "scheduler": "halving"}, out=study.path)
     assert (plan.stopped, plan.finished) == (stopped, done)
     assert stopped
     assert plan.seconds == 0
-    none = plan_study({"data": "digits", **GRID, "scheduler": "none"}, out=study.path)
+    none = plan_study({**asked, "scheduler": "none"}, out=study.path)
     assert (none.stopped, none.finished) == (set(), done)
     watcher = Said()
     selfsup.compare("digits", out=study.path, watcher=watcher, **GRID, scheduler="halving")

@@ -70,8 +70,8 @@ def _summary(made: Plan) -> str:
     else:
         work = f"{before if stopped else 'all finished, '}nothing left to do"
     return (
-        f"{counted(len(made.grid.cells), 'cell')} of {counted(made.images, 'image')}{_classes(made.classes)} in views of "
-        f"{made.config.side} px: {work}; "
+        f"{counted(len(made.grid.cells), 'cell')} of {counted(made.images, 'image')}{_classes(made.classes)} in views "
+        f"of {made.config.side} px: {work}; "
         f"about {format_bytes(made.bytes)} for the study and at most {format_bytes(made.store_bytes)} for the "
         f"decoded images."
     )
