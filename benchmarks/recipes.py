@@ -43,10 +43,11 @@ def images(name: str, out: Path) -> str:
 
 def values_for(method: str, data: str, given: argparse.Namespace, **changes: Any) -> dict[str, Any]:
     """A study's configuration for one method on one data set, with a small network from random weights."""
+    tokens = method_class(method).tags.needs_tokens
     return {
-        "backbone": given.transformer if method_class(method).tags.needs_tokens else given.backbone,
+        "backbone": given.transformer if tokens else given.backbone,
         "augmentations": "simclr",
-        "image_size": given.image_size,
+        "image_size": 2 * given.image_size if tokens else given.image_size,  # or there would be four patches
         "references": "none",
         "weights": "none",
         "keep": "none",
@@ -92,7 +93,9 @@ def main() -> None:
     parser.add_argument("--methods", help="default: all that train; distill, where --teacher is given")
     parser.add_argument("--teacher", help="of distill, as in --set distill.teacher=…")
     parser.add_argument("--backbone", default="resnet10t")
-    parser.add_argument("--transformer", default="vit_tiny_patch16_224", help="for methods that need one")
+    parser.add_argument(
+        "--transformer", default="vit_tiny_patch16_224", help="for methods that need one, at twice the size"
+    )
     parser.add_argument("--image-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, help="default: those of `recommended`")
     given = parser.parse_args()

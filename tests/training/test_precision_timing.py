@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from selfsup.testing.backbones import tiny_backbone
+from selfsup.training import precision_timing
 from selfsup.training.precision_timing import fastest, time_precisions
 
 
@@ -16,6 +18,17 @@ def test_every_precision_is_timed_and_the_network_stays_as_it_was() -> None:
     assert min(rates.values()) > 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
     assert all(parameter.grad is None for parameter in backbone.parameters())
+
+
+def test_a_busy_moment_slows_all_precisions_and_not_the_first_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = iter(range(100))
+
+    def step(network: object, batch: object, precision: str) -> float:
+        busy = next(begun) < 4  # other work, which lasts for two rounds
+        return (4.0 if busy else 1.0) * {"bf16": 1.0, "fp32": 2.0}[precision]
+
+    monkeypatch.setattr(precision_timing, "_step", step)
+    assert time_precisions(tiny_backbone(), ("bf16", "fp32"), side=16, images=8) == {"bf16": 8.0, "fp32": 4.0}
 
 
 def test_of_two_that_timing_cannot_tell_apart_the_first_is_taken() -> None:

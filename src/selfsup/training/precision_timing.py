@@ -13,8 +13,9 @@ from selfsup.backbones import Backbone
 
 #: How much faster than the first choice another must be: what two timings of one thing may differ by.
 CLEARLY = 1.1
-#: Steps that are timed, after one to warm up; the fastest counts, for other work only slows.
-TIMED_STEPS = 2
+#: Steps that are timed, after one to warm up; the fastest counts, for other work only slows. The precisions take turns,
+#: so that a busy moment slows them all.
+TIMED_STEPS = 3
 
 
 def time_precisions(backbone: Backbone, precisions: Sequence[str], *, side: int, images: int) -> dict[str, float]:
@@ -30,7 +31,12 @@ def time_precisions(backbone: Backbone, precisions: Sequence[str], *, side: int,
     """
     batch = torch.rand(images, backbone.in_channels, side, side, generator=torch.Generator().manual_seed(0))
     batch = batch.contiguous(memory_format=torch.channels_last)  # as views are
-    return {precision: images / _seconds_per_step(backbone, batch, precision) for precision in precisions}
+    networks = {
+        precision: copy.deepcopy(backbone).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for precision in precisions
+    }
+    rounds = [{name: _step(network, batch, name) for name, network in networks.items()} for _ in range(1 + TIMED_STEPS)]
+    return {name: images / min(taken[name] for taken in rounds[1:]) for name in networks}
 
 
 def fastest(rates: dict[str, float]) -> str:
@@ -39,13 +45,10 @@ def fastest(rates: dict[str, float]) -> str:
     return best if rates[best] > CLEARLY * rates[first] else first
 
 
-def _seconds_per_step(backbone: Backbone, batch: Tensor, precision: str) -> float:
-    network = copy.deepcopy(backbone).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    seconds = []
-    for _ in range(1 + TIMED_STEPS):
-        started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            loss = network(batch).float().square().mean()
-        loss.backward()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:])
+def _step(network: Backbone, batch: Tensor, precision: str) -> float:
+    """Seconds of a forward and backward pass."""
+    started = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        loss = network(batch).float().square().mean()
+    loss.backward()
+    return time.perf_counter() - started

@@ -60,9 +60,9 @@ def test_of_very_many_classes_there_are_fewer_draws_and_of_still_more_none() -> 
     assert drawable([11] * 708) == [1, 5]  # 7,080 images of 708 classes
     assert drawable([11] * 1_000) == [1, 5]
     assert drawable([11] * 2_237) == []
-    assert [draws_of(k, 141) for k in SHOTS] == [20, 20, 20]
-    assert [draws_of(k, 300) for k in SHOTS] == [20, 8, 4]
-    assert [draws_of(k, 1_000) for k in (1, 5)] == [4, 3]
+    assert [draws_of(k, 70) for k in SHOTS] == [20, 20, 20]
+    assert [draws_of(k, 300) for k in SHOTS] == [11, 3, 3]
+    assert [draws_of(k, 1_000) for k in (1, 5)] == [3, 3]
 
 
 def test_more_classes_than_can_be_drawn_are_left_out_with_a_line_that_says_so() -> None:

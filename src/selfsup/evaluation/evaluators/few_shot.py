@@ -23,7 +23,7 @@ COLUMN_SHOTS = 5
 DRAWS = 20
 #: Most entries of the logits of all draws, which with hundreds of classes would cost more than the training, and the
 #: fewest draws that are made of more.
-ALL_LOGITS, FEWEST_DRAWS = 4_000_000, 3
+ALL_LOGITS, FEWEST_DRAWS = 1_000_000, 3
 #: Most entries of one draw's logits: 5 images of each of 1,000 classes.
 MOST_LOGITS = 5_000_000
 #: Most entries of the embeddings, the test images' logits, or what the solver keeps, that are handled at once.
@@ -130,7 +130,7 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 
 
 COLUMNS = (
-    Column("few_shot_accuracy", "probes on 5 images per class: mean test accuracy over 20 draws, of very many classes "
+    Column("few_shot_accuracy", "probes on 5 images per class: mean test accuracy over 20 draws, of many classes "
            "fewer, 3 at least. `metrics.json` has 1, 5 and 10, each where every class has more images than that, up to "
            "2,236, 1,000 and 707 classes, and the number of draws of each",
            heading="5-shot", better="higher"),
