@@ -14,6 +14,7 @@ import pytest
 import selfsup
 from selfsup import registry
 from selfsup.errors import Interrupted
+from selfsup.execution.estimate import plan_study
 from selfsup.execution.executors.base import EpochDone, Event
 from selfsup.execution.watchers import Watcher
 from selfsup.record.results import MEASURED_COLUMNS
@@ -127,3 +128,34 @@ def test_none_finishes_what_was_stopped(tmp_path: Path, run: Callable[[str], sel
     shutil.copytree(run("halving").path, out)
     finished = selfsup.compare("digits", out=out, **GRID, scheduler="none")
     pd.testing.assert_frame_equal(numbers(finished), numbers(run("none")), check_exact=True)
+
+
+def test_what_was_stopped_is_counted_apart_from_what_is_finished(run: Callable[[str], selfsup.Study]) -> None:
+    """By a plan, and by a run that has nothing to do."""
+    study = run("halving")
+    statuses = study.results.set_index("cell").status
+    stopped, done = ({*statuses.index[statuses == status]} for status in ("pruned", "done"))
+    asked = {name: value for name, value in GRID.items() if name not in {"backbone", "executor"}}
+    asked |= {"data": "digits", "backbones": "test_resnet"}
+    plan = plan_study({**asked, "scheduler": "halving"}, out=study.path)
+    assert (plan.stopped, plan.finished) == (stopped, done)
+    assert stopped
+    assert plan.seconds == 0
+    none = plan_study({**asked, "scheduler": "none"}, out=study.path)
+    assert (none.stopped, none.finished) == (set(), done)
+    watcher = Said()
+    selfsup.compare("digits", out=study.path, watcher=watcher, **GRID, scheduler="halving")
+    assert any(
+        line.startswith(f"Nothing to do: {len(done)} cells finished before and {len(stopped)} stopped early (pruned);")
+        for line in watcher.lines
+    )
+
+
+class Said(Watcher):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from selfsup.data.audit import (
     copies,
     find_duplicates,
     label_conflicts,
+    odd_labels,
     printable,
     small_classes,
     summarize,
@@ -128,3 +130,21 @@ def test_every_kind_of_problem_is_one_line_however_often_it_occurs() -> None:
 
 def test_every_problem_has_its_heading() -> None:
     assert set(HEADINGS) == set(get_args(Problem))
+
+
+def test_labels_that_may_be_meant_as_one_are_shown_side_by_side() -> None:
+    items = table(np.arange(7), "Cow", "Dog", "cow", "cow ", "dog", "pig", "sow, old")
+    assert summarize(odd_labels(items, listed=False)) == [
+        "Labels that differ only by case or spaces: 'Cow' and 'cow' and 'cow ', 'Dog' and 'dog'."
+    ]
+
+
+def test_a_comma_in_a_label_of_a_table_may_be_meant_to_stand_between_two() -> None:
+    items = table(np.arange(4), "cow,grass", "cow,tree", "dog,grass", "grass")
+    assert summarize(odd_labels(items, listed=True)) == [
+        "Labels with a comma, each taken as one: 'cow,grass', 'cow,tree', … (several labels of an image stand with ; "
+        "between)."
+    ]
+    assert odd_labels(items, listed=False) == []  # a name of a folder
+    several = replace(items, sets=np.eye(4, dtype=bool))
+    assert odd_labels(several, listed=True) == []

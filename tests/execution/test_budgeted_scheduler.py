@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from selfsup.config.grid import Job, Tags, expand, group_jobs
 from selfsup.config.network_source import NetworkSource
 from selfsup.config.validation import validate
-from selfsup.execution.budget import blocks_of
+from selfsup.execution.budget import Cost, blocks_of
 from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler, Deviation
 from selfsup.execution.executors.base import JobDone, JobStarted
 from selfsup.execution.job_costs import JobCosts
@@ -57,6 +57,7 @@ class Machine:
     def __init__(self, budget: str, slower: Callable[[float], float], workers: int = 2) -> None:
         self.now, self.slower, self.workers = 0.0, slower, workers
         self.records: dict[str, Record] = {}
+        self.said: list[str] = []
         inner = load_scheduler(CONFIG, StudyFolder(Path("nowhere")))
         self.budget = Budget(budget, 0.0, 0.0)
         self.scheduler = BudgetedScheduler(
@@ -67,6 +68,7 @@ class Machine:
             workers,
             self.budget,
             lambda: self.now,
+            self.said.append,
         )
 
     def run(self) -> None:
@@ -164,3 +166,30 @@ def test_how_far_estimates_are_off_is_learnt_for_trainings_and_evaluations_by_th
     deviation.add(untrained, cast(Any, SimpleNamespace(training=0.0, evaluation=12.0)), 36.0)
     deviation.add(trained, cast(Any, expected), 3 * expected.evaluation + 20 * expected.training)
     assert deviation.correct(other, cast(Any, expected)) == (20 * expected.training, 3 * expected.evaluation)
+
+
+def test_what_a_short_training_takes_beside_it_makes_no_long_one_look_longer() -> None:
+    """3 s more in a job of 0.3 s of training and 3 s of the rest are none of the training's."""
+    deviation = Deviation()
+    short = next(j for j in JOBS if j.cells[0].method == "moco")
+    deviation.add(short, Cost(0.3, 3.0), 6.3)
+    assert deviation.correct(short, Cost(30.0, 3.0)) == (30.0, pytest.approx(6.0))
+
+
+def test_a_promised_number_of_images_that_no_longer_fits_is_said_once() -> None:
+    """Trainings of 100 s each by three methods with one worker are 417 s with a margin; half of the speed is 800 s."""
+    machine = Machine("12m", lambda now: 2.0, workers=1)
+    machine.scheduler.promised |= {"n20", "ninf"}
+    machine.run()
+    assert ("simclr", "all") not in machine.finished
+    (sentence,) = machine.said
+    assert sentence.startswith(
+        "No longer fits into 12m, by what jobs have taken so far: all per class for simclr, moco and byol (about "
+    )
+
+
+def test_a_number_of_images_that_fits_again_comes_before_more_learning_rates() -> None:
+    """A machine that is slow at first seems to have no time for it; then it is fast, and has."""
+    machine = Machine("20m", lambda now: 4.0 if now < 400 else 0.5, workers=1)
+    machine.run()
+    assert {("simclr", "all"), ("moco", "all"), ("byol", "all")} <= machine.finished

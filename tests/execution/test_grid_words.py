@@ -42,7 +42,7 @@ def test_what_is_on_no_chosen_cell_is_named_by_its_axis_alone() -> None:
     chosen = [
         c for c in TRAINED if (c.method, c.augmentation, c.lr_multiple, c.per_class) == ("simclr", "simclr", 1, 5)
     ]
-    assert left_out(CELLS, [*chosen, *IDLE]) == "moco; policy weak; rate 3x; all per class"
+    assert left_out(CELLS, [*chosen, *IDLE]) == "moco; all per class for simclr; policy weak; rate 3x"
 
 
 def test_settings_that_are_missing_with_some_numbers_of_images_are_named_with_these() -> None:
@@ -50,6 +50,23 @@ def test_settings_that_are_missing_with_some_numbers_of_images_are_named_with_th
     assert left_out(CELLS, [*chosen, *IDLE]) == "other rates and policies with all per class"
 
 
-def test_other_cells_are_counted() -> None:
+def test_a_number_of_images_that_not_all_methods_have_is_named_with_those_that_have_not() -> None:
     chosen = [c for c in TRAINED if (c.method, c.per_class) != ("moco", "all")]
-    assert left_out(CELLS, [*chosen, *IDLE]) == "4 other cells"
+    assert left_out(CELLS, [*chosen, *IDLE]) == "all per class for moco"
+
+
+def test_what_does_not_train_hides_no_number_of_images_that_no_training_has() -> None:
+    random = Cell("random", "resnet18", None, None, "all", 0)
+    chosen = [random, *IDLE, *(c for c in TRAINED if c.per_class == 5)]
+    assert left_out([*CELLS, random], chosen) == "all per class for simclr and moco"
+
+
+def test_trainings_that_were_all_stopped_early_have_not_come_to_their_number_of_images() -> None:
+    stopped = [c for c in TRAINED if (c.method, c.per_class) == ("simclr", "all")][:2]
+    chosen = [*IDLE, *(c for c in TRAINED if c.per_class == 5), *stopped]
+    assert left_out(CELLS, chosen, stopped) == "all per class for simclr and moco"
+
+
+def test_other_cells_are_counted() -> None:
+    random = Cell("random", "resnet18", None, None, "all", 0)
+    assert left_out([*CELLS, random], CELLS) == "1 other cell"

@@ -184,5 +184,6 @@ def test_a_label_that_only_a_held_out_side_has_is_refused(lights: Path, tmp_path
     table.write_text("\n".join(f"{row},{side}" for row, side in zip(rows, sides, strict=True)).replace(
         "\n01.png,", "\n01.png,yeti;"
     ))  # fmt: skip
-    with pytest.raises(UserError, match=r"The class 'yeti' of .* is given for validation or the test, and no image of"):
+    where = r"Line 3 of '.*split\.csv' has the label 'yeti', which is given for validation or the test, and no image of"
+    with pytest.raises(UserError, match=where):
         plan_study({**TINY, "data": str(lights.with_suffix("")), "manifest": str(table), "methods": "random"})

@@ -65,3 +65,10 @@ def test_the_heading_is_said_once_and_what_waits_is_not_done() -> None:
         f"[1/10] {whole.cells[0].id}: done",
         f"[2/10] {waiting.cells[0].id}: done",
     ]
+
+
+def test_what_was_stopped_before_is_not_called_finished() -> None:
+    job = Job((Cell("simclr", "resnet18", "weak", 0.1, 5, 0),))
+    out = io.StringIO()
+    Lines(out).begin(Path("study"), Tally([job], (100,), epochs=10, workers=1, done=3, stopped=2))
+    assert out.getvalue() == "6 cells, 3 of them finished before and 2 stopped early (pruned); study in study\n"

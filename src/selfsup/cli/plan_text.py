@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -11,6 +12,9 @@ from selfsup.data.audit import summarize
 from selfsup.execution.estimate import Plan
 from selfsup.execution.words import counted, format_bytes, format_duration
 
+#: How many classes are named.
+NAMED = 3
+
 
 def show_plan(made: Plan, as_json: bool) -> None:
     """Print a plan."""
@@ -18,7 +22,7 @@ def show_plan(made: Plan, as_json: bool) -> None:
         click.echo(json.dumps(_plan_values(made), indent=1))
         return
     for cell in made.grid.cells:
-        click.echo(f"{cell.id}{'  finished' * (cell.id in made.finished)}")
+        click.echo(f"{cell.id}{'  finished' * (cell.id in made.finished)}{'  pruned' * (cell.id in made.stopped)}")
     chosen = made.budget.sentences if made.budget else ()
     for line in (*chosen, *made.grid.notices, made.resources.hardware.reason, *_observations(made), _summary(made)):
         if line:
@@ -30,8 +34,10 @@ def _plan_values(made: Plan) -> dict[str, Any]:
     return {
         "cells": [cell.id for cell in made.grid.cells],
         "finished": [cell.id for cell in made.grid.cells if cell.id in made.finished],
+        "pruned": [cell.id for cell in made.grid.cells if cell.id in made.stopped],
         "trainings": len(made.grid.jobs),
         "images": made.images,
+        "classes": list(made.classes),
         "image_size": made.config.side,
         "device": resources.hardware.device,
         "precision": resources.hardware.precision,
@@ -53,16 +59,25 @@ def _observations(made: Plan) -> list[str]:
 
 def _summary(made: Plan) -> str:
     """What is finished, what is left, how long it takes and how much disk."""
-    resources, left = made.resources, len(made.grid.cells) - len(made.finished)
-    workers = f"{counted(resources.workers, 'worker')} of {counted(resources.threads, 'thread')}"
-    if left:
-        work = f"about {format_duration(made.seconds)} with {workers}"
-        work = f"{len(made.finished)} finished, {left} left; {work} for those" if made.finished else work
+    resources, finished, stopped = made.resources, len(made.finished), len(made.stopped)
+    left = len(made.grid.cells) - finished - stopped
+    before = f"{finished} finished, " * bool(finished or stopped)
+    before += f"{stopped} stopped early (pruned), " * bool(stopped)
+    if left or (made.budget and stopped):
+        work = f"about {format_duration(made.seconds)} with {counted(resources.workers, 'worker')} of "
+        work += counted(resources.threads, "thread")
+        work = f"{before}{left} left; {work} for {'those' if left else 'their end'}" if before else work
     else:
-        work = "all finished, nothing left to do"
+        work = f"{before if stopped else 'all finished, '}nothing left to do"
     return (
-        f"{counted(len(made.grid.cells), 'cell')} of {counted(made.images, 'image')} in views of "
-        f"{made.config.side} px: {work}; "
+        f"{counted(len(made.grid.cells), 'cell')} of {counted(made.images, 'image')}{_classes(made.classes)} in views "
+        f"of {made.config.side} px: {work}; "
         f"about {format_bytes(made.bytes)} for the study and at most {format_bytes(made.store_bytes)} for the "
         f"decoded images."
     )
+
+
+def _classes(names: Sequence[str]) -> str:
+    """How many classes there are, and the first of them."""
+    first = ", ".join(f"'{name}'" for name in names[:NAMED])
+    return f" of {len(names):,} classes ({first}{', …' * (len(names) > NAMED)})" if names else ""

@@ -11,7 +11,7 @@ import numpy as np
 
 from selfsup.config.grid import PerClass, percent_of
 from selfsup.csv_files import csv_bytes
-from selfsup.data.items import NO_SIDE, SIDES, TEST, UNKNOWN, VAL, ItemTable
+from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, TEST, UNKNOWN, VAL, ItemTable
 from selfsup.data.split import Split, has_several
 
 Problem = Literal[
@@ -24,6 +24,8 @@ Problem = Literal[
     "empty class",
     "given split",
     "labels",
+    "labels alike",
+    "labels with a comma",
     "no label",
     "left out",
     "looks like a split",
@@ -56,6 +58,8 @@ HEADINGS: dict[Problem, str] = {
     "empty class": "Folders without an image, which are no classes",
     "given split": "The split is given",
     "labels": "Labels",
+    "labels alike": "Labels that differ only by case or spaces",
+    "labels with a comma": "Labels with a comma, each taken as one",
     "no label": "Images without a label",
     "left out": "Images without a label that training may not see",
     "looks like a split": "Taken for a class, though it is called as a side of a split is",
@@ -170,6 +174,25 @@ def find_duplicates(names: Sequence[str], originals: np.ndarray, split: Split) -
                 detail = f"in {side}, and a copy of '{names[twin]}' in {where}"
                 entries.append(AuditEntry(names[index], "duplicate across split", detail))
     return entries
+
+
+def odd_labels(items: ItemTable, *, listed: bool) -> list[AuditEntry]:
+    """Labels that may be meant as one, and, where a table has `listed` them, as several; each kind in one entry."""
+    alike: dict[str, list[str]] = {}
+    for name in items.classes:
+        alike.setdefault(" ".join(name.casefold().split()), []).append(f"'{name}'")
+    found: dict[Problem, list[str]] = {
+        "labels alike": [" and ".join(names) for names in alike.values() if len(names) > 1],
+        "labels with a comma": [f"'{n}'" for n in items.classes if listed and not items.several and "," in n],
+    }
+    hint = f" (several labels of an image stand with {BETWEEN_LABELS} between)"
+    return [
+        AuditEntry(
+            "*", problem, ", ".join([*names[:EXAMPLES], *["…"][: len(names) - EXAMPLES]]) + hint * ("comma" in problem)
+        )
+        for problem, names in found.items()
+        if names
+    ]
 
 
 def describe_given(items: ItemTable, split: Split, originals: np.ndarray | None = None) -> str:

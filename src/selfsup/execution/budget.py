@@ -158,10 +158,9 @@ def waiting(blocks: Iterable[Block], taken: Sequence[Block]) -> list[Block]:
     names = {block.name for block in taken}
     begun = [job for block in taken if block.leads for job in block.jobs]
     rows = {(candidate_of(job), job.cells[0].per_class) for job in begun}
-    closed = any(not block.leads for block in taken)
     found = []
     for block in blocks:
-        if block.name in names or (block.leads and closed):
+        if block.name in names:
             continue
         jobs = block.jobs
         if not block.leads:

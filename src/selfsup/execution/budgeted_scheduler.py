@@ -10,11 +10,14 @@ from typing import ClassVar
 
 from selfsup.config.durations import seconds_in
 from selfsup.config.grid import Job
-from selfsup.execution.budget import Block, Cost, candidate_of, next_that_fits, waiting, wall_seconds
+from selfsup.data.sources.base import silent
+from selfsup.execution.budget import MARGIN, Block, Cost, candidate_of, next_that_fits, waiting, wall_seconds
 from selfsup.execution.executors.base import Event, JobDone, JobStarted
+from selfsup.execution.grid_words import rows
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.execution.schedulers.base import Record, Scheduler, left_to_do
+from selfsup.execution.words import format_duration
 from selfsup.record.results import PRUNED
 
 #: Seconds kept for the report and the table at the end, and the share of a budget; on a slow machine, a share of what
@@ -63,8 +66,10 @@ class Deviation:
 
     def add(self, job: Job, expected: Cost, taken: float) -> None:
         """A job was expected to take `expected`, and has taken so many seconds."""
-        if not expected.training:
-            self._add("evaluation", expected.evaluation, taken)
+        if expected.training < expected.evaluation:  # what such a job takes beside it says nothing of long trainings
+            trained = min(self._of(candidate_of(job), "training") * expected.training, taken / 2)
+            if job.until is None:  # else it is compared by its probe alone
+                self._add("evaluation", expected.evaluation, taken - trained)
             return
         evaluation = self._of("evaluation") * expected.evaluation
         for key in (candidate_of(job), "training"):  # no less than half of its time, however far off the evaluation is
@@ -101,6 +106,13 @@ class BudgetedScheduler(Scheduler):
     workers : int
     budget : Budget
     clock : callable, optional
+    say : callable, optional
+        Takes the sentence that something which was :attr:`promised` no longer fits.
+
+    Attributes
+    ----------
+    promised : set of str
+        Names of the blocks that were said to fit, and not yet that they do not.
     """
 
     resumes: ClassVar[bool] = True
@@ -114,10 +126,12 @@ class BudgetedScheduler(Scheduler):
         workers: int,
         budget: Budget,
         clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], object] = silent,
     ) -> None:
         self._inner, self._blocks = inner, blocks
         self._know(records)
-        self._workers, self._budget, self._clock = workers, budget, clock
+        self._workers, self._budget, self._clock, self._say = workers, budget, clock, say
+        self.promised: set[str] = set()
         self._epochs = costs.config.epochs
         self._cost = cache(lambda job: Cost(costs.training(job), costs.evaluation(job)))
         self._deviation = Deviation()
@@ -143,6 +157,8 @@ class BudgetedScheduler(Scheduler):
             block = next_that_fits(self._blocks, self._taken, pending, self._wall, self.left)
             if block is None and not wanted and self.left > UNUSED * self._budget.seconds:
                 block = next(iter(waiting(self._blocks, self._taken)), None)
+            if not (pending or (block and block.leads)) and self.left > 0:
+                self._say_what_no_longer_fits()
             if block is None:
                 break
             self._taken.append(block)
@@ -167,6 +183,18 @@ class BudgetedScheduler(Scheduler):
 
     def _know(self, records: Mapping[str, Record]) -> None:
         self._records, self._over = records, {cell for cell, record in records.items() if record.over}
+
+    def _say_what_no_longer_fits(self) -> None:
+        """Of what was promised and the table needs whole, what now comes after other learning rates, or not at all."""
+        for block in waiting(self._blocks, self._taken):
+            if block.leads and block.name in self.promised:
+                self.promised.remove(block.name)
+                cells = [cell for job in block.jobs for cell in job.cells]
+                self._say(
+                    f"No longer fits into {self._budget.text}, by what jobs have taken so far: {rows(cells)} (about "
+                    f"{format_duration((1 + MARGIN) * self._wall([block]))} with a margin, and "
+                    f"{format_duration(self.left)} are left)."
+                )
 
     def _takes_more(self, wanted: Sequence[Job], pending: Sequence[Block]) -> bool:
         """Whether workers would soon be idle; trainings that compete with each other are left to themselves."""

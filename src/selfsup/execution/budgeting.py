@@ -11,6 +11,7 @@ from typing import Any
 
 from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
+from selfsup.data.sources.base import silent
 from selfsup.errors import UserError
 from selfsup.execution.budget import blocks_of, choose, least_seconds, wall_seconds
 from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
@@ -20,7 +21,7 @@ from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import left_to_do, read_records
 from selfsup.record.folder import StudyFolder
-from selfsup.record.results import FAILED
+from selfsup.record.results import FAILED, PRUNED
 
 #: What decides between learning rates and augmentations where a command with a budget names nothing else.
 HALVING = "halving"
@@ -70,8 +71,9 @@ def fit_into_budget(
     costs: JobCosts,
     workers: int,
     clock: Callable[[], float] = time.monotonic,
+    say: Callable[[str], object] = silent,
 ) -> FittedStudy:
-    """Choose what of `jobs`, those of the whole grid, fits into a budget.
+    """Choose what of `jobs`, those of the whole grid, fits into a budget; `say` takes what later no longer does.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def fit_into_budget(
 
     def scheduler_of(config: StudyConfig) -> BudgetedScheduler:
         inner = load_scheduler(config, place)
-        return BudgetedScheduler(inner, blocks, replace(costs, config=config), records, workers, budget, clock)
+        return BudgetedScheduler(inner, blocks, replace(costs, config=config), records, workers, budget, clock, say)
 
     blocks = blocks_of(jobs, config, load_scheduler(config, place), seconds_of)
     scheduler = scheduler_of(config)
@@ -104,6 +106,7 @@ def fit_into_budget(
         steps = math.floor(config.min_steps * choice.epochs / config.epochs)
         changes = {"epochs": choice.epochs, "min_steps": steps}
         scheduler = scheduler_of(config.model_copy(update=changes))
+    scheduler.promised |= {block.name for block in choice.blocks}
     absent = left_out([cell for job in jobs for cell in job.cells], choice.cells)
     notes: dict[str, Any] = {"budget": budget.text, "left_out": absent}
     sentences = _sentences(budget.text, describe(choice.cells, epochs=choice.epochs), absent)
@@ -126,7 +129,8 @@ def _sentences(budget: str, what: str, absent: str) -> list[str]:
 def note_outcome(folder: StudyFolder, cells: Sequence[Cell], budget: Budget) -> str:
     """Write down what the budget has left out of the cells after all, and say it in a sentence."""
     statuses = folder.statuses()
-    absent = left_out(cells, [cell for cell in cells if statuses.get(cell.id, FAILED) != FAILED])
+    begun = [cell for cell in cells if statuses.get(cell.id, FAILED) != FAILED]
+    absent = left_out(cells, begun, [cell for cell in begun if statuses[cell.id] == PRUNED])
     history = folder.read_json("run.json")
     history["runs"][-1]["left_out"] = absent
     folder.write_json("run.json", {**history, "planned": len(statuses)})

@@ -31,11 +31,13 @@ from selfsup.execution.known_images import require_same_names
 from selfsup.execution.preparation import describe_split, open_images, require_enough, require_resplit, split_study
 from selfsup.execution.resolved_study import resolve_study
 from selfsup.execution.resources import resolve_resources, time_precision
-from selfsup.execution.schedulers import share_of
+from selfsup.execution.schedulers import load_scheduler, share_of
+from selfsup.execution.schedulers.base import read_records
 from selfsup.execution.study_grid import GridOfStudy
 from selfsup.execution.study_networks import asked_network
 from selfsup.execution.teachers import require_teachers, resolve_teachers
 from selfsup.record.folder import StudyFolder
+from selfsup.record.results import PRUNED
 from selfsup.record.storage import local_folder
 
 #: Most images of the source that are opened to learn how large they are, and whether they can be.
@@ -54,10 +56,14 @@ class Plan:
     grid : GridOfStudy
         Of what fits into the budget, where there is one.
     finished : frozenset of str
-        Ids of those of its cells that the study already has.
+        Ids of those of its cells that the study already has,
+    stopped : frozenset of str
+        and of those whose training was stopped early, and does not go on unless a budget has time left for it.
     resources : Resources
     images : int
         Images found, but for those that could not be opened.
+    classes : tuple of str
+        Names of their classes, empty without labels, and where an image may have several.
     opened : int
         Images that could be opened, of those that were tried; none was decoded.
     audit : tuple of AuditEntry
@@ -75,9 +81,11 @@ class Plan:
     config: StudyConfig
     grid: GridOfStudy
     finished: frozenset[str]
+    stopped: frozenset[str]
     resources: Resources
     budget: FittedStudy | None
     images: int
+    classes: tuple[str, ...]
     opened: int
     audit: tuple[AuditEntry, ...]
     seconds: float
@@ -136,6 +144,11 @@ def plan_study(
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
     left = unfinished(grid.jobs, finished)
+    records = read_records(folder) if folder else {}
+    stopped = {cell for cell, record in records.items() if record.status == PRUNED}
+    if config.budget is None:
+        left = load_scheduler(config, folder or StudyFolder(Path())).next_round(grid.jobs, records)
+        stopped -= {cell.id for job in left for cell in job.cells}
     resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
     costs = JobCosts.measure(config, left, items, split, resources, glance.side, external=external)
     seconds = costs.wall(left, share_of(config, folder or StudyFolder(Path())), resources.workers)
@@ -149,9 +162,11 @@ def plan_study(
         config=config,
         grid=grid,
         finished=finished & {cell.id for cell in grid.cells},
+        stopped=frozenset(stopped) & {cell.id for cell in grid.cells},
         resources=resources,
         budget=fitted,
         images=len(items.names) - len(glance.audit),
+        classes=() if items.several else items.classes,
         opened=glance.opened,
         audit=(*source.ignored, *glance.audit, *describe_channels(rendering), *noticed),
         seconds=seconds + SECONDS_PER_START if left else 0.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from selfsup.config.axes import REFERENCE, format_lr
-from selfsup.config.grid import Cell
+from selfsup.config.grid import Cell, PerClass
 from selfsup.execution.words import counted, listed
 
 
@@ -27,26 +27,41 @@ def describe(cells: Sequence[Cell], *, epochs: int) -> str:
     return "; ".join([*parts, *([counted(epochs, "epoch")] if trained else [])])
 
 
-def left_out(cells: Sequence[Cell], chosen: Iterable[Cell]) -> str:
-    """What of the cells is not among the chosen ones; empty if nothing."""
-    chosen = set(chosen)
+def rows(cells: Iterable[Cell], names: Mapping[tuple[str, str], str] | None = None) -> str:
+    """The numbers of images of cells, and of which methods: all per class for simclr and moco."""
+    cells = list(cells)
+    names = names or _names(cells)
+    of: dict[str, list[str]] = {}
+    for cell in cells:
+        of.setdefault(str(cell.per_class), []).append(names[cell.method, cell.backbone])
+    return ", ".join(f"{size} per class for {listed(_unique(methods))}" for size, methods in of.items())
+
+
+def left_out(cells: Sequence[Cell], chosen: Iterable[Cell], stopped: Iterable[Cell] = ()) -> str:
+    """What of the cells is not among the chosen ones; empty if nothing.
+
+    A method has a number of images only where a cell was chosen that was not `stopped` early: what it has not comes
+    right after methods that are not there at all.
+    """
+    chosen, stopped = set(chosen), set(stopped)
     names = _names(cells)
     ways: Mapping[str, Callable[[Cell], str]] = {
-        "{}": lambda cell: names[cell.method, cell.backbone],
         "policy {}": lambda cell: cell.augmentation or "",
         "rate {}": _rate,
-        "{} per class": lambda cell: str(cell.per_class) if cell.lr is not None else "",
         "seed {}": lambda cell: str(cell.seed),
     }
-    absent, parts = [cell for cell in cells if cell not in chosen], []
+    candidates, whole = {_row(cell)[:2] for cell in chosen}, {_row(cell) for cell in chosen - stopped}
+    missing = _unique(names[_row(cell)[:2]] for cell in cells if _row(cell)[:2] not in candidates)
+    lacking = [c for c in cells if c.lr is not None and _row(c)[:2] in candidates and _row(c) not in whole]
+    parts = [part for part in (listed(missing) if missing else "", rows(lacking, names)) if part]
+    absent = [c for c in cells if c not in chosen and c not in lacking and _row(c)[:2] in candidates]
     for words, value in ways.items():
         known = {value(cell) for cell in chosen}
         missing = [found for found in _unique(map(value, absent)) if found not in known]
         if missing:
             parts.append(words.format(listed(missing)))
             absent = [cell for cell in absent if value(cell) not in missing]
-    rows = {(cell.method, cell.backbone, cell.per_class) for cell in chosen}
-    other = [cell for cell in absent if (cell.method, cell.backbone, cell.per_class) in rows]
+    other = [cell for cell in absent if _row(cell) in whole]
     if other:
         parts.append(
             f"other rates and policies with {listed(_unique(str(cell.per_class) for cell in other))} per class"
@@ -54,6 +69,11 @@ def left_out(cells: Sequence[Cell], chosen: Iterable[Cell]) -> str:
     if len(absent) > len(other):
         parts.append(f"{counted(len(absent) - len(other), 'other cell')}")
     return "; ".join(parts)
+
+
+def _row(cell: Cell) -> tuple[str, str, PerClass]:
+    """What a line of the table is of: method, network and number of images."""
+    return cell.method, cell.backbone, cell.per_class
 
 
 def _names(cells: Iterable[Cell]) -> dict[tuple[str, str], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from selfsup.data.audit import (
     find_duplicates,
     label_conflicts,
     left_out,
+    odd_labels,
     small_classes,
     summarize,
 )
@@ -30,6 +32,7 @@ from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTabl
 from selfsup.data.pages import file_of, with_pages
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
+from selfsup.data.sources._manifest import first_place
 from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
@@ -202,6 +205,7 @@ def describe_split(
     entries = []
     if not config.no_given_split and (items.sides != NO_SIDE).any():
         entries.append(AuditEntry("*", "given split", describe_given(items, split, originals)))
+    entries += odd_labels(items, listed=config.manifest is not None)
     if items.several:
         entries.append(AuditEntry("*", "labels", _describe_labels(config, items)))
     if items.has_pool:
@@ -266,9 +270,13 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
         )
     unseen = (items.count(split.train) == 0) & (items.count(np.concatenate([split.val, split.test])) > 0)
     if not config.no_given_split and (items.sides != NO_SIDE).any() and unseen.any():
+        name = items.classes[int(unseen.argmax())]
+        what = f"The class '{name}' of '{config.data}' is"
+        if config.manifest is not None:
+            what = f"{first_place(Path(config.manifest).expanduser(), name)} has the label '{name}', which is"
         raise UserError(
-            f"The class '{items.classes[int(unseen.argmax())]}' of '{config.data}' is given for validation or the "
-            "test, and no image of it for training; give it some, leave it out, or divide anew with --no-given-split."
+            f"{what} given for validation or the test, and no image of it for training; give it some, leave it out, or "
+            "divide anew with --no-given-split."
         )
     held_out = (items.labels[split.val], items.labels[split.test])
     if items.has_labels and config.metric == "auroc" and any(np.ptp(labels) == 0 for labels in held_out):

@@ -51,7 +51,9 @@ class Tally:
     pool : int
         Training images without a label beside them, which trainings without labels see.
     done : int
-        Cells of the grid that were finished before.
+        Cells of the grid that were finished before,
+    stopped : int
+        and that a scheduler has stopped early and does not go on with.
     passes : callable, optional
         From a number of training images to how often an epoch passes over them; once by default.
     planned : int
@@ -68,14 +70,15 @@ class Tally:
         epochs: int,
         workers: int,
         done: int,
+        stopped: int = 0,
         pool: int = 0,
         passes: Callable[[int], int] = lambda images: 1,
         ends: float | None = None,
         planned: int = 0,
     ) -> None:
         self._ends = ends
-        self.cells = max(planned, sum(len(job.cells) for job in jobs) + done)
-        self.done_cells = done
+        self.cells = max(planned, sum(len(job.cells) for job in jobs) + done + stopped)
+        self.done_cells, self.stopped = done + stopped, stopped
         self.statuses: Counter[str] = Counter()
         self.running: dict[int, Running] = {}
         self._left = {job.id: job for job in jobs}

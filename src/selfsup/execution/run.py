@@ -34,7 +34,7 @@ from selfsup.execution.schedulers.base import Scheduler, read_records
 from selfsup.execution.study_networks import forget_asked_networks
 from selfsup.execution.teachers import prepare_teachers, resolve_teachers
 from selfsup.execution.watchers import Watcher
-from selfsup.execution.words import counted, format_duration
+from selfsup.execution.words import counted, finished_before, format_duration
 from selfsup.record.folder import StudyFolder
 from selfsup.record.storage import Uploads
 from selfsup.training.plan import TrainingPlan
@@ -142,6 +142,8 @@ class StudyRun:
         prepare_weights(self.folder, config, self.watcher.say)
         prepare_teachers(self.folder, config, store, resources.hardware.device, self.watcher.say)
         left = unfinished(grid.jobs, self.folder.finished())
+        if asked.budget is None:  # and not what was stopped early
+            left = load_scheduler(asked, self.folder).next_round(grid.jobs, read_records(self.folder))
         costs = self._time_jobs(asked, left, resources, store)
         fitted = self._fit_into_budget(asked, grid.jobs, resources, costs) if costs and asked.budget else None
         if costs is not None and fitted is None:
@@ -168,8 +170,9 @@ class StudyRun:
         with following as self._notify_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources):
                 self._update_results()
-                cells = counted(len(grid.cells), "cell")
-                self._say(f"Nothing to do: {cells} finished before; the report is written anew.")
+                done = len(self.folder.finished() & {cell.id for cell in grid.cells})
+                before = finished_before(counted(done, "cell"), 0 if fitted else len(grid.cells) - done)
+                self._say(f"Nothing to do: {before}; the report is written anew.")
             if fitted is not None:
                 self._say(note_outcome(self.folder, grid.cells, fitted.budget))
             self._write_assets()
@@ -193,7 +196,7 @@ class StudyRun:
         """What of the jobs is to run within the budget."""
         assert asked.budget is not None
         budget = Budget(asked.budget, self._began, time.monotonic())
-        fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers)
+        fitted = fit_into_budget(budget, asked, self.folder, jobs, costs, resources.workers, say=self.watcher.say)
         for sentence in fitted.sentences:
             self.watcher.say(sentence)
         return fitted
@@ -223,10 +226,9 @@ class StudyRun:
             workers = min(resources.workers, len(wanted))
             if not rounds:
                 self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
-            if self._budgeted is None:
-                done = sum(len(job.cells) for job in jobs) - sum(len(job.cells) for job in wanted)
-            else:  # the others may be left out
-                done = len(self.folder.finished() & {cell.id for job in jobs for cell in job.cells})
+            cells = {cell.id for job in jobs for cell in job.cells}
+            done = len(self.folder.finished() & cells)
+            stopped = len(cells) - sum(len(job.cells) for job in wanted) - done
             passes = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).passes
             counts = self._opened.train_counts
             tally = Tally(
@@ -235,6 +237,7 @@ class StudyRun:
                 epochs=config.epochs,
                 workers=workers,
                 done=done,
+                stopped=0 if self._budgeted else stopped,  # those that a budget leaves out were never begun
                 pool=len(self._opened.split(0).train) - sum(counts),
                 passes=passes,
                 ends=resources.until,

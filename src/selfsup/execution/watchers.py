@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from selfsup.execution.executors.base import EpochDone, Event, JobDone, JobRetried
 from selfsup.execution.progress import Tally, waits
-from selfsup.execution.words import counted, format_duration
+from selfsup.execution.words import counted, finished_before, format_duration
 from selfsup.record.results import PRUNED
 
 #: Seconds between two plain lines about training.
@@ -61,7 +61,8 @@ class Lines(Watcher):
 
     def begin(self, study: Path, tally: Tally) -> None:
         if self._tally is None:  # and not again for a scheduler's further rounds
-            already = f", {tally.done_cells} of them finished before" if tally.done_cells else ""
+            before = finished_before(f"{tally.done_cells - tally.stopped} of them", tally.stopped)
+            already = f", {before}" if tally.done_cells else ""
             self.say(f"{counted(tally.cells, 'cell')}{already}; study in {study}")
         self._tally = tally
 

@@ -10,6 +10,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def finished_before(finished: str, stopped: int) -> str:
+    """What earlier runs have finished, and how many cells a scheduler has stopped early and does not go on with."""
+    return f"{finished} finished before{f' and {stopped} stopped early (pruned)' * bool(stopped)}"
+
+
 def listed(names: list[str]) -> str:
     """``a``, ``a and b``, or ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -89,6 +89,16 @@ class ManifestSource(FileSource):
         super().__init__(root, list(paths), table, np.array(facts).reshape(-1, 3))
 
 
+def first_place(manifest: Path, label: str) -> str:
+    """Where a manifest first has a label outside training: ``Line 7 of 'images.csv'``."""
+    file = f"'{printable(str(manifest))}'"
+    for row in _read(manifest, file):
+        values = row.values
+        if label in values["label"] and label in _labels(values["label"], file) and side_of(values["split"]) != "train":
+            return f"{row.place} of {file}"
+    return file
+
+
 class _Missing(NamedTuple):
     """A file that is not there: where the manifest names it, its path, and what the system says of it."""
 
