@@ -55,6 +55,12 @@ def test_a_number_of_images_that_not_all_methods_have_is_named_with_those_that_h
     assert left_out(CELLS, [*chosen, *IDLE]) == "all per class for moco"
 
 
+def test_numbers_of_images_that_the_same_methods_lack_are_named_together() -> None:
+    cells = [Cell(method, "resnet18", "weak", 0.1, size, 0) for method in ("simclr", "moco") for size in (5, 20, "all")]
+    assert left_out(cells, [cells[0], *cells[3:5]]) == "20 per class for simclr; all per class for simclr and moco"
+    assert left_out(cells, [cells[0], cells[3]]) == "20 and all per class for simclr and moco"
+
+
 def test_what_does_not_train_hides_no_number_of_images_that_no_training_has() -> None:
     random = Cell("random", "resnet18", None, None, "all", 0)
     chosen = [random, *IDLE, *(c for c in TRAINED if c.per_class == 5)]

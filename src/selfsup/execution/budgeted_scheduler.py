@@ -186,15 +186,15 @@ class BudgetedScheduler(Scheduler):
 
     def _say_what_no_longer_fits(self) -> None:
         """Of what was promised and the table needs whole, what now comes after other learning rates, or not at all."""
-        for block in waiting(self._blocks, self._taken):
-            if block.leads and block.name in self.promised:
-                self.promised.remove(block.name)
-                cells = [cell for job in block.jobs for cell in job.cells]
-                self._say(
-                    f"No longer fits into {self._budget.text}, by what jobs have taken so far: {rows(cells)} (about "
-                    f"{format_duration((1 + MARGIN) * self._wall([block]))} with a margin, and "
-                    f"{format_duration(self.left)} are left)."
-                )
+        gone = [b for b in waiting(self._blocks, self._taken) if b.leads and b.name in self.promised]
+        if gone:
+            self.promised -= {block.name for block in gone}
+            cells = [cell for block in gone for job in block.jobs for cell in job.cells]
+            self._say(
+                f"No longer fits into {self._budget.text}, by what jobs have taken so far: {rows(cells)} (about "
+                f"{format_duration((1 + MARGIN) * self._wall(gone))} with a margin, and "
+                f"{format_duration(self.left)} are left)."
+            )
 
     def _takes_more(self, wanted: Sequence[Job], pending: Sequence[Block]) -> bool:
         """Whether workers would soon be idle; trainings that compete with each other are left to themselves."""

@@ -34,7 +34,10 @@ def rows(cells: Iterable[Cell], names: Mapping[tuple[str, str], str] | None = No
     of: dict[str, list[str]] = {}
     for cell in cells:
         of.setdefault(str(cell.per_class), []).append(names[cell.method, cell.backbone])
-    return ", ".join(f"{size} per class for {listed(_unique(methods))}" for size, methods in of.items())
+    sizes: dict[str, list[str]] = {}
+    for size, methods in of.items():
+        sizes.setdefault(listed(_unique(methods)), []).append(size)
+    return "; ".join(f"{listed(found)} per class for {methods}" for methods, found in sizes.items())
 
 
 def left_out(cells: Sequence[Cell], chosen: Iterable[Cell], stopped: Iterable[Cell] = ()) -> str:
