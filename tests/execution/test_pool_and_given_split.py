@@ -176,7 +176,7 @@ def test_a_class_that_is_given_for_the_test_alone_is_refused(tmp_path: Path) -> 
         lambda values: begin(tmp_path / "data", tmp_path / "study", manifest=str(manifest)),
         lambda values: plan_study(values),
     ):
-        with pytest.raises(UserError, match=r"The class 'rye' of .* and no image of it for training"):
+        with pytest.raises(UserError, match=r"Line 2 of .* has the label 'rye', .* and no image of it for training"):
             refused({"data": str(tmp_path / "data"), "manifest": str(manifest), **TINY})
 
 
