@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from selfsup.config.grid import unfinished
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import AuditEntry, small_classes
 from selfsup.data.build import none_readable
@@ -31,13 +30,13 @@ from selfsup.execution.known_images import require_same_names
 from selfsup.execution.preparation import describe_split, open_images, require_enough, require_resplit, split_study
 from selfsup.execution.resolved_study import resolve_study
 from selfsup.execution.resources import resolve_resources, time_precision
-from selfsup.execution.schedulers import load_scheduler, share_of
+from selfsup.execution.schedulers import jobs_ahead, share_of
 from selfsup.execution.schedulers.base import read_records
 from selfsup.execution.study_grid import GridOfStudy
 from selfsup.execution.study_networks import asked_network
 from selfsup.execution.teachers import require_teachers, resolve_teachers
 from selfsup.record.folder import StudyFolder
-from selfsup.record.results import PRUNED
+from selfsup.record.results import FINAL, PRUNED
 from selfsup.record.storage import local_folder
 
 #: Most images of the source that are opened to learn how large they are, and whether they can be.
@@ -142,12 +141,11 @@ def plan_study(
     require_weights(config, folder)
     require_teachers(config, folder)
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
-    finished = frozenset(folder.finished() if folder else ()) & {cell.id for cell in grid.cells}
-    left = unfinished(grid.jobs, finished)
     records = read_records(folder) if folder else {}
+    left = jobs_ahead(config, folder or StudyFolder(Path()), grid.jobs, records)
+    finished = {cell for cell, record in records.items() if record.status in FINAL}
     stopped = {cell for cell, record in records.items() if record.status == PRUNED}
-    if config.budget is None:
-        left = load_scheduler(config, folder or StudyFolder(Path())).next_round(grid.jobs, records)
+    if config.budget is None:  # or there may be time for those
         stopped -= {cell.id for job in left for cell in job.cells}
     resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
     costs = JobCosts.measure(config, left, items, split, resources, glance.side, external=external)
@@ -161,7 +159,7 @@ def plan_study(
     return Plan(
         config=config,
         grid=grid,
-        finished=finished & {cell.id for cell in grid.cells},
+        finished=frozenset(finished) & {cell.id for cell in grid.cells},
         stopped=frozenset(stopped) & {cell.id for cell in grid.cells},
         resources=resources,
         budget=fitted,

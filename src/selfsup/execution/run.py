@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsup._version import __version__
-from selfsup.config.grid import Cell, Job, fuse_jobs, unfinished
+from selfsup.config.grid import Cell, Job, fuse_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.data.store import Store
 from selfsup.errors import Interrupted, UserError
@@ -30,7 +30,7 @@ from selfsup.execution.preparation import prepare_images, split_study
 from selfsup.execution.progress import Tally
 from selfsup.execution.resolved_study import resolve_study
 from selfsup.execution.resources import resolve_resources, takes_minutes, time_precision
-from selfsup.execution.schedulers import load_scheduler, share_of
+from selfsup.execution.schedulers import jobs_ahead, load_scheduler, share_of
 from selfsup.execution.schedulers.base import Scheduler, read_records
 from selfsup.execution.study_networks import forget_asked_networks
 from selfsup.execution.teachers import prepare_teachers, resolve_teachers
@@ -142,9 +142,7 @@ class StudyRun:
             config = config.model_copy(update={"fuse": 1})
         prepare_weights(self.folder, config, self.watcher.say)
         prepare_teachers(self.folder, config, store, resources.hardware.device, self.watcher.say)
-        left = unfinished(grid.jobs, self.folder.finished())
-        if asked.budget is None:  # and not what was stopped early
-            left = load_scheduler(asked, self.folder).next_round(grid.jobs, read_records(self.folder))
+        left = jobs_ahead(asked, self.folder, grid.jobs, read_records(self.folder))
         costs = self._time_jobs(asked, left, resources, store)
         fitted = self._fit_into_budget(asked, grid.jobs, resources, costs) if costs and asked.budget else None
         if costs is not None and fitted is None:
