@@ -165,7 +165,7 @@ def find_duplicates(names: Sequence[str], originals: np.ndarray, split: Split) -
     """
     entries = []
     first_seen: dict[int, tuple[int, str]] = {}
-    copied = np.bincount(originals)[originals] > 1
+    copied = _copied(originals)
     for side, indices in (("train", split.train), ("val", split.val), ("test", split.test)):
         indices = indices[copied[indices]]
         for index, original in zip(indices.tolist(), originals[indices].tolist(), strict=True):
@@ -181,18 +181,21 @@ def odd_labels(items: ItemTable, *, listed: bool) -> list[AuditEntry]:
     alike: dict[str, list[str]] = {}
     for name in items.classes:
         alike.setdefault(" ".join(name.casefold().split()), []).append(f"'{name}'")
-    found: dict[Problem, list[str]] = {
-        "labels alike": [" and ".join(names) for names in alike.values() if len(names) > 1],
-        "labels with a comma": [f"'{n}'" for n in items.classes if listed and not items.several and "," in n],
-    }
+    pairs = [" and ".join(names) for names in alike.values() if len(names) > 1]
+    commas = [f"'{name}'" for name in items.classes if "," in name] if listed and not items.several else []
     hint = f" (several labels of an image stand with {BETWEEN_LABELS} between)"
-    return [
-        AuditEntry(
-            "*", problem, ", ".join([*names[:EXAMPLES], *["…"][: len(names) - EXAMPLES]]) + hint * ("comma" in problem)
-        )
-        for problem, names in found.items()
-        if names
-    ]
+    found: list[tuple[Problem, list[str], str]] = [("labels alike", pairs, ""), ("labels with a comma", commas, hint)]
+    return [AuditEntry("*", problem, _first(names) + more) for problem, names, more in found if names]
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first of the names."""
+    return ", ".join([*names[:EXAMPLES], *["…"][: len(names) - EXAMPLES]])
+
+
+def _copied(originals: np.ndarray) -> np.ndarray:
+    """Which images are copies of another, or have one; bool."""
+    return np.bincount(originals)[originals] > 1
 
 
 def describe_given(items: ItemTable, split: Split, originals: np.ndarray | None = None) -> str:
@@ -232,7 +235,7 @@ def copies(names: Sequence[str], digests: np.ndarray, originals: np.ndarray) -> 
     """Images that are copies of earlier ones, exact ones by their `digests`; else as :func:`find_duplicates`."""
     first: dict[bytes, int] = {}
     entries = []
-    for index in np.flatnonzero(np.bincount(originals)[originals] > 1).tolist():
+    for index in np.flatnonzero(_copied(originals)).tolist():
         twin, original = first.setdefault(digests[index], index), originals[index]
         if twin != index:
             entries.append(AuditEntry(names[index], "duplicate", f"same pixels as '{names[twin]}'"))
