@@ -31,7 +31,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from joblib import cpu_count
 
@@ -156,10 +155,9 @@ def by_lightly(task: Task, pictures: Pictures, workers: int) -> Score:
     import peers
 
     torch.set_num_threads(task.threads)
-    images = pictures.images(pictures.train)
     trained = peers.train(
         task.method,
-        images,
+        pictures.images(pictures.train),
         size=task.image_size,
         epochs=task.epochs,
         batch_size=task.batch_size,
@@ -167,26 +165,19 @@ def by_lightly(task: Task, pictures: Pictures, workers: int) -> Score:
         seed=task.seed,
         clock=task.now,
     )
-    train_x = peers.embed(trained.backbone, images, task.image_size)
-    test_x = peers.embed(trained.backbone, pictures.images(pictures.test), task.image_size)
-    labels = pictures.store().labels
-    assert labels is not None
-    accuracy = probe_accuracy(train_x, labels[pictures.train], test_x, labels[pictures.test])
-    return Score(statistics.median(trained.rates), accuracy)
+    return judged(trained, task, pictures)
 
 
 def in_the_ordinary_way(task: Task, pictures: Pictures, workers: int, lr: float = ORDINARY_RATE) -> Score:
     """The method of ordinary.py, in float32."""
     import ordinary
-    import peers
 
     torch.set_num_threads(task.threads)
-    images, labels = pictures.images(pictures.train), pictures.store().labels
     trained = ordinary.train(
         task.method,
         build_method(task, pictures, ordinary_settings(task.method)),
-        images,
-        labels[pictures.train].tolist(),
+        pictures.images(pictures.train),
+        pictures.store().labels[pictures.train].tolist(),
         size=task.image_size,
         epochs=task.epochs,
         batch_size=task.batch_size,
@@ -195,10 +186,20 @@ def in_the_ordinary_way(task: Task, pictures: Pictures, workers: int, lr: float 
         seed=task.seed,
         clock=task.now,
     )
-    train_x = peers.embed(trained.backbone, images, task.image_size)
-    test_x = peers.embed(trained.backbone, pictures.images(pictures.test), task.image_size)
+    return judged(trained, task, pictures)
+
+
+def judged(trained: Any, task: Task, pictures: Pictures) -> Score:
+    """The rate of a peer's training, and the probe's accuracy on its embeddings."""
+    import peers
+
+    train_x, test_x = (
+        peers.embed(trained.backbone, pictures.images(indices), task.image_size)
+        for indices in (pictures.train, pictures.test)
+    )
+    labels = pictures.store().labels
     accuracy = probe_accuracy(train_x, labels[pictures.train], test_x, labels[pictures.test])
-    return Score(float(np.median(trained.rates)), accuracy)
+    return Score(statistics.median(trained.rates), accuracy)
 
 
 def bare(task: Task, pictures: Pictures) -> Score:
