@@ -15,7 +15,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import fuse
 from bare import BarePass
+from findings import Findings
 from gpu_rates import FAST, NETWORKS, PLAIN, busy_seconds, network, rate, seconds_of, set_up, settle, steps_of, training
 from selfsup.backbones import build_backbone
 from selfsup.evaluation.embedding import GPU_BATCH, embed
@@ -33,9 +34,6 @@ from selfsup.training.diagnostics import effective_rank
 from selfsup.views import View
 from selfsup.views.base import to_device
 from step import TimedSteps
-
-if TYPE_CHECKING:
-    from gpu import Findings
 
 ROOT = Path(__file__).resolve().parents[1]
 LOADINGS = {
