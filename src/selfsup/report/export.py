@@ -123,7 +123,8 @@ def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
     groups, names = shown_groups(embeddings.labels, embeddings.predicted, study.classes)
     if study.labelled and not study.several:
         yield confusion_figure(cell, Confusions.of(embeddings.labels, embeddings.predicted), names)
-    draw = partial(tsne_picture, embeddings.projection, groups, names, title=cell)
+    wrong = ~embeddings.correct if study.labelled and not study.several else None
+    draw = partial(tsne_picture, embeddings.projection, groups, names, wrong=wrong, title=cell)
     yield NamedFigure("map", f"Map of the embeddings of {cell}", draw)
 
 
