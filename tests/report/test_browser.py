@@ -358,20 +358,26 @@ const of = (selector) => frame.contentDocument.querySelector(selector);
 
 
 def test_what_was_found_is_seen_on_a_telephone_without_scrolling(study):
-    script = IN_A_FRAME.replace("%d", "390") + """
+    script = (
+        IN_A_FRAME.replace("%d", "390")
+        + """
     const [box, word] = [of(".sure .scroll"), of(".against .word")];
     return [box.scrollWidth, box.clientWidth, word.getBoundingClientRect().right];
     """
+    )
     needed, shown, right = in_browser(study.path / "report.html", script)["result"]
     assert needed <= shown <= 390
     assert 0 < right < 390
 
 
 def test_the_table_of_cells_stays_within_the_column_of_text_where_the_window_is_narrow(study):
-    script = IN_A_FRAME.replace("%d", "1200") + """
+    script = (
+        IN_A_FRAME.replace("%d", "1200")
+        + """
     const [box, text] = [of(".cells"), of("#cells-title")].map((found) => found.getBoundingClientRect());
     return [box.left, box.right, text.left, text.right];
     """
+    )
     left, right, first, last = in_browser(study.path / "report.html", script)["result"]
     assert first <= left < right <= last
 
