@@ -40,12 +40,15 @@ GRID = {
 }  # fmt: skip
 
 
+IMAGES = ItemTable.of([Item("image.png", "class")])
+
+
 @dataclass(frozen=True)
 class Costs:
     """Trainings of 100 s and evaluations of 10 s."""
 
     config: StudyConfig
-    items: ItemTable = ItemTable.of([Item("image.png", "class")])
+    items: ItemTable = IMAGES
 
     def training(self, job: Job) -> float:
         return 0.0 if job.cells[0].lr is None else 2.0 * self.config.epochs
