@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save
@@ -16,6 +17,7 @@ from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.execution.initial_weights import prepare_weights, resolve_networks
+from selfsup.execution.preparation import prepare_images
 from selfsup.execution.study_networks import network_of
 from selfsup.record.folder import StudyFolder
 
@@ -109,6 +111,33 @@ def test_a_folder_or_file_without_them_is_refused_before_anything_runs(tmp_path:
         resolve_networks(config_of(**{"backbones": "test_vit@none", field: f"test_resnet@{tmp_path}"}), print)
     with pytest.raises(UserError, match="There is no weights file"):
         resolve_networks(config_of(**{"backbones": "test_vit@none", field: f"test_resnet@{tmp_path}/w.pth"}), print)
+
+
+@pytest.mark.parametrize("field", ["backbones", "references"])
+def test_weights_of_another_network_are_refused_before_any_image_is_decoded(
+    few: Path, tmp_path: Path, field: str
+) -> None:
+    file = save_weights(tmp_path / "w.safetensors")
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    decoded: list[tuple[int, int]] = []
+    config = config_of(data=str(few), **{"backbones": "test_vit@none", field: f"test_vit@{file}"})
+    with pytest.raises(UserError, match=r"w.safetensors' do not fit test_vit: 0 of its 78 tensors do"):
+        prepare_images(folder, config, print, lambda *done: decoded.append(done))
+    assert decoded == []
+    assert not (folder.path / "audit.csv").exists()
+
+
+def test_weights_for_the_channels_of_the_images_fit_before_these_are_decoded(tmp_path: Path) -> None:
+    file = tmp_path / "five.safetensors"
+    file.write_bytes(weights_file(build_backbone("test_resnet", image_size=32, in_channels=5)))
+    for number in range(6):
+        (tmp_path / "bands").mkdir(exist_ok=True)
+        np.save(tmp_path / "bands" / f"{number}.npy", np.full((32, 32, 5), number, np.uint8))
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    config = config_of(data=str(tmp_path / "bands"), unlabelled=True, backbones=f"test_resnet@{file}")
+    assert prepare_images(folder, config, print).channels == 5
 
 
 def test_a_reference_has_its_own_size_and_a_backbone_that_of_the_study(tmp_path: Path) -> None:

@@ -69,17 +69,21 @@ def _kept(folder: StudyFolder | None, source: NetworkSource, reference: bool) ->
     return folder is not None and folder.initial_weights(source.label, reference=reference).exists()
 
 
-def require_weights(config: StudyConfig, folder: StudyFolder | None = None) -> None:
+def require_weights(config: StudyConfig, folder: StudyFolder | None, channels: Callable[[], int]) -> None:
     """Refuse a file of weights that does not fit its network, unless the study in `folder` keeps them already.
+
+    `channels` says how many most images have; it is asked where there is such a file.
 
     Raises
     ------
     UserError
         If one does not.
     """
-    for source, reference in _all(config):
-        if source.file is not None and not _kept(folder, source, reference):
-            _load(asked(config, source, reference), source, config)
+    files = [each for each in _all(config) if each[0].file is not None and not _kept(folder, *each)]
+    if files:
+        config = config.with_channels_of(channels()).with_side_for([])
+    for source, reference in files:
+        _load(asked(config, source, reference), source, config)
 
 
 def _load(backbone: Backbone, source: NetworkSource, config: StudyConfig) -> str:

@@ -30,7 +30,7 @@ from selfsup.data.contents import contents_csv
 from selfsup.data.groups import given_groups, read_groups
 from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
-from selfsup.data.rendering import Rendering
+from selfsup.data.rendering import Renderer, Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.sources._manifest import first_place
 from selfsup.data.sources.base import Source
@@ -40,6 +40,7 @@ from selfsup.errors import UserError
 from selfsup.evaluation.evaluators import load_evaluators
 from selfsup.evaluation.metrics import METRICS, very_unequal
 from selfsup.execution.external_test import prepare_external
+from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
@@ -98,12 +99,15 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     Raises
     ------
     UserError
-        If there are no images, or they are not those with which the study was begun.
+        If there are no images, or they are not those with which the study was begun; if weights do not fit.
     """
+    source = open_images(config, say)
+    rendering = Rendering.asked(full_scale=config.full_scale, channels=_asked_channels(config, folder))
+    require_weights(config, folder, lambda: Renderer(source, rendering).file_channels())
     store = prepare_store(
-        open_images(config, say),
+        source,
         store_size=config.resolved_store_size,
-        rendering=Rendering.asked(full_scale=config.full_scale, channels=_asked_channels(config, folder)),
+        rendering=rendering,
         max_pixels=config.max_pixels,
         progress=on_decoded,
     )
