@@ -67,8 +67,8 @@ def test_where_published_weights_cannot_be_had_auto_is_none_and_that_is_said() -
     found = resolve_networks(config_of(backbones="test_resnet,test_vit@none"), said.append)
     assert found.backbones == ("test_resnet@none", "test_vit@none")
     assert len(said) == 1
-    assert said[0].startswith("test_resnet starts from nothing: its published weights are not on this machine")
-    assert "HF_HUB_OFFLINE" in said[0]
+    assert said[0].startswith("Published weights are not on this machine, and this machine is told to stay offline (")
+    assert ": test_resnet starts from nothing. A trained network often wins: --backbones test_resnet@FILE" in said[0]
 
 
 def test_references_that_cannot_be_had_are_left_out_in_one_line_and_the_others_stay(tmp_path: Path) -> None:
@@ -78,7 +78,16 @@ def test_references_that_cannot_be_had_are_left_out_in_one_line_and_the_others_s
     found = resolve_networks(config_of(backbones="test_vit@none", references=asked), said.append)
     assert found.references == (f"test_resnet@{file}",)
     assert len(said) == 1
-    assert said[0].startswith("Not compared with resnet50.tv_in1k, tf_efficientnet_lite0.in1k, whose weights are not")
+    assert ": not compared with resnet50.tv_in1k and tf_efficientnet_lite0.in1k. A trained network" in said[0]
+
+
+def test_networks_without_weights_share_a_line_for_each_reason() -> None:
+    said: list[str] = []
+    config = config_of(backbones="test_vit,botnet50ts_256,test_resnet", references="resnet50.tv_in1k")
+    resolve_networks(config, said.append)
+    offline, unpublished = said
+    assert ": test_vit and test_resnet start from nothing; not compared with resnet50.tv_in1k." in offline
+    assert "and timm publishes none: botnet50ts_256 starts from nothing." in unpublished
 
 
 def test_a_reference_that_timm_has_not_is_refused_before_anything_is_read(tmp_path: Path) -> None:
@@ -90,7 +99,7 @@ def test_a_reference_that_timm_has_not_is_refused_before_anything_is_read(tmp_pa
 def test_a_network_that_nobody_publishes_is_said_to_be_so() -> None:
     said: list[str] = []
     resolve_networks(config_of(backbones="botnet50ts_256"), said.append)
-    assert "timm publishes no weights of it" in said[0]
+    assert "timm publishes none" in said[0]
 
 
 @pytest.mark.parametrize("name", ["test_resnet.safetensors", "model.safetensors", "test_resnet.r160_in1k.safetensors"])

@@ -246,7 +246,7 @@ def unobtainable(names: Iterable[str]) -> dict[str, str]:
         published = timm.get_pretrained_cfg(name)
         repository = published.hf_hub_id if published else None
         if not repository:
-            found[name] = "timm publishes no weights of it"
+            found[name] = "timm publishes none"
         elif any(isinstance(try_to_load_from_cache(repository, file), str) for file in WEIGHT_FILES):
             continue
         elif silent:
