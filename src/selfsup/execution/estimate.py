@@ -136,7 +136,7 @@ def plan_study(
     split, _ = split_study(config, items)
     require_enough(items, split, config)
     if config.resplit:
-        require_resplit(split, split_study(config, items, seed=1)[0], config)
+        require_resplit(items, split, split_study(config, items, seed=1)[0], config)
     external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))
     require_weights(config, folder, lambda: channels)
     require_teachers(config, folder)
