@@ -82,12 +82,26 @@ def test_a_larger_networks_weights_in_a_smaller_one_and_the_reverse_are_refused(
     file, backbone = saved(resnet(int(given)), tmp_path), fresh(f"resnet{wanted}")
     before = backbone.network.layer4[1].conv1.weight.clone()
     with pytest.raises(
-        UserError, match=r"do not fit this backbone: 1[0-9]{2} tensors loaded; .*--allow-partial-weights"
+        UserError, match=r"do not fit resnet[0-9]{2}: 1[0-9]{2} of its [0-9]{3} tensors do; .*--allow-partial-weights"
     ):
         load_weights(backbone, file)
     assert torch.equal(backbone.network.layer4[1].conv1.weight, before)
     load_weights(backbone, file, partial=True)
     assert not torch.equal(backbone.network.layer4[1].conv1.weight, before)
+
+
+def test_a_refusal_has_one_tensor_of_each_kind_and_no_counts_of_batches(tmp_path: Path) -> None:
+    """Names of resnet50 that resnet18 has not: a third convolution, five tensors of its norm and its counter, …"""
+    donor, own = resnet(50).state_dict(), resnet(18).state_dict()
+    others = [k for k in donor if k not in own and "num_batches" not in k and not k.startswith("fc.")]
+    shapes = [k for k in donor if k in own and donor[k].shape != own[k].shape]
+    fitting = sum(k in own and donor[k].shape == own[k].shape for k in donor if not k.startswith("fc."))
+    with pytest.raises(UserError) as refused:
+        load_weights(fresh("resnet18"), saved(donor, tmp_path))
+    assert (
+        f"do not fit resnet18: {fitting} of its 120 tensors do; {len(others)} unexpected ({others[0]}, …), "
+        f"{len([k for k in shapes if not k.startswith('fc.')])} mismatched ({shapes[0]}, …); name the network"
+    ) in str(refused.value)
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

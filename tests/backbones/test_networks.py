@@ -264,7 +264,7 @@ def test_what_does_not_fit_is_reported_and_left_as_it_was(donor: nn.Module, tmp_
     backbone = fresh(stem="small")
     before = {name: value.clone() for name, value in backbone.network.state_dict().items()}
     with pytest.raises(
-        UserError, match=r"118 tensors loaded; 1 missing \(layer1.*; check --weights and --backbone, or add"
+        UserError, match=r"118 of its 120 tensors do; 1 missing \(layer1.*; name the network that they are of, or add"
     ):
         load_weights(backbone, tmp_path / "weights.pth")
     report = load_weights(backbone, tmp_path / "weights.pth", partial=True)
@@ -286,7 +286,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / "weights.pth")
     backbone = fresh()
     before = {name: value.clone() for name, value in backbone.network.state_dict().items()}
-    sentence = r"The weights in '.*weights\.pth' do not fit this backbone: 0 tensors loaded; .*check --weights"
+    sentence = r"The weights in '.*weights\.pth' do not fit resnet18: 0 of its 120 tensors do; .*name the network"
     with pytest.raises(UserError, match=sentence):
         load_weights(backbone, tmp_path / "weights.pth")
     assert all(torch.equal(value, before[name]) for name, value in backbone.network.state_dict().items())

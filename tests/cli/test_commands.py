@@ -187,6 +187,19 @@ def test_plan_shows_cells_time_and_disk_and_runs_nothing(tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_plan_begins_with_time_and_disk_and_names_twelve_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--methods=random", "--references=none", "--image-size=16", "--per-class=5", "--backbone=test_resnet"]
+    first, *others = call("plan", "digits", *options, "--seeds", "15").stdout.splitlines()
+    assert first.startswith("15 cells of 1797 images of 10 classes")
+    assert re.search(r": about \d+ s with \d workers? of .* for the decoded images\.$", first)
+    assert others[-13:] == [*(f"random-test_resnet-n5-s{seed}" for seed in range(12)),
+                            "… and 3 more cells; --json lists all."]  # fmt: skip
+    assert "--json" not in call("plan", "digits", *options, "--seeds", "12").stdout
+
+
 def test_a_plan_for_a_study_says_what_is_finished_and_what_is_left(study: selfsup.Study) -> None:
     grid = [*_grid_of(study), "--out", study.path]
     done = call("plan", study.config.data, *grid)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from selfsup.config.grid import Job, Tags, expand, group_jobs
 from selfsup.config.network_source import NetworkSource
 from selfsup.config.validation import validate
+from selfsup.data.items import Item, ItemTable
 from selfsup.execution.budget import Cost, blocks_of
 from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler, Deviation
 from selfsup.execution.executors.base import JobDone, JobStarted
@@ -43,6 +44,7 @@ class Costs:
     """Trainings of 5, 20 and 100 s by their images, and evaluations of 4 s a cell."""
 
     config = CONFIG
+    items = ItemTable.of([Item("image.png", "class")])
 
     def training(self, job: Job) -> float:
         return 0.0 if job.cells[0].lr is None else IMAGES[job.cells[0].per_class]

@@ -15,6 +15,7 @@ import selfsup
 from selfsup.config.grid import Job
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
+from selfsup.data.items import Item, ItemTable
 from selfsup.errors import UserError
 from selfsup.execution.budgeted_scheduler import Budget
 from selfsup.execution.budgeting import FittedStudy, fit_into_budget, with_halving
@@ -39,11 +40,15 @@ GRID = {
 }  # fmt: skip
 
 
+IMAGES = ItemTable.of([Item("image.png", "class")])
+
+
 @dataclass(frozen=True)
 class Costs:
     """Trainings of 100 s and evaluations of 10 s."""
 
     config: StudyConfig
+    items: ItemTable = IMAGES
 
     def training(self, job: Job) -> float:
         return 0.0 if job.cells[0].lr is None else 2.0 * self.config.epochs

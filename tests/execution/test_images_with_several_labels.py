@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from tests.page_reader import PageReader
 from tests.undrawn import undrawn
 
 import selfsup
+from selfsup.cli.answer_text import show_answer
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.execution.estimate import plan_study
@@ -114,6 +116,23 @@ def test_the_page_has_each_label_and_no_confusions(study: Study) -> None:
     assert "Paired over the test images, as a sample of more; " in page and "McNemar" not in page
     with pytest.raises(UserError, match="--metric accuracy is for images that have one label each"):
         study.report(metric="accuracy")
+
+
+def test_what_is_counted_is_per_label_and_not_per_class(
+    study: Study, lights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    visible = PageReader(study.report().read_text()).visible
+    assert "Test mAP by labelled images per label" in visible and "mAP and labelled images per label" in visible
+    assert "Images of each label" in visible
+    data = {"data": str(lights.with_suffix("")), "manifest": str(lights)}
+    made = plan_study({**TINY, **data, "methods": "simclr,random", "per_class": "5,500", "budget": "1h"})
+    assert {e.problem for e in made.audit if "500 per label are asked for" in e.detail} == {"rare label"}
+    assert made.budget is not None
+    assert made.budget.sentences[0].split("; ")[-2:] == ["5 and 500 per label", "1 epoch."]
+    show_answer(study, as_json=False)
+    printed = capsys.readouterr().out
+    assert "per label" in printed
+    assert "per class" not in visible + " ".join(e.detail for e in made.audit) + printed
 
 
 def test_new_images_get_a_probability_for_each_label_and_those_that_are_more_probable_than_not(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save
@@ -16,6 +17,7 @@ from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.execution.initial_weights import prepare_weights, resolve_networks
+from selfsup.execution.preparation import prepare_images
 from selfsup.execution.study_networks import network_of
 from selfsup.record.folder import StudyFolder
 
@@ -65,8 +67,8 @@ def test_where_published_weights_cannot_be_had_auto_is_none_and_that_is_said() -
     found = resolve_networks(config_of(backbones="test_resnet,test_vit@none"), said.append)
     assert found.backbones == ("test_resnet@none", "test_vit@none")
     assert len(said) == 1
-    assert said[0].startswith("test_resnet starts from nothing: its published weights are not on this machine")
-    assert "HF_HUB_OFFLINE" in said[0]
+    assert said[0].startswith("Published weights are not on this machine, and this machine is told to stay offline (")
+    assert ": test_resnet starts from nothing. A trained network often wins: --backbones test_resnet@FILE" in said[0]
 
 
 def test_references_that_cannot_be_had_are_left_out_in_one_line_and_the_others_stay(tmp_path: Path) -> None:
@@ -76,7 +78,16 @@ def test_references_that_cannot_be_had_are_left_out_in_one_line_and_the_others_s
     found = resolve_networks(config_of(backbones="test_vit@none", references=asked), said.append)
     assert found.references == (f"test_resnet@{file}",)
     assert len(said) == 1
-    assert said[0].startswith("Not compared with resnet50.tv_in1k, tf_efficientnet_lite0.in1k, whose weights are not")
+    assert ": not compared with resnet50.tv_in1k and tf_efficientnet_lite0.in1k. A trained network" in said[0]
+
+
+def test_networks_without_weights_share_a_line_for_each_reason() -> None:
+    said: list[str] = []
+    config = config_of(backbones="test_vit,botnet50ts_256,test_resnet", references="resnet50.tv_in1k")
+    resolve_networks(config, said.append)
+    offline, unpublished = said
+    assert ": test_vit and test_resnet start from nothing; not compared with resnet50.tv_in1k." in offline
+    assert "and timm publishes none: botnet50ts_256 starts from nothing." in unpublished
 
 
 def test_a_reference_that_timm_has_not_is_refused_before_anything_is_read(tmp_path: Path) -> None:
@@ -88,7 +99,7 @@ def test_a_reference_that_timm_has_not_is_refused_before_anything_is_read(tmp_pa
 def test_a_network_that_nobody_publishes_is_said_to_be_so() -> None:
     said: list[str] = []
     resolve_networks(config_of(backbones="botnet50ts_256"), said.append)
-    assert "timm publishes no weights of it" in said[0]
+    assert "timm publishes none" in said[0]
 
 
 @pytest.mark.parametrize("name", ["test_resnet.safetensors", "model.safetensors", "test_resnet.r160_in1k.safetensors"])
@@ -109,6 +120,33 @@ def test_a_folder_or_file_without_them_is_refused_before_anything_runs(tmp_path:
         resolve_networks(config_of(**{"backbones": "test_vit@none", field: f"test_resnet@{tmp_path}"}), print)
     with pytest.raises(UserError, match="There is no weights file"):
         resolve_networks(config_of(**{"backbones": "test_vit@none", field: f"test_resnet@{tmp_path}/w.pth"}), print)
+
+
+@pytest.mark.parametrize("field", ["backbones", "references"])
+def test_weights_of_another_network_are_refused_before_any_image_is_decoded(
+    few: Path, tmp_path: Path, field: str
+) -> None:
+    file = save_weights(tmp_path / "w.safetensors")
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    decoded: list[tuple[int, int]] = []
+    config = config_of(data=str(few), **{"backbones": "test_vit@none", field: f"test_vit@{file}"})
+    with pytest.raises(UserError, match=r"w.safetensors' do not fit test_vit: 0 of its 78 tensors do"):
+        prepare_images(folder, config, print, lambda *done: decoded.append(done))
+    assert decoded == []
+    assert not (folder.path / "audit.csv").exists()
+
+
+def test_weights_for_the_channels_of_the_images_fit_before_these_are_decoded(tmp_path: Path) -> None:
+    file = tmp_path / "five.safetensors"
+    file.write_bytes(weights_file(build_backbone("test_resnet", image_size=32, in_channels=5)))
+    for number in range(6):
+        (tmp_path / "bands").mkdir(exist_ok=True)
+        np.save(tmp_path / "bands" / f"{number}.npy", np.full((32, 32, 5), number, np.uint8))
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    config = config_of(data=str(tmp_path / "bands"), unlabelled=True, backbones=f"test_resnet@{file}")
+    assert prepare_images(folder, config, print).channels == 5
 
 
 def test_a_reference_has_its_own_size_and_a_backbone_that_of_the_study(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def test_where_there_is_a_pool_training_sees_it_and_probes_do_not(tmp_path: Path
     report = (study.path / "report.html").read_text()
     assert "35 images, 20 of them with a label, 2 classes" in report
     assert "14 training, 2 validation and 4 test images with a label, and " in report
+    assert f"Methods without labels trained on all {len(opened.split(0).train)} that are not held out" in report
 
 
 def test_under_data_regime_the_pool_is_not_used_and_that_is_said(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 
 import numpy as np
 import pytest
@@ -135,11 +136,17 @@ def test_tiny_maps_are_no_error(n):
     assert columns_of(tsne_page(make_map(n, ("a",)), title="t"))["file"] == [f"a/{i}.png" for i in range(n)]
 
 
-def test_the_smallest_of_very_many_classes_are_shown_and_hidden_together() -> None:
-    groups = np.concatenate([np.arange(300), np.arange(200, 300)])  # two points of each of the last hundred
-    page = tsne_page(make_map(400, tuple(f"class {i}" for i in range(300)), groups=groups), title="many")
-    assert page.count('class="map-key"') == 101
-    assert "200 more" in page
+def test_of_very_many_classes_those_with_the_most_mistakes_have_a_key_and_the_others_one_together() -> None:
+    groups = np.concatenate([np.arange(300), np.arange(280, 300)])  # two points of each of the last twenty
+    predicted = np.where((groups >= 270) & (groups < 280), 0, groups)
+    page = tsne_page(
+        make_map(320, tuple(f"class {i}" for i in range(300)), groups=groups, predicted=predicted), title=""
+    )
+    keys = re.findall(r'data-group="(-?\d+)".*?</span> (.*?) <small>(\d+)', page)
+    mistaken, large = range(270, 280), range(280, 290)
+    assert keys == [*((str(i), f"class {i}", "1") for i in mistaken), *((str(i), f"class {i}", "2") for i in large),
+                    ("-2", "280 others", "290")]  # fmt: skip
     column = columns_of(page)
-    assert integers(column["group"]) == [-2] * 200 + 2 * list(range(200, 300))
+    assert integers(column["group"]) == [i if i in {*mistaken, *large} else -2 for i in groups]
     assert column["group_name"] == [f"class {i}" for i in groups]
+    assert {c for c, i in zip(column["colour"], groups, strict=True) if i < 270} == {"#8a929b"}

@@ -76,9 +76,15 @@ def test_any_text_may_be_a_class_name_or_a_title() -> None:
     assert figure.axes[0].get_title(loc="left") == "$\\bad{$"
 
 
-def test_of_more_than_a_hundred_classes_the_legend_names_the_first_and_counts_the_rest() -> None:
-    points = np.random.default_rng(0).normal(size=(300, 2))
-    figure = drawn(tsne_picture, points, np.arange(300), [f"class {i}" for i in range(300)])
-    assert legend(figure) == [*(f"class {i}" for i in range(99)), "and 201 more"]
-    assert sum(len(found.get_offsets()) for found in figure.axes[0].collections) == 300
-    assert figure.get_size_inches()[0] < 13
+def test_of_more_than_a_hundred_classes_the_legend_names_the_twenty_with_the_most_mistakes() -> None:
+    """Two images of each class: both of the last ten are mistaken, and one of each of the ten before."""
+    points = np.random.default_rng(0).normal(size=(600, 2))
+    classes = np.arange(600) % 300
+    wrong = np.arange(600) >= np.where(classes >= 290, 0, np.where(classes >= 280, 300, 600))
+    figure = drawn(tsne_picture, points, classes, [f"class {i}" for i in range(300)], wrong=wrong)
+    assert legend(figure) == ["280 others", *(f"class {i}" for i in (*range(290, 300), *range(280, 290)))]
+    others, *named = figure.axes[0].collections
+    assert [len(found.get_offsets()) for found in (others, *named)] == [560, *[2] * 20]
+    assert colours(others.get_facecolor()[:, :3]) == [LIGHT.muted]
+    looks = {(*found.get_facecolor()[0], len(found.get_paths()[0].vertices)) for found in named}
+    assert len(looks) == 20

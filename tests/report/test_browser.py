@@ -346,6 +346,42 @@ def test_the_table_of_cells_is_not_cut_on_a_laptop(study):
     assert scrolled <= shown > 0
 
 
+#: What is in boxes that scroll, and how wide these are, in a window of another width.
+IN_A_FRAME = """
+const frame = document.createElement("iframe");
+frame.style.width = "%dpx";
+frame.srcdoc = document.documentElement.outerHTML.replace(/<script.*?<\\/script>/gs, "");
+document.body.append(frame);
+await new Promise((done) => frame.onload = done);
+const of = (selector) => frame.contentDocument.querySelector(selector);
+"""
+
+
+def test_what_was_found_is_seen_on_a_telephone_without_scrolling(study):
+    script = (
+        IN_A_FRAME.replace("%d", "390")
+        + """
+    const [box, word] = [of(".sure .scroll"), of(".against .word")];
+    return [box.scrollWidth, box.clientWidth, word.getBoundingClientRect().right];
+    """
+    )
+    needed, shown, right = in_browser(study.path / "report.html", script)["result"]
+    assert needed <= shown <= 390
+    assert 0 < right < 390
+
+
+def test_the_table_of_cells_stays_within_the_column_of_text_where_the_window_is_narrow(study):
+    script = (
+        IN_A_FRAME.replace("%d", "1200")
+        + """
+    const [box, text] = [of(".cells"), of("#cells-title")].map((found) => found.getBoundingClientRect());
+    return [box.left, box.right, text.left, text.right];
+    """
+    )
+    left, right, first, last = in_browser(study.path / "report.html", script)["result"]
+    assert first <= left < right <= last
+
+
 def test_the_squares_of_the_confusion_matrix_say_their_classes(study):
     script = """
     return [...document.querySelectorAll(".confusion tbody td")].map((cell) => [cell.textContent, cell.title]);

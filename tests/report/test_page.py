@@ -387,6 +387,24 @@ def test_the_recall_of_each_class_is_listed_the_lowest_first(page, full):
     assert f"class recall test images {lowest} {recall[lowest]:.3f}" in page.visible
 
 
+@pytest.mark.parametrize(
+    ("supervised", "words"),
+    [
+        ("0.1", "supervised training did not reach that with any number tried."),
+        ("0.9", "supervised training needs 5 per class , the fewest tried."),
+    ],
+)
+def test_what_supervised_training_needs_is_said_in_a_sentence(make_study, supervised, words):
+    writer = make_study(methods=("moco", "supervised"), augmentations=("weak",), lrs=(0.06,), sizes=("5", "all"))
+    head, *rows = [line.split(",") for line in (writer.path / "results.csv").read_text().splitlines()]
+    for row in rows:
+        row[head.index("test_accuracy")] = {"moco": "0.5", "supervised": supervised}.get(row[1], "0.2")
+    (writer.path / "results.csv").write_text("\n".join(map(",".join, [head, *rows])))
+    visible = read(write_report(writer.path)).visible
+    assert f"moco reaches 0.500 with 5 images per class; {words}" in visible
+    assert f"moco reaches 0.500 with all images; {words}" in visible
+
+
 def test_a_page_of_one_method_says_that_nothing_was_compared(make_study):
     visible = read(write_report(make_study(methods=("moco",), lrs=(0.06,), sizes=("20",)).path)).visible
     assert "Nothing was compared with moco" in visible
@@ -408,7 +426,9 @@ def test_the_page_of_very_many_classes_holds_the_most_confused_ones_and_not_the_
         return sum(tag == "td" for tag, _ in page.elements)
 
     many = page(300)
-    assert "the 30 with the most confusions of 300 classes" in many.visible
+    assert "Only the 20 classes of 300 with the most confusions" in many.visible
     assert "Most frequent confusions" in many.visible
+    squares = [dict(attributes) for tag, attributes in many.elements if tag == "td" and "--share" in str(attributes)]
+    assert len(squares) == 20 * 20
     assert cells(page(20)) > 20 * 20  # every square can be pointed at
     assert cells(many) < 1_000

@@ -25,6 +25,8 @@ _HEAD = re.compile(
     r"^(fc|heads?|head_\w+|classifier|last_linear|last_layer|pre_logits|aux\w*|projector|projection\w*|predictor|"
     r"prediction_head|prototypes|queue\w*|decoder\w*|mask_token)\b"
 )
+#: The end of the names of counts that batch norms keep, which not all files have and nothing depends on.
+_COUNT = "num_batches_tracked"
 #: Names of the file of weights in a repository of the hub.
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -54,19 +56,26 @@ class WeightReport:
 
     def __str__(self) -> str:
         place = f" from below '{self.found.place}'" * bool(self.found.place)
-        parts = [f"{self.loaded} tensors loaded{place}{', numbered parts by their order' * self.found.by_order}"]
-        lists = {
+        order = ", numbered parts by their order" * self.found.by_order
+        changed = {
             "resampled to the views' size": self.found.resampled,
             "adapted to the images' channels": self.adapted,
-            "missing": self.missing,
-            "unexpected": self.unexpected,
-            "mismatched": self.mismatched,
         }
-        for name, keys in lists.items():
-            if keys:
-                shown = ", ".join(keys[:3]) + (", …" if len(keys) > 3 else "")
-                parts.append(f"{len(keys)} {name} ({shown})")
+        parts = [f"{self.loaded} tensors loaded{place}{order}", *_numbers(changed, shown=3), *self.differences(shown=3)]
         return "; ".join(parts)
+
+    def differences(self, shown: int) -> list[str]:
+        """How many tensors do not fit, by why, each with the names of so many."""
+        lists = {"missing": self.missing, "unexpected": self.unexpected, "mismatched": self.mismatched}
+        return _numbers(lists, shown)
+
+
+def _numbers(lists: Mapping[str, tuple[str, ...]], shown: int) -> list[str]:
+    return [
+        f"{len(keys)} {name} ({', '.join(keys[:shown])}{', …' * (len(keys) > shown)})"
+        for name, keys in lists.items()
+        if keys
+    ]
 
 
 def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> WeightReport:
@@ -97,8 +106,8 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
     fitting = {k: v for k, v in state.items() if k in expected and v.shape == expected[k].shape}
     report = WeightReport(
         loaded=len(fitting),
-        missing=tuple(k for k in expected if k not in state and not k.endswith("num_batches_tracked")),
-        unexpected=tuple(k for k in state if k not in expected and not _HEAD.match(k)),
+        missing=tuple(k for k in expected if k not in state and not k.endswith(_COUNT)),
+        unexpected=tuple(k for k in state if k not in expected and not k.endswith(_COUNT) and not _HEAD.match(k)),
         mismatched=tuple(k for k in state if k in expected and state[k].shape != expected[k].shape),
         found=found,
         adapted=tuple(adapted),
@@ -136,11 +145,14 @@ def _require_fit(
     unfit = {*report.missing, *report.unexpected, *report.mismatched} - own
     if report.loaded and (partial or not unfit):
         return
-    mostly = report.loaded >= len(backbone.network.state_dict()) / 2
-    remedy = ", or add --allow-partial-weights, which leaves these tensors as they are" if mostly else ""
-    holds = "" if mostly else f"; the file holds {describe(checkpoint)}"
+    tensors = len(backbone.network.state_dict())
+    network = (getattr(backbone.network, "pretrained_cfg", None) or {}).get("architecture", "this backbone")
+    mostly = report.loaded >= tensors / 2
+    remedy = ", or add --allow-partial-weights, which leaves these tensors as they are" * mostly
+    why = ", ".join(report.differences(shown=1)) if mostly else f"the file holds {describe(checkpoint)}"
     raise UserError(
-        f"The weights in '{path}' do not fit this backbone: {report}{holds}; check --weights and --backbone{remedy}."
+        f"The weights in '{path}' do not fit {network}: {report.loaded} of its {tensors} tensors do; {why}; name the "
+        f"network that they are of{remedy}."
     )
 
 
@@ -234,7 +246,7 @@ def unobtainable(names: Iterable[str]) -> dict[str, str]:
         published = timm.get_pretrained_cfg(name)
         repository = published.hf_hub_id if published else None
         if not repository:
-            found[name] = "timm publishes no weights of it"
+            found[name] = "timm publishes none"
         elif any(isinstance(try_to_load_from_cache(repository, file), str) for file in WEIGHT_FILES):
             continue
         elif silent:

@@ -34,7 +34,7 @@ def show_answer(study: Study, as_json: bool) -> None:
         summary = {"headline": headline(found), "answer": _records(table), "report": str(report)}
         click.echo(json.dumps(summary, indent=1))
         return
-    _print_table(table, _scores(found) if found.labelled else _measure_columns())
+    _print_table(table, f"per {found.category}", _scores(found) if found.labelled else _measure_columns())
     click.echo(headline(found))
     if found.external:
         click.echo(external_test(found, study.folder.read_json("dataset.json")["external"]["name"]))
@@ -83,12 +83,12 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return records
 
 
-def _print_table(table: pd.DataFrame, columns: dict[str, Callable[[Any], str]]) -> None:
+def _print_table(table: pd.DataFrame, size: str, columns: dict[str, Callable[[Any], str]]) -> None:
     shown = Table("method", box=None, pad_edge=False)
     several = table["backbone"].nunique() > 1
     if several:
         shown.add_column("backbone", overflow="fold")
-    for heading in ("per class", "augmentation", "lr"):
+    for heading in (size, "augmentation", "lr"):
         shown.add_column(heading)
     for heading in columns:
         shown.add_column(heading, justify="right")

@@ -1,4 +1,4 @@
-"""What `plan` prints: the cells, what is decided for this machine, time and disk."""
+"""What `plan` prints: time and disk, what is decided for this machine, and the cells."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from selfsup.data.audit import summarize
 from selfsup.execution.estimate import Plan
 from selfsup.execution.words import counted, format_bytes, format_duration
 
-#: How many classes are named.
-NAMED = 3
+#: How many classes are named, and cells.
+NAMED, NAMED_CELLS = 3, 12
 
 
 def show_plan(made: Plan, as_json: bool) -> None:
@@ -21,12 +21,14 @@ def show_plan(made: Plan, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_plan_values(made), indent=1))
         return
-    for cell in made.grid.cells:
-        click.echo(f"{cell.id}{'  finished' * (cell.id in made.finished)}{'  pruned' * (cell.id in made.stopped)}")
     chosen = made.budget.sentences if made.budget else ()
-    for line in (*chosen, *made.grid.notices, made.resources.hardware.reason, *_observations(made), _summary(made)):
+    for line in (_summary(made), *chosen, *made.grid.notices, made.resources.hardware.reason, *_observations(made)):
         if line:
             click.echo(line)
+    for cell in made.grid.cells[:NAMED_CELLS]:
+        click.echo(f"{cell.id}{'  finished' * (cell.id in made.finished)}{'  pruned' * (cell.id in made.stopped)}")
+    if len(made.grid.cells) > NAMED_CELLS:
+        click.echo(f"… and {counted(len(made.grid.cells) - NAMED_CELLS, 'more cell')}; --json lists all.")
 
 
 def _plan_values(made: Plan) -> dict[str, Any]:

@@ -19,6 +19,7 @@ Problem = Literal[
     "empty",
     "no class",
     "one folder",
+    "table",
     "ignored",
     "passed over",
     "empty class",
@@ -31,6 +32,8 @@ Problem = Literal[
     "looks like a split",
     "small class",
     "class missing on a side",
+    "rare label",
+    "label missing on a side",
     "label conflict",
     "duplicate across split",
     "duplicate",
@@ -53,6 +56,7 @@ HEADINGS: dict[Problem, str] = {
     "empty": "Files of no bytes, set aside",
     "no class": "Images beside the class folders, set aside",
     "one folder": "One folder is around all others",
+    "table": "A table beside the images",
     "ignored": "Files not taken for images",
     "passed over": "Folders and hidden images passed over",
     "empty class": "Folders without an image, which are no classes",
@@ -65,6 +69,8 @@ HEADINGS: dict[Problem, str] = {
     "looks like a split": "Taken for a class, though it is called as a side of a split is",
     "small class": "Classes with fewer training images than asked for",
     "class missing on a side": "Classes without an image on one side of the split",
+    "rare label": "Labels with fewer training images than asked for",
+    "label missing on a side": "Labels without an image on one side of the split",
     "label conflict": "Images whose pixels stand under several classes, left out of validation and test",
     "duplicate across split": "Copies of images on another side of the split",
     "duplicate": "Images with the pixels of an earlier one",
@@ -259,7 +265,7 @@ def label_conflicts(items: ItemTable, digests: np.ndarray) -> list[AuditEntry]:
 
 
 def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass]) -> list[AuditEntry]:
-    """Classes that cannot give what the study asks of them.
+    """Classes, or labels, that cannot give what the study asks of them.
 
     Parameters
     ----------
@@ -279,17 +285,22 @@ def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass])
         for side, indices in (("train", split.train), ("val", split.val), ("test", split.test))
     }
     entries = []
+    kinds: dict[bool, tuple[Problem, Problem]] = {
+        False: ("small class", "class missing on a side"),
+        True: ("rare label", "label missing on a side"),
+    }
+    small, missing = kinds[items.several]
     for index, name in enumerate(items.classes):
         have = int(counts["train"][index])
         too_many = sorted({n for n in per_class if isinstance(n, int) and n > have})
         too_small = [n for n in per_class if (percent := percent_of(n)) is not None and percent * have < 100]
         if have and too_small:
             detail = f"{have} training images, of which {', '.join(map(str, too_small))} is less than one: it gives one"
-            entries.append(AuditEntry(f"{name}/", "small class", detail))
+            entries.append(AuditEntry(f"{name}/", small, detail))
         if too_many:
             asked = ", ".join(map(str, too_many))
-            detail = f"{have} training images where {asked} per class are asked for: it gives all it has"
-            entries.append(AuditEntry(f"{name}/", "small class", detail))
+            detail = f"{have} training images where {asked} per {items.category} are asked for: it gives all it has"
+            entries.append(AuditEntry(f"{name}/", small, detail))
         if without := [side for side, count in counts.items() if count[index] == 0]:
-            entries.append(AuditEntry(f"{name}/", "class missing on a side", f"no image in {' and '.join(without)}"))
+            entries.append(AuditEntry(f"{name}/", missing, f"no image in {' and '.join(without)}"))
     return entries

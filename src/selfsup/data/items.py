@@ -155,6 +155,11 @@ class ItemTable:
         return self.has_labels and bool((self.labels == UNKNOWN).any())
 
     @property
+    def category(self) -> str:
+        """What a label names: a class, or where images may have several labels, just a label."""
+        return "label" if self.several else "class"
+
+    @property
     def several(self) -> bool:
         """Whether images may have several labels."""
         return len(self.sets) > 0

@@ -43,16 +43,16 @@ class Confusions:
         """Images of each true class, int64, shape (classes,)."""
         return np.bincount(self.true, self.counts, classes).astype(np.int64)
 
-    def drawn(self, classes: int) -> np.ndarray:
-        """The classes whose matrix is drawn, ascending: all, or of more than 100 the 30 with the most confusions.
+    def drawn(self, classes: int, most: int = MOST_DRAWN, of_more: int = DRAWN_OF_MORE) -> np.ndarray:
+        """The classes whose matrix is drawn, ascending: all, or of more than `most` those with the most confusions.
 
         A confusion counts for both of its classes; of equal ones the first are taken.
         """
-        if classes <= MOST_DRAWN:
+        if classes <= most:
             return np.arange(classes)
         errors = self.errors
         involved = sum(np.bincount(side, errors.counts, classes) for side in (errors.true, errors.predicted))
-        return np.sort(np.argsort(-np.asarray(involved), kind="stable")[:DRAWN_OF_MORE])
+        return np.sort(np.argsort(-np.asarray(involved), kind="stable")[:of_more])
 
     def among(self, classes: np.ndarray) -> np.ndarray:
         """The matrix of these classes, ascending: int64, shape (k, k), true classes in rows."""

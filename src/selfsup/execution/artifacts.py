@@ -116,7 +116,7 @@ def _maps(
         sheet=sheet_for(len(mapped)),
     )
     return {
-        "tsne.png": tsne_picture(projection, groups, names, title=cell.id),
+        "tsne.png": tsne_picture(data.points, data.groups, names, wrong=data.wrong, title=cell.id),
         "tsne.html": tsne_page(data, title=cell.id, assets=f"../../assets{study.split_suffix(cell.seed)}").encode(),
     }
 

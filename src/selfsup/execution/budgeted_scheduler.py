@@ -133,6 +133,7 @@ class BudgetedScheduler(Scheduler):
         self._workers, self._budget, self._clock, self._say = workers, budget, clock, say
         self.promised: set[str] = set()
         self._epochs = costs.config.epochs
+        self._category = costs.items.category
         self._cost = cache(lambda job: Cost(costs.training(job), costs.evaluation(job)))
         self._deviation = Deviation()
         self._taken: list[Block] = []
@@ -191,9 +192,9 @@ class BudgetedScheduler(Scheduler):
             self.promised -= {block.name for block in gone}
             cells = [cell for block in gone for job in block.jobs for cell in job.cells]
             self._say(
-                f"No longer fits into {self._budget.text}, by what jobs have taken so far: {rows(cells)} (about "
-                f"{format_duration((1 + MARGIN) * self._wall(gone))} with a margin, and "
-                f"{format_duration(self.left)} are left)."
+                f"No longer fits into {self._budget.text}, by what jobs have taken so far: "
+                f"{rows(cells, self._category)} (about {format_duration((1 + MARGIN) * self._wall(gone))} with a "
+                f"margin, and {format_duration(self.left)} are left)."
             )
 
     def _takes_more(self, wanted: Sequence[Job], pending: Sequence[Block]) -> bool:

@@ -107,9 +107,10 @@ def fit_into_budget(
         changes = {"epochs": choice.epochs, "min_steps": steps}
         scheduler = scheduler_of(config.model_copy(update=changes))
     scheduler.promised |= {block.name for block in choice.blocks}
-    absent = left_out([cell for job in jobs for cell in job.cells], choice.cells)
+    category = costs.items.category
+    absent = left_out([cell for job in jobs for cell in job.cells], choice.cells, category=category)
     notes: dict[str, Any] = {"budget": budget.text, "left_out": absent}
-    sentences = _sentences(budget.text, describe(choice.cells, epochs=choice.epochs), absent)
+    sentences = _sentences(budget.text, describe(choice.cells, category, epochs=choice.epochs), absent)
     if changes:
         sentences.append(
             f"Two trainings of {config.epochs} epochs would not fit, so trainings of this study have {choice.epochs}, "
@@ -126,11 +127,12 @@ def _sentences(budget: str, what: str, absent: str) -> list[str]:
     return [f"In {budget} on this machine: {what}. Left out: {absent}."]
 
 
-def note_outcome(folder: StudyFolder, cells: Sequence[Cell], budget: Budget) -> str:
+def note_outcome(folder: StudyFolder, cells: Sequence[Cell], budget: Budget, category: str) -> str:
     """Write down what the budget has left out of the cells after all, and say it in a sentence."""
     statuses = folder.statuses()
     begun = [cell for cell in cells if statuses.get(cell.id, FAILED) != FAILED]
-    absent = left_out(cells, begun, [cell for cell in begun if statuses[cell.id] == PRUNED])
+    stopped = [cell for cell in begun if statuses[cell.id] == PRUNED]
+    absent = left_out(cells, begun, stopped, category=category)
     history = folder.read_json("run.json")
     history["runs"][-1]["left_out"] = absent
     folder.write_json("run.json", {**history, "planned": len(statuses)})

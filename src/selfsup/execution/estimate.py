@@ -136,9 +136,9 @@ def plan_study(
     split, _ = split_study(config, items)
     require_enough(items, split, config)
     if config.resplit:
-        require_resplit(split, split_study(config, items, seed=1)[0], config)
+        require_resplit(items, split, split_study(config, items, seed=1)[0], config)
     external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))
-    require_weights(config, folder)
+    require_weights(config, folder, lambda: channels)
     require_teachers(config, folder)
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     records = read_records(folder) if folder else {}

@@ -9,7 +9,7 @@ from selfsup.config.grid import Cell, PerClass
 from selfsup.execution.words import counted, listed
 
 
-def describe(cells: Sequence[Cell], *, epochs: int) -> str:
+def describe(cells: Sequence[Cell], category: str = "class", *, epochs: int) -> str:
     """What the cells are: 3 references and random; simclr at 1x and 3x with policy weak; 5 and all per class; …"""
     references = {cell.backbone: "" for cell in cells if cell.method == REFERENCE}
     trained = [cell for cell in cells if cell.lr is not None]
@@ -21,13 +21,13 @@ def describe(cells: Sequence[Cell], *, epochs: int) -> str:
         candidates = _unique(names[c.method, c.backbone] for c in trained)
         policies = listed(_unique(c.augmentation for c in trained))
         parts.append(f"{listed(candidates)} at {listed(_unique(map(_rate, trained)))} with policy {policies}")
-    parts.append(f"{listed(_unique(str(c.per_class) for c in trained or cells))} per class")
+    parts.append(f"{listed(_unique(str(c.per_class) for c in trained or cells))} per {category}")
     seeds = len({cell.seed for cell in cells})
     parts += [counted(seeds, "seed")] if seeds > 1 else []
     return "; ".join([*parts, *([counted(epochs, "epoch")] if trained else [])])
 
 
-def rows(cells: Iterable[Cell], names: Mapping[tuple[str, str], str] | None = None) -> str:
+def rows(cells: Iterable[Cell], category: str = "class", names: Mapping[tuple[str, str], str] | None = None) -> str:
     """The numbers of images of cells, and of which methods: all per class for simclr and moco."""
     cells = list(cells)
     names = names or _names(cells)
@@ -37,10 +37,12 @@ def rows(cells: Iterable[Cell], names: Mapping[tuple[str, str], str] | None = No
     sizes: dict[str, list[str]] = {}
     for size, methods in of.items():
         sizes.setdefault(listed(_unique(methods)), []).append(size)
-    return "; ".join(f"{listed(found)} per class for {methods}" for methods, found in sizes.items())
+    return "; ".join(f"{listed(found)} per {category} for {methods}" for methods, found in sizes.items())
 
 
-def left_out(cells: Sequence[Cell], chosen: Iterable[Cell], stopped: Iterable[Cell] = ()) -> str:
+def left_out(
+    cells: Sequence[Cell], chosen: Iterable[Cell], stopped: Iterable[Cell] = (), *, category: str = "class"
+) -> str:
     """What of the cells is not among the chosen ones; empty if nothing.
 
     A method has a number of images only where a cell was chosen that was not `stopped` early: what it has not comes
@@ -56,7 +58,7 @@ def left_out(cells: Sequence[Cell], chosen: Iterable[Cell], stopped: Iterable[Ce
     candidates, whole = {_row(cell)[:2] for cell in chosen}, {_row(cell) for cell in chosen - stopped}
     missing = _unique(names[_row(cell)[:2]] for cell in cells if _row(cell)[:2] not in candidates)
     lacking = [c for c in cells if c.lr is not None and _row(c)[:2] in candidates and _row(c) not in whole]
-    parts = [part for part in (listed(missing) if missing else "", rows(lacking, names)) if part]
+    parts = [part for part in (listed(missing) if missing else "", rows(lacking, category, names)) if part]
     absent = [c for c in cells if c not in chosen and c not in lacking and _row(c)[:2] in candidates]
     for words, value in ways.items():
         known = {value(cell) for cell in chosen}
@@ -67,7 +69,7 @@ def left_out(cells: Sequence[Cell], chosen: Iterable[Cell], stopped: Iterable[Ce
     other = [cell for cell in absent if _row(cell) in whole]
     if other:
         parts.append(
-            f"other rates and policies with {listed(_unique(str(cell.per_class) for cell in other))} per class"
+            f"other rates and policies with {listed(_unique(str(cell.per_class) for cell in other))} per {category}"
         )
     if len(absent) > len(other):
         parts.append(f"{counted(len(absent) - len(other), 'other cell')}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from selfsup.backbones import (
@@ -18,6 +18,7 @@ from selfsup.config.field_types import no_repeats
 from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.execution.study_networks import architecture, asked
+from selfsup.execution.words import listed
 from selfsup.record.folder import StudyFolder
 
 Say = Callable[[str], None]
@@ -38,26 +39,31 @@ def resolve_networks(config: StudyConfig, say: Say, folder: StudyFolder | None =
         if source.file is not None:
             weights_at(source.file, source.name)
     missing = unobtainable(source.name for source in sources if source.weights in (AUTO, PUBLISHED))
-    backbones = []
+    backbones, untrained = [], []
     for source in config.networks:
         if source.weights == AUTO:
             source = replace(source, weights=NONE if source.name in missing else PUBLISHED)
-            if source.weights == NONE:
-                say(
-                    f"{source.name} starts from nothing: its published weights are not on this machine, and "
-                    f"{missing[source.name]}; --backbones {source.name}@FILE takes them from a file."
-                )
+            untrained += [source.name] * (source.weights == NONE)
         backbones.append(str(source))
     absent = [s for s in config.reference_networks if not s.file and s.name in missing and not _kept(folder, s, True)]
     references = [str(source) for source in config.reference_networks if source not in absent]
-    left_out = [source.name for source in absent]
-    if left_out:
-        reasons = dict.fromkeys(missing[name] for name in left_out)
-        say(
-            f"Not compared with {', '.join(left_out)}, whose weights are not on this machine: {'; '.join(reasons)}. A "
-            f"trained network often wins, so give one as --references {left_out[-1]}@FILE, or run where it can be had."
-        )
+    for line in _describe_missing(missing, untrained, [source.name for source in absent]):
+        say(line)
     return config.model_copy(update={"backbones": no_repeats(tuple(backbones)), "references": tuple(references)})
+
+
+def _describe_missing(missing: Mapping[str, str], untrained: list[str], absent: list[str]) -> Iterator[str]:
+    """A line for each reason why published weights cannot be had: which networks it concerns, and what follows."""
+    for reason in dict.fromkeys(missing.values()):
+        starting, left_out = ([name for name in names if missing[name] == reason] for names in (untrained, absent))
+        follows = [f"{listed(starting)} start{'s' * (len(starting) == 1)} from nothing"] if starting else []
+        follows += [f"not compared with {listed(left_out)}"] if left_out else []
+        if follows:
+            remedy = f"--references {left_out[-1]}@FILE" if left_out else f"--backbones {starting[-1]}@FILE"
+            yield (
+                f"Published weights are not on this machine, and {reason}: {'; '.join(follows)}. A trained network "
+                f"often wins: {remedy} takes its weights from a file."
+            )
 
 
 def _all(config: StudyConfig) -> list[tuple[NetworkSource, bool]]:
@@ -69,17 +75,21 @@ def _kept(folder: StudyFolder | None, source: NetworkSource, reference: bool) ->
     return folder is not None and folder.initial_weights(source.label, reference=reference).exists()
 
 
-def require_weights(config: StudyConfig, folder: StudyFolder | None = None) -> None:
+def require_weights(config: StudyConfig, folder: StudyFolder | None, channels: Callable[[], int]) -> None:
     """Refuse a file of weights that does not fit its network, unless the study in `folder` keeps them already.
+
+    `channels` says how many most images have; it is asked where there is such a file.
 
     Raises
     ------
     UserError
         If one does not.
     """
-    for source, reference in _all(config):
-        if source.file is not None and not _kept(folder, source, reference):
-            _load(asked(config, source, reference), source, config)
+    files = [each for each in _all(config) if each[0].file is not None and not _kept(folder, *each)]
+    if files:
+        config = config.with_channels_of(channels()).with_side_for([])
+    for source, reference in files:
+        _load(asked(config, source, reference), source, config)
 
 
 def _load(backbone: Backbone, source: NetworkSource, config: StudyConfig) -> str:

@@ -30,7 +30,7 @@ from selfsup.data.contents import contents_csv
 from selfsup.data.groups import given_groups, read_groups
 from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.pages import file_of, with_pages
-from selfsup.data.rendering import Rendering
+from selfsup.data.rendering import Renderer, Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.sources._manifest import first_place
 from selfsup.data.sources.base import Source
@@ -40,6 +40,7 @@ from selfsup.errors import UserError
 from selfsup.evaluation.evaluators import load_evaluators
 from selfsup.evaluation.metrics import METRICS, very_unequal
 from selfsup.execution.external_test import prepare_external
+from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
@@ -98,12 +99,15 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     Raises
     ------
     UserError
-        If there are no images, or they are not those with which the study was begun.
+        If there are no images, or they are not those with which the study was begun; if weights do not fit.
     """
+    source = open_images(config, say)
+    rendering = Rendering.asked(full_scale=config.full_scale, channels=_asked_channels(config, folder))
+    require_weights(config, folder, lambda: Renderer(source, rendering).file_channels())
     store = prepare_store(
-        open_images(config, say),
+        source,
         store_size=config.resolved_store_size,
-        rendering=Rendering.asked(full_scale=config.full_scale, channels=_asked_channels(config, folder)),
+        rendering=rendering,
         max_pixels=config.max_pixels,
         progress=on_decoded,
     )
@@ -123,7 +127,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     _write_split(folder, config, split, groups, seed=0)
     for seed in range(1, max(2, config.seeds)) if config.resplit else ():
         other, _ = split_study(config, store.items, store.originals, store.digests, seed=seed)
-        if seed == 1 and (notice := require_resplit(split, other, config)):
+        if seed == 1 and (notice := require_resplit(store.items, split, other, config)):
             say(notice)
         _write_split(folder, config, other, groups, seed=seed)
     folder.write(AUDIT, audit_csv(audit))
@@ -230,7 +234,7 @@ def _describe_pool(config: StudyConfig, items: ItemTable) -> str:
     return f"{count}, not used under --protocol {config.protocol}; label-efficiency would train on them"
 
 
-def require_resplit(split: Split, other: Split, config: StudyConfig) -> str:
+def require_resplit(items: ItemTable, split: Split, other: Split, config: StudyConfig) -> str:
     """Refuse --resplit where two seeds have the same split, and say where they have the same test; else empty.
 
     Raises
@@ -239,10 +243,11 @@ def require_resplit(split: Split, other: Split, config: StudyConfig) -> str:
         If there is nothing to divide anew.
     """
     if all(np.array_equal(getattr(split, side), getattr(other, side)) for side in ("train", "val", "test")):
-        raise UserError(
-            f"--resplit has nothing to divide anew: the images of '{config.data}' have no labels, a split that is "
-            f"given with them, or too few groups to be divided otherwise; leave it out."
-        )
+        given = not config.no_given_split and (items.sides != NO_SIDE).any()
+        units = "groups" if config.group or items.groups else "images"
+        why = "a split that is given with them" if given else f"too few {units} to be divided otherwise"
+        why = why if items.has_labels else "no labels"
+        raise UserError(f"--resplit has nothing to divide anew: images of '{config.data}' have {why}; leave it out.")
     if np.array_equal(split.test, other.test):
         return "The test images are given, so --resplit divides the others alone: validation differs from seed to seed."
     return ""

@@ -162,7 +162,7 @@ class StudyRun:
             self.watcher.say(notice)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
         if store.items.has_labels:
-            self._say(_describe_scarcity(asked.per_class, max(opened.train_counts)))
+            self._say(_describe_scarcity(asked.per_class, max(opened.train_counts), store.items.category))
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
         with following as self._notify_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources):
@@ -171,7 +171,7 @@ class StudyRun:
                 before = finished_before(counted(done, "cell"), 0 if fitted else len(grid.cells) - done)
                 self._say(f"Nothing to do: {before}; the report is written anew.")
             if fitted is not None:
-                self._say(note_outcome(self.folder, grid.cells, fitted.budget))
+                self._say(note_outcome(self.folder, grid.cells, fitted.budget, store.items.category))
             self._write_assets()
             self.reporting.write_page(False)
 
@@ -328,12 +328,14 @@ class StudyRun:
                     self.folder.drop_weights(cell_id)
 
 
-def _describe_scarcity(per_class: Sequence[int | str], most: int) -> str:
-    """Which sizes no class has the images for; empty if none."""
+def _describe_scarcity(per_class: Sequence[int | str], most: int, category: str) -> str:
+    """Which sizes no class (or label) has the images for; empty if none."""
     beyond = [str(size) for size in per_class if isinstance(size, int) and size > most]
     if not beyond:
         return ""
-    return f"No class has more than {most} images to train on, so --per-class {','.join(beyond)} means all of them."
+    return (
+        f"No {category} has more than {most} images to train on, so --per-class {','.join(beyond)} means all of them."
+    )
 
 
 def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:

@@ -30,6 +30,8 @@ from PIL import Image
 from selfsup.data.items import set_names
 
 DPI = 160
+#: Most groups of a map that a legend names, for so many look different; and how many it names of more.
+MOST_NAMED, NAMED_OF_MORE = 100, 20
 # It warns of every letter that is drawn in another weight than asked for.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 #: Fonts with the letters of East Asia, as they are called on Linux, macOS and Windows.
@@ -87,6 +89,27 @@ MARKERS = (
 def series_style(index: int) -> tuple[str, Marker]:
     """Colour and marker of the `index`-th series; 100 differ before one repeats."""
     return PALETTE[index % len(PALETTE)], MARKERS[index // len(PALETTE) % len(MARKERS)]
+
+
+def group_styles(
+    groups: NDArray[np.integer[Any]], wrong: NDArray[np.bool_] | None = None
+) -> dict[int, tuple[str, Marker]]:
+    """Colour and marker of each group of a map that a legend names, in its order: all, or of more than 100 only 20.
+
+    Parameters
+    ----------
+    groups : array of int, shape (n,)
+        Of each point; those below 0 are none.
+    wrong : array of bool, shape (n,), optional
+        Points with a wrong prediction. Of many groups, those with the most of them are named, then those with the most
+        points.
+    """
+    present, places, counts = np.unique(groups[groups >= 0], return_inverse=True, return_counts=True)
+    if len(present) <= MOST_NAMED:
+        return {group: series_style(group) for group in present.tolist()}
+    mistakes = np.bincount(places, None if wrong is None else wrong[groups >= 0])
+    first = present[np.lexsort((-counts, -mistakes))[:NAMED_OF_MORE]]
+    return {group: series_style(place) for place, group in enumerate(first.tolist())}
 
 
 def shown_groups(

@@ -77,7 +77,14 @@ class Panel:
     squares: tuple[tuple[Square, ...], ...]
 
 
-def heatmaps(panels: Sequence[Panel], *, score: str = "accuracy", theme: Theme = LIGHT, save: Save = to_png) -> bytes:
+def heatmaps(
+    panels: Sequence[Panel],
+    *,
+    score: str = "accuracy",
+    size: str = "images per class",
+    theme: Theme = LIGHT,
+    save: Save = to_png,
+) -> bytes:
     """Draw the panels as PNG, methods in rows and augmentations in columns, on one 0–1 scale of the `score`.
 
     A frame marks the learning rate chosen on validation; cells that diverged, collapsed or failed
@@ -97,7 +104,7 @@ def heatmaps(panels: Sequence[Panel], *, score: str = "accuracy", theme: Theme =
         axes = grid[methods.index(panel.method), augmentations.index(panel.augmentation)]
         _draw_panel(axes, panel, theme)
     for axes in grid[-1]:
-        axes.set_xlabel("images per class", **label(theme, 8))
+        axes.set_xlabel(size, **label(theme, 8))
     for axes in grid[:, 0]:
         axes.set_ylabel("learning rate", **label(theme, 8))
     scale = ScalarMappable(Normalize(0, 1), "viridis")

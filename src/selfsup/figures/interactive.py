@@ -8,6 +8,7 @@ or as Bokeh column values, which Bokeh escapes and never reads as a template.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,18 +23,18 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from selfsup.figures.canvas import series_style
+from selfsup.figures.canvas import group_styles, series_style
 from selfsup.figures.projection import Components
 from selfsup.figures.thumbnails import Sheet
 
 #: Side of a thumbnail beside the pointer, and of one among neighbours, in CSS pixels.
 SHOWN_SIDE, NEIGHBOUR_SIDE = 96, 64
 
-#: Most classes that can be shown and hidden by themselves; the smallest of more are one group.
-MOST_KEYS = 100
+#: Stands for all groups that the legend does not name.
 OTHERS = -2
 
-NO_GROUP = "#8a929b"
+#: Look of points of no group, and of groups that the legend does not name.
+UNNAMED = ("#8a929b", series_style(0)[1])
 
 
 @dataclass(frozen=True)
@@ -189,11 +190,12 @@ def _plot(data: Map) -> Any:
 
 
 def _columns(data: Map) -> dict[str, Any]:
-    styles = [series_style(int(g)) if g >= 0 else (NO_GROUP, series_style(0)[1]) for g in data.groups]
+    known = group_styles(data.groups, data.wrong)
+    styles = [known.get(group, UNNAMED) for group in data.groups.tolist()]
     columns: dict[str, Any] = {
         "x": data.points[:, 0].astype(np.float32),
         "y": data.points[:, 1].astype(np.float32),
-        "group": _keyed(data.groups).astype(np.int32),
+        "group": _keyed(data).astype(np.int32),
         "wrong": data.wrong.astype(np.uint8),
         "colour": [colour for colour, _ in styles],
         "marker": [marker.bokeh for _, marker in styles],
@@ -228,18 +230,20 @@ def _tooltip(data: Map) -> str:
     )  # fmt: skip
 
 
-def _keyed(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The group by which each point is shown and hidden: its own, if that is among the 100 with the most points."""
-    present, counts = np.unique(groups, return_counts=True)
-    own = present[np.argsort(-counts, kind="stable")[:MOST_KEYS]]
-    return np.where(np.isin(groups, own), groups, OTHERS)
+def _keyed(data: Map) -> NDArray[np.int64]:
+    """The group by which each point is shown and hidden: its own, if the legend names that."""
+    named = [-1, *group_styles(data.groups, data.wrong)]
+    return np.where(np.isin(data.groups, named), data.groups, OTHERS)
 
 
 def _legend(data: Map) -> list[dict[str, Any]]:
-    groups, counts = np.unique(_keyed(data.groups), return_counts=True)
+    known = group_styles(data.groups, data.wrong)
+    counts = Counter(_keyed(data).tolist())
     entries = []
-    for group, count in zip(groups.tolist(), counts.tolist(), strict=True):
-        colour, marker = series_style(group) if group >= 0 else (NO_GROUP, series_style(0)[1])
-        name = _name(data.names, group) if group != OTHERS else f"{len(np.unique(data.groups)) - MOST_KEYS:,} more"
-        entries.append({"group": group, "name": name, "count": count, "colour": colour, "shape": marker.text})
+    for group in (-1, *known, OTHERS):
+        colour, marker = known.get(group, UNNAMED)
+        others = len(np.unique(data.groups[data.groups >= 0])) - len(known)
+        name = _name(data.names, group) if group != OTHERS else f"{others:,} others"
+        entry = {"group": group, "name": name, "count": counts[group], "colour": colour, "shape": marker.text}
+        entries += [entry] * (group in counts)
     return entries

@@ -10,11 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from selfsup.figures.canvas import LIGHT, MARKERS, Save, Theme, label, new_figure, series_style, shorten, to_png
+from selfsup.figures.canvas import LIGHT, MARKERS, Marker, Save, Theme, group_styles, label, new_figure, shorten, to_png
 
 ROWS_OF_LEGEND = 25
-#: Most classes that look different, and that a legend names.
-MOST_NAMED = 100
 
 
 def tsne_picture(
@@ -22,6 +20,7 @@ def tsne_picture(
     groups: NDArray[np.integer],
     names: Sequence[str],
     *,
+    wrong: NDArray[np.bool_] | None = None,
     title: str = "",
     theme: Theme = LIGHT,
     save: Save = to_png,
@@ -36,7 +35,9 @@ def tsne_picture(
         Index into `names`; -1 for none.
     names : sequence of str
         Class or cluster names; any text. Up to 100 look different (ten colours, ten markers)
-        and have a name beside the map.
+        and have a name beside the map; of more, 20.
+    wrong : array of bool, shape [N], optional
+        Points with a wrong prediction: those 20 are the ones with the most of them, else with the most points.
     title : str
         Any text; drawn as it stands.
     theme : Theme
@@ -50,18 +51,23 @@ def tsne_picture(
         What `save` returns.
     """
     placed = np.isfinite(points).all(axis=1)
+    styles = group_styles(groups[placed], None if wrong is None else wrong[placed])
     points, groups = points[placed], groups[placed]
-    present = np.unique(groups)
-    columns = math.ceil(min(len(present), MOST_NAMED) / ROWS_OF_LEGEND)
+    others = sorted({*groups[groups >= 0].tolist()} - {*styles})
+    layers: list[tuple[list[int], str, str, Marker]] = [
+        (others, f"{len(others):,} others", theme.muted, MARKERS[0]),
+        ([-1], "no class", theme.muted, MARKERS[0]),
+        *(([group], shorten(names[group], 22), *style) for group, style in styles.items()),
+    ]
+    shown = [layer for layer in layers if np.isin(groups, layer[0]).any()]
+    columns = math.ceil(len(shown) / ROWS_OF_LEGEND)
     figure = new_figure(5.4 + 1.6 * columns, 5.0, theme)
     axes = figure.subplots()
     axes.set_facecolor(theme.paper)
     size = float(np.interp(len(points), [50, 500, 5000], [36, 16, 5]))
     handles = []
-    for group in present:
-        colour, shape = series_style(group) if group >= 0 else (theme.muted, MARKERS[0])
-        name = shorten(names[group], 22) if group >= 0 else "no class"
-        here = points[groups == group]
+    for members, name, colour, shape in shown:
+        here = points[np.isin(groups, members)]
         axes.scatter(
             here[:, 0],
             here[:, 1],
@@ -76,9 +82,6 @@ def tsne_picture(
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color(theme.line)
-    if len(handles) > MOST_NAMED:
-        more = f"and {len(handles) - MOST_NAMED + 1:,} more"
-        handles[MOST_NAMED - 1 :] = [Line2D([], [], linestyle="", label=more)]
     if handles:
         _legend_beside(figure, handles, columns, theme)
     axes.set_title(shorten(title or "t-SNE of the embeddings", 60), **label(theme, 10), loc="left")

@@ -41,7 +41,12 @@ TRAINING = (
     Column("final_loss", "loss of the last epoch", heading="loss"),
     Column("train_seconds", "time of the training", heading="seconds", form=".0f"),
     Column("images_per_second", "median over the epochs"),
-    Column("train_images", "training images (or labels)", int),
+    Column(
+        "train_images",
+        "images with a label that the probe is fitted on, 50,000 at most; under `label-efficiency` "
+        "methods without labels train on more, all that are not held out",
+        int,
+    ),
 )
 #: and ends with these.
 REMARKS = (

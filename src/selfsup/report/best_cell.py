@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -18,7 +19,7 @@ from selfsup.figures.interactive import Map, map_fragment
 from selfsup.figures.projection import principal_components
 from selfsup.figures.tsne import tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
-from selfsup.report.pictures import ReportPicture, confusion_figure, data_address, in_both_themes
+from selfsup.report.pictures import data_address
 from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
 
 MOST_SHOWN = 18
@@ -26,8 +27,8 @@ PER_CLUSTER, PER_CONFUSION = 8, 4
 #: Pairs of confused classes, of few classes and of more than can be pointed at; classes whose recall is listed.
 PAIRS, PAIRS_OF_MANY, MOST_RECALLS = 6, 20, 100
 NEIGHBOURS = 7
-#: Most classes of a confusion matrix whose every square can be pointed at; more are a picture alone.
-POINTED_CLASSES = 30
+#: Most classes of which the page has the whole confusion matrix, and of how many it has it where there are more.
+POINTED_CLASSES, POINTED_OF_MORE = 30, 20
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,9 @@ class BestCell:
     thumbnails : bool
         Whether the map shows images.
     counts : tuple of tuple of int
-        The numbers of the confusion matrix, true classes in rows; empty where they are too many, or none.
-    confusion : ReportPicture or None
-        The confusion matrix drawn, where its classes are too many to point at.
-    names : tuple of str
-        Classes, or clusters.
+        The numbers of the confusion matrix, true classes in rows; empty where there is none.
+    classes : tuple of (str, int)
+        Name of each class in it, and its test images: all, or of more than 30 the 20 with the most confusions.
     recalls : tuple of (str, int, int)
         Of tested classes, 100 at most: name, images named rightly, and images; the lowest recall first.
     label_scores : tuple of (str, float, float, float, int)
@@ -97,8 +96,7 @@ class BestCell:
     components: bool
     thumbnails: bool
     counts: tuple[tuple[int, ...], ...]
-    confusion: ReportPicture | None
-    names: tuple[str, ...]
+    classes: tuple[tuple[str, int], ...]
     recalls: tuple[tuple[str, int, int], ...]
     label_scores: tuple[tuple[str, float, float, float, int], ...]
     classes_left_out: int
@@ -120,28 +118,34 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
     one_each = study.labelled and not study.several
     placed = _map(study, cell, shown, groups, predicted=one_each)
     confusions = Confusions.of(embeddings.labels, embeddings.predicted) if one_each else None
-    pointed = confusions is not None and len(names) <= POINTED_CLASSES
     tested = () if confusions is None else recalls(confusions, names)
     of_labels = _label_scores(embeddings, study.classes) if study.several else ()
     return BestCell(
         cell=cell,
         map=map_fragment(placed, thumbnails.content if thumbnails else None),
-        picture=data_address(tsne_picture(placed.points, placed.groups, names), "image/png"),
+        picture=data_address(tsne_picture(placed.points, placed.groups, names, wrong=placed.wrong), "image/png"),
         components=placed.components is not None,
         thumbnails=thumbnails is not None,
-        counts=tuple(map(tuple, confusions.among(np.arange(len(names))).tolist())) if confusions and pointed else (),
-        confusion=None if confusions is None or pointed else in_both_themes(confusion_figure(cell, confusions, names)),
-        names=names,
+        **_matrix(confusions, names),
         recalls=tested[:MOST_RECALLS],
         label_scores=of_labels[:MOST_RECALLS],
         classes_left_out=max(0, len(tested) + len(of_labels) - MOST_RECALLS),
-        confused=()
-        if confusions is None
-        else most_confused(confusions, names, shown.mistaken, PAIRS if pointed else PAIRS_OF_MANY),
+        confused=most_confused(confusions, names, shown.mistaken) if confusions else (),
         mistakes=_mistakes(shown) if one_each else (),
         clusters=() if study.labelled else _clusters(shown),
         weights=(study.cell(cell) / "backbone.safetensors").is_file(),
     )
+
+
+def _matrix(confusions: Confusions | None, names: tuple[str, ...]) -> dict[str, Any]:
+    """The confusion matrix as the page has it, and its classes."""
+    if confusions is None:
+        return {"counts": (), "classes": ()}
+    drawn, totals = confusions.drawn(len(names), POINTED_CLASSES, POINTED_OF_MORE), confusions.totals(len(names))
+    return {
+        "counts": tuple(map(tuple, confusions.among(drawn).tolist())),
+        "classes": tuple((names[number], int(totals[number])) for number in drawn),
+    }
 
 
 def recalls(confusions: Confusions, names: tuple[str, ...]) -> tuple[tuple[str, int, int], ...]:
@@ -164,12 +168,11 @@ def most_confused(
     confusions: Confusions,
     names: tuple[str, ...],
     examples: Callable[[int, int], tuple[Thumbnail, ...]] = lambda true, predicted: (),
-    most: int = PAIRS,
 ) -> tuple[Confused, ...]:
     """The most frequent pairs of a class and another that it was taken for, with `examples` of each."""
     totals, errors = confusions.totals(len(names)).tolist(), confusions.errors
     pairs = zip(errors.true.tolist(), errors.predicted.tolist(), errors.counts.tolist(), strict=True)
-    first = sorted(pairs, key=lambda pair: -pair[2])[:most]
+    first = sorted(pairs, key=lambda pair: -pair[2])[: PAIRS if len(names) <= POINTED_CLASSES else PAIRS_OF_MANY]
     return tuple(Confused(names[i], names[j], count, totals[i], examples(i, j)) for i, j, count in first)
 
 

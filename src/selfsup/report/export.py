@@ -113,8 +113,8 @@ def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
         if (curves := curves_figure(study, found)) is not None:
             yield curves
         if panels := heatmap_panels(study.results, study.metric):
-            draw = partial(heatmaps, panels, score=found.metric.words)
-            yield NamedFigure("heatmaps", f"Learning rate against {study.unit} per class", draw)
+            draw = partial(heatmaps, panels, score=found.metric.words, size=study.size_unit)
+            yield NamedFigure("heatmaps", f"Learning rate against {study.size_unit}", draw)
     yield from training_figures(study, found)
     embeddings = study.embeddings(found.best.cells[0]) if found.best else None
     if found.best is None or embeddings is None:
@@ -123,7 +123,8 @@ def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
     groups, names = shown_groups(embeddings.labels, embeddings.predicted, study.classes)
     if study.labelled and not study.several:
         yield confusion_figure(cell, Confusions.of(embeddings.labels, embeddings.predicted), names)
-    draw = partial(tsne_picture, embeddings.projection, groups, names, title=cell)
+    wrong = ~embeddings.correct if study.labelled and not study.several else None
+    draw = partial(tsne_picture, embeddings.projection, groups, names, wrong=wrong, title=cell)
     yield NamedFigure("map", f"Map of the embeddings of {cell}", draw)
 
 
@@ -136,7 +137,7 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
         score = "validation" if found.labelled else "effective rank"
         beside = [found.beside.words] if found.beside else []
         rows: list[Sequence[str]] = [
-            ("method", "per class", "augmentation", "lr", score, "test", "95 % interval", *beside, "seeds")
+            ("method", f"per {found.category}", "augmentation", "lr", score, "test", "95 % interval", *beside, "seeds")
         ]
         rows += [
             (
@@ -173,7 +174,8 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
         rows += [_compared(c, found) for c in found.comparisons]
         yield f"{found.best.name} against the others", rows
     if found.pairwise:
-        rows = [("per class", "method", "against", "difference", "95 % interval", "p, corrected", "so it is", *within)]
+        heading = ("method", "against", "difference", "95 % interval", "p, corrected", "so it is", *within)
+        rows = [(f"per {found.category}", *heading)]
         rows += [(c.one.per_class, c.one.name, *_compared(c, found)) for c in found.pairwise]
         yield "Each method against each other one", rows
 

@@ -202,8 +202,8 @@ class Answer:
         None without labels, or where there was nothing to choose.
     caveats : tuple of str
         What the study does not show, one sentence each.
-    unit : str
-        What the numbers per class count: ``"images"``, or ``"labels"`` where training saw all images.
+    category : str
+        What a label names: ``"class"``, or ``"label"`` where images may have several.
     total_seconds : float
         Training time of all recorded cells, added up.
     external : tuple of ExternalScore
@@ -224,7 +224,7 @@ class Answer:
     labels_needed: tuple[LabelsNeeded, ...]
     optimism: Optimism | None
     caveats: tuple[str, ...]
-    unit: str
+    category: str
     total_seconds: float
     external: tuple[ExternalScore, ...] = ()
 

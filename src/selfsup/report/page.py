@@ -92,13 +92,19 @@ def render(
         sizes=wording.size_names(answer.sizes, study.mean_per_class),
         panels=panels,
         baselines=baseline_panel(study.results, study.metric) if study.labelled else None,
-        heatmap_picture=data_address(heatmaps(panels, score=answer.metric.words), "image/png") if panels else "",
+        heatmap_picture=data_address(
+            heatmaps(panels, score=answer.metric.words, size=study.size_unit), "image/png"
+        ) if panels else "",
         curves=for_both_screens(curves) if curves else None,
         trainings=[in_both_themes(figure) for figure in training_figures(study, answer)],
         trusted=without_labels.trust(study),
         opinions=[] if study.labelled else without_labels.opinions(study.results),
         measure_names={measure.name: measure.title for measure in measures()},
-        columns=[c for c in shown_columns(study.metric) if _tells(study.results[c.name])],
+        columns=[
+            replace(c, heading=c.heading.replace("per class", f"per {study.category}"))
+            for c in shown_columns(study.metric)
+            if _tells(study.results[c.name])
+        ],
         counts=study.results["status"].value_counts().to_dict(),
         planned=planned,
         growing=growing,

@@ -100,12 +100,12 @@ def curves_figure(study: RecordedStudy, answer: Answer) -> NamedFigure | None:
         return None
     used = {size for curve in curves for size in curve.sizes}
     ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
-    unit = "labels per class" if study.unit == "labels" else "training images per class"
+    unit = f"{'training ' * (study.unit == 'images')}{study.size_unit}"
     band = "95 % interval" if any(choice.interval for choice in answer.choices) else ""
     names, score = ", ".join(curve.name for curve in curves), answer.metric.words
     return NamedFigure(
         "curves",
-        f"{capital(score)} and {study.unit} per class",
+        f"{capital(score)} and {study.size_unit}",
         partial(score_curves, curves, ticks, score=score, unit=unit, band=band),
         f"Line chart: test {score} against {unit} for {names}; the numbers are in the table below it.",
     )

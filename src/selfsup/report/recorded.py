@@ -116,6 +116,11 @@ class RecordedStudy:
         """Whether images may have several labels."""
         return bool(self.dataset.get("several_labels", False))
 
+    @property
+    def category(self) -> str:
+        """What a label names: a class, or where images may have several labels, just a label."""
+        return "label" if self.several else "class"
+
     @cached_property
     def images(self) -> frozenset[tuple[str, str]]:
         """Path and class of every image, which tell one data set from another; empty where they are not listed."""
@@ -130,8 +135,15 @@ class RecordedStudy:
 
     @property
     def unit(self) -> str:
-        """What the numbers per class count: images, or labels where training saw all images."""
-        return "labels" if self.settings.get("protocol") == "label-efficiency" else "images"
+        """What the numbers per class count: images, or labels (of one image each) where training saw all images."""
+        if self.settings.get("protocol") != "label-efficiency":
+            return "images"
+        return "labelled images" if self.several else "labels"
+
+    @property
+    def size_unit(self) -> str:
+        """What the sizes count: images, or labels, per class, or per label."""
+        return f"{self.unit} per {self.category}"
 
     @cached_property
     def settings(self) -> dict[str, Any]:

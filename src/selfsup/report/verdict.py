@@ -54,7 +54,7 @@ def answer_study(study: RecordedStudy) -> Answer:
         labels_needed=_labels_needed(best, choices),
         optimism=optimism(study.results, study.metric) if study.labelled else None,
         caveats=(),
-        unit=study.unit,
+        category=study.category,
         total_seconds=float(study.results["train_seconds"].sum()),
         external=external_scores(study, [c for c in choices if best is not None and c.per_class == best.per_class]),
     )
@@ -100,8 +100,8 @@ def _beside(study: RecordedStudy) -> Metric | None:
 
 def _size_in_words(study: RecordedStudy, per_class: str) -> str:
     if per_class.isdecimal() and study.takes_all(per_class):
-        return f"all {study.unit} (no class has more than {per_class})"
-    return size(per_class, study.unit)
+        return f"all {study.unit} (no {study.category} has more than {per_class})"
+    return size(per_class, study.unit, study.category)
 
 
 def _number(value: float) -> float | None:

@@ -76,13 +76,13 @@ def value(content: object, form: str) -> str:
     return "" if math.isnan(content) else format(content, form)
 
 
-def size(name: str, unit: str) -> str:
+def size(name: str, unit: str, category: str) -> str:
     """A size in words: ``5 images per class``, ``10% of each class's images``, ``all labels``."""
     if name == "all":
         return f"all {unit}"
     if name.endswith("%"):
-        return f"{name} of each class's {unit}"
-    return f"{name} {unit if name != '1' else unit.removesuffix('s')} per class"
+        return f"{name} of each {category}'s {unit}"
+    return f"{name} {unit if name != '1' else unit.removesuffix('s')} per {category}"
 
 
 def size_names(sizes: Sequence[str], mean_per_class: Callable[[str], float]) -> dict[str, str]:
