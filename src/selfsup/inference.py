@@ -195,18 +195,18 @@ def predict_classes(study: Study, embeddings: Embeddings) -> pd.DataFrame:
     import pandas as pd
 
     probe = load_probe(study, embeddings.cell)
-    probabilities = probe.probabilities(embeddings.features)
     classes: Sequence[str] = study.folder.read_json("dataset.json")["classes"]
     if probe.several:
         labels = set_names(probe.predict(embeddings.features), classes)
-        of_each = {f"probability of {name}": column for name, column in zip(classes, probabilities.T, strict=True)}
+        columns = probe.probabilities(embeddings.features).T
+        of_each = {f"probability of {name}": column for name, column in zip(classes, columns, strict=True)}
         return pd.DataFrame({"path": embeddings.names, "labels": labels, **of_each})
-    chosen = probabilities.argmax(axis=1)
+    chosen, probability = probe.most_probable(embeddings.features)
     return pd.DataFrame(
         {
             "path": embeddings.names,
             "class": [classes[index] for index in chosen],
-            "probability": probabilities.max(axis=1),
+            "probability": probability,
         }
     )
 

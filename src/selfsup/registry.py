@@ -16,7 +16,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import EntryPoints, entry_points
@@ -166,9 +166,15 @@ def require(given: Iterable[str], known: Iterable[str], *, kind: str) -> None:
     known = list(known)
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            near = nearest(name, known)
+            hint = f" Did you mean '{near}'?" if near else ""
             raise UserError(f"Unknown {kind} '{name}'.{hint} Known: {', '.join(known)}.")
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The known name that `name` was probably meant to be, such as one that it is a part of; empty if none is near."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return next(iter(near or [other for other in known if len(name) > 1 and name in other]), "")
 
 
 def to_name(identifier: str) -> str:

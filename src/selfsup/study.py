@@ -252,6 +252,7 @@ def compare(
     >>> study.best().method, study.report()  # doctest: +SKIP
     """
     began = time.monotonic()
+    from selfsup.execution.executors._stop import deferred_interrupts
     from selfsup.execution.request import default_out, requested_run
     from selfsup.execution.watchers import Watcher
 
@@ -266,7 +267,9 @@ def compare(
         try:
             in_step = kept_in_step(mirror, watcher.say) if mirror else nullcontext()
             with where.standing_by(), in_step as uploads:
-                with uncollected():  # imports that take seconds, in which workers start
+                # Imports that take seconds, in which workers start.
+                with uncollected(), deferred_interrupts(at_once=True):
+                    import numpy  # noqa: F401  # before torch, which loses a Ctrl-C in it
                     import timm  # noqa: F401
 
                     from selfsup.execution.run import StudyRun

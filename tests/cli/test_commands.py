@@ -246,7 +246,10 @@ def test_a_run_says_what_it_decided_by_itself(tmp_path: Path, monkeypatch: pytes
     said = call("run", *grid)
     assert "No images were named, so these are scikit-learn's digits" in said.output
     assert "Views of 64 px" in said.output
-    assert re.search(r"No class has more than 1\d\d images to train on, so --per-class 4000 means all of", said.output)
+    scarce = r"No class has more than 1\d\d images to train on, so --per-class 4000 means all of them\."
+    assert re.search(scarce, said.output)
+    planned = call("plan", "digits", *grid[:3], "--image-size=16")
+    assert len(re.findall(scarce, planned.output)) == 1
     again = call("run", *grid)
     assert "No images were named" not in again.output
     assert "Views of" not in again.output

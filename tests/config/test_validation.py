@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError, create_model
 
 from selfsup.config.schema import StudyConfig
-from selfsup.config.validation import validation_errors, what_fits
+from selfsup.config.validation import validate, validation_errors, what_fits
 from selfsup.errors import UserError
 from selfsup.methods import method_class, method_names, read_settings
 
@@ -36,6 +36,27 @@ def test_a_field_is_described_by_its_type_and_bounds(name: str, words: str) -> N
 def test_every_field_that_a_user_can_set_has_words() -> None:
     for fields in (StudyConfig.model_fields, *(method_class(name).Settings.model_fields for name in method_names())):
         assert all(what_fits(field) for field in fields.values())
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "near"),
+    [
+        ("metric", "f1", "macro-f1"),
+        ("metric", "macro_f1", "macro-f1"),
+        ("metric", "balanced", "balanced-accuracy"),
+        ("protocol", "label-eficiency", "label-efficiency"),
+        ("image_size", "atuo", "auto"),
+    ],
+)
+def test_a_choice_that_is_not_known_is_answered_with_the_nearest(option: str, given: str, near: str) -> None:
+    flag = option.replace("_", "-")
+    with pytest.raises(UserError, match=f"^--{flag} = '{given}' does not fit: did you mean '{near}'\\? It must be "):
+        validate({option: given})
+
+
+def test_what_is_near_to_no_choice_has_no_suggestion() -> None:
+    with pytest.raises(UserError, match="--metric = 'kappa' does not fit: must be 'auto', 'accuracy'"):
+        validate({"metric": "kappa"})
 
 
 def test_a_value_that_misses_several_choices_is_named_once() -> None:

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from selfsup.evaluation import linear_probe
 from selfsup.evaluation.linear_probe import CS, DEFAULT_SGD_RATE, SGD_RATES, LinearProbe, fit_linear_probe
 
 NOTHING = np.empty((0, 64)), np.empty(0, np.int64)
@@ -142,6 +143,27 @@ def test_the_scale_of_an_embedding_does_not_matter() -> None:
 def test_probabilities_of_extreme_embeddings_do_not_overflow() -> None:
     probe = LinearProbe(np.zeros(1), np.ones(1), np.array([[1e6], [-1e6]]), np.zeros(2), 1.0, 1.0)
     assert probe.probabilities(np.array([[1.0], [-1.0]])).tolist() == [[1, 0], [0, 1]]
+
+
+def test_very_many_probabilities_are_single_precision_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    train_x, train_y, test_x, _ = halves(*digits(0, 1, 2, 3, 4, per_class=60))
+    probe = fit_linear_probe(train_x, train_y, *NOTHING, num_classes=6)
+    assert test_x.shape == (150, 64)
+    expected, predicted = probe.probabilities(test_x), probe.predict(test_x)
+    monkeypatch.setattr(linear_probe, "MOST_ENTRIES", 40 * 6)  # 40 images at once
+    found = probe.probabilities(test_x)
+    assert (expected.dtype, found.dtype) == (np.float64, np.float32)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    classes, probability = probe.most_probable(test_x)
+    assert (classes == predicted).all() and (probe.predict(test_x) == predicted).all()
+    np.testing.assert_allclose(probability, expected.max(axis=1))
+
+
+def test_a_temperature_divides_the_logits_of_the_most_probable_class() -> None:
+    probe = LinearProbe(np.zeros(1), np.ones(1), np.array([[3.0], [0.0]]), np.zeros(2), 1.0, 1.0)
+    classes, probability = probe.most_probable(np.array([[1.0], [-2.0]]), 2.0)
+    assert classes.tolist() == [0, 1]
+    np.testing.assert_allclose(probability, 1 / (1 + np.exp([-1.5, -3])))
 
 
 def test_the_sgd_probe_is_about_as_good_and_its_rate_is_the_best_on_validation() -> None:

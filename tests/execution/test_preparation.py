@@ -16,6 +16,7 @@ from PIL import Image
 import selfsup
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
+from selfsup.data.items import Item, ItemTable
 from selfsup.data.split import Split, split_images
 from selfsup.data.store import open_store
 from selfsup.errors import UserError
@@ -222,16 +223,32 @@ def test_each_seed_has_its_own_split_that_of_the_next_split_seed(tmp_path: Path)
     assert not (tmp_path / "alone-0/split-s1.npz").exists()
 
 
-def test_resplit_without_anything_to_divide_anew_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--resplit has nothing to divide anew"):
-        begin(save_images(tmp_path / "data"), tmp_path / "study", resplit=True, unlabelled=True)
+def test_resplit_without_anything_to_divide_anew_is_refused_with_the_cause(tmp_path: Path) -> None:
+    data = save_images(tmp_path / "data")
+    with pytest.raises(UserError, match=r"nothing to divide anew: images of '.*' have no labels; leave it out\."):
+        begin(data, tmp_path / "study", resplit=True, unlabelled=True)
+    table = tmp_path / "given.csv"
+    sides = ["train", "train", "train", "val", "test"]
+    rows = [f"{label}/{number}.tif,{label},{side}" for label in ("bean", "pea") for number, side in enumerate(sides)]
+    table.write_text("\n".join(["path,label,split", *rows]))
+    with pytest.raises(UserError, match=r"' have a split that is given with them; leave it out\."):
+        begin(data, tmp_path / "study", resplit=True, manifest=str(table))
+
+
+@pytest.mark.parametrize("units", ["groups", "images"])
+def test_resplit_of_too_few_names_what_they_are_too_few_of(units: str) -> None:
+    items = ItemTable.of([Item(name, "class", group=name * (units == "groups") or None) for name in "abcdef"])
+    same = Split(np.arange(4), np.array([4]), np.array([5]))
+    with pytest.raises(UserError, match=f"' have too few {units} to be divided otherwise; leave it out"):
+        require_resplit(items, same, same, StudyConfig())
 
 
 def test_resplit_of_given_test_images_says_that_validation_alone_differs(tmp_path: Path) -> None:
+    items = ItemTable.of([Item(name, "class") for name in "abcdef"])
     other = Split(np.arange(4), np.array([4]), np.array([5]))
     moved = Split(np.array([0, 1, 2, 4]), np.array([3]), np.array([5]))
-    assert "validation differs from seed to seed" in require_resplit(other, moved, StudyConfig())
-    assert require_resplit(other, Split(moved.train, np.array([5]), np.array([3])), StudyConfig()) == ""
+    assert "validation differs from seed to seed" in require_resplit(items, other, moved, StudyConfig())
+    assert require_resplit(items, other, Split(moved.train, np.array([5]), np.array([3])), StudyConfig()) == ""
 
 
 def save_photographs(root: Path) -> dict[str, str]:

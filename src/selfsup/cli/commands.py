@@ -107,7 +107,9 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
 
     In brackets: what holds without --preset, the values of the preset `recommended`.
     """
-    with uncollected():
+    from selfsup.execution.executors._stop import deferred_interrupts
+
+    with uncollected(), deferred_interrupts(at_once=True):
         from selfsup.cli.plan_text import show_plan
         from selfsup.execution.estimate import plan_study
         from selfsup.execution.request import requested_run

@@ -49,7 +49,11 @@ def validation_errors(error: ValidationError, fields: Mapping[str, FieldInfo]) -
     for problem in error.errors():
         field = str(problem["loc"][0])
         own_words = problem["type"] == "value_error"
-        remedy = str(problem["ctx"]["error"]) if own_words else f"must be {what_fits(fields[field])}"
+        remedy = f"must be {what_fits(fields[field])}"
+        if own_words:
+            remedy = str(problem["ctx"]["error"])
+        elif near := registry.nearest(str(problem["input"]), _choices(fields[field].annotation)):
+            remedy = f"did you mean '{near}'? It {remedy}"
         found.setdefault((field, repr(problem["input"])), InvalidValue(problem["loc"], problem["input"], remedy))
     return list(found.values())
 
@@ -83,6 +87,13 @@ def _kind(annotation: Any) -> str:
     if origin is dict:
         return "a table of settings for each method"
     return _KINDS[annotation]
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words among which a field has its value, if it has any."""
+    if get_origin(annotation) is Literal:
+        return [choice for choice in get_args(annotation) if isinstance(choice, str)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
 def _any_of(words: list[str]) -> str:

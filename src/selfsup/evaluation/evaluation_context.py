@@ -169,9 +169,9 @@ class EvaluationContext:
             num_classes=len(self.classes), solver=self.config.probe, device=self.device, seed=self.seed,
         )  # fmt: skip
 
-    @cached_property
+    @property
     def val_probabilities(self) -> np.ndarray:
-        """The probe's probabilities of the validation images, float64, shape (n, classes)."""
+        """The probe's probabilities of the validation images, shape (n, classes); not kept, for they may be many."""
         return self.probe.probabilities(self.val.x)
 
     @cached_property

@@ -66,7 +66,6 @@ class _Labels:
     has: Tensor
     moments: Tensor
     C: float
-    large = False
 
     @property
     def least_damping(self) -> float:

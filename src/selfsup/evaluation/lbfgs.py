@@ -11,8 +11,6 @@ from torch import Tensor
 TOLERANCE = 1e-6
 #: Most iterations; problems that are nearly unpenalised and separable may come close only.
 MOST_STEPS = 500
-#: Those of large problems, which are also left where `PACE` steps lower the objective by less than this share of it.
-MOST_STEPS_OF_LARGE, PACE, STALLED = 60, 5, 2e-3
 #: Pairs of steps and gradient changes from which L-BFGS knows the curvature.
 MEMORY = 10
 #: Most steps for which the guess at the curvature holds.
@@ -37,10 +35,6 @@ class Problems(Protocol):
     """Convex problems of equal shape."""
 
     @property
-    def large(self) -> bool:
-        """Whether steps are costly, so that a problem is left a little before its optimum."""
-
-    @property
     def least_damping(self) -> float:
         """The smallest damping that makes a difference."""
 
@@ -54,7 +48,7 @@ class Problems(Protocol):
         """What guesses at the steps from `theta`, with a damping of shape (b,) of the penalty's kind."""
 
 
-def minimise(problems: Problems, start: Tensor) -> Tensor:
+def minimise(problems: Problems, start: Tensor, most_steps: int = MOST_STEPS) -> Tensor:
     """L-BFGS (Nocedal & Wright 2006, algorithm 7.5) on several convex problems side by side.
 
     The guess at the curvature is made anew every few steps, and damped (Levenberg 1944) where steps along it turned out
@@ -65,25 +59,26 @@ def minimise(problems: Problems, start: Tensor) -> Tensor:
     ----------
     problems : Problems
     start : Tensor of float64, shape (b, rows, columns)
+    most_steps : int
+        After which a problem is left, solved or not.
 
     Returns
     -------
     Tensor of float64, shape (b, rows, columns)
     """
-    large, least = problems.large, problems.least_damping
+    least = problems.least_damping
     theta, solution, places = start, start.clone(), torch.arange(len(start), device=start.device)
     value, gradient = problems.objective(theta)
-    before, stalled = value, torch.zeros_like(value, dtype=torch.bool)
     damping, length, age = torch.zeros_like(value), torch.ones_like(value), 0
     guess = problems.inverse_hessian(theta, damping)
     history: list[tuple[Tensor, Tensor]] = []
-    for number in range(1, (MOST_STEPS_OF_LARGE if large else MOST_STEPS) + 1):
-        running = (gradient.abs().amax(dim=(1, 2)) > TOLERANCE) & ~stalled
+    for _ in range(most_steps):
+        running = gradient.abs().amax(dim=(1, 2)) > TOLERANCE
         if not bool(running.all()):
             solution[places] = theta
             problems, guess = problems.only(running), guess.only(running)
             places, theta, gradient = places[running], theta[running], gradient[running]
-            before, stalled, damping, length = before[running], stalled[running], damping[running], length[running]
+            damping, length = damping[running], length[running]
             history = [(step[running], change[running]) for step, change in history]
         if not len(places):
             break
@@ -93,11 +88,9 @@ def minimise(problems: Problems, start: Tensor) -> Tensor:
             damping = torch.where(damping < least, 0, damping)
             guess, age = problems.inverse_hessian(theta, damping), 0
         direction = -_inverse_hessian_times(gradient.float(), history, guess)
-        moved, value, new_gradient, length = _line_search(problems, theta, gradient, direction)
+        moved, new_gradient, length = _line_search(problems, theta, gradient, direction)
         history = [*history[1 - MEMORY :], ((moved - theta).float(), (new_gradient - gradient).float())]
         theta, gradient, age = moved, new_gradient, age + 1
-        if large and number % PACE == 0:
-            before, stalled = value, before - value < STALLED * value
     solution[places] = theta
     return solution
 
@@ -118,20 +111,20 @@ def _inverse_hessian_times(vector: Tensor, history: list[tuple[Tensor, Tensor]],
 
 def _line_search(
     problems: Problems, theta: Tensor, gradient: Tensor, direction: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Where each problem's slope is half of what it was or less, by the secant rule, which convex problems allow.
 
     Returns
     -------
     tuple of Tensor
-        The parameters, the objective there and its gradient, and the length of the step, shape (b,).
+        The parameters, the gradient there, and the length of the step, shape (b,).
     """
     first = _dot(gradient, direction)
     low, low_slope, length = torch.zeros_like(first), first, torch.ones_like(first)
     high, high_slope = torch.full_like(first, torch.inf), torch.full_like(first, torch.inf)
     for _ in range(12):
         moved = theta + length * direction
-        value, gradient = problems.objective(moved)
+        _, gradient = problems.objective(moved)
         slope = _dot(gradient, direction)
         flat = slope.abs() <= FLAT * first.abs()
         if bool(flat.all()):
@@ -141,7 +134,7 @@ def _line_search(
         low, low_slope = torch.where(beyond, low, length), torch.where(beyond, low_slope, slope)
         between = low + (high - low) * (low_slope / (low_slope - high_slope)).clamp(0.1, 0.9)
         length = torch.where(flat, length, torch.where(high < torch.inf, between, 2 * length))
-    return moved, value, gradient, length[:, 0, 0]
+    return moved, gradient, length[:, 0, 0]
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

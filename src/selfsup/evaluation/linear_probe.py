@@ -6,16 +6,18 @@ labels a row of bool for each, which labels it has, and a logistic regression of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from scipy.special import expit, softmax
+from torch import Tensor
 
 from selfsup.evaluation.label_regressions import solve_labels
 from selfsup.evaluation.logistic import solve_path
-from selfsup.evaluation.metrics import ACCURACY, MEAN_AP, predictions
+from selfsup.evaluation.metrics import MEAN_AP, predictions
 from selfsup.evaluation.sgd import descend
 
 Solver = Literal["logistic", "sgd"]
@@ -25,6 +27,8 @@ CS = tuple(10.0**k for k in range(-4, 3))
 #: Learning rates that validation chooses from under "sgd", and the one without validation.
 SGD_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 DEFAULT_SGD_RATE = 0.01
+#: Most logits that are float64, and are handled at once: 160 MB.
+MOST_ENTRIES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,46 @@ class LinearProbe:
     several: bool = False
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Scores of the classes, float64, shape (n, classes), of embeddings of shape (n, width)."""
-        return (features - self.mean) / self.scale @ self.weight.T + self.bias
+        """Scores of the classes, shape (n, classes), of embeddings of shape (n, width).
+
+        float64, or float32 where they are more than 20 million.
+        """
+        x, weight, bias = (features - self.mean) / self.scale, self.weight, self.bias
+        if len(x) * len(bias) > MOST_ENTRIES:
+            x, weight, bias = (part.astype(np.float32) for part in (x, weight, bias))
+        found = x @ weight.T
+        found += bias
+        return found
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Class probabilities, float64, shape (n, classes), of embeddings of shape (n, width)."""
-        logits = self.logits(features)
-        return np.asarray(expit(logits) if self.several else softmax(logits, axis=1))
+        """Class probabilities, shape (n, classes), of embeddings of shape (n, width), of the logits' type."""
+        found = self.logits(features)
+        for rows in parts(*found.shape):
+            found[rows] = expit(found[rows]) if self.several else softmax(found[rows], axis=1)
+        return found
+
+    def most_probable(self, features: np.ndarray, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Most probable class of each image, int64, and its probability, float64, the logits divided by a temperature.
+
+        Of images with one class each; few logits are held at once.
+        """
+        classes, probability = np.empty(len(features), np.int64), np.empty(len(features))
+        for rows in parts(len(features), len(self.bias)):
+            found = softmax(self.logits(features[rows]) / temperature, axis=1)
+            classes[rows], probability[rows] = found.argmax(axis=1), found.max(axis=1)
+        return classes, probability
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Most probable class, int64, shape (n,); which labels are more probable than not, bool, shape (n, classes)."""
-        return predictions(self.probabilities(features), several=self.several)
+        if self.several:
+            return predictions(self.probabilities(features), several=True)
+        return self.most_probable(features)[0]
+
+
+def parts(images: int, classes: int) -> list[slice]:
+    """The images in parts whose logits fit into memory."""
+    count = max(1, MOST_ENTRIES // classes)
+    return [slice(start, start + count) for start in range(0, images, count)]
 
 
 def fit_linear_probe(
@@ -105,22 +138,27 @@ def fit_linear_probe(
     present, y = _occurring(train_y)
     candidates = _candidates(solver, validated=len(val_y) > 0)
     targets = torch.from_numpy(y).to(place)
+    solutions: Iterable[tuple[Tensor, Tensor]]
     if solver == "sgd":
         rates = torch.tensor(candidates, dtype=x.dtype, device=place)
-        solutions = descend(x, targets, rates, num_classes=len(present), seed=seed)
+        solutions = zip(*descend(x, targets, rates, num_classes=len(present), seed=seed), strict=True)
     elif several:
-        solutions = solve_labels(x, targets, candidates)
+        solutions = zip(*solve_labels(x, targets, candidates), strict=True)
     else:
         solutions = solve_path(x, targets, candidates, num_classes=len(present))
-    probes = []
-    for C, coef, intercept in zip(candidates, *(part.cpu().numpy() for part in solutions), strict=True):
+
+    def probe_of(C: float, coef: Tensor, intercept: Tensor) -> LinearProbe:
         weight = np.zeros((num_classes, x.shape[1]))
         bias = np.full(num_classes, -np.inf)
-        weight[present], bias[present] = coef, intercept
+        weight[present], bias[present] = coef.cpu().numpy(), intercept.cpu().numpy()
         probe = LinearProbe(mean, scale, weight, bias, C, float("nan"), several)
-        metric = MEAN_AP if several else ACCURACY
-        score = metric.value(val_y, probe.probabilities(val_x)) if len(val_y) else float("nan")
-        probes.append(replace(probe, val_score=score))
+        if not len(val_y):
+            return probe
+        score = MEAN_AP.value(val_y, probe.probabilities(val_x)) if several else (probe.predict(val_x) == val_y).mean()
+        return replace(probe, val_score=float(score))
+
+    # One after another, for each may need much memory.
+    probes = (probe_of(C, *solution) for C, solution in zip(candidates, solutions, strict=True))
     return max(probes, key=lambda probe: probe.val_score)
 
 

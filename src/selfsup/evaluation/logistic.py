@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from selfsup.evaluation.lbfgs import minimise
+from selfsup.evaluation.lbfgs import MOST_STEPS, minimise
 
-#: Classes times images from which a problem is large.
-LARGE = 1_000_000
+#: Classes times images from which a problem is large, and most steps of such a one.
+LARGE, MOST_STEPS_OF_LARGE = 1_000_000, 10
 #: Most entries of the logits that are handled at once: ten times as many take half as long again.
 MOST_ENTRIES = 5_000_000
 #: The smallest damping, as a share of the curvature at zero.
@@ -27,7 +27,7 @@ def solve(x: Tensor, y: Tensor, C: float, *, num_classes: int) -> tuple[Tensor, 
     """Minimise, for each problem, the sum of cross entropies plus |W|^2 / (2 C), the biases free.
 
     This is scikit-learn's ``LogisticRegression``, also for two classes, where it penalises the one
-    vector w = W_1 - W_0 by |w|^2 / (2 C). All problems step together.
+    vector w = W_1 - W_0 by |w|^2 / (2 C). All problems step together; large ones are left as in :func:`solve_path`.
 
     Parameters
     ----------
@@ -43,35 +43,31 @@ def solve(x: Tensor, y: Tensor, C: float, *, num_classes: int) -> tuple[Tensor, 
     weight : Tensor of float64, shape (b, num_classes, width)
     bias : Tensor of float64, shape (b, num_classes)
     """
-    problems = _Problems.of(x, y, num_classes, C)
-    return problems.weight_and_bias(minimise(problems, problems.zeros()))
+    return next(_Problems.of(x, y, num_classes).solutions([C]))
 
 
-def solve_path(x: Tensor, y: Tensor, Cs: Sequence[float], *, num_classes: int) -> tuple[Tensor, Tensor]:
-    """The problem of :func:`solve` on the same images under several penalties.
+def solve_path(x: Tensor, y: Tensor, Cs: Sequence[float], *, num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The problem of :func:`solve` on the same images under several penalties, one after another.
 
-    From the strongest penalty to the weakest each begins where the one before ended, and knows the curvature there.
+    Each begins where the one before ended, and knows the curvature there. Where classes times images are a million or
+    more, each is left after 10 steps, converged or not, and the first is preceded by a penalty ten times as strong. So
+    the time grows with classes times images, however slowly weak penalties converge.
 
     Parameters
     ----------
     x : Tensor of float64, shape (n, width)
     y : Tensor of int64, shape (n,)
     Cs : sequence of float
-        In any order.
+        From the strongest penalty, the smallest C, to the weakest.
     num_classes : int
 
-    Returns
-    -------
-    weight : Tensor of float64, shape (len(Cs), num_classes, width)
-    bias : Tensor of float64, shape (len(Cs), num_classes)
+    Yields
+    ------
+    weight : Tensor of float64, shape (num_classes, width)
+    bias : Tensor of float64, shape (num_classes,)
     """
-    problem = _Problems.of(x[None], y[None], num_classes)
-    theta, solved = problem.zeros(), {}
-    for C in sorted(set(Cs)):
-        theta = minimise(problem.under(C), theta)
-        solved[C] = problem.weight_and_bias(theta)
-    weights, biases = zip(*(solved[C] for C in Cs), strict=True)
-    return torch.cat(weights), torch.cat(biases)
+    for weight, bias in _Problems.of(x[None], y[None], num_classes).solutions(Cs):
+        yield weight[0], bias[0]
 
 
 @dataclass(frozen=True)
@@ -98,13 +94,13 @@ class _Problems:
     penalty: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, num_classes: int, C: float = 1.0) -> _Problems:
+    def of(cls, x: Tensor, y: Tensor, num_classes: int) -> _Problems:
         # A penalised solution lies in the span of the images.
         basis = torch.linalg.qr(x.mT).Q if x.shape[-2] < x.shape[-1] else None
         coordinates = x if basis is None else x @ basis
         rows = torch.cat([coordinates, x.new_ones(*x.shape[:-1], 1)], dim=-1)
         penalty = rows.new_zeros(rows.shape[-1:])
-        return cls(basis, rows.float(), y[:, None], num_classes, penalty).under(C)
+        return cls(basis, rows.float(), y[:, None], num_classes, penalty)
 
     def under(self, C: float) -> _Problems:
         """The same under another penalty."""
@@ -113,14 +109,17 @@ class _Problems:
         penalty[-1] = 0
         return replace(self, penalty=penalty)
 
-    def zeros(self) -> Tensor:
-        """Parameters of every problem, shape (b, classes, rank + 1)."""
+    def solutions(self, Cs: Sequence[float]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Weights and biases under one penalty after another."""
         shape = (len(self.rows), self.classes, self.rows.shape[2])
-        return torch.zeros(shape, dtype=torch.float64, device=self.rows.device)
-
-    def weight_and_bias(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        weight = theta[..., :-1]
-        return (weight if self.basis is None else weight @ self.basis.mT).contiguous(), theta[..., -1]
+        theta, steps = torch.zeros(shape, dtype=torch.float64, device=self.rows.device), MOST_STEPS
+        if self.classes * self.rows.shape[1] >= LARGE:
+            steps = MOST_STEPS_OF_LARGE
+            theta = minimise(self.under(Cs[0] / 10), theta, steps)
+        for C in Cs:
+            theta = minimise(self.under(C), theta, steps)
+            weight = theta[..., :-1]
+            yield (weight if self.basis is None else weight @ self.basis.mT).contiguous(), theta[..., -1]
 
     def only(self, problems: Tensor) -> _Problems:
         """Some of them, from a mask of shape (b,)."""
@@ -129,8 +128,9 @@ class _Problems:
     def objective(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """The mean objective of each problem, shape (b,), and its gradient."""
         likelihood, slope = torch.zeros((), dtype=torch.float64, device=theta.device), torch.zeros_like(theta)
+        single = theta.float()
         for some, classes in zip(*self._at_once(), strict=True):
-            log_p = torch.log_softmax(theta.float() @ some.mT, dim=1)
+            log_p = torch.log_softmax(single @ some.mT, dim=1)
             likelihood = likelihood + log_p.gather(1, classes).double().sum(dim=(1, 2))
             residual = log_p.exp_().scatter_add_(1, classes, torch.full_like(log_p[:, :1], -1))
             slope += (residual @ some).double()
@@ -156,10 +156,6 @@ class _Problems:
             own, places = own.topk(min(OWN_IMAGES, own.shape[2]), dim=2)
             images = images.gather(2, places)
         return own, images, shared
-
-    @property
-    def large(self) -> bool:
-        return self.classes * self.rows.shape[1] >= LARGE
 
     @property
     def least_damping(self) -> float:

@@ -24,6 +24,7 @@ from selfsup.execution.budgeting import FittedStudy, fit_into_budget
 from selfsup.execution.configuration import ImagesSeen, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.external_test import open_external
+from selfsup.execution.grid_words import scarcity
 from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.known_images import require_same_names
@@ -136,10 +137,12 @@ def plan_study(
     split, _ = split_study(config, items)
     require_enough(items, split, config)
     if config.resplit:
-        require_resplit(split, split_study(config, items, seed=1)[0], config)
+        require_resplit(items, split, split_study(config, items, seed=1)[0], config)
     external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))
     require_weights(config, folder, lambda: channels)
     require_teachers(config, folder)
+    if items.has_labels and (line := scarcity(config.per_class, int(items.count(split.train).max()), items.category)):
+        grid = replace(grid, notices=(*grid.notices, line))
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     records = read_records(folder) if folder else {}
     left = jobs_ahead(config, folder or StudyFolder(Path()), grid.jobs, records)

@@ -76,6 +76,14 @@ def left_out(
     return "; ".join(parts)
 
 
+def scarcity(per_class: Iterable[PerClass], most: int, category: str = "class") -> str:
+    """Which sizes no class, or label, has the images for, if the largest has so many; empty if none."""
+    beyond = ",".join(str(size) for size in per_class if isinstance(size, int) and size > most)
+    if not beyond:
+        return ""
+    return f"No {category} has more than {most} images to train on, so --per-class {beyond} means all of them."
+
+
 def _row(cell: Cell) -> tuple[str, str, PerClass]:
     """What a line of the table is of: method, network and number of images."""
     return cell.method, cell.backbone, cell.per_class

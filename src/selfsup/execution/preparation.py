@@ -127,7 +127,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     _write_split(folder, config, split, groups, seed=0)
     for seed in range(1, max(2, config.seeds)) if config.resplit else ():
         other, _ = split_study(config, store.items, store.originals, store.digests, seed=seed)
-        if seed == 1 and (notice := require_resplit(split, other, config)):
+        if seed == 1 and (notice := require_resplit(store.items, split, other, config)):
             say(notice)
         _write_split(folder, config, other, groups, seed=seed)
     folder.write(AUDIT, audit_csv(audit))
@@ -234,7 +234,7 @@ def _describe_pool(config: StudyConfig, items: ItemTable) -> str:
     return f"{count}, not used under --protocol {config.protocol}; label-efficiency would train on them"
 
 
-def require_resplit(split: Split, other: Split, config: StudyConfig) -> str:
+def require_resplit(items: ItemTable, split: Split, other: Split, config: StudyConfig) -> str:
     """Refuse --resplit where two seeds have the same split, and say where they have the same test; else empty.
 
     Raises
@@ -243,10 +243,11 @@ def require_resplit(split: Split, other: Split, config: StudyConfig) -> str:
         If there is nothing to divide anew.
     """
     if all(np.array_equal(getattr(split, side), getattr(other, side)) for side in ("train", "val", "test")):
-        raise UserError(
-            f"--resplit has nothing to divide anew: the images of '{config.data}' have no labels, a split that is "
-            f"given with them, or too few groups to be divided otherwise; leave it out."
-        )
+        given = not config.no_given_split and (items.sides != NO_SIDE).any()
+        units = "groups" if config.group or items.groups else "images"
+        why = "a split that is given with them" if given else f"too few {units} to be divided otherwise"
+        why = why if items.has_labels else "no labels"
+        raise UserError(f"--resplit has nothing to divide anew: images of '{config.data}' have {why}; leave it out.")
     if np.array_equal(split.test, other.test):
         return "The test images are given, so --resplit divides the others alone: validation differs from seed to seed."
     return ""

@@ -24,6 +24,7 @@ from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors._stop import deferred_interrupts
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
 from selfsup.execution.external_test import count_external
+from selfsup.execution.grid_words import scarcity
 from selfsup.execution.initial_weights import prepare_weights
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.preparation import prepare_images, split_study
@@ -162,7 +163,7 @@ class StudyRun:
             self.watcher.say(notice)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
         if store.items.has_labels:
-            self._say(_describe_scarcity(asked.per_class, max(opened.train_counts), store.items.category))
+            self._say(scarcity(asked.per_class, max(opened.train_counts), store.items.category))
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
         with following as self._notify_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources):
@@ -326,16 +327,6 @@ class StudyRun:
             if keep != "all":
                 for cell_id in self.reporting.superfluous_weights(table) if keep == "best" else table["cell"]:
                     self.folder.drop_weights(cell_id)
-
-
-def _describe_scarcity(per_class: Sequence[int | str], most: int, category: str) -> str:
-    """Which sizes no class (or label) has the images for; empty if none."""
-    beyond = [str(size) for size in per_class if isinstance(size, int) and size > most]
-    if not beyond:
-        return ""
-    return (
-        f"No {category} has more than {most} images to train on, so --per-class {','.join(beyond)} means all of them."
-    )
 
 
 def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:

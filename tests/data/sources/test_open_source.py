@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 
 from pictures import labelled_folder, save_picture
 from selfsup import registry
+from selfsup.data.audit import summarize
 from selfsup.data.sources import open_source
 from selfsup.errors import UserError
 
@@ -31,6 +32,31 @@ def test_every_data_set_is_found_by_its_file_and_has_a_line_of_description() -> 
     for name in names:
         assert callable(registry.load(registry.SOURCE, name))
         assert registry.first_line(registry.SOURCE, name).endswith(".")
+
+
+def test_a_table_of_the_images_in_their_folder_is_not_read_and_named_in_a_line(tmp_path: Path) -> None:
+    for number in range(6):
+        save_picture(tmp_path / f"photos/{number}.png")
+    table = tmp_path / "photos" / "images.csv"
+    table.write_text("path,label\n0.png,cow\n")
+    (tmp_path / "photos" / "anything.csv").write_text("a,b\n1,2\n")
+    source = open_source(str(tmp_path / "photos"))
+    (said,) = [line for line in summarize(source.ignored) if "images.csv" in line and "--manifest" in line]
+    assert said == (
+        f"A table beside the images: 'images.csv' names images, and is not read; --manifest {table} takes what it says "
+        "of them."
+    )
+    assert not [entry for entry in open_source(str(tmp_path / "photos"), unlabelled=True).ignored if entry.path == "*"]
+    table.write_text("path,class\n0.png,cow\n")  # as a study's own table has
+    assert not [entry for entry in open_source(str(tmp_path / "photos")).ignored if entry.path == "*"]
+
+
+def test_a_refused_folder_that_holds_a_table_of_its_images_is_answered_with_the_option(tmp_path: Path) -> None:
+    for name in ("train/0.png", "test/1.png"):
+        save_picture(tmp_path / name)
+    (tmp_path / "list.csv").write_text("path,label\ntrain/0.png,cow\n")
+    with pytest.raises(UserError, match=r"do not hold two class folders.* 'list.csv' names .* --manifest .*list\.csv"):
+        open_source(str(tmp_path))
 
 
 def test_labels_can_be_left_out_of_a_named_data_set() -> None:

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
+from selfsup.evaluation import linear_probe
 from selfsup.evaluation.evaluators.calibration import calibrated_error, expected_calibration_error, fit_temperature
 from selfsup.evaluation.linear_probe import LinearProbe
 
@@ -61,14 +62,15 @@ def test_where_all_is_right_there_is_no_temperature(count: int) -> None:
     assert np.isnan(fit_temperature(np.eye(3)[:count], np.arange(count)))
 
 
-def test_logits_that_are_looked_at_in_parts_are_calibrated_as_they_are_at_once() -> None:
+def test_logits_that_are_looked_at_in_parts_are_calibrated_as_they_are_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     x, true = rng.normal(size=(50, 6)), rng.integers(0, 4, 50)
     probe = LinearProbe(np.zeros(6), np.ones(6), rng.normal(size=(4, 6)), rng.normal(size=4), 1.0, 0.5)
     logits = probe.logits(x)
     temperature = fit_temperature(logits, true)
-    assert fit_temperature(logits, true, at_once=4 * 7) == pytest.approx(temperature, rel=1e-5)  # seven images at once
     probabilities = np.exp(logits / temperature) / np.exp(logits / temperature).sum(axis=1, keepdims=True)
     expected = expected_calibration_error(true, probabilities)
-    for at_once in (1, 4 * 7, 1000):
-        assert calibrated_error(probe, x, true, temperature, at_once=at_once) == pytest.approx(expected)
+    for images in (1, 7, 50):
+        monkeypatch.setattr(linear_probe, "MOST_ENTRIES", 4 * images)
+        assert fit_temperature(logits, true) == pytest.approx(temperature, rel=1e-5)
+        assert calibrated_error(probe, x, true, temperature) == pytest.approx(expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 
@@ -90,6 +91,16 @@ def test_a_second_interrupt_breaks_off_nothing_where_the_flag_is_looked_at() -> 
         imported = True
     assert imported
     assert stop.at_once
+
+
+def test_an_interrupt_that_is_swallowed_within_is_raised_at_the_end() -> None:
+    reached = []
+    with pytest.raises(KeyboardInterrupt), deferred_interrupts(at_once=True):
+        with contextlib.suppress(BaseException):  # as a module may, that tries an import
+            signal.raise_signal(signal.SIGINT)
+            reached.append("not at once")
+        reached.append("the end")
+    assert reached == ["the end"]
 
 
 def test_an_interrupt_is_deferred_to_the_end_of_what_must_not_be_broken_off() -> None:

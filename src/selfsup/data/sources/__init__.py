@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from selfsup import registry
-from selfsup.data.audit import printable
+from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.cache import cache_root
 from selfsup.data.sources._image_folder import FolderSource
-from selfsup.data.sources._manifest import ManifestSource
+from selfsup.data.sources._manifest import ManifestSource, find_manifest
 from selfsup.data.sources._pooled import PooledSource
 from selfsup.data.sources.base import Source, SourceOptions, silent
 from selfsup.data.sources.containers import find_container
@@ -92,7 +93,22 @@ def _open_alone(data: str, options: SourceOptions) -> Source:
     container = find_container(data)
     if container is not None:
         return container.open_source(data, options)
-    return FolderSource(_existing_folder(data), unlabelled=options.unlabelled, no_given_split=options.no_given_split)
+    return _open_folder(_existing_folder(data), options)
+
+
+def _open_folder(folder: Path, options: SourceOptions) -> Source:
+    """The images of a folder; a table of them that lies in it is not read, and that is said."""
+    table = None if options.unlabelled else find_manifest(folder)
+    if table is None:
+        return FolderSource(folder, unlabelled=options.unlabelled, no_given_split=options.no_given_split)
+    hint = f"'{printable(table.name)}' names images, and is not read; --manifest {shlex.quote(str(table))} takes what "
+    hint += "it says of them"
+    try:
+        source = FolderSource(folder, no_given_split=options.no_given_split)
+    except UserError as error:
+        raise UserError(f"{error} {hint}.") from None
+    source.ignored = [AuditEntry("*", "table", hint), *source.ignored]
+    return source
 
 
 def _open_listed(manifest: str | Path, data: str, options: SourceOptions) -> Source:

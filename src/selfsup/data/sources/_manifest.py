@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import os
@@ -97,6 +98,16 @@ def first_place(manifest: Path, label: str) -> str:
         if label in values["label"] and label in _labels(values["label"], file) and side_of(values["split"]) != "train":
             return f"{row.place} of {file}"
     return file
+
+
+def find_manifest(folder: Path) -> Path | None:
+    """The first CSV file that lies directly in a folder and has the columns of a manifest, if there is one."""
+    for file in sorted(folder.glob("*.csv")):
+        with contextlib.suppress(OSError, UnicodeDecodeError, csv.Error), file.open(encoding="utf-8-sig") as opened:
+            columns = {column.strip() for column in next(csv.reader(opened), [])}
+            if {"path"} < columns <= {*COLUMNS}:
+                return file
+    return None
 
 
 class _Missing(NamedTuple):

@@ -6,18 +6,16 @@ import math
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
-from selfsup.evaluation.linear_probe import LinearProbe
+from selfsup.evaluation.linear_probe import LinearProbe, parts
 
 #: Bins of equal width that confidences are sorted into, as in the paper.
 BINS = 15
 #: Logarithms of the smallest and the largest temperature.
 BOUNDS = (-7.0, 7.0)
-#: Most logits that are divided by a temperature at once, which bounds the memory.
-AT_ONCE = 20_000_000
 
 
 def expected_calibration_error(true: np.ndarray, probabilities: np.ndarray) -> float:
@@ -42,7 +40,7 @@ def _gap(confidence: np.ndarray, right: np.ndarray) -> float:
     return float(abs(np.bincount(bins, surplus)).sum() / len(right))
 
 
-def fit_temperature(logits: np.ndarray, true: np.ndarray, *, at_once: int = AT_ONCE) -> float:
+def fit_temperature(logits: np.ndarray, true: np.ndarray) -> float:
     """The temperature that logits are divided by for the smallest mean cross entropy (section 4.2).
 
     Parameters
@@ -50,8 +48,6 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray, *, at_once: int = AT_O
     logits : ndarray, shape (n, classes)
         -inf for a class that the classifier does not know; its images are left out.
     true : ndarray of int64, shape (n,)
-    at_once : int
-        Most of the logits that are looked at together.
 
     Returns
     -------
@@ -64,30 +60,23 @@ def fit_temperature(logits: np.ndarray, true: np.ndarray, *, at_once: int = AT_O
     margins -= of_true[known, None]
     if not (margins > 0).any():
         return math.nan
-    parts = [margins[rows] for rows in _parts(len(margins), margins.shape[1], at_once)]
-    fitted = minimize_scalar(lambda t: sum(logsumexp(p / math.exp(t), axis=1).sum() for p in parts), bounds=BOUNDS)
-    return math.exp(fitted.x)
+
+    def cross_entropy(t: float) -> float:
+        divided = (margins[rows] / math.exp(t) for rows in parts(*margins.shape))
+        return sum(logsumexp(part, axis=1).sum(dtype=np.float64) for part in divided)
+
+    return math.exp(minimize_scalar(cross_entropy, bounds=BOUNDS).x)
 
 
-def calibrated_error(
-    probe: LinearProbe, x: np.ndarray, true: np.ndarray, temperature: float, *, at_once: int = AT_ONCE
-) -> float:
+def calibrated_error(probe: LinearProbe, x: np.ndarray, true: np.ndarray, temperature: float) -> float:
     """The expected calibration error on embeddings, shape (n, width), with the probe's logits divided by a temperature.
 
-    At most `at_once` logits are held. NaN where the temperature is.
+    NaN where the temperature is.
     """
     if math.isnan(temperature):
         return math.nan
-    confidence, right = np.empty(len(x)), np.empty(len(x), bool)
-    for rows in _parts(len(x), len(probe.bias), at_once):
-        probabilities = softmax(probe.logits(x[rows]) / temperature, axis=1)
-        confidence[rows], right[rows] = probabilities.max(axis=1), probabilities.argmax(axis=1) == true[rows]
-    return _gap(confidence, right)
-
-
-def _parts(images: int, classes: int, at_once: int) -> list[slice]:
-    count = max(1, at_once // classes)
-    return [slice(start, start + count) for start in range(0, images, count)]
+    predicted, confidence = probe.most_probable(x, temperature)
+    return _gap(confidence, predicted == true)
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:

@@ -35,7 +35,7 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 COLUMNS = (
     Column("val_accuracy", "linear probe, validation accuracy: multinomial logistic regression on the frozen, "
            "standardised embedding, at the L2 penalty (of seven) that is best on validation; where classes times "
-           "images are a million or more, each is left once five steps gain less than 0.2 %, after 60 at most. "
+           "images are a million or more, each is left after ten steps from the solution of the one before. "
            "`--probe sgd`: 100 epochs of SGD without penalty (He et al. 2020), the learning rate chosen on validation. "
            "Where images have several labels, a logistic regression of each against the rest, at the one penalty that "
            "is best by mAP; columns of accuracy are then empty",

@@ -77,13 +77,23 @@ class StopFlag:
 
 
 @contextmanager
-def deferred_interrupts() -> Iterator[None]:
-    """Within, Ctrl-C breaks nothing off, such as an import that cannot be had again; it is raised at the end."""
+def deferred_interrupts(*, at_once: bool = False) -> Iterator[None]:
+    """Within, Ctrl-C breaks nothing off, such as an import that cannot be had again; it is raised at the end.
+
+    With `at_once` it is answered as before, and raised at the end too if that was swallowed within, as imports may.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if at_once and callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:
