@@ -36,8 +36,8 @@ class BYOL(base.Method):
         "https://arxiv.org/abs/2006.07733",
     )
     cost = 1.35
-    # Twice SimCLR's rate: thrice that rate did better on digits and on photographs, and ten times it worse than the rate
-    # itself (docs/methods.md).
+    # Twice SimCLR's rate: thrice that rate did better on digits and on photographs, ten times it worse than the rate
+    # itself.
     recipe = Recipe(lr=0.12)
     transformer_recipe = TRANSFORMER_RECIPE
     Settings = BYOLSettings
