@@ -47,6 +47,7 @@ def values_for(method: str, data: str, given: argparse.Namespace, **changes: Any
     return {
         "backbone": given.transformer if tokens else given.backbone,
         "augmentations": "simclr",
+        "min_steps": 0,  # a hundred epochs, as long as rates were looked at
         "image_size": 2 * given.image_size if tokens else given.image_size,  # or there would be four patches
         "references": "none",
         "weights": "none",

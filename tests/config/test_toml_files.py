@@ -82,6 +82,22 @@ def test_the_defaults_are_the_preset_recommended_on_the_embedded_images() -> Non
     assert config.data == "digits"
 
 
+def test_epochs_that_are_named_are_all_there_are_unless_steps_are_named_too(tmp_path: Path) -> None:
+    def steps(**given: Any) -> tuple[int, int]:
+        config = validate(load_values(**given))
+        return config.epochs, config.min_steps
+
+    assert steps(preset="recommended") == (100, 1000) == (validate({}).epochs, validate({}).min_steps)
+    assert steps(preset="recommended", overrides={"epochs": 50}) == (50, 0)
+    assert steps(preset="recommended", overrides={"epochs": 50, "min_steps": 300}) == (50, 300)
+    assert steps(preset="recommended", overrides={"min_steps": 300}) == (100, 300)
+    assert steps(preset="quick") == (10, 0)
+    assert steps(preset="full") == (100, 0)  # as in the reference study
+    (tmp_path / "own.toml").write_text("epochs = 7")
+    assert steps(preset="recommended", file=tmp_path / "own.toml") == (7, 0) == (validate({"epochs": 7}).epochs, 0)
+    assert validate({"epochs": 7}).min_steps == 0
+
+
 # -- layers -------------------------------------------------------------------------------------
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
+
+import numpy as np
 
 from selfsup.config.grid import Cell
-from selfsup.execution.grid_words import describe, left_out
+from selfsup.config.validation import validate
+from selfsup.data.items import NO_SIDE, ItemTable
+from selfsup.execution.grid_words import about_sizes, describe, left_out
 
 TRAINED = [
     Cell(method, "resnet18", policy, 0.1 * multiple, size, 0, multiple)
@@ -76,3 +81,21 @@ def test_trainings_that_were_all_stopped_early_have_not_come_to_their_number_of_
 def test_other_cells_are_counted() -> None:
     random = Cell("random", "resnet18", None, None, "all", 0)
     assert left_out([*CELLS, random], CELLS) == "1 other cell"
+
+
+def test_passes_are_told_where_a_training_has_so_few_images_that_its_epochs_have_several() -> None:
+    labels = np.repeat(np.arange(2), 600)
+    items = ItemTable(tuple(map(str, range(1200))), ("cat", "dog"), labels, np.full(1200, NO_SIDE), ())
+    train = np.arange(1200)
+
+    def said(**values: Any) -> list[str]:
+        return list(about_sizes(validate({"min_steps": 1000, **values}), items, train))
+
+    # Nine steps of 128 in each of 100 epochs are 900; with ten there are enough.
+    told = [
+        "A training on up to 1,152 images passes over them several times in an epoch, so that its 100 epochs have "
+        "1,000 steps; --min-steps 0 has one pass."
+    ]
+    assert said(per_class="576") == said(per_class="5,all") == said(per_class="10%") == told
+    assert said(per_class="577") == said(per_class="all") == []
+    assert said(per_class="5", min_steps=0) == said(per_class="5", epochs=1000, min_steps=1000) == []

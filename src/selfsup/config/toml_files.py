@@ -12,6 +12,7 @@ import tomli_w
 
 from selfsup import plugins, registry
 from selfsup.config.schema import StudyConfig, names_of
+from selfsup.config.training_fields import with_named_epochs
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
 
@@ -49,10 +50,10 @@ def load_values(
 
 
 def _in_full(layer: Mapping[str, Any]) -> dict[str, Any]:
-    """A layer with the short form ``backbone`` in full."""
+    """A layer with the short form ``backbone`` in full, and epochs that no earlier layer's steps raise."""
     if "backbone" in layer and "backbones" in layer:
         raise UserError("--backbone is the short form of --backbones, and both are given; leave one of them out.")
-    return {"backbones" if name == "backbone" else name: value for name, value in layer.items()}
+    return {"backbones" if name == "backbone" else name: value for name, value in with_named_epochs(layer).items()}
 
 
 def _merge(known: Any, given: Any) -> Any:

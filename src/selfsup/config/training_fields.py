@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from selfsup.config.field_roles import Fields, field
 
@@ -12,14 +13,19 @@ from selfsup.config.field_roles import Fields, field
 AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
 
 
+def with_named_epochs(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values in which epochs that are named are all there are, unless ``min_steps`` is named beside them."""
+    return {"min_steps": 0, **values} if "epochs" in values else {**values}
+
+
 class TrainingFields(Fields):
     """Steps, views, schedule, and the settings of methods."""
 
     epochs: int = field(100, "Passes over the training images.", "identity", ge=1)
     min_steps: int = field(
-        0,
+        1000,
         "Steps of a training, at least: an epoch of few images passes over them so many times that its epochs come to "
-        "them; 0: once, however few they are.",
+        "them; 0: once, however few they are, as where --epochs is given without this.",
         "identity",
         ge=0,
     )
@@ -54,3 +60,8 @@ class TrainingFields(Fields):
     settings: dict[str, dict[str, Any]] = field(
         {}, "Settings of single methods, for example moco.temperature=0.1.", "identity"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_epochs(cls, values: Any) -> Any:
+        return with_named_epochs(values) if isinstance(values, Mapping) else values

@@ -24,7 +24,7 @@ from selfsup.execution.budgeting import FittedStudy, fit_into_budget
 from selfsup.execution.configuration import ImagesSeen, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.external_test import open_external
-from selfsup.execution.grid_words import scarcity
+from selfsup.execution.grid_words import about_sizes
 from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.known_images import require_same_names
@@ -141,8 +141,7 @@ def plan_study(
     external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))
     require_weights(config, folder, lambda: channels)
     require_teachers(config, folder)
-    if items.has_labels and (line := scarcity(config.per_class, int(items.count(split.train).max()), items.category)):
-        grid = replace(grid, notices=(*grid.notices, line))
+    grid = replace(grid, notices=(*grid.notices, *about_sizes(config, items, split.train)))
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     records = read_records(folder) if folder else {}
     left = jobs_ahead(config, folder or StudyFolder(Path()), grid.jobs, records)

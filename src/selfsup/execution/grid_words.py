@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from selfsup.config.axes import REFERENCE, format_lr
-from selfsup.config.grid import Cell, PerClass
+from selfsup.config.grid import Cell, PerClass, images_of
+from selfsup.config.schema import StudyConfig
+from selfsup.data.items import ItemTable
 from selfsup.execution.words import counted, listed
 
 
@@ -76,12 +81,19 @@ def left_out(
     return "; ".join(parts)
 
 
-def scarcity(per_class: Iterable[PerClass], most: int, category: str = "class") -> str:
-    """Which sizes no class, or label, has the images for, if the largest has so many; empty if none."""
-    beyond = ",".join(str(size) for size in per_class if isinstance(size, int) and size > most)
-    if not beyond:
-        return ""
-    return f"No {category} has more than {most} images to train on, so --per-class {beyond} means all of them."
+def about_sizes(config: StudyConfig, items: ItemTable, train: np.ndarray) -> Iterator[str]:
+    """What is decided about the numbers of images, where those at the places `train` are there to train on."""
+    counts: list[int] = items.count(train).tolist() if items.has_labels else [len(train)]
+    sizes, most = config.per_class if items.has_labels else ("all",), max(counts)
+    beyond = ",".join(str(size) for size in sizes if isinstance(size, int) and size > most)
+    if beyond:
+        yield f"No {items.category} has more than {most} images to train on, so --per-class {beyond} means all of them."
+    few = config.batch_size * (math.ceil(config.min_steps / config.epochs) - 1)
+    if min(sum(images_of(size, count) for count in counts) for size in sizes) <= few:
+        yield (
+            f"A training on up to {few:,} images passes over them several times in an epoch, so that its "
+            f"{config.epochs} epochs have {config.min_steps:,} steps; --min-steps 0 has one pass."
+        )
 
 
 def _row(cell: Cell) -> tuple[str, str, PerClass]:

@@ -24,7 +24,7 @@ from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors._stop import deferred_interrupts
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
 from selfsup.execution.external_test import count_external
-from selfsup.execution.grid_words import scarcity
+from selfsup.execution.grid_words import about_sizes
 from selfsup.execution.initial_weights import prepare_weights
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.preparation import prepare_images, split_study
@@ -159,11 +159,9 @@ class StudyRun:
         scheduler = self._budgeted or load_scheduler(config, self.folder)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         self._add_to_history(command, grid.cells, fitted)
-        for notice in grid.notices:
-            self.watcher.say(notice)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
-        if store.items.has_labels:
-            self._say(scarcity(asked.per_class, max(opened.train_counts), store.items.category))
+        for notice in (*grid.notices, *about_sizes(asked, store.items, opened.split(0).train)):
+            self.watcher.say(notice)
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
         with following as self._notify_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources):
