@@ -13,11 +13,13 @@ from selfsup.execution.study_networks import asked_networks
 from selfsup.methods import method_class, method_names, read_settings
 
 #: Methods that learn without labels and are compared by default: one of each kind, the cheaper first; at most five.
-FOR_CONVOLUTIONS, FOR_TRANSFORMERS = ("simclr", "moco", "byol"), ("simclr", "moco-v3", "dino", "mae")
+#: With convolutions by the tables of docs/methods.md: the best by contrast, by correlation and with small crops; with
+#: transformers, for which there is no such table, those that were made for them.
+FOR_CONVOLUTIONS, FOR_TRANSFORMERS = ("simclr", "vicreg", "lejepa"), ("simclr", "moco-v3", "dino", "mae")
 #: What they are held against.
 BASELINES = ("supervised", "frozen", "random")
-#: Images below which those of a queue, or of prototypes, are left out: half of the images is a short queue.
-FEW, OF_MANY = 500, {"moco", "dino"}
+#: Images below which those with prototypes are left out, of which few images fill few.
+FEW, OF_MANY = 500, {"dino"}
 
 
 def resolve_methods(config: StudyConfig, images: int, say: Callable[[str], None]) -> StudyConfig:
