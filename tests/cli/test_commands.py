@@ -255,6 +255,16 @@ def test_a_run_says_what_it_decided_by_itself(tmp_path: Path, monkeypatch: pytes
     assert "Views of" not in again.output
 
 
+def test_images_that_cannot_be_opened_count_nowhere_in_a_plan(tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "data", range(2), 10)
+    (folder / "digit 0").joinpath("empty.png").touch()
+    save_digits(tmp_path / "more", range(2, 3), 4)
+    (tmp_path / "more" / "digit 2").rename(folder / "unlabelled")
+    shown = call("plan", folder, "--methods=random", "--backbone=test_resnet")
+    assert "3 cells of 24 images of 2 classes " in shown.stdout, shown.output
+    assert "Images without a label: 4 of 24; " in shown.stdout
+
+
 def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
     folder = save_digits(tmp_path / "data", range(2), 10)
     (folder / "digit 0" / "empty.png").touch()
@@ -265,7 +275,7 @@ def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
         "Files and folders that cannot be read, set aside: 1 (digit 1/broken.png: ",
         "Files of no bytes, set aside: 1 (digit 0/empty.png: the file holds no bytes).\n",
         "Files not taken for images: 1 (*.txt: 1, such as 'digit 1/notes.txt').\n",
-        "Classes with fewer training images than asked for: 2 (digit 0/: 8 training images where 20 ",
+        "Classes with fewer training images than asked for: 2 (digit 0/: 7 training images where 20 ",
         "No image was decoded for these observations.\n",
         "3 cells of 20 images of 2 classes ('digit 0', 'digit 1') in views of ",
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from selfsup.config.grid import Cell
+from selfsup.config.grid import Cell, PerClass
 from selfsup.config.validation import validate
 from selfsup.data.items import NO_SIDE, ItemTable
 from selfsup.execution.grid_words import about_sizes, describe, left_out
@@ -88,14 +89,16 @@ def test_passes_are_told_where_a_training_has_so_few_images_that_its_epochs_have
     items = ItemTable(tuple(map(str, range(1200))), ("cat", "dog"), labels, np.full(1200, NO_SIDE), ())
     train = np.arange(1200)
 
-    def said(**values: Any) -> list[str]:
-        return list(about_sizes(validate({"min_steps": 1000, **values}), items, train))
+    def said(*sizes: PerClass, **values: Any) -> list[str]:
+        cells = [replace(TRAINED[0], per_class=size) for size in sizes]
+        return list(about_sizes(cells, validate({"min_steps": 1000, **values}), items, train))
 
     # Nine steps of 128 in each of 100 epochs are 900; with ten there are enough.
     told = [
         "A training on up to 1,152 images passes over them several times in an epoch, so that its 100 epochs have "
         "1,000 steps; --min-steps 0 has one pass."
     ]
-    assert said(per_class="576") == said(per_class="5,all") == said(per_class="10%") == told
-    assert said(per_class="577") == said(per_class="all") == []
-    assert said(per_class="5", min_steps=0) == said(per_class="5", epochs=1000, min_steps=1000) == []
+    assert said(576) == said(5, "all") == said("10%") == told
+    assert said(577) == said("all") == []
+    assert said(5, min_steps=0) == said(5, epochs=1000, min_steps=1000) == []
+    assert list(about_sizes(IDLE, validate({}), items, train)) == []  # nothing is trained

@@ -162,7 +162,8 @@ def test_what_the_labels_are_is_said_in_a_line_and_the_split_has_each_on_every_s
     prepare_images(folder, config, said.append)
     assert (
         "Labels: 3 per image at most (`;` in label), 3 labels; each is told from the rest by itself, methods are "
-        "compared by mAP, and columns of accuracy stay empty."
+        "compared by mAP, and columns of accuracy stay empty; an empty label is unknown, so images that show none of "
+        "them need a label of their own."
     ) in said
     dataset = json.loads((folder.path / "dataset.json").read_text())
     assert dataset["pool"] == 6 and dataset["with_label"] == 54

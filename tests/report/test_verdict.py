@@ -50,6 +50,19 @@ def test_a_network_without_training_that_does_as_well_is_named_first(make_study)
     assert found.caveats[0].startswith("That training helps at all: moco was not shown to do better than frozen")
 
 
+def test_a_network_without_training_that_does_better_is_not_called_no_difference(make_study):
+    writer = make_study(methods=("random", "simclr", "frozen"), sizes=("20",), augmentations=("weak",), lrs=(0.06,))
+    best, frozen = answer(writer.path).best.cells[0], "frozen-resnet18-n20-s0"
+    copy_outcome(writer, frozen, "random-resnet18-n20-s0")  # which then has its outcome, and frozen the best one's
+    copy_outcome(writer, best, frozen)
+    copy_outcome(writer, "random-resnet18-n20-s0", best)
+    found = answer(writer.path)
+    assert found.caveats[0].startswith(
+        "That training helps at all: simclr was shown to do worse than frozen and was not shown to do better than "
+        "random, without training. "
+    )
+
+
 def test_what_a_budget_left_out_is_said_and_a_size_that_it_left_half_finished_is_not_compared(make_study):
     unfinished = {f"byol-resnet18-weak-lr{lr}-nall-s0": "failed" for lr in ("0.01", "0.06", "10")}
     settings = {"methods": ("moco", "byol", "random"), "augmentations": ("weak",), "status_of": unfinished}

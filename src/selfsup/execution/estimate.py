@@ -132,6 +132,8 @@ def plan_study(
     items = ItemTable.of(source.items)
     if folder is not None:
         require_same_names(items.names, folder, config)
+    if glance.audit:
+        items = items.take(np.flatnonzero(~np.isin(items.names, [entry.path for entry in glance.audit])))
     study = resolve_study(config, values, ImagesSeen(items, rendering, [glance.short_side]), folder, say)
     config, grid = study.config, study.grid
     split, _ = split_study(config, items)
@@ -141,7 +143,7 @@ def plan_study(
     external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))
     require_weights(config, folder, lambda: channels)
     require_teachers(config, folder)
-    grid = replace(grid, notices=(*grid.notices, *about_sizes(config, items, split.train)))
+    grid = replace(grid, notices=(*grid.notices, *about_sizes(grid.cells, config, items, split.train)))
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     records = read_records(folder) if folder else {}
     left = jobs_ahead(config, folder or StudyFolder(Path()), grid.jobs, records)
@@ -165,7 +167,7 @@ def plan_study(
         stopped=frozenset(stopped) & {cell.id for cell in grid.cells},
         resources=resources,
         budget=fitted,
-        images=len(items.names) - len(glance.audit),
+        images=len(items.names),
         classes=() if items.several else items.classes,
         opened=glance.opened,
         audit=(*source.ignored, *glance.audit, *describe_channels(rendering), *noticed),

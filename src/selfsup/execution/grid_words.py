@@ -81,15 +81,16 @@ def left_out(
     return "; ".join(parts)
 
 
-def about_sizes(config: StudyConfig, items: ItemTable, train: np.ndarray) -> Iterator[str]:
-    """What is decided about the numbers of images, where those at the places `train` are there to train on."""
+def about_sizes(cells: Sequence[Cell], config: StudyConfig, items: ItemTable, train: np.ndarray) -> Iterator[str]:
+    """What is decided about the cells' numbers of images, where those at the places `train` are there to train on."""
     counts: list[int] = items.count(train).tolist() if items.has_labels else [len(train)]
-    sizes, most = config.per_class if items.has_labels else ("all",), max(counts)
+    most, sizes = max(counts), dict.fromkeys(cell.per_class for cell in cells)
     beyond = ",".join(str(size) for size in sizes if isinstance(size, int) and size > most)
     if beyond:
         yield f"No {items.category} has more than {most} images to train on, so --per-class {beyond} means all of them."
     few = config.batch_size * (math.ceil(config.min_steps / config.epochs) - 1)
-    if min(sum(images_of(size, count) for count in counts) for size in sizes) <= few:
+    trained = {cell.per_class for cell in cells if cell.lr is not None}
+    if any(sum(images_of(size, count) for count in counts) <= few for size in trained):
         yield (
             f"A training on up to {few:,} images passes over them several times in an epoch, so that its "
             f"{config.epochs} epochs have {config.min_steps:,} steps; --min-steps 0 has one pass."

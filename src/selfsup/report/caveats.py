@@ -48,10 +48,13 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     """Methods that the best one was not shown to differ from, or not compared with."""
     sentences = []
     if found.not_beaten:
-        untrained = listed([c.other.name for c in found.not_beaten])
         where = f"with {best.size}" if found.shown_gains else "at all"
+        worse = [c.other.name for c in found.not_beaten if c.verdict == "worse"]
+        alike = [c.other.name for c in found.not_beaten if c.verdict != "worse"]
+        found_out = [f"was shown to do worse than {listed(worse)}"] if worse else []
+        found_out += [f"was not shown to do better than {listed(alike)}"] if alike else []
         sentences.append(
-            f"That training helps {where}: {best.name} was not shown to do better than {untrained}, without training. "
+            f"That training helps {where}: {best.name} {' and '.join(found_out)}, without training. "
             f"More epochs, more images or other learning rates may change that."
         )
     if unknown := [c.other.name for c in found.close if not c.within]:
