@@ -57,10 +57,10 @@ def test_reading_the_options_imports_nothing_heavy() -> None:
 
 def test_executor_and_options_can_stand_in_a_toml_file(tmp_path: Path) -> None:
     file = tmp_path / "study.toml"
-    file.write_text('executor = "slurm"\npartition = "gpu"\ntime = "1-00:00:00"\nepochs = 5\n[sbatch]\nnice = "100"\n')
+    file.write_text('executor = "slurm"\npartition = "gpu"\ntime = "1-00:00:00"\nseeds = 5\n[sbatch]\nnice = "100"\n')
     values = load_values(file=file)
     executor = take_executor(values)
-    assert values == {"epochs": 5}
+    assert values == {"seeds": 5}
     assert executor_name(executor) == "slurm"
     options = executor.options
     assert (options.partition, options.time, options.sbatch) == ("gpu", "1-00:00:00", {"nice": "100"})
