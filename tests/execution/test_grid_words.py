@@ -91,7 +91,7 @@ def test_passes_are_told_where_a_training_has_so_few_images_that_its_epochs_have
 
     def said(*sizes: PerClass, **values: Any) -> list[str]:
         cells = [replace(TRAINED[0], per_class=size) for size in sizes]
-        return list(about_sizes(cells, validate({"min_steps": 1000, **values}), items, train))
+        return list(about_sizes(cells, validate({"min_steps": 1000, "image_size": 32, **values}), items, train))
 
     # Nine steps of 128 in each of 100 epochs are 900; with ten there are enough.
     told = [
@@ -101,4 +101,4 @@ def test_passes_are_told_where_a_training_has_so_few_images_that_its_epochs_have
     assert said(576) == said(5, "all") == said("10%") == told
     assert said(577) == said("all") == []
     assert said(5, min_steps=0) == said(5, epochs=1000, min_steps=1000) == []
-    assert list(about_sizes(IDLE, validate({}), items, train)) == []  # nothing is trained
+    assert list(about_sizes(IDLE, validate({"image_size": 32}), items, train)) == []  # nothing is trained

@@ -336,6 +336,13 @@ def test_an_epoch_of_few_images_passes_over_them_until_there_are_steps_enough(mi
     assert len(set(orders)) == 3 * passes
 
 
+@pytest.mark.parametrize(("min_steps", "epochs"), [(1000, 100), (7, 3), (6, 3), (0, 3)])
+def test_few_images_are_those_that_an_epoch_passes_over_several_times(min_steps: int, epochs: int) -> None:
+    plan = replace(PLAN, batch_size=10, epochs=epochs, min_steps=min_steps)
+    assert plan.passes(plan.few_images + 1) == 1
+    assert plan.few_images == 0 or plan.passes(plan.few_images) > 1
+
+
 def test_a_first_pass_is_that_of_a_training_without_more() -> None:
     """Whose order of images a study without --min-steps keeps."""
     one, more = Digits(), Digits()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from selfsup.config.grid import Cell, PerClass, images_of
 from selfsup.config.schema import StudyConfig
 from selfsup.data.items import ItemTable
 from selfsup.execution.words import counted, listed
+from selfsup.training.plan import TrainingPlan
 
 
 def describe(cells: Sequence[Cell], category: str = "class", *, epochs: int) -> str:
@@ -88,7 +88,7 @@ def about_sizes(cells: Sequence[Cell], config: StudyConfig, items: ItemTable, tr
     beyond = ",".join(str(size) for size in sizes if isinstance(size, int) and size > most)
     if beyond:
         yield f"No {items.category} has more than {most} images to train on, so --per-class {beyond} means all of them."
-    few = config.batch_size * (math.ceil(config.min_steps / config.epochs) - 1)
+    few = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).few_images
     trained = {cell.per_class for cell in cells if cell.lr is not None}
     if any(sum(images_of(size, count) for count in counts) <= few for size in trained):
         yield (

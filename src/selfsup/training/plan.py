@@ -64,6 +64,11 @@ class TrainingPlan:
         """Passes over so many images in an epoch."""
         return max(1, math.ceil(self.min_steps / (self.epochs * self.steps_per_pass(images))))
 
+    @property
+    def few_images(self) -> int:
+        """Most images that an epoch passes over several times; 0 where it passes over any number once."""
+        return self.batch_size * max(0, math.ceil(self.min_steps / self.epochs) - 1)
+
     def steps_per_epoch(self, images: int) -> int:
         return self.passes(images) * self.steps_per_pass(images)
 
