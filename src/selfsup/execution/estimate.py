@@ -143,7 +143,6 @@ def plan_study(
     external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))
     require_weights(config, folder, lambda: channels)
     require_teachers(config, folder)
-    grid = replace(grid, notices=(*grid.notices, *about_sizes(grid.cells, config, items, split.train)))
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     records = read_records(folder) if folder else {}
     left = jobs_ahead(config, folder or StudyFolder(Path()), grid.jobs, records)
@@ -160,6 +159,8 @@ def plan_study(
         fitted = fit_into_budget(budget, study.asked, folder, grid.jobs, costs, resources.workers)
         seconds = fitted.seconds
         grid = replace(grid, cells=fitted.cells, jobs=tuple(j for j in grid.jobs if {*j.cells} <= {*fitted.cells}))
+        config = config.model_copy(update=fitted.changes)
+    grid = replace(grid, notices=(*grid.notices, *about_sizes(grid.cells, config, items, split.train)))
     return Plan(
         config=config,
         grid=grid,

@@ -160,7 +160,7 @@ class StudyRun:
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         self._add_to_history(command, grid.cells, fitted)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
-        for notice in (*grid.notices, *about_sizes(grid.cells, asked, store.items, opened.split(0).train)):
+        for notice in (*grid.notices, *about_sizes(grid.cells, config, store.items, opened.split(0).train)):
             self.watcher.say(notice)
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
         with following as self._notify_trackers:
