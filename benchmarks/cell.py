@@ -173,6 +173,7 @@ def in_the_ordinary_way(task: Task, pictures: Pictures, workers: int, lr: float 
     import ordinary
 
     torch.set_num_threads(task.threads)
+    torch.manual_seed(task.seed)  # the weights that selfsup's training begins with
     trained = ordinary.train(
         task.method,
         build_method(task, pictures, ordinary_settings(task.method)),

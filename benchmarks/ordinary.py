@@ -1,7 +1,7 @@
 """Methods in the ordinary way: lightly's classes, or a few lines of the paper's, and torchvision's transforms.
 
-Heads, views and hyper-parameters are those of selfsup's method, which are read from it: what differs is the code. Each
-view passes the network by itself, in float32, as in lightly's examples; a DataLoader makes the views.
+Network, heads, views and hyper-parameters are those of selfsup's method, which are read from it: what differs is the
+code. Each view passes the network by itself, in float32, as in lightly's examples; a DataLoader makes the views.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from peers import InMemory, Trained, resnet18
+from peers import InMemory, Trained
+from selfsup.backbones.backbone import Backbone
+from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import Method
 from selfsup.views.crop_and_colour import BLUR_FROM
 
@@ -63,6 +65,15 @@ def head(*widths: int, last_norm: bool = False) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def plain(backbone: Backbone) -> nn.Module:
+    """A copy of a backbone's network, its weights included, with torch's own convolutions."""
+    network = copy.deepcopy(backbone.network)
+    for module in network.modules():
+        if type(module) is TinyConv2d:
+            module.__class__ = nn.Conv2d
+    return network
+
+
 class Ordinary(nn.Module):
     """A backbone, its projector, and a loss of the large and the small views of images.
 
@@ -75,7 +86,7 @@ class Ordinary(nn.Module):
     def __init__(self, ours: Any) -> None:
         super().__init__()
         self.settings = ours.settings
-        self.backbone = resnet18()
+        self.backbone, self.width = plain(ours.backbone), ours.backbone.num_features
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
         raise NotImplementedError
@@ -89,7 +100,7 @@ class Contrast(Ordinary):
 
     def __init__(self, ours: Any) -> None:
         super().__init__(ours)
-        self.projector = head(512, self.settings.hidden_dim, self.settings.output_dim, last_norm=True)
+        self.projector = head(self.width, self.settings.hidden_dim, self.settings.output_dim, last_norm=True)
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
         first, second = (self.projector(self.backbone(view)) for view in large)
@@ -144,7 +155,7 @@ class MoCo(Follows):
     def __init__(self, ours: Any) -> None:
         super().__init__(ours)
         hidden, out = self.settings.hidden_dim, self.settings.output_dim
-        self.build(lambda: nn.Sequential(nn.Linear(512, hidden), nn.ReLU(), nn.Linear(hidden, out)))
+        self.build(lambda: nn.Sequential(nn.Linear(self.width, hidden), nn.ReLU(), nn.Linear(hidden, out)))
         self.criterion = NTXentLoss(self.settings.temperature, memory_bank_size=(len(ours.queue.keys), out))
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
@@ -155,7 +166,7 @@ class BYOL(Follows):
     def __init__(self, ours: Any) -> None:
         super().__init__(ours)
         hidden, out = self.settings.hidden_dim, self.settings.output_dim
-        self.build(lambda: head(512, hidden, out), head(out, hidden, out))
+        self.build(lambda: head(self.width, hidden, out), head(out, hidden, out))
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
         self.momentum = 1 - 0.01 * (math.cos(math.pi * share) + 1) / 2
@@ -198,7 +209,7 @@ class Redundancy(Ordinary):
     def __init__(self, ours: Any, criterion: nn.Module) -> None:
         super().__init__(ours)
         hidden, out = self.settings.hidden_dim, self.settings.output_dim
-        self.projector, self.criterion = head(512, hidden, hidden, out), criterion
+        self.projector, self.criterion = head(self.width, hidden, hidden, out), criterion
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
         first, second = (self.projector(self.backbone(view)) for view in large)
@@ -209,7 +220,7 @@ class NNCLR(Ordinary):
     def __init__(self, ours: Any) -> None:
         super().__init__(ours)
         s = self.settings
-        self.projector = head(512, s.hidden_dim, s.hidden_dim, s.output_dim, last_norm=True)
+        self.projector = head(self.width, s.hidden_dim, s.hidden_dim, s.output_dim, last_norm=True)
         self.predictor = head(s.output_dim, s.predictor_dim, s.output_dim)
         self.bank = NNMemoryBankModule(size=(len(ours.support.keys), s.output_dim))
 
@@ -227,7 +238,7 @@ class NNCLR(Ordinary):
 class SwAV(Ordinary):
     def __init__(self, ours: Any) -> None:
         super().__init__(ours)
-        self.projector = head(512, self.settings.hidden_dim, self.settings.output_dim)
+        self.projector = head(self.width, self.settings.hidden_dim, self.settings.output_dim)
         self.prototypes = nn.Linear(self.settings.output_dim, len(ours.prototypes), bias=False)
         self.criterion = SwaVLoss(self.settings.temperature)
         self.after_step()
@@ -245,7 +256,7 @@ class DINO(Follows):
     def __init__(self, ours: Any) -> None:
         super().__init__(ours)
         s, count = self.settings, len(ours.head.prototypes)
-        self.build(lambda: DINOProjectionHead(512, s.hidden_dim, s.bottleneck_dim, count, batch_norm=True))
+        self.build(lambda: DINOProjectionHead(self.width, s.hidden_dim, s.bottleneck_dim, count, batch_norm=True))
         self.criterion = DINOLoss(count, s.teacher_temperature, s.teacher_temperature, student_temp=s.temperature)
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
@@ -262,7 +273,7 @@ class LeJEPA(Ordinary):
     def __init__(self, ours: Any) -> None:
         super().__init__(ours)
         s = self.settings
-        self.projector = head(512, s.hidden_dim, s.hidden_dim, s.output_dim)
+        self.projector = head(self.width, s.hidden_dim, s.hidden_dim, s.output_dim)
         self.criterion = LeJEPALoss(s.weight, sigreg_t_max=5.0, sigreg_num_vectors=s.directions)
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
@@ -275,7 +286,7 @@ class MAE(Ordinary):
 
     def __init__(self, ours: Any) -> None:
         super().__init__(ours)
-        s, vit = self.settings, copy.deepcopy(ours.backbone.network)
+        s, vit = self.settings, self.backbone
         self.backbone = MaskedVisionTransformerTIMM(vit)
         self.patch, self.length = vit.patch_embed.patch_size[0], self.backbone.sequence_length
         self.embed = nn.Linear(vit.embed_dim, s.decoder_dim)

@@ -12,7 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from tests.execution.test_initial_weights import save_weights
+
+from selfsup.backbones import build_backbone
+from selfsup.backbones.tiny_convolution import TinyConv2d
+from selfsup.methods import method_class, read_settings
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
@@ -98,3 +103,16 @@ def test_benchmark_runs(command: str, tmp_path: Path) -> None:
     assert "Traceback" not in run.stdout
     notes = (copy / "history.csv").read_text(encoding="utf-8").removeprefix(before).splitlines()
     assert all(line.split(",")[5] == Path(script).stem for line in notes), "notes under another benchmark's name"
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_resnet"])
+def test_the_ordinary_way_trains_the_network_that_selfsup_trains(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightly")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    ordinary = importlib.import_module("ordinary")
+    backbone = build_backbone(name, image_size=32)
+    method = method_class("simclr")(backbone, read_settings("simclr", {}), num_classes=2, num_images=8)
+    images = torch.rand(4, 3, 32, 32)
+    model = ordinary.SimCLR(method)
+    torch.testing.assert_close(model.backbone(backbone.normalise(images)), backbone(images))
+    assert not any(isinstance(module, TinyConv2d) for module in model.modules())
