@@ -173,7 +173,9 @@ def _measure_width(network: nn.Module, name: str, image_size: int, in_channels: 
 
 
 def takes_side(backbone: Backbone, side: int) -> bool:
-    """Whether a backbone embeds images of this side in pixels."""
+    """Whether a backbone embeds images of this side in pixels; those that it was built for, it does."""
+    if side == backbone.image_size:
+        return True
     training = backbone.training
     try:
         with torch.no_grad():

@@ -15,7 +15,7 @@ from selfsup.backbones import Backbone
 CLEARLY = 1.1
 #: Steps that are timed, after one to warm up; the fastest counts, for other work only slows. The precisions take turns,
 #: so that a busy moment slows them all.
-TIMED_STEPS = 3
+TIMED_STEPS = 2
 
 
 def time_precisions(backbone: Backbone, precisions: Sequence[str], *, side: int, images: int) -> dict[str, float]:
@@ -31,12 +31,9 @@ def time_precisions(backbone: Backbone, precisions: Sequence[str], *, side: int,
     """
     batch = torch.rand(images, backbone.in_channels, side, side, generator=torch.Generator().manual_seed(0))
     batch = batch.contiguous(memory_format=torch.channels_last)  # as views are
-    networks = {
-        precision: copy.deepcopy(backbone).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for precision in precisions
-    }
-    rounds = [{name: _step(network, batch, name) for name, network in networks.items()} for _ in range(1 + TIMED_STEPS)]
-    return {name: images / min(taken[name] for taken in rounds[1:]) for name in networks}
+    network: Backbone = copy.deepcopy(backbone).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rounds = [{name: _step(network, batch, name) for name in precisions} for _ in range(1 + TIMED_STEPS)]
+    return {name: images / min(taken[name] for taken in rounds[1:]) for name in precisions}
 
 
 def fastest(rates: dict[str, float]) -> str:
