@@ -363,6 +363,41 @@ def test_report_prints_its_path(study: selfsup.Study) -> None:
     assert call("report", study.path).output.strip() == str(study.path / "report.html")
 
 
+@pytest.mark.parametrize(("name", "begins"), [("leaf.HTML", b"\n\n"), ("leaf.pdf", b"%PDF"), ("leaf.md", b"# ")])
+def test_the_report_of_one_study_goes_to_a_file_of_ones_own(
+    study: selfsup.Study, tmp_path: Path, name: str, begins: bytes
+) -> None:
+    standing = (study.path / "report.html").read_bytes()
+    shown = call("report", study.path, "-o", tmp_path / name)
+    assert (shown.exit_code, shown.stdout) == (0, f"{tmp_path / name}\n"), shown.output
+    assert (tmp_path / name).read_bytes().startswith(begins)
+    assert (study.path / "report.html").read_bytes() == standing
+    if name.endswith(".md"):
+        pictures = re.findall(r"\]\((leaf-figures/.+)\)", (tmp_path / name).read_text(encoding="utf-8"))
+        assert pictures
+        assert all((tmp_path / picture).is_file() for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["-o", "page.txt"], "-o page.txt ends in none of .html, .md, .pdf"),
+        (["-o", "page.html", "--format", "pdf"], "-o page.html ends in none of .pdf"),
+        (["-o", "none/page.html"], "there is no folder 'none'"),
+    ],
+)
+def test_a_report_goes_to_no_file_that_says_otherwise(study: selfsup.Study, given: list[str], words: str) -> None:
+    refused = call("report", study.path, *given)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert words in refused.stderr
+
+
+def test_several_studies_make_one_page_in_html(study: selfsup.Study, tmp_path: Path) -> None:
+    refused = call("report", study.path, study.path, "-o", tmp_path / "all.pdf")
+    assert refused.exit_code == 2
+    assert "Several studies make one HTML page, and no pdf; name one study, or a file.html." in refused.stderr
+
+
 def test_a_report_by_another_metric_needs_no_run_and_leaves_the_study_its_own(study: selfsup.Study) -> None:
     written = call("report", study.path, "--format", "md", "--metric", "balanced-accuracy", "--margin", "0.05")
     assert written.exit_code == 0, written.output

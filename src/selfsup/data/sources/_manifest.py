@@ -49,7 +49,7 @@ class ManifestSource(FileSource):
     ignored: Sequence[AuditEntry] = ()
 
     def __init__(self, manifest: Path, root: Path, *, unlabelled: bool = False) -> None:
-        self.name = printable(root.resolve().name or "images")
+        self.name = printable(manifest.stem)  # a folder may have several
         file = f"'{printable(str(manifest))}'"
         paths: dict[str, None] = {}
         columns: dict[str, list[Any]] = {column: [] for column in COLUMNS[1:]}
