@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,12 +141,15 @@ def test_an_output_folder_with_other_files_is_not_touched(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_an_interrupt_that_became_another_error_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_became_another_error_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     """As within an import that loses it, and whose module is then there in part."""
 
     def broken_off(*_: object, **__: object) -> None:
         with suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         raise RecursionError("where the module is used")
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -153,8 +158,52 @@ def test_an_interrupt_that_became_another_error_ends_with_one_line(monkeypatch: 
         result = call("run", "digits")
     finally:
         signal.signal(signal.SIGINT, before)
-    assert result.exit_code == 130
+    assert result.exit_code == 128 + number
     assert result.stderr == "selfsup: stopped; the same command goes on from here.\n"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+AT_THE_FIRST_IMPORT = """
+import signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "selfsup.cli.commands":
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Finder())
+from {module} import {function}
+{function}()
+"""
+
+
+def test_an_interrupt_before_the_command_is_imported_ends_with_one_line() -> None:
+    scripts = tomllib.loads((README.parent / "pyproject.toml").read_text())["project"]["scripts"]
+    module, function = scripts["selfsup"].split(":")
+    code = AT_THE_FIRST_IMPORT.format(module=module, function=function)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "selfsup: stopped.\n")
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_a_study_after_its_last_cell_is_told_that_the_report_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    grid = ["--methods=random", "--backbone=test_resnet", "--image-size=16", "--per-class=5", "--references=none"]
+    drawing = selfsup.study._reporting
+    stop = {"write_page": lambda growing: signal.raise_signal(number)}
+    monkeypatch.setattr(selfsup.study, "_reporting", lambda path: replace(drawing(path), **stop))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        stopped = call("run", "digits", *grid, "--threads=1", "--executor=inline", "--quiet", "--out", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stopped.exit_code == 128 + number
+    left = "1 cell finished, and only the report is missing: the same command writes it, and so does `selfsup report`"
+    assert stopped.stderr == f"selfsup: stopped; {left}.\n"
+    assert list(selfsup.load_study(tmp_path).results.status) == ["done"]
 
 
 def test_a_pattern_narrows_every_list() -> None:
@@ -363,7 +412,7 @@ def test_report_prints_its_path(study: selfsup.Study) -> None:
     assert call("report", study.path).output.strip() == str(study.path / "report.html")
 
 
-@pytest.mark.parametrize(("name", "begins"), [("leaf.HTML", b"\n\n"), ("leaf.pdf", b"%PDF"), ("leaf.md", b"# ")])
+@pytest.mark.parametrize(("name", "begins"), [("leaf.HTML", b"<!doctype html>"), ("leaf.pdf", b"%PDF"), ("leaf.md", b"# ")])
 def test_the_report_of_one_study_goes_to_a_file_of_ones_own(
     study: selfsup.Study, tmp_path: Path, name: str, begins: bytes
 ) -> None:

@@ -44,9 +44,9 @@ class _Group(click.Group):
             except (Exception, KeyboardInterrupt) as error:
                 if interrupts.came or isinstance(error, Interrupted | KeyboardInterrupt):
                     ignore_interrupts()
-                    goes_on = "; the same command goes on from here" * (context.invoked_subcommand == "run")
-                    click.echo(f"selfsup: stopped{goes_on}.", err=True)
-                    sys.exit(STOPPED + (error.signal if isinstance(error, Interrupted) else signal.SIGINT))
+                    left = "; the same command goes on from here" * (context.invoked_subcommand == "run")
+                    click.echo(f"selfsup: stopped{getattr(error, 'left', '') or left}.", err=True)
+                    sys.exit(STOPPED + (interrupts.came or getattr(error, "signal", signal.SIGINT)))
                 if isinstance(error, UserError):
                     click.echo(f"selfsup: {error}", err=True)
                     sys.exit(REFUSED)

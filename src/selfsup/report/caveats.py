@@ -63,7 +63,7 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     if found.labelled and found.ties:
         others = listed([choice.name for choice in found.ties])
         sentences.append(
-            f"{others} have exactly the validation {found.metric.words} of {best.name}, which is named because it "
+            f"{others} {'has' if len(found.ties) == 1 else 'have'} exactly the validation {found.metric.words} of {best.name}, which is named because it "
             f"comes first."
         )
     if found.labelled and (untested := _untested(found, best)):
