@@ -317,16 +317,17 @@ def test_images_that_cannot_be_opened_count_nowhere_in_a_plan(tmp_path: Path) ->
 def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
     folder = save_digits(tmp_path / "data", range(2), 10)
     (folder / "digit 0" / "empty.png").touch()
+    (folder / "digit 0").rename(folder / "the '0'")
     (folder / "digit 1" / "broken.png").write_bytes(b"no picture")
     (folder / "digit 1" / "notes.txt").touch()
     shown = call("plan", folder, "--methods=random", "--backbone=test_resnet")
     lines = (
         "Files and folders that cannot be read, set aside: 1 (digit 1/broken.png: ",
-        "Files of no bytes, set aside: 1 (digit 0/empty.png: the file holds no bytes).\n",
+        "Files of no bytes, set aside: 1 (the '0'/empty.png: the file holds no bytes).\n",
         "Files not taken for images: 1 (*.txt: 1, such as 'digit 1/notes.txt').\n",
-        "Classes with fewer training images than asked for: 2 (digit 0/: 7 training images where 20 ",
+        "No class has more than 7 images to train on, so --per-class 20 means all of them.\n",
         "No image was decoded for these observations.\n",
-        "3 cells of 20 images of 2 classes ('digit 0', 'digit 1') in views of ",
+        "3 cells of 20 images of 2 classes ('digit 1', \"the '0'\") in views of ",
     )
     for line in lines:
         assert shown.stdout.count(line) == 1, shown.output
@@ -412,7 +413,9 @@ def test_report_prints_its_path(study: selfsup.Study) -> None:
     assert call("report", study.path).output.strip() == str(study.path / "report.html")
 
 
-@pytest.mark.parametrize(("name", "begins"), [("leaf.HTML", b"<!doctype html>"), ("leaf.pdf", b"%PDF"), ("leaf.md", b"# ")])
+@pytest.mark.parametrize(
+    ("name", "begins"), [("leaf.HTML", b"<!doctype html>"), ("leaf.pdf", b"%PDF"), ("leaf.md", b"# ")]
+)
 def test_the_report_of_one_study_goes_to_a_file_of_ones_own(
     study: selfsup.Study, tmp_path: Path, name: str, begins: bytes
 ) -> None:

@@ -155,7 +155,8 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
             )
             for choice in found.choices
         ]
-        yield f"{'Chosen settings' if found.chosen else 'Settings'}{f' and their {found.metric.words}' if found.labelled else ''}", rows
+        title = "Chosen settings" if found.chosen else "Settings"
+        yield f"{title}{f' and their {found.metric.words}' if found.labelled else ''}", rows
     if found.external:
         rows = [("method", "test, same classes", "external test", "95 % interval", "change", "95 % interval")]
         rows += [

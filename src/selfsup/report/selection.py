@@ -138,7 +138,7 @@ def choose(results: pd.DataFrame, metric: Metric = ACCURACY, *, per_augmentation
 
 def chosen_settings(results: pd.DataFrame) -> tuple[str, ...]:
     """Axes of which more than one value was tried with a method and network, so that one was chosen."""
-    tried = tidy(results).replace({"augmentation": {"": None}}).groupby(COMPARED)
+    tried = tidy(results).groupby(COMPARED)
     return tuple(name for name in CHOSEN if (tried[name].nunique() > 1).any())
 
 
