@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 from selfsup.backbones import build_backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
+from selfsup.config.schema import StudyConfig
 from selfsup.methods import method_class, read_settings
 from selfsup.methods.base import Batch, Progress
 
@@ -89,6 +91,25 @@ def test_every_benchmark_is_run() -> None:
     started = {path.name for path in SCRIPTS if '__name__ == "__main__"' in path.read_text(encoding="utf-8")}
     run = {shlex.split(command)[0] for command in LEAST}
     assert run == started - {"photographs.py"}  # which needs scikit-image
+
+
+def documented() -> list[tuple[str, str]]:
+    """Scripts and options of the commands that are named beside numbers."""
+    root = BENCHMARKS.parent
+    pages = "\n\n".join(
+        path.read_text(encoding="utf-8") for path in (root / "README.md", *(root / "docs").glob("*.md"))
+    )
+    found = re.findall(r"python\s+benchmarks/(\w+\.py)(.*?)(?=`|;|\n\n|\()", pages, flags=re.DOTALL)
+    return sorted({(script, option) for script, rest in found for option in re.findall(r"--[a-z][a-z-]*", rest)})
+
+
+def test_options_of_documented_commands_exist() -> None:
+    of_studies = {f"--{name.replace('_', '-')}" for name in StudyConfig.model_fields}
+    assert len(documented()) > 40
+    for script, option in documented():
+        own = f'"{option}"' in (BENCHMARKS / script).read_text(encoding="utf-8")
+        passed_on = script in ("time_by_kind.py", "startup.py") and option in of_studies
+        assert own or passed_on, f"{script} has no {option}"
 
 
 @pytest.mark.slow
