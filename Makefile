@@ -55,7 +55,7 @@ bench: $(INSTALLED) ## Measure selfsup against its peers, side by side; prints r
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/cell.py
 	$(BIN)/python benchmarks/embedding.py
-	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/accuracy.py --min-steps 0
 	$(BIN)/python benchmarks/study.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/measures.py

@@ -5,7 +5,8 @@ with one part changed at a time (views of 32 px, or that grow; fewer epochs; an 
 temperature, optimizer), at --image-size; with --reference-size 224 the reference has the size of its preset. Of the
 learning rates given for a preset, one training each finds the one that does best on validation images, which the online
 kNN that ends a training asks too. Accuracies are of a probe on further images that nothing was chosen on; seconds are
-the process's own CPU time with one thread, kNN included.
+the process's own CPU time with one thread, kNN included. `recommended` takes at least 1,000 steps, however few the
+images and epochs, and the reference as many as its epochs have; with --min-steps 0 so do both.
 
     python benchmarks/accuracy.py [--images 256] [--repeats 3]
 """
@@ -118,6 +119,7 @@ def train(pictures: Pictures, chosen: Recipe, seed: int) -> Score:
         warmup_epochs=min(config.warmup_epochs, config.epochs / 10),
         grow_from=config.grow_from,
         patience=config.patience,
+        min_steps=config.min_steps,
     )
     settings = read_settings(chosen.method, config.settings.get(chosen.method, {}))
     backbone = build_backbone("resnet18", image_size=config.image_size, stem=config.stem)
@@ -171,6 +173,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=256, help="training images (default 256)")
     parser.add_argument("--test-images", type=int, default=1000, help="half to choose on, half to quote (default 1000)")
     parser.add_argument("--epochs", type=int, help="of both presets, at least 5 (default: the presets' own)")
+    parser.add_argument("--min-steps", type=int, help="of both presets (default: the presets' own)")
     parser.add_argument("--repeats", type=int, default=3, help="at least 2 (default 3)")
     parser.add_argument("--lrs", default="0.03,0.1", help="of `recommended`, to choose from (default 0.03,0.1)")
     parser.add_argument("--reference-lrs", default="1e-4,3e-4", help="of `full` (default 1e-4,3e-4)")
@@ -206,11 +209,12 @@ def main() -> None:
         )
         pictures.store()
         print(f"{given.data}, {given.images} images, {given.image_size} px, {given.method}, torch {torch.__version__}")
-        presets, epochs = [], {"epochs": given.epochs} if given.epochs else {}
+        presets, asked = [], {"epochs": given.epochs, "min_steps": given.min_steps}
+        length = {name: value for name, value in asked.items() if value is not None}
         for name, grid in grids.items():
             lrs = [float(lr) for lr in grid.split(",")]
             side = given.reference_size if name == "full" and given.reference_size else given.image_size
-            presets.append(choose(pictures, recipe(name, given.method, lrs[0], image_size=side, **epochs), lrs))
+            presets.append(choose(pictures, recipe(name, given.method, lrs[0], image_size=side, **length), lrs))
             print(f"  {name}: learning rate {presets[-1].lr:g}", flush=True)
         recipes = ablations(*presets)
         wanted = given.only.split(",") if given.only else list(recipes)

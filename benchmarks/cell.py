@@ -1,8 +1,8 @@
 """One cell trained by selfsup and by lightly's documented loop, side by side: speed, accuracy, roofline.
 
-SimCLR, MoCo and BYOL on a ResNet-18: both train it from random weights on the same real images with plain SGD at
-learning rate 0.06, in the same batches and epochs, and are judged by the same probe on images that neither has
-seen. Every training has a process of its own, the contenders take turns, and a rate is the median
+SimCLR, MoCo and BYOL on a ResNet-18: both train it from random weights on the same real images by the same views, with
+plain SGD at learning rate 0.06, in the same batches and epochs, and are judged by the same probe on images that neither
+has seen. Every training has a process of its own, the contenders take turns, and a rate is the median
 over the epochs of one training; ratios are the medians of the ratios within each repeat. lightly
 runs with the number of loader workers that serves it best.
 
@@ -40,6 +40,8 @@ from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
 Result = TypeVar("Result")
 #: Methods that the loops of lightly's examples in peers.py train.
 COMPARED = ("simclr", "moco", "byol")
+#: The losses of those examples as shares of selfsup's, which plain SGD must have its rate divided by.
+EXAMPLE_LOSS = {"simclr": 1, "moco": 1, "byol": 1 / 4}
 #: Learning rate of the others, for both.
 ORDINARY_RATE = 1e-3
 
@@ -77,8 +79,12 @@ class Score:
 
 
 def same_settings(method: str) -> dict[str, Any]:
-    """Settings of selfsup's `method` that make it lightly's example: plain SGD, its temperature, its queue."""
-    own = {"simclr": {"temperature": 0.5}, "moco": {"temperature": 0.5, "queue_size": 4096}}
+    """Settings of selfsup's `method` that make it lightly's example: plain SGD, its temperature, queue and momentum."""
+    own = {
+        "simclr": {"temperature": 0.5},
+        "moco": {"temperature": 0.5, "queue_size": 4096, "momentum": 0.996},
+        "byol": {"momentum": 0.996},
+    }
     return {"optimizer": "sgd", "optimizer_momentum": 0.0, "weight_decay": 0.0, **own.get(method, {})}
 
 
@@ -114,7 +120,7 @@ def build_training(
     torch.manual_seed(task.seed)
     settings = settings or (same_settings if task.has_example else ordinary_settings)(task.method)
     method = build_method(task, pictures, settings)
-    lr = lr or (0.06 if task.has_example else ORDINARY_RATE)
+    lr = lr or (0.06 * EXAMPLE_LOSS[task.method] if task.has_example else ORDINARY_RATE)
     plan = TrainingPlan(task.epochs, task.batch_size, task.image_size, lr=lr, seed=task.seed, schedule="constant")
     policy = load_policy(method.tags.augmentation or "simclr")
     store, fabric = pictures.store(), Hardware("cpu", task.precision).fabric()
@@ -132,13 +138,14 @@ def by_selfsup(
 
     class Stopwatch(Callbacks):
         def __init__(self) -> None:
-            self.marks = [task.now()]
+            self.marks: list[float] = []
 
         def on_epoch_end(self, log: EpochLog, epochs: int) -> None:
             self.marks.append(task.now())
 
     stopwatch = Stopwatch()
     training = build_training(task, pictures, settings, lr, stopwatch)
+    stopwatch.marks.append(task.now())  # what was imported and built is not of the first epoch
     training.run()
     store = pictures.store()
     train_x, test_x = (
@@ -174,9 +181,10 @@ def in_the_ordinary_way(task: Task, pictures: Pictures, workers: int, lr: float 
 
     torch.set_num_threads(task.threads)
     torch.manual_seed(task.seed)  # the weights that selfsup's training begins with
+    method = build_method(task, pictures, ordinary_settings(task.method))
     trained = ordinary.train(
         task.method,
-        build_method(task, pictures, ordinary_settings(task.method)),
+        method,
         pictures.images(pictures.train),
         pictures.store().labels[pictures.train].tolist(),
         size=task.image_size,
@@ -187,15 +195,15 @@ def in_the_ordinary_way(task: Task, pictures: Pictures, workers: int, lr: float 
         seed=task.seed,
         clock=task.now,
     )
-    return judged(trained, task, pictures)
+    return judged(trained, task, pictures, normalisation=ordinary.normalisation(method.backbone))
 
 
-def judged(trained: Any, task: Task, pictures: Pictures) -> Score:
+def judged(trained: Any, task: Task, pictures: Pictures, **named: Any) -> Score:
     """The rate of a peer's training, and the probe's accuracy on its embeddings."""
     import peers
 
     train_x, test_x = (
-        peers.embed(trained.backbone, pictures.images(indices), task.image_size)
+        peers.embed(trained.backbone, pictures.images(indices), task.image_size, **named)
         for indices in (pictures.train, pictures.test)
     )
     labels = pictures.store().labels
@@ -261,6 +269,12 @@ def print_scores(method: str, name: str, scores: list[Score], pictures: Pictures
     print(f"  {method:<12}{name:<10}{rate:8.1f} images/s   accuracy {accuracy}", flush=True)
 
 
+def refuse_remainder(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """End where a last batch would be short: a peer drops it, selfsup makes batches of equal size, a step more."""
+    if given.images % given.batch_size:
+        parser.error(f"--images {given.images} is no multiple of --batch-size {given.batch_size}")
+
+
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", default="digits", help="name or folder, as for `selfsup run` (default digits)")
@@ -286,6 +300,7 @@ def options() -> argparse.Namespace:
         help="cpu: seconds that the process computed, with one thread and no loader workers (default wall)",
     )
     given = parser.parse_args()
+    refuse_remainder(parser, given)
     if given.clock == "cpu":
         given.threads, given.loader_workers = 1, "0"  # the clock does not see others, nor overlapping threads
     return given

@@ -107,7 +107,8 @@ def print_cell(image_size: int, epochs: int) -> None:
 
     with tempfile.TemporaryDirectory() as place:
         folder = StudyFolder(Path(place) / "study")
-        config = validate({"methods": "simclr", "epochs": 2, "image_size": image_size, "test_fraction": 0.49})
+        asked = {"methods": "simclr", "epochs": 2, "image_size": image_size, "test_fraction": 0.49, "weights": "none"}
+        config = validate(asked)
         folder.create()
         folder.write_config(config)
         prepare_images(folder, config, print)

@@ -1,10 +1,10 @@
-"""Each method beside the same method in the ordinary way: as good, and how much faster.
+"""Each method beside the same method in the ordinary way: whether it is worse, and how much faster.
 
 selfsup's method, and lightly's classes (or a few lines of the paper's) in a plain loop, train a ResNet-18 on the same
 images, by views of the same policy, for the same epochs, in the same batches, by AdamW at the same constant rate, and
 are judged by the same probe. Every training has a process of its own, the two take turns, and what is done is kept in
---out: run it method by method, stop it, go on. A method is as good where the mean difference over the seeds is no
-worse than twice its standard error. `mae` is trained with a transformer (--methods mae --backbone
+--out: run it method by method, stop it, go on. A method is worse where the mean difference over the seeds is below
+minus twice its standard error. `mae` is trained with a transformer (--methods mae --backbone
 vit_tiny_patch16_224). `distill` has no such loop: it is tested against its paper's formula.
 
     python benchmarks/methods.py --out methods.csv [--methods simclr,swav] [--threads 1 --clock cpu]
@@ -22,7 +22,16 @@ import numpy as np
 import torch
 from joblib import cpu_count
 
-from cell import ORDINARY_RATE, Score, Task, apart, by_selfsup, in_the_ordinary_way, ordinary_settings
+from cell import (
+    ORDINARY_RATE,
+    Score,
+    Task,
+    apart,
+    by_selfsup,
+    in_the_ordinary_way,
+    ordinary_settings,
+    refuse_remainder,
+)
 from history import note
 from pictures import write_pictures
 
@@ -72,7 +81,7 @@ def conclude(method: str, case: str, pairs: list[Pair]) -> None:
     differences = [pair.ours.accuracy - pair.other.accuracy for pair in pairs]
     mean, ratio = float(np.mean(differences)), float(np.median([pair.ours.rate / pair.other.rate for pair in pairs]))
     error = float(np.std(differences, ddof=1) / np.sqrt(len(pairs))) if len(pairs) > 1 else float("nan")
-    verdict = "" if np.isnan(error) else ", as good" if mean >= -2 * error else ", worse"
+    verdict = "" if np.isnan(error) else ", not shown to be worse" if mean >= -2 * error else ", worse"
     ours, others = (np.mean([getattr(pair, who).accuracy for pair in pairs]) for who in ("ours", "other"))
     print(
         f"  {method:<13}accuracy {ours:.3f} and {others:.3f}, difference {mean:+.3f} ± {error:.3f}{verdict}; "
@@ -99,7 +108,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=cpu_count())
     parser.add_argument("--loader-workers", type=int, default=0)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: with one thread and no workers")
-    return parser.parse_args()
+    given = parser.parse_args()
+    refuse_remainder(parser, given)
+    if given.clock == "cpu":
+        given.threads, given.loader_workers = 1, 0  # the clock does not see others, nor overlapping threads
+    return given
 
 
 def main() -> None:
@@ -111,7 +124,8 @@ def main() -> None:
         )
         pictures.store()
         sizes = (given.image_size, given.epochs, given.batch_size, given.precision, given.threads, given.clock)
-        case = f"{Path(given.data).name} {given.images} {given.backbone} {given.lr:g} {' '.join(map(str, sizes))}"
+        drawn = f"{Path(given.data).name} {given.images}+{given.test_images}"
+        case = f"{drawn} {given.backbone} {given.lr:g} {' '.join(map(str, sizes))}"
         done = known(given.out, case)
         print(f"{case}, torch {torch.__version__}")
         for method in given.methods.split(","):

@@ -1,7 +1,10 @@
 """Methods in the ordinary way: lightly's classes, or a few lines of the paper's, and torchvision's transforms.
 
 Network, heads, views and hyper-parameters are those of selfsup's method, which are read from it: what differs is the
-code. Each view passes the network by itself, in float32, as in lightly's examples; a DataLoader makes the views.
+code. Each view passes the network by itself, in float32, as in lightly's examples, so that batch normalisation sees one
+view at a time; selfsup's methods pass all views of a size at once. Where there are small crops, views of a size pass
+together here too, as in the code of SwAV's and DINO's authors: one after another, after the large ones, they would
+leave statistics of themselves, by which whole images are judged. A DataLoader makes the views.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ from peers import InMemory, Trained
 from selfsup.backbones.backbone import Backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import Method
+from selfsup.training.optimizers import recipe_of
 from selfsup.views.crop_and_colour import BLUR_FROM
 
 Views = Sequence[Tensor]
@@ -93,6 +97,11 @@ class Ordinary(nn.Module):
 
     def after_step(self) -> None:
         """What follows the optimizer's step."""
+
+
+def by_size(network: Callable[[Tensor], Tensor], *groups: Views) -> list[Tensor]:
+    """What a network makes of each view, those of a size in one pass."""
+    return [made for views in groups for made in network(torch.cat(list(views))).chunk(len(views))]
 
 
 class Contrast(Ordinary):
@@ -244,7 +253,8 @@ class SwAV(Ordinary):
         self.after_step()
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
-        scores = [self.prototypes(F.normalize(self.projector(self.backbone(view)), dim=1)) for view in (*large, *small)]
+        embeddings = by_size(self.backbone, large, small)
+        scores = [self.prototypes(F.normalize(self.projector(embedding), dim=1)) for embedding in embeddings]
         return self.criterion(scores[:2], scores[2:]).squeeze()
 
     @torch.no_grad()
@@ -261,8 +271,7 @@ class DINO(Follows):
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
         self.momentum = 1 - 0.01 * (math.cos(math.pi * share) + 1) / 2
-        students = [self.query(view) for view in (*large, *small)]
-        return self.criterion([self.key(view) for view in large], students, epoch=0)
+        return self.criterion(by_size(self.key, large), by_size(self.query, large, small), epoch=0)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -277,8 +286,8 @@ class LeJEPA(Ordinary):
         self.criterion = LeJEPALoss(s.weight, sigreg_t_max=5.0, sigreg_num_vectors=s.directions)
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
-        made = [torch.stack([self.projector(self.backbone(view)) for view in views]) for views in (large, small)]
-        return self.criterion(global_proj=made[0], local_proj=made[1])
+        made = torch.stack([self.projector(embedding) for embedding in by_size(self.backbone, large, small)])
+        return self.criterion(global_proj=made[: len(large)], local_proj=made[len(large) :])
 
 
 class MAE(Ordinary):
@@ -287,7 +296,8 @@ class MAE(Ordinary):
     def __init__(self, ours: Any) -> None:
         super().__init__(ours)
         s, vit = self.settings, self.backbone
-        self.backbone = MaskedVisionTransformerTIMM(vit)
+        # As it began in selfsup: lightly would draw its weights anew, and give it fixed positions.
+        self.backbone = MaskedVisionTransformerTIMM(vit, weight_initialization="skip", pos_embed_initialization="skip")
         self.patch, self.length = vit.patch_embed.patch_size[0], self.backbone.sequence_length
         self.embed = nn.Linear(vit.embed_dim, s.decoder_dim)
         self.decoder = MaskedVisionTransformerDecoderTIMM(
@@ -324,11 +334,16 @@ MODELS: dict[str, Callable[[Any], Ordinary]] = {
 #: Settings of selfsup's method under which it does what the ordinary one does.
 SAME: dict[str, dict[str, Any]] = {
     "byol": {"momentum": 0.99},
-    "moco": {"momentum": 0.99},
-    "moco-v3": {"momentum": 0.99},
+    "moco": {"momentum": 0.99, "shuffle_groups": 1},
+    "moco-v3": {"momentum": 0.99, "frozen_patch_embedding": False},
     "dino": {"momentum": 0.99, "teacher_warmup": 0, "frozen_epochs": 0},
     "swav": {"frozen_epochs": 0, "queue_size": 0},
 }
+
+
+def normalisation(backbone: Backbone) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the channels, as the network takes them."""
+    return backbone.mean.flatten().tolist(), backbone.std.flatten().tolist()
 
 
 def crops(ours: Method, size: int) -> Callable[[Image.Image], list[Tensor]]:
@@ -346,7 +361,7 @@ def crops(ours: Method, size: int) -> Callable[[Image.Image], list[Tensor]]:
                     *([] if crop_only else [*distort, blur][: 2 + (side >= BLUR_FROM)]),
                     v2.ToImage(),
                     v2.ToDtype(torch.float32, scale=True),
-                    v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+                    v2.Normalize(*normalisation(ours.backbone)),
                 ]
             )
         ] * group.count
@@ -378,20 +393,27 @@ def train(
     seed: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Trained:
-    """AdamW at a constant rate and no decay, timed epoch by epoch."""
+    """AdamW at a constant rate and no decay, with the recipe's betas and bound of the gradient; timed by epoch."""
     torch.manual_seed(seed)
-    model = MODELS[name](ours)
+    model, recipe = MODELS[name](ours), recipe_of(ours)
     dataset = WithLabels(images, labels, crops(ours, size))
     loader = torch.utils.data.DataLoader(
-        dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers
+        dataset,
+        batch_size=batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=recipe.betas, weight_decay=0)
     rates, steps = [], epochs * len(loader)
     for epoch in range(epochs):
         started = clock()
         for number, (views, classes) in enumerate(loader):
             loss = model.loss(views[:2], views[2:], classes, (epoch * len(loader) + number + 1) / steps)
             loss.backward()
+            if recipe.clip:
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
             optimizer.step()
             optimizer.zero_grad()
             model.after_step()

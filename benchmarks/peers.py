@@ -1,8 +1,8 @@
 """lightly's documented training loops (its examples for PyTorch), in float32.
 
-Its transforms, heads, losses and momentum updates; torchvision's ResNet-18; SGD with learning rate
-0.06; a DataLoader that drops the last batch. The transforms are given the size of the view and, as
-in the examples for CIFAR, no blur where views are small.
+Its heads, losses and momentum updates; torchvision's ResNet-18; SGD with learning rate 0.06; a DataLoader that drops
+the last batch. All three methods have the views of SimCLR's transform, for selfsup has one policy for all; it is given
+the size of the view and, as in the examples for CIFAR, no blur where views are small.
 """
 
 from __future__ import annotations
@@ -20,19 +20,16 @@ import torchvision
 from lightly.loss import NegativeCosineSimilarity, NTXentLoss
 from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead, MoCoProjectionHead, SimCLRProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
-from lightly.transforms import (
-    BYOLTransform,
-    BYOLView1Transform,
-    BYOLView2Transform,
-    MoCoV2Transform,
-    SimCLRTransform,
-)
+from lightly.transforms import SimCLRTransform
 from lightly.utils.scheduler import cosine_schedule
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from selfsup.views.crop_and_colour import BLUR_FROM
+
+#: Mean and standard deviation of the channels of ImageNet, which lightly's transforms normalise by.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -116,14 +113,9 @@ class BYOL(nn.Module):
 MODELS: dict[str, Callable[[nn.Module], Any]] = {"simclr": SimCLR, "moco": MoCo, "byol": BYOL}
 
 
-def transform(method: str, size: int) -> Any:
-    """lightly's transform of the method for this size of view."""
-    options: dict[str, Any] = {"input_size": size}
-    if size < BLUR_FROM:
-        options["gaussian_blur"] = 0.0
-    if method == "byol":
-        return BYOLTransform(BYOLView1Transform(**options), BYOLView2Transform(**options))
-    return {"simclr": SimCLRTransform, "moco": MoCoV2Transform}[method](**options)
+def transform(size: int) -> Any:
+    """lightly's transform of SimCLR for this size of view, which selfsup's policy `simclr` is too."""
+    return SimCLRTransform(input_size=size, gaussian_blur=0.5 if size >= BLUR_FROM else 0.0)
 
 
 def resnet18() -> nn.Module:
@@ -149,9 +141,14 @@ def train(
     """The loop of the example, timed epoch by epoch."""
     torch.manual_seed(seed)
     model = MODELS[method](resnet18()).to(device)
-    dataset = InMemory(images, transform(method, size))
+    dataset = InMemory(images, transform(size))
     loader = torch.utils.data.DataLoader(
-        dataset, batch_size=batch_size, shuffle=True, drop_last=True, num_workers=workers
+        dataset,
+        batch_size=batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     rates = []
@@ -172,15 +169,21 @@ def train(
 
 
 @torch.no_grad()
-def embed(backbone: nn.Module, images: Sequence[Image.Image], size: int, batch_size: int = 128) -> np.ndarray:
-    """Embeddings of the images without augmentation."""
+def embed(
+    backbone: nn.Module,
+    images: Sequence[Image.Image],
+    size: int,
+    batch_size: int = 128,
+    normalisation: tuple[Sequence[float], Sequence[float]] = IMAGENET,
+) -> np.ndarray:
+    """Embeddings of the images without augmentation; `normalisation`: mean and standard deviation of the channels."""
     view = v2.Compose(
         [
             v2.Resize(size, antialias=True),
             v2.CenterCrop(size),
             v2.ToImage(),
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+            v2.Normalize(*normalisation),
         ]
     )
     backbone.eval()

@@ -73,6 +73,8 @@ def run(cells: int, folder: Path) -> tuple[float, float, float]:
         seeds=seeds,
         executor="inline",
         backbone="test_resnet",
+        weights="none",
+        references=(),
         image_size=16,
     )
     whole = time.perf_counter() - started

@@ -151,6 +151,7 @@ def main() -> None:
     given = options()
     names = ("data", "methods", "lrs", "per_class", "epochs", "reduction_factor", "image_size", "batch_size")
     values = {**{name: getattr(given, name) for name in names}, "augmentations": "weak,simclr", "threads": 1}
+    values |= {"weights": "none", "references": ()}
     config = validate(values)
     with tempfile.TemporaryDirectory() as scratch:
         root = given.out or Path(scratch)

@@ -3,7 +3,9 @@
 selfsup runs `compare()` from the folder of images to the finished report: its workers' start, the
 decoding, every cell's training, probe, maps and pictures. The peer, in one process with all cores,
 decodes nothing, trains with the loop of its examples, embeds, and fits one probe per cell. The
-number of its loader workers is 0 by default: on two cores that is what served it best.
+number of its loader workers is 0 by default: on two cores that is what served it best. It drops the
+last batch of an epoch, and the penalty of its probe is scikit-learn's default: selfsup's is chosen
+on validation images, so the accuracies say whether anything is broken, and not which is better.
 
     python benchmarks/study.py [--methods simclr,moco,byol] [--lrs 0.03,0.06] [--epochs 10]
     python benchmarks/study.py --against one-worker     # selfsup again, one cell after another with all cores
@@ -28,7 +30,7 @@ import torch
 from joblib import cpu_count
 
 import selfsup
-from cell import apart, same_settings
+from cell import EXAMPLE_LOSS, apart, same_settings
 from history import note
 from pictures import Pictures, probe_accuracy, write_pictures
 
@@ -49,6 +51,9 @@ def by_selfsup(pictures: Pictures, out: Path, given: argparse.Namespace, **optio
         batch_size=given.batch_size,
         image_size=given.image_size,
         schedule="constant",
+        warmup_epochs=0,
+        weights="none",
+        references=(),
         settings={name: same_settings(name) for name in given.methods},
         keep="none",
         **options,
@@ -76,7 +81,7 @@ def by_lightly(pictures: Pictures, train: np.ndarray, test: np.ndarray, given: a
                 batch_size=given.batch_size,
                 workers=given.loader_workers,
                 seed=0,
-                lr=lr,
+                lr=lr / EXAMPLE_LOSS[method],
             )
             train_x, test_x = (
                 peers.embed(trained.backbone, images, given.image_size) for images in (train_images, test_images)

@@ -5,19 +5,28 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from tests.execution.test_initial_weights import save_weights
+from torch import Tensor
+from torch.nn import functional as F
 
 from selfsup.backbones import build_backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
+from selfsup.config.schema import StudyConfig
 from selfsup.methods import method_class, read_settings
+from selfsup.methods.base import Batch, Progress
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
@@ -47,8 +56,8 @@ def exists(module: str, name: str) -> bool:
 #: The least that each script takes: what runs here is whether it works, and no number is read.
 CELL = "--image-size 32 --images 24 --test-images 30 --epochs 1 --batch-size 12 --repeats 1 --threads 1"
 LEAST = [
-    "accuracy.py --images 20 --test-images 60 --epochs 5 --repeats 2 --lrs 0.03 --reference-lrs 1e-4,3e-4 "
-    "--only 'recommended,small views first,early stop' --also 'epochs=2 lr=0.1'",
+    "accuracy.py --images 20 --test-images 60 --epochs 5 --min-steps 0 --repeats 2 --lrs 0.03 "
+    "--reference-lrs 1e-4,3e-4 --only 'recommended,small views first,early stop' --also 'epochs=2 lr=0.1'",
     "augmentation.py --rounds 1",
     f"cell.py {CELL} --methods simclr,moco,byol --loader-workers 0",
     f"cell.py {CELL} --methods dino --loader-workers 0",
@@ -84,6 +93,25 @@ def test_every_benchmark_is_run() -> None:
     assert run == started - {"photographs.py"}  # which needs scikit-image
 
 
+def documented() -> list[tuple[str, str]]:
+    """Scripts and options of the commands that are named beside numbers."""
+    root = BENCHMARKS.parent
+    pages = "\n\n".join(
+        path.read_text(encoding="utf-8") for path in (root / "README.md", *(root / "docs").glob("*.md"))
+    )
+    found = re.findall(r"python\s+benchmarks/(\w+\.py)(.*?)(?=`|;|\n\n|\()", pages, flags=re.DOTALL)
+    return sorted({(script, option) for script, rest in found for option in re.findall(r"--[a-z][a-z-]*", rest)})
+
+
+def test_options_of_documented_commands_exist() -> None:
+    of_studies = {f"--{name.replace('_', '-')}" for name in StudyConfig.model_fields}
+    assert len(documented()) > 40
+    for script, option in documented():
+        own = f'"{option}"' in (BENCHMARKS / script).read_text(encoding="utf-8")
+        passed_on = script in ("time_by_kind.py", "startup.py") and option in of_studies
+        assert own or passed_on, f"{script} has no {option}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", LEAST, ids=lambda command: command.split()[0])
 def test_benchmark_runs(command: str, tmp_path: Path) -> None:
@@ -105,14 +133,88 @@ def test_benchmark_runs(command: str, tmp_path: Path) -> None:
     assert all(line.split(",")[5] == Path(script).stem for line in notes), "notes under another benchmark's name"
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "test_resnet"])
-def test_the_ordinary_way_trains_the_network_that_selfsup_trains(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def ordinary(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The loops that methods are compared with."""
     pytest.importorskip("lightly")
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    ordinary = importlib.import_module("ordinary")
-    backbone = build_backbone(name, image_size=32)
-    method = method_class("simclr")(backbone, read_settings("simclr", {}), num_classes=2, num_images=8)
+    return importlib.import_module("ordinary")
+
+
+def method_of(name: str, network: str, **settings: Any) -> Any:
+    backbone = build_backbone(network, image_size=32)
+    return method_class(name)(backbone, read_settings(name, settings), num_classes=2, num_images=64)
+
+
+@pytest.mark.parametrize(
+    ("name", "network"), [("simclr", "resnet10t"), ("simclr", "test_resnet"), ("dino", "test_vit"), ("mae", "test_vit")]
+)
+def test_the_ordinary_way_begins_with_the_network_that_selfsup_trains(
+    name: str, network: str, ordinary: ModuleType
+) -> None:
+    method = method_of(name, network)
     images = torch.rand(4, 3, 32, 32)
-    model = ordinary.SimCLR(method)
-    torch.testing.assert_close(model.backbone(backbone.normalise(images)), backbone(images))
+    model = ordinary.MODELS[name](method)
+    mean, std = ordinary.normalisation(method.backbone)
+    given = (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    torch.testing.assert_close(model.backbone(given), method.backbone(images))
     assert not any(isinstance(module, TinyConv2d) for module in model.modules())
+
+
+def view_of(side: int) -> Tensor:
+    """Eight images that differ, as images do: noise is alike to a network."""
+    return torch.rand(8, 3, 1, 1) * F.interpolate(torch.rand(8, 3, 4, 4), side)
+
+
+def heads_of(method: Any) -> list[torch.nn.Parameter]:
+    """What is trained beside the backbone, prototypes last."""
+    named = [(name, p) for name, p in method.named_parameters() if p.requires_grad and not name.startswith("backbone.")]
+    return [p for _, p in sorted(named, key=lambda pair: "prototypes" in pair[0] or "last_layer" in pair[0])]
+
+
+def gradient(parameters: Iterable[torch.nn.Parameter]) -> Tensor:
+    """Of all of them, at length 1: AdamW does not see how long it is."""
+    return F.normalize(torch.cat([p.grad.flatten().double() for p in parameters if p.grad is not None]), dim=0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("barlow-twins", "byol", "dcl", "dino", "lejepa", "moco", "moco-v3", "nnclr"),
+        *("simclr", "simsiam", "supcon", "swav", "vicreg"),
+    ],
+)
+def test_the_ordinary_way_learns_what_selfsup_learns(name: str, ordinary: ModuleType) -> None:
+    torch.manual_seed(0)
+    ours = method_of(name, "test_resnet", **ordinary.SAME.get(name, {}))
+    model = ordinary.MODELS[name](ours)
+    views = {group.name: [view_of(group.pixels(32)) for _ in range(group.count)] for group in ours.view_groups()}
+    ours.eval(), model.eval()  # or batch normalisation would see one view there, and all of a size here
+    with torch.no_grad():
+        for of_ours, of_model in zip(heads_of(ours), heads_of(model), strict=True):
+            of_model.copy_(of_ours)
+        if name == "moco":
+            model.criterion.memory_bank.bank.copy_(ours.queue.keys)
+        if name == "nnclr":  # among the images, so that each has a neighbour of its own
+            ours.support.push(ours.projector(ours.backbone(torch.cat(views["global"]))))
+            model.bank.bank.copy_(ours.support.keys)
+        model.momentum = 0.0
+        model.after_step()  # momentum encoders are what they follow
+    labels = torch.arange(8) % 2
+    for seeded in (ours, model):
+        torch.manual_seed(1)  # of LeJEPA's directions
+        if seeded is ours:
+            ours.loss(Batch(views, labels, Progress(3, 10, 2), {}, torch.arange(8))).loss.backward()
+        else:
+            plain = [ours.backbone.normalise(view) for group in views.values() for view in group]
+            model.loss(plain[:2], plain[2:], labels, 0.4).backward()
+    for parts in ((ours.backbone.parameters(), model.backbone.parameters()), (heads_of(ours), heads_of(model))):
+        assert (gradient(parts[0]) - gradient(parts[1])).norm() < 1e-3
+
+
+def test_a_comparison_whose_last_batch_would_be_short_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    cell = importlib.import_module("cell")
+    with pytest.raises(SystemExit):
+        cell.refuse_remainder(ArgumentParser(), Namespace(images=600, batch_size=128))
+    cell.refuse_remainder(ArgumentParser(), Namespace(images=512, batch_size=128))

@@ -1,6 +1,6 @@
 """``python -m selfsup``."""
 
-from selfsup.cli.commands import main
+from selfsup.cli import main
 
 if __name__ == "__main__":
     main()

@@ -15,8 +15,10 @@ class Interrupted(Exception):
     ----------
     signal : int
         Number of the signal: 2 for Ctrl-C, 15 for SIGTERM, 0 for none, when the time is over.
+    left : str
+        What is left to do, if that is not to go on.
     """
 
-    def __init__(self, signal: int = 2) -> None:
+    def __init__(self, signal: int = 2, left: str = "") -> None:
         super().__init__(f"stopped by signal {signal}")
-        self.signal = signal
+        self.signal, self.left = signal, left

@@ -143,7 +143,13 @@ class Study:
         return backbone.eval()
 
     def report(
-        self, form: str = "html", *, growing: bool = False, metric: str | None = None, margin: float | str | None = None
+        self,
+        form: str = "html",
+        *,
+        to: Path | None = None,
+        growing: bool = False,
+        metric: str | None = None,
+        margin: float | str | None = None,
     ) -> Path:
         """Write the report anew from the recorded cells.
 
@@ -152,6 +158,8 @@ class Study:
         form : {"html", "md", "pdf"}
             ``report.html``, one interactive page; ``report.md`` with its figures beside it; or
             ``report.pdf``.
+        to : Path, optional
+            Another file to write, which need not lie in the study's folder.
         growing : bool
             Whether the study is running: ``report.html`` then reloads itself until it is written for the last time.
         metric, margin : optional
@@ -160,7 +168,7 @@ class Study:
         Returns
         -------
         Path
-            The file, in the study's folder.
+            The file; in the study's folder, unless `to` is another.
 
         Raises
         ------
@@ -178,10 +186,10 @@ class Study:
             history = self.folder.read_json("run.json")
             commands = dict.fromkeys(run["command"] for run in history.get("runs", []) if run["command"])
             command, planned = "\n".join(commands) or None, history.get("planned")
-            written = write_report(self.path, command, planned=planned, growing=growing, asked=asked)
+            written = write_report(self.path, command, to=to, planned=planned, growing=growing, asked=asked)
         else:
-            written = {"md": write_markdown, "pdf": write_pdf}[form](self.path, asked)
-        if self.address:
+            written = {"md": write_markdown, "pdf": write_pdf}[form](self.path, asked, to=to)
+        if self.address and to is None:
             upload(self.address, [written])
         return written
 

@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,12 +141,15 @@ def test_an_output_folder_with_other_files_is_not_touched(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_an_interrupt_that_became_another_error_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_became_another_error_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     """As within an import that loses it, and whose module is then there in part."""
 
     def broken_off(*_: object, **__: object) -> None:
         with suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         raise RecursionError("where the module is used")
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -153,8 +158,52 @@ def test_an_interrupt_that_became_another_error_ends_with_one_line(monkeypatch: 
         result = call("run", "digits")
     finally:
         signal.signal(signal.SIGINT, before)
-    assert result.exit_code == 130
+    assert result.exit_code == 128 + number
     assert result.stderr == "selfsup: stopped; the same command goes on from here.\n"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+AT_THE_FIRST_IMPORT = """
+import signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "selfsup.cli.commands":
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Finder())
+from {module} import {function}
+{function}()
+"""
+
+
+def test_an_interrupt_before_the_command_is_imported_ends_with_one_line() -> None:
+    scripts = tomllib.loads((README.parent / "pyproject.toml").read_text())["project"]["scripts"]
+    module, function = scripts["selfsup"].split(":")
+    code = AT_THE_FIRST_IMPORT.format(module=module, function=function)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "selfsup: stopped.\n")
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_a_study_after_its_last_cell_is_told_that_the_report_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    grid = ["--methods=random", "--backbone=test_resnet", "--image-size=16", "--per-class=5", "--references=none"]
+    drawing = selfsup.study._reporting
+    stop = {"write_page": lambda growing: signal.raise_signal(number)}
+    monkeypatch.setattr(selfsup.study, "_reporting", lambda path: replace(drawing(path), **stop))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        stopped = call("run", "digits", *grid, "--threads=1", "--executor=inline", "--quiet", "--out", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stopped.exit_code == 128 + number
+    left = "1 cell finished, and only the report is missing: the same command writes it, and so does `selfsup report`"
+    assert stopped.stderr == f"selfsup: stopped; {left}.\n"
+    assert list(selfsup.load_study(tmp_path).results.status) == ["done"]
 
 
 def test_a_pattern_narrows_every_list() -> None:
@@ -268,16 +317,17 @@ def test_images_that_cannot_be_opened_count_nowhere_in_a_plan(tmp_path: Path) ->
 def test_a_plan_says_which_files_cannot_be_opened(tmp_path: Path) -> None:
     folder = save_digits(tmp_path / "data", range(2), 10)
     (folder / "digit 0" / "empty.png").touch()
+    (folder / "digit 0").rename(folder / "the '0'")
     (folder / "digit 1" / "broken.png").write_bytes(b"no picture")
     (folder / "digit 1" / "notes.txt").touch()
     shown = call("plan", folder, "--methods=random", "--backbone=test_resnet")
     lines = (
         "Files and folders that cannot be read, set aside: 1 (digit 1/broken.png: ",
-        "Files of no bytes, set aside: 1 (digit 0/empty.png: the file holds no bytes).\n",
+        "Files of no bytes, set aside: 1 (the '0'/empty.png: the file holds no bytes).\n",
         "Files not taken for images: 1 (*.txt: 1, such as 'digit 1/notes.txt').\n",
-        "Classes with fewer training images than asked for: 2 (digit 0/: 7 training images where 20 ",
+        "No class has more than 7 images to train on, so --per-class 20 means all of them.\n",
         "No image was decoded for these observations.\n",
-        "3 cells of 20 images of 2 classes ('digit 0', 'digit 1') in views of ",
+        "3 cells of 20 images of 2 classes ('digit 1', \"the '0'\") in views of ",
     )
     for line in lines:
         assert shown.stdout.count(line) == 1, shown.output
@@ -361,6 +411,43 @@ def test_a_plan_that_names_no_study_asks_nothing_of_one(tmp_path: Path, monkeypa
 
 def test_report_prints_its_path(study: selfsup.Study) -> None:
     assert call("report", study.path).output.strip() == str(study.path / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("leaf.HTML", b"<!doctype html>"), ("leaf.pdf", b"%PDF"), ("leaf.md", b"# ")]
+)
+def test_the_report_of_one_study_goes_to_a_file_of_ones_own(
+    study: selfsup.Study, tmp_path: Path, name: str, begins: bytes
+) -> None:
+    standing = (study.path / "report.html").read_bytes()
+    shown = call("report", study.path, "-o", tmp_path / name)
+    assert (shown.exit_code, shown.stdout) == (0, f"{tmp_path / name}\n"), shown.output
+    assert (tmp_path / name).read_bytes().startswith(begins)
+    assert (study.path / "report.html").read_bytes() == standing
+    if name.endswith(".md"):
+        pictures = re.findall(r"\]\((leaf-figures/.+)\)", (tmp_path / name).read_text(encoding="utf-8"))
+        assert pictures
+        assert all((tmp_path / picture).is_file() for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["-o", "page.txt"], "-o page.txt ends in none of .html, .md, .pdf"),
+        (["-o", "page.html", "--format", "pdf"], "-o page.html ends in none of .pdf"),
+        (["-o", "none/page.html"], "there is no folder 'none'"),
+    ],
+)
+def test_a_report_goes_to_no_file_that_says_otherwise(study: selfsup.Study, given: list[str], words: str) -> None:
+    refused = call("report", study.path, *given)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert words in refused.stderr
+
+
+def test_several_studies_make_one_page_in_html(study: selfsup.Study, tmp_path: Path) -> None:
+    refused = call("report", study.path, study.path, "-o", tmp_path / "all.pdf")
+    assert refused.exit_code == 2
+    assert "Several studies make one HTML page, and no pdf; name one study, or a file.html." in refused.stderr
 
 
 def test_a_report_by_another_metric_needs_no_run_and_leaves_the_study_its_own(study: selfsup.Study) -> None:

@@ -39,7 +39,7 @@ with Interrupts() as interrupts:
     try:
         signal.raise_signal(signal.SIGINT)
     except BaseException:
-        print("lost", interrupts.came, flush=True)
+        print("lost", int(interrupts.came), flush=True)
     signal.raise_signal(signal.SIGINT)
     print("not reached")
 """
@@ -47,4 +47,4 @@ with Interrupts() as interrupts:
 
 def test_a_second_interrupt_ends_the_process_where_the_first_was_lost() -> None:
     done = subprocess.run([sys.executable, "-c", LOSE_THE_FIRST], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "lost True\n", "selfsup: stopped.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "lost 2\n", "selfsup: stopped.\n")

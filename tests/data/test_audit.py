@@ -16,6 +16,7 @@ from selfsup.data.audit import (
     label_conflicts,
     odd_labels,
     printable,
+    quoted,
     small_classes,
     summarize,
 )
@@ -78,9 +79,10 @@ def test_a_line_names_each_pair_of_a_label_conflict_once() -> None:
 
 def test_small_classes_say_what_was_asked_for_and_what_there_is() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2])
-    entries = small_classes(table(labels, "big", "pair", "lone"), split([0, 3, 5], [1], [2, 4]), [1, 2, 5, "all"])
-    assert [entry for entry in entries if entry.path == "big/"] == [
-        AuditEntry("big/", "small class", "1 training images where 2, 5 per class are asked for: it gives all it has")
+    entries = small_classes(table(labels, "big", "pair", "lone"), split([0, 1, 3, 5], [1], [2, 4]), [1, 2, 5, "all"])
+    assert [entry for entry in entries if entry.problem == "small class"] == [  # no class has 5, which is said of all
+        AuditEntry(f"{name}/", "small class", "1 training images where 2 per class are asked for: it gives all it has")
+        for name in ("pair", "lone")
     ]
     missing = {entry.path: entry.detail for entry in entries if entry.problem == "class missing on a side"}
     assert missing == {"pair/": "no image in val", "lone/": "no image in val and test"}
@@ -100,6 +102,12 @@ def test_a_share_of_less_than_one_image_is_said_of_its_class() -> None:
 def test_classes_that_suffice_are_not_mentioned() -> None:
     labels = np.zeros(4, np.int64)
     assert small_classes(table(labels, "a"), split([0, 1], [2], [3]), [1, 2, "all"]) == []
+
+
+def test_a_name_stands_in_quotes_that_it_does_not_hold() -> None:
+    assert quoted("lady fern") == "'lady fern'"
+    assert quoted("lady's fern") == '"lady\'s fern"'
+    assert quoted("6\" or 6'") == "'6\" or 6''"
 
 
 def test_text_that_is_no_unicode_becomes_printable() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from drawn import drawn, ticks
 from matplotlib.axes import Axes
@@ -132,8 +134,10 @@ def test_words_and_frames_stay_within_their_squares(columns: int) -> None:
         assert box.y0 <= written.y0 <= written.y1 <= box.y1
 
 
-def test_title_says_how_learning_rates_are_chosen() -> None:
-    assert "chosen on validation accuracy" in drawn(heatmaps, [panel((DONE,))]).get_suptitle()
+@pytest.mark.parametrize("chosen", [True, False])
+def test_title_says_how_learning_rates_are_chosen_where_one_was(chosen: bool) -> None:
+    shown = drawn(heatmaps, [panel((DONE,)), panel((replace(DONE, chosen=chosen),))]).get_suptitle()
+    assert ("chosen on validation accuracy" in shown) == chosen
 
 
 def test_panels_may_differ_in_learning_rates_and_have_any_name() -> None:

@@ -347,6 +347,30 @@ def test_baselines_are_explained_where_there_are_any(make_study, methods, said):
     assert ("Baselines are dashed." in read(write_report(writer.path)).visible) == said
 
 
+@pytest.mark.parametrize(
+    ("augmentations", "lrs", "chosen"),
+    [
+        (("weak",), (0.06,), ""),
+        (("weak",), (0.01, 0.06), "learning rate"),
+        (("weak", "simclr"), (0.06,), "augmentation"),
+        (("weak", "simclr"), (0.01, 0.06), "augmentation and learning rate"),
+    ],
+)
+def test_the_page_speaks_of_choices_where_there_were_some(make_study, augmentations, lrs, chosen):
+    writer = make_study(methods=("moco", "random"), sizes=("5", "20"), augmentations=augmentations, lrs=lrs)
+    page = read(write_report(writer.path))
+    text = page.visible
+    named = f"Each method with the {chosen} that did best on the validation images."
+    assert ("did best on the validation images" in text) == (named in text) == bool(chosen)
+    assert (f"{'Chosen settings' if chosen else 'Settings'} with 20 images per class") in text
+    assert (f"How the {'chosen ' * bool(chosen)}cells trained") in text
+    assert (f"{'Settings are' if chosen else 'The method to use is'} chosen by the validation accuracy") in text
+    rates = "learning rate" in chosen
+    assert ("learning rates are chosen on validation" in text) == rates
+    assert ("learning rate chosen on validation, of this augmentation" in text) == rates
+    assert any(attributes.get("class") == "chosen" for tag, attributes in page.elements if tag == "td") == rates
+
+
 def test_the_page_says_by_which_metric_and_how_close_within_the_margin(make_study):
     writer = make_study(methods=("moco", "byol", "random"), sizes=("5", "20"))
     write_assets(writer.path, writer.store, writer.indices)

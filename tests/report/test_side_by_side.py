@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -11,8 +12,9 @@ from PIL import Image
 from page_reader import PageReader
 from selfsup.cli.commands import main
 from selfsup.errors import UserError
+from selfsup.report import side_by_side
 from selfsup.report.side_by_side import export_comparison, write_comparison
-from selfsup.report.verdict import answer
+from selfsup.report.verdict import answer, answer_study
 
 
 @pytest.fixture
@@ -100,6 +102,25 @@ def test_one_study_twice_is_refused(named_study, tmp_path):
 def test_an_unlabelled_study_can_stand_beside_others(named_study, make_study, tmp_path):
     other = make_study("bare", labelled=False, methods=("moco", "simclr"), sizes=("20",)).path
     assert "A weak recommendation, without labels" in page([named_study("field"), other], tmp_path).visible
+
+
+@pytest.mark.parametrize(
+    ("categories", "words"), [(["label", "label", "label"], "label"), (["class", "label", "class"], "class or label")]
+)
+def test_images_of_several_labels_are_counted_per_label(named_study, tmp_path, monkeypatch, categories, words):
+    left = iter(categories)
+    monkeypatch.setattr(side_by_side, "answer_study", lambda study: replace(answer_study(study), category=next(left)))
+    settings = {"methods": ("moco", "random"), "augmentations": ("weak",), "lrs": (0.06,)}
+    visible = page([named_study(name, **settings) for name in ("a", "bb", "ccc")], tmp_path).visible
+    assert f"5 per {words} method" in visible
+    assert f"largest number of images per {words}, 1 the best" in visible
+
+
+def test_settings_are_chosen_on_validation_where_there_were_several(named_study, tmp_path):
+    one = {"lrs": (0.06,), "augmentations": ("weak",)}
+    for settings, said in (({}, True), (one, False)):
+        studies = [named_study(f"{name}{said}", methods=("moco", "random"), **settings) for name in "ab"]
+        assert ("with the settings chosen on validation" in page(studies, tmp_path).visible) == said
 
 
 def test_a_diagram_that_cannot_be_drawn_is_said_before_the_page_is_written(named_study, tmp_path):

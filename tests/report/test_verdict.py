@@ -172,7 +172,7 @@ def test_equal_validation_accuracies_are_said(make_study):
     found = answer(writer.path)
     assert found.best.method == "moco"
     assert [choice.method for choice in found.ties] == ["byol"]
-    assert any("byol have exactly the validation accuracy of moco" in sentence for sentence in found.caveats)
+    assert any("byol has exactly the validation accuracy of moco" in sentence for sentence in found.caveats)
 
 
 def test_images_of_a_group_are_one_unit_of_the_tests(make_study):

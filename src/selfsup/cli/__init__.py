@@ -1,5 +1,11 @@
 """The command line: a thin layer on the Python API."""
 
-from selfsup.cli.commands import main
+from selfsup.cli.console import end_by_interrupt
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Run the command; Ctrl-C ends it with one line also while what it is made of is imported."""
+    end_by_interrupt()
+    from selfsup.cli.commands import main as command
+
+    command()

@@ -23,6 +23,8 @@ from selfsup.plugins import plug_in_files
 
 #: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal (plus its number).
 FAILED, REFUSED, STOPPED = 1, 2, 128
+#: What a report can be, which is also how its file ends.
+FORMS = ("html", "md", "pdf")
 
 
 class _Group(click.Group):
@@ -42,9 +44,9 @@ class _Group(click.Group):
             except (Exception, KeyboardInterrupt) as error:
                 if interrupts.came or isinstance(error, Interrupted | KeyboardInterrupt):
                     ignore_interrupts()
-                    goes_on = "; the same command goes on from here" * (context.invoked_subcommand == "run")
-                    click.echo(f"selfsup: stopped{goes_on}.", err=True)
-                    sys.exit(STOPPED + (error.signal if isinstance(error, Interrupted) else signal.SIGINT))
+                    left = "; the same command goes on from here" * (context.invoked_subcommand == "run")
+                    click.echo(f"selfsup: stopped{getattr(error, 'left', '') or left}.", err=True)
+                    sys.exit(STOPPED + (interrupts.came or getattr(error, "signal", signal.SIGINT)))
                 if isinstance(error, UserError):
                     click.echo(f"selfsup: {error}", err=True)
                     sys.exit(REFUSED)
@@ -138,26 +140,37 @@ def status(study: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
-@click.option("--format", "form", type=click.Choice(["html", "md", "pdf"]), default="html", help="[html]")
+@click.option("--format", "form", type=click.Choice(FORMS), help="[by the ending of -o, else html]")
 @click.option("--figures", type=click.Path(file_okay=False), help="Also write every figure, as PNG and PDF, here.")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False), help="Page of several studies. [selfsup-comparison.html]"
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    help="The file to write. [report.html in STUDY; of several, selfsup-comparison.html]",
 )
 @click.option("--metric", metavar="VALUE", help="Choose and compare by this metric. [the study's]")
 @click.option("--margin", metavar="VALUE", help="Say which methods differ by less than this. [the study's]")
 def report(
-    studies: tuple[str, ...], form: str, figures: str | None, output: str | None, metric: str | None, margin: str | None
+    studies: tuple[str, ...],
+    form: str | None,
+    figures: str | None,
+    output: str | None,
+    metric: str | None,
+    margin: str | None,
 ) -> None:
     """Write the report of STUDY anew and print its path; of several, one page with all side by side."""
-    if len(studies) > 1:
-        _compare_studies(studies, form, figures, output, metric=metric, margin=margin)
-        return
+    target = None
     if output is not None:
-        raise UserError("-o is for a page of several studies; the report of one lies in its folder.")
+        target = _writable(output, tuple(f".{each}" for each in ([form] if form else FORMS)))
+        form = target.suffix[1:].lower()
+    form = form or "html"
+    if len(studies) > 1:
+        _compare_studies(studies, form, figures, target, metric=metric, margin=margin)
+        return
     from selfsup.study import load_study
 
     study = load_study(studies[0])
-    click.echo(study.report(form, metric=metric, margin=margin))
+    click.echo(study.report(form, to=target, metric=metric, margin=margin))
     if figures is not None:
         from selfsup.report.export import export_figures
         from selfsup.report.recorded import asked_for
@@ -240,16 +253,16 @@ def _watcher(quiet: bool) -> Any:
 
 
 def _compare_studies(
-    studies: tuple[str, ...], form: str, figures: str | None, output: str | None, **settings: str | None
+    studies: tuple[str, ...], form: str, figures: str | None, target: Path | None, **settings: str | None
 ) -> None:
     from selfsup.report.recorded import asked_for
     from selfsup.report.side_by_side import export_comparison, write_comparison
     from selfsup.study import load_study
 
     if form != "html":
-        raise UserError(f"--format {form} is for the report of one study; name one, or leave it out.")
+        raise UserError(f"Several studies make one HTML page, and no {form}; name one study, or a file.html.")
     folders = [load_study(study).path for study in studies]
-    page, asked = _writable(output or "selfsup-comparison.html"), asked_for(**settings)
+    page, asked = target or _writable("selfsup-comparison.html"), asked_for(**settings)
     drawn = [] if figures is None else export_comparison(folders, Path(figures), asked)
     for path in (write_comparison(folders, page, asked), *drawn):
         click.echo(path)

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 #: For characters of ours that an old code page does not have; what users named is escaped.
 PLAIN = {"–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "α": "alpha", "→": "->"}
@@ -33,34 +33,48 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
     return "".join(PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking), error.end
 
 
+def end_by_interrupt() -> None:
+    """Let Ctrl-C end the process with one line, and nothing else, where nobody has set anything for it."""
+    if _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"selfsup: stopped.\n")
+    os._exit(128 + number)
+
+
 class Interrupts:
-    """While entered, a first Ctrl-C raises KeyboardInterrupt, and a second ends the process, with one line.
+    """While entered, a first Ctrl-C or SIGTERM raises KeyboardInterrupt, and a second ends the process, with one line.
 
     An import that is broken off may lose the first, or end in any error, there or where its module is next used.
 
     Attributes
     ----------
-    came : bool
-        Whether there was one, so that what is raised now is no error of its own.
+    came : int
+        The signal that came first, so that what is raised now is no error of its own; 0 where none has.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.came = 0
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ():
+            if (before := signal.getsignal(number)) in (signal.default_int_handler, signal.SIG_DFL, _end):
+                self._before[number] = before
+                signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if signal.getsignal(signal.SIGINT) == self._on_signal:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, before in self._before.items():
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, before)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.came:
-            os.write(2, b"selfsup: stopped.\n")
-            os._exit(128 + number)
-        self.came = True
+            _end(number, frame)
+        self.came = number
         raise KeyboardInterrupt
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from selfsup.data.audit import summarize
+from selfsup.data.audit import quoted, summarize
 from selfsup.execution.estimate import Plan
 from selfsup.execution.words import counted, format_bytes, format_duration
 
@@ -81,5 +81,5 @@ def _summary(made: Plan) -> str:
 
 def _classes(names: Sequence[str]) -> str:
     """How many classes there are, and the first of them."""
-    first = ", ".join(f"'{name}'" for name in names[:NAMED])
+    first = ", ".join(map(quoted, names[:NAMED]))
     return f" of {len(names):,} classes ({first}{', …' * (len(names) > NAMED)})" if names else ""

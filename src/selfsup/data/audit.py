@@ -134,7 +134,7 @@ def _in_a_line(entries: Sequence[AuditEntry]) -> str:
         return "; ".join(entry.detail for entry in entries)
     examples: list[str] = []
     for entry in entries:
-        if any(f"'{entry.path}'" in example for example in examples):
+        if any(quoted(entry.path) in example for example in examples):
             continue  # the other one of a pair
         if len(examples) == EXAMPLES:
             examples.append("…")
@@ -151,6 +151,11 @@ def printable(text: str) -> str:
     system with letter and accent apart, and is the same name.
     """
     return text if text.isascii() else unicodedata.normalize("NFC", text.encode("utf-8", "backslashreplace").decode())
+
+
+def quoted(name: str) -> str:
+    """`name` in quotes that it does not hold itself, where there are such."""
+    return f'"{name}"' if "'" in name and '"' not in name else f"'{name}'"
 
 
 def find_duplicates(names: Sequence[str], originals: np.ndarray, split: Split) -> list[AuditEntry]:
@@ -177,7 +182,7 @@ def find_duplicates(names: Sequence[str], originals: np.ndarray, split: Split) -
         for index, original in zip(indices.tolist(), originals[indices].tolist(), strict=True):
             twin, where = first_seen.setdefault(original, (index, side))
             if where != side:
-                detail = f"in {side}, and a copy of '{names[twin]}' in {where}"
+                detail = f"in {side}, and a copy of {quoted(names[twin])} in {where}"
                 entries.append(AuditEntry(names[index], "duplicate across split", detail))
     return entries
 
@@ -186,9 +191,9 @@ def odd_labels(items: ItemTable, *, listed: bool) -> list[AuditEntry]:
     """Labels that may be meant as one, and, where a table has `listed` them, as several; each kind in one entry."""
     alike: dict[str, list[str]] = {}
     for name in items.classes:
-        alike.setdefault(" ".join(name.casefold().split()), []).append(f"'{name}'")
+        alike.setdefault(" ".join(name.casefold().split()), []).append(quoted(name))
     pairs = [" and ".join(names) for names in alike.values() if len(names) > 1]
-    commas = [f"'{name}'" for name in items.classes if "," in name] if listed and not items.several else []
+    commas = [quoted(name) for name in items.classes if "," in name] if listed and not items.several else []
     hint = f" (several labels of an image stand with {BETWEEN_LABELS} between)"
     found: list[tuple[Problem, list[str], str]] = [("labels alike", pairs, ""), ("labels with a comma", commas, hint)]
     return [AuditEntry("*", problem, _first(names) + more) for problem, names, more in found if names]
@@ -228,7 +233,7 @@ def left_out(items: ItemTable, split: Split, originals: np.ndarray | None = None
     for index in unused.tolist():
         twin = None if originals is None else twins.get(int(originals[index]))
         if twin is not None:
-            detail = f"is a copy of '{items.names[twin]}', which is held out"
+            detail = f"is a copy of {quoted(items.names[twin])}, which is held out"
         elif items.sides[index] in (VAL, TEST):
             detail = f"is given for {SIDES[items.sides[index]]}, where a label is needed"
         else:
@@ -244,9 +249,9 @@ def copies(names: Sequence[str], digests: np.ndarray, originals: np.ndarray) -> 
     for index in np.flatnonzero(_copied(originals)).tolist():
         twin, original = first.setdefault(digests[index], index), originals[index]
         if twin != index:
-            entries.append(AuditEntry(names[index], "duplicate", f"same pixels as '{names[twin]}'"))
+            entries.append(AuditEntry(names[index], "duplicate", f"same pixels as {quoted(names[twin])}"))
         elif original != index:
-            entries.append(AuditEntry(names[index], "near duplicate", f"nearly the same as '{names[original]}'"))
+            entries.append(AuditEntry(names[index], "near duplicate", f"nearly the same as {quoted(names[original])}"))
     return entries
 
 
@@ -259,7 +264,8 @@ def label_conflicts(items: ItemTable, digests: np.ndarray) -> list[AuditEntry]:
     entries = []
     for index in found:
         other = next(twin for label, twin in first[digests[index]].items() if label != items.labels[index])
-        detail = f"is of class '{items.class_of(index)}', and '{items.names[other]}' of class '{items.class_of(other)}'"
+        own, others = (quoted(str(items.class_of(image))) for image in (index, other))
+        detail = f"is of class {own}, and {quoted(items.names[other])} of class {others}"
         entries.append(AuditEntry(items.names[index], "label conflict", detail))
     return entries
 
@@ -277,8 +283,8 @@ def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass])
     Returns
     -------
     list of AuditEntry
-        One per class with fewer training images than asked for, or of which a share is less than one image, and one
-        per class of which a side of the split has no image.
+        One per class with fewer training images than asked for where another has as many, or of which a share is less
+        than one image, and one per class of which a side of the split has no image.
     """
     counts = {
         side: items.count(indices)
@@ -290,9 +296,10 @@ def small_classes(items: ItemTable, split: Split, per_class: Sequence[PerClass])
         True: ("rare label", "label missing on a side"),
     }
     small, missing = kinds[items.several]
+    most = int(counts["train"].max(initial=0))
     for index, name in enumerate(items.classes):
         have = int(counts["train"][index])
-        too_many = sorted({n for n in per_class if isinstance(n, int) and n > have})
+        too_many = sorted({n for n in per_class if isinstance(n, int) and have < n <= most})
         too_small = [n for n in per_class if (percent := percent_of(n)) is not None and percent * have < 100]
         if have and too_small:
             detail = f"{have} training images, of which {', '.join(map(str, too_small))} is less than one: it gives one"

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from selfsup.atomic import new_folder, writing_to
 from selfsup.config.data_fields import MAX_PIXELS
 from selfsup.data.array_image import COLOURS
-from selfsup.data.audit import AuditEntry
+from selfsup.data.audit import AuditEntry, quoted
 from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
@@ -209,7 +209,7 @@ def _refuse_too_little(name: str, items: ItemTable, found: _Decoded) -> None:
         raise none_readable(name, len(items.names), found.audit)
     left = items.take(found.kept).kinds
     if len(left) < 2 <= len(items.kinds):
-        only = f"Only the class '{left[0]}'" if left else "No class"
+        only = f"Only the class {quoted(left[0])}" if left else "No class"
         raise UserError(
             f"{only} of '{name}' has images that can be read ({_reasons(found.audit)}); mend "
             "the files of another class, or give --unlabelled."

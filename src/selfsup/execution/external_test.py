@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.config.schema import StudyConfig
-from selfsup.data.audit import AuditEntry
+from selfsup.data.audit import AuditEntry, quoted
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import contents_csv
 from selfsup.data.items import UNKNOWN, ItemTable
@@ -63,7 +63,7 @@ def open_external(config: StudyConfig, classes: Sequence[str], say: Callable[[st
     if other := [name for name in found.classes if name not in classes]:
         raise UserError(
             f"--test-data '{config.test_data}' has {len(other)} class{'es' * (len(other) > 1)} that '{config.data}' "
-            f"has not (such as '{other[0]}'); give images of the study's classes, in folders of the same names."
+            f"has not (such as {quoted(other[0])}); give images of the study's classes, in folders of the same names."
         )
     return source
 
@@ -97,7 +97,7 @@ def prepare_external(
     images = external.items.count(np.arange(len(external)))
     counts = dict(zip(external.classes, images.tolist(), strict=True))
     missing = [name for name in store.classes if name not in counts]
-    of = f"{len(counts)} of the {len(store.classes)} classes (not '{missing[0]}')" if missing else "all classes"
+    of = f"{len(counts)} of the {len(store.classes)} classes (not {quoted(missing[0])})" if missing else "all classes"
     say(
         f"External test: {counted(int(images.sum()), 'image')} of {of} in '{config.test_data}', decoded with the "
         f"scales and ground of the study's own; nothing is chosen by them."
@@ -128,7 +128,7 @@ def _copies(store: Store, external: Store) -> list[AuditEntry]:
     thumbnails = [thumbnail(images.image(index)) for images in (store, external) for index in range(len(images))]
     originals = find_originals(np.concatenate([store.digests, external.digests]), np.stack(thumbnails))
     return [
-        AuditEntry(external.names[index], "copy in the external test", f"is a copy of '{store.names[original]}'")
+        AuditEntry(external.names[index], "copy in the external test", f"is a copy of {quoted(store.names[original])}")
         for index, original in enumerate(originals[len(store) :].tolist())
         if original < len(store)
     ]

@@ -22,6 +22,7 @@ from selfsup.data.audit import (
     label_conflicts,
     left_out,
     odd_labels,
+    quoted,
     small_classes,
     summarize,
 )
@@ -277,9 +278,9 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
     unseen = (items.count(split.train) == 0) & (items.count(np.concatenate([split.val, split.test])) > 0)
     if not config.no_given_split and (items.sides != NO_SIDE).any() and unseen.any():
         name = items.classes[int(unseen.argmax())]
-        what = f"The class '{name}' of '{config.data}' is"
+        what = f"The class {quoted(name)} of '{config.data}' is"
         if config.manifest is not None:
-            what = f"{first_place(Path(config.manifest).expanduser(), name)} has the label '{name}', which is"
+            what = f"{first_place(Path(config.manifest).expanduser(), name)} has the label {quoted(name)}, which is"
         raise UserError(
             f"{what} given for validation or the test, and no image of it for training; give it some, leave it out, or "
             "divide anew with --no-given-split."

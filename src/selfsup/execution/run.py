@@ -163,7 +163,7 @@ class StudyRun:
         for notice in (*grid.notices, *about_sizes(grid.cells, config, store.items, opened.split(0).train)):
             self.watcher.say(notice)
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
-        with following as self._notify_trackers:
+        with self._stopping(fitted.cells if fitted else grid.cells), following as self._notify_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources):
                 self._update_results()
                 done = len(self.folder.finished() & {cell.id for cell in grid.cells})
@@ -173,6 +173,18 @@ class StudyRun:
                 self._say(note_outcome(self.folder, grid.cells, fitted.budget, store.items.category))
             self._write_assets()
             self.reporting.write_page(False)
+
+    @contextmanager
+    def _stopping(self, cells: Sequence[Cell]) -> Iterator[None]:
+        """Says, where it is stopped within after the last of the cells, that the report alone is missing."""
+        try:
+            yield
+        except (Interrupted, KeyboardInterrupt) as stop:
+            if not {cell.id for cell in cells} <= self.folder.finished():
+                raise
+            left = f"{counted(len(cells), 'cell')} finished, and only the report is missing"
+            writes = "the same command writes it, and so does `selfsup report`"
+            raise Interrupted(getattr(stop, "signal", 2), f"; {left}: {writes}") from None
 
     def _time_jobs(
         self, asked: StudyConfig, left: Sequence[Job], resources: Resources, store: Store

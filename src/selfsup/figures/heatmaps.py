@@ -24,7 +24,7 @@ from selfsup.figures.canvas import (
     to_png,
 )
 
-TITLE = "Test {0} of every cell; learning rates are chosen on validation {0}"
+TITLE, CHOSEN = "Test {0} of every cell", "; learning rates are chosen on validation {0}"
 UNFINISHED = {"diverged": "div", "collapsed": "col", "failed": "fail", "pruned": "prun"}
 
 
@@ -110,7 +110,8 @@ def heatmaps(
     scale = ScalarMappable(Normalize(0, 1), "viridis")
     place = {"shrink": min(1.0, 3.0 / figure.get_figheight()), "aspect": 28, "pad": 0.02}
     add_colour_bar(figure, grid.ravel().tolist(), scale, f"test {score}", theme, **place)
-    figure.suptitle(TITLE.format(score), **label(theme, 9.5), x=0.01, ha="left")
+    chosen = any(square.chosen for panel in panels for row in panel.squares for square in row)
+    figure.suptitle((TITLE + CHOSEN * chosen).format(score), **label(theme, 9.5), x=0.01, ha="left")
     return save(figure)
 
 

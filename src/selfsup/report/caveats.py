@@ -63,8 +63,8 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     if found.labelled and found.ties:
         others = listed([choice.name for choice in found.ties])
         sentences.append(
-            f"{others} have exactly the validation {found.metric.words} of {best.name}, which is named because it "
-            f"comes first."
+            f"{others} {'has' if len(found.ties) == 1 else 'have'} exactly the validation {found.metric.words} of "
+            f"{best.name}, which is named because it comes first."
         )
     if found.labelled and (untested := _untested(found, best)):
         sentences.append(f"{best.name} was not tested against {listed(untested)}: no finished cell to pair with.")

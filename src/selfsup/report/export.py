@@ -9,6 +9,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
@@ -61,11 +62,12 @@ def write_figures(figures: Iterable[NamedFigure], folder: Path) -> list[Path]:
     return written
 
 
-def write_markdown(study_dir: Path, asked: Mapping[str, Any] = {}) -> Path:
-    """Write ``report.md`` and the figures it shows, in ``report-figures/``, into the study's folder."""
+def write_markdown(study_dir: Path, asked: Mapping[str, Any] = {}, *, to: Path | None = None) -> Path:
+    """Write ``report.md`` into the study's folder, or the file `to`; beside it its figures, in ``report-figures/``."""
     study = read_study(study_dir, asked)
     found = answer_study(study)
-    folder = study.path / "report-figures"
+    path = to or study.path / "report.md"
+    folder = path.with_name(f"{path.stem}-figures")
     with writing_to(folder, "choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
     lines = [f"# {_plain(study.dataset['name'])}", "", f"**{_plain(headline(found))}**", ""]
@@ -78,16 +80,16 @@ def write_markdown(study_dir: Path, asked: Mapping[str, Any] = {}) -> Path:
         lines += [
             f"## {_plain(figure.caption)}",
             "",
-            f"![{_plain(figure.caption)}](report-figures/{figure.name}.png)",
+            f"![{_plain(figure.caption)}]({quote(folder.name)}/{figure.name}.png)",
             "",
         ]
-    path = study.path / "report.md"
     replace_file(path, "\n".join(lines).encode("utf-8", "backslashreplace"))
     return path
 
 
-def write_pdf(study_dir: Path, asked: Mapping[str, Any] = {}) -> Path:
-    """Write ``report.pdf`` into the study's folder: the answer in words and tables, then a page per figure."""
+def write_pdf(study_dir: Path, asked: Mapping[str, Any] = {}, *, to: Path | None = None) -> Path:
+    """Write ``report.pdf`` into the study's folder, or the file `to`: the answer in words and tables, then a page per
+    figure."""
     study = read_study(study_dir, asked)
     found = answer_study(study)
     content = BytesIO()
@@ -102,7 +104,7 @@ def write_pdf(study_dir: Path, asked: Mapping[str, Any] = {}) -> Path:
             add(page)
         for drawn in figures_of(study, found):
             drawn.draw(save=add)
-    path = study.path / "report.pdf"
+    path = to or study.path / "report.pdf"
     replace_file(path, content.getvalue())
     return path
 
@@ -153,7 +155,8 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
             )
             for choice in found.choices
         ]
-        yield f"Chosen settings{f' and their {found.metric.words}' if found.labelled else ''}", rows
+        title = "Chosen settings" if found.chosen else "Settings"
+        yield f"{title}{f' and their {found.metric.words}' if found.labelled else ''}", rows
     if found.external:
         rows = [("method", "test, same classes", "external test", "95 % interval", "change", "95 % interval")]
         rows += [

@@ -182,6 +182,8 @@ class Answer:
         Differences below it do not matter; None where each does.
     criterion : str
         Column of the results by which settings were chosen.
+    chosen : tuple of str
+        Axes of which there was more than one value to choose from, in words.
     best : Choice or None
         The self-supervised method with the highest criterion at the largest number of images
         (any method, where no self-supervised one has finished); None where nothing has.
@@ -215,6 +217,7 @@ class Answer:
     beside: Metric | None
     margin: float | None
     criterion: str
+    chosen: tuple[str, ...]
     best: Choice | None
     ties: tuple[Choice, ...]
     choices: tuple[Choice, ...]

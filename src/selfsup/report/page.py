@@ -39,6 +39,7 @@ def write_report(
     study_dir: Path,
     command: str | None = None,
     *,
+    to: Path | None = None,
     planned: int | None = None,
     growing: bool = False,
     asked: Mapping[str, Any] = {},
@@ -51,6 +52,8 @@ def write_report(
         The study's folder.
     command : str, optional
         The command line that made the study, shown in the report.
+    to : Path, optional
+        The file to write; ``report.html`` in the study's folder by default.
     planned : int, optional
         Cells in the study's grid, to say how many are still to come.
     growing : bool
@@ -61,7 +64,7 @@ def write_report(
     Returns
     -------
     Path
-        ``report.html`` in the study's folder, replaced in one step.
+        The file, replaced in one step.
 
     Raises
     ------
@@ -69,7 +72,7 @@ def write_report(
         If the folder is not a study, or cannot be written.
     """
     study = read_study(study_dir, asked)
-    path = study.path / "report.html"
+    path = to or study.path / "report.html"
     # A file name that is not valid Unicode is shown with escapes.
     replace_file(
         path, render(study, command=command, planned=planned, growing=growing).encode("utf-8", "backslashreplace")

@@ -136,6 +136,12 @@ def choose(results: pd.DataFrame, metric: Metric = ACCURACY, *, per_augmentation
     return in_order[CHOICE_COLUMNS]
 
 
+def chosen_settings(results: pd.DataFrame) -> tuple[str, ...]:
+    """Axes of which more than one value was tried with a method and network, so that one was chosen."""
+    tried = tidy(results).groupby(COMPARED)
+    return tuple(name for name in CHOSEN if (tried[name].nunique() > 1).any())
+
+
 def superfluous_weights(results: pd.DataFrame, metric: Metric = ACCURACY) -> list[str]:
     """Cells whose weights ``keep = "best"`` removes: where settings were chosen, those of other settings.
 

@@ -26,8 +26,8 @@ def heatmap_panels(results: pd.DataFrame, metric: Metric = ACCURACY) -> list[Pan
     for (method, backbone, augmentation), rows in trained.groupby([*COMPARED, "augmentation"], sort=False):
         lrs = sorted(rows["lr"].unique())
         cells = dict(list(rows.groupby(["lr", "per_class"], sort=False)))
-        nothing = rows.iloc[:0]
-        squares = tuple(tuple(_square(cells.get((lr, size), nothing), chosen, metric) for size in sizes) for lr in lrs)
+        nothing, of_them = rows.iloc[:0], chosen if len(lrs) > 1 else set()
+        squares = tuple(tuple(_square(cells.get((lr, size), nothing), of_them, metric) for size in sizes) for lr in lrs)
         panels.append(
             Panel(names[method, backbone], str(augmentation), tuple(map(format_lr, lrs)), tuple(sizes), squares)
         )

@@ -94,6 +94,7 @@ def render(study_dirs: Sequence[Path], asked: Mapping[str, Any] = {}) -> str:
     return templates().get_template("side_by_side.html.j2").render(
         sides=sides,
         score=sides[0].answer.metric.words,
+        category=" or ".join(dict.fromkeys(side.answer.category for side in sides)),
         methods=methods,
         sizes=size_order(size for side in sides for size in side.answer.sizes),
         differences=differences([side.study for side in sides]),

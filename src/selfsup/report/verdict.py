@@ -13,8 +13,16 @@ from selfsup.report.external_scores import external_scores
 from selfsup.report.findings import Answer, Choice, LabelsNeeded
 from selfsup.report.pairwise import Outcomes, against_the_others, every_pair, gains_by_training
 from selfsup.report.recorded import RecordedStudy, read_study
-from selfsup.report.selection import candidate_names, choose, comparable, criterion, optimism, size_order
-from selfsup.report.wording import size
+from selfsup.report.selection import (
+    candidate_names,
+    choose,
+    chosen_settings,
+    comparable,
+    criterion,
+    optimism,
+    size_order,
+)
+from selfsup.report.wording import axis_in_words, size
 
 #: The method whose labels are counted: others that read labels are not what is meant by supervised training.
 SUPERVISED = "supervised"
@@ -45,6 +53,7 @@ def answer_study(study: RecordedStudy) -> Answer:
         beside=_beside(study),
         margin=study.margin,
         criterion=criterion(study.results, study.metric),
+        chosen=tuple(axis_in_words(name) for name in chosen_settings(study.results)),
         best=best,
         ties=() if best is None else tuple(c for c in _candidates(choices) if c != best and _equal(c, best)),
         choices=choices,

@@ -90,6 +90,11 @@ def size_names(sizes: Sequence[str], mean_per_class: Callable[[str], float]) -> 
     return {name: name if name.isdecimal() else f"{name} (≈ {mean_per_class(name):.0f})" for name in sizes}
 
 
+def axis_in_words(name: str) -> str:
+    """An axis that settings are chosen on, as a sentence names it."""
+    return {"lr": "learning rate"}.get(name, name)
+
+
 def setting(choice: Choice) -> str:
     """A method's settings in words, for example ``weak augmentation, learning rate 0.06``."""
     if choice.lr is None:

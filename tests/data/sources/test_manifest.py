@@ -49,6 +49,11 @@ def test_columns_are_labels_sides_and_groups_and_what_is_empty_is_unknown(images
     assert list(without.items) == [Item(item.name, group=item.group) for item in ITEMS]
 
 
+def test_its_name_is_that_of_the_table_for_a_folder_may_have_several(images: Path) -> None:
+    assert ManifestSource(write(images, TABLE, "leaves.csv"), images).name == "leaves"
+    assert ManifestSource(write(images, TABLE, "flowers of 2024.csv"), images).name == "flowers of 2024"
+
+
 def test_the_same_table_as_parquet_is_the_same(images: Path, tmp_path: Path) -> None:
     table = pd.read_csv(write(tmp_path, TABLE))
     table.to_parquet(tmp_path / "images.parquet")

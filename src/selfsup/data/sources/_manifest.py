@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from selfsup.data.audit import AuditEntry, printable
+from selfsup.data.audit import AuditEntry, printable, quoted
 from selfsup.data.image_files import require_readers
 from selfsup.data.items import BETWEEN_LABELS, ItemTable, Side
 from selfsup.data.sources._file_source import FileSource, facts_of
@@ -49,7 +49,7 @@ class ManifestSource(FileSource):
     ignored: Sequence[AuditEntry] = ()
 
     def __init__(self, manifest: Path, root: Path, *, unlabelled: bool = False) -> None:
-        self.name = printable(root.resolve().name or "images")
+        self.name = printable(manifest.stem)  # a folder may have several
         file = f"'{printable(str(manifest))}'"
         paths: dict[str, None] = {}
         columns: dict[str, list[Any]] = {column: [] for column in COLUMNS[1:]}
@@ -84,8 +84,8 @@ class ManifestSource(FileSource):
         table = ItemTable.of_columns(names, labels, splits, tuple(groups))
         if len(table.kinds) == 1:
             raise UserError(
-                f"{file} has the one label '{table.kinds[0]}', and a comparison needs two or more; add the others, "
-                "or give --unlabelled."
+                f"{file} has the one label {quoted(table.kinds[0])}, and a comparison needs two or more; add the "
+                "others, or give --unlabelled."
             )
         super().__init__(root, list(paths), table, np.array(facts).reshape(-1, 3))
 
