@@ -227,3 +227,20 @@ def test_a_peer_that_would_train_nothing_is_refused(monkeypatch: pytest.MonkeyPa
     images = [Image.new("RGB", (32, 32))] * 20
     with pytest.raises(SystemExit, match="The 20 training images are no whole batch of 64"):
         importlib.import_module("peers").train("simclr", images, size=32, epochs=1, batch_size=64, workers=0, seed=0)
+
+
+def test_studies_beside_peers_begin_from_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    asked: dict[str, Any] = {}
+
+    def compare(*_: Any, **values: Any) -> None:
+        asked.update(values)
+        raise InterruptedError
+
+    monkeypatch.setattr("selfsup.compare", compare)
+    of_both = {"methods": ["simclr"], "lrs": [0.03], "epochs": 1, "batch_size": 8, "image_size": 32}
+    given = Namespace(**of_both, clock="wall", per_class="all")
+    with pytest.raises(InterruptedError):
+        importlib.import_module("study").by_selfsup(Namespace(folder="x"), Path("x"), given)
+    wanted = {**of_both, "weights": "none", "references": (), "schedule": "constant", "warmup_epochs": 0}
+    assert asked == asked | wanted
