@@ -220,7 +220,7 @@ def bare_rate(
         for count in (with_gradient, without)
     ]
     autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled=precision == "bf16")
-    times = []
+    times: list[float] = []
     begun = clock()
     while len(times) < 4 or clock() - begun < seconds:
         started = clock()
