@@ -123,6 +123,13 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
     return report
 
 
+def takes_weights_of(backbone: Backbone, other: Backbone) -> bool:
+    """Whether weights fit that the same network has for images of another size, resampled where timm does."""
+    expected = backbone.network.state_dict()
+    found = find_tensors(other.network.state_dict(), backbone.network).tensors
+    return all(name in found and found[name].shape == tensor.shape for name, tensor in expected.items())
+
+
 def _adapted_layers(tensors: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
     """Weights of first layers for three channels, adapted to those of the backbone's images."""
     from timm.models import adapt_input_conv

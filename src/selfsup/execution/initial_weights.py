@@ -17,7 +17,7 @@ from selfsup.backbones import (
 from selfsup.config.field_types import no_repeats
 from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
 from selfsup.config.schema import StudyConfig
-from selfsup.execution.study_networks import architecture, asked
+from selfsup.execution.study_networks import architecture, asked, with_side
 from selfsup.execution.words import listed
 from selfsup.record.folder import StudyFolder
 
@@ -87,7 +87,7 @@ def require_weights(config: StudyConfig, folder: StudyFolder | None, channels: C
     """
     files = [each for each in _all(config) if each[0].file is not None and not _kept(folder, *each)]
     if files:
-        config = config.with_channels_of(channels()).with_side_for([])
+        config = with_side(config.with_channels_of(channels()))
     for source, reference in files:
         _load(asked(config, source, reference), source, config)
 
