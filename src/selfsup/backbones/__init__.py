@@ -12,6 +12,7 @@ from selfsup.backbones.networks import (
 )
 from selfsup.backbones.weights import (
     load_weights,
+    repository_of,
     require_model,
     takes_weights_of,
     unobtainable,
@@ -29,6 +30,7 @@ __all__ = [
     "load_weights",
     "published_backbone",
     "published_side",
+    "repository_of",
     "require_model",
     "takes_side",
     "takes_weights_of",

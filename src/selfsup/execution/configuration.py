@@ -20,6 +20,7 @@ from selfsup.data.items import ItemTable
 from selfsup.data.rendering import Rendering
 from selfsup.data.store import Store
 from selfsup.errors import UserError
+from selfsup.execution.history import runs_of
 from selfsup.execution.study_networks import asked_networks, with_side
 from selfsup.methods import method_class, read_settings, view_groups_of
 from selfsup.record.folder import StudyFolder
@@ -70,8 +71,7 @@ def resolve_configuration(
 
 def _as_shortened(folder: StudyFolder, requested: Mapping[str, Any]) -> dict[str, Any]:
     """The values with the epochs that a budget has made of them when the study was begun, where those are asked for."""
-    runs = folder.read_json("run.json").get("runs", [])
-    shortened: dict[str, list[int]] = next((run[SHORTENED] for run in runs if SHORTENED in run), {})
+    shortened: dict[str, list[int]] = next((run[SHORTENED] for run in runs_of(folder) if SHORTENED in run), {})
     kept = {name: given for name, (wanted, given) in shortened.items() if requested.get(name) == wanted}
     return {**requested, **kept}
 
