@@ -328,7 +328,7 @@ def embedding(given: argparse.Namespace, findings: Findings) -> None:
             pictures = fuse.Pictures(count, size)
             pictures.pixels = pictures.pixels.contiguous(memory_format=torch.channels_last)  # as the store has them
             embed_all = partial(embed, backbone, pictures, np.arange(count), image_size=size, device=given.device)
-            found = {"ours": count / _fastest(embed_all)}
+            found = {"ours": count / _typical(embed_all)}
             views = torch.rand(GPU_BATCH, 3, size, size, device=given.device).to(memory_format=torch.channels_last)
             exact = copy.deepcopy(backbone).double()(views[:32].double()).detach()
             with torch.no_grad():
@@ -341,8 +341,9 @@ def embedding(given: argparse.Namespace, findings: Findings) -> None:
             findings.note("embedding", f"{name} {size} px", **found)
 
 
-def _fastest(call: Callable[[], object]) -> float:
-    return min(_once(time.perf_counter, call) for _ in range(3))
+def _typical(call: Callable[[], object]) -> float:
+    """Median seconds of a call, as for the bare pass, after a first one."""
+    return median([_once(time.perf_counter, call) for _ in range(4)][1:])
 
 
 @contextlib.contextmanager

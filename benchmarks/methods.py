@@ -110,6 +110,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: with one thread and no workers")
     given = parser.parse_args()
     refuse_remainder(parser, given)
+    if given.clock == "cpu":
+        given.threads, given.loader_workers = 1, 0  # the clock does not see others, nor overlapping threads
     return given
 
 

@@ -2,7 +2,9 @@
 
 Network, heads, views and hyper-parameters are those of selfsup's method, which are read from it: what differs is the
 code. Each view passes the network by itself, in float32, as in lightly's examples, so that batch normalisation sees one
-view at a time; selfsup's methods pass all views of a size at once. A DataLoader makes the views.
+view at a time; selfsup's methods pass all views of a size at once. Where there are small crops, views of a size pass
+together here too, as in the code of SwAV's and DINO's authors: one after another, after the large ones, they would
+leave statistics of themselves, by which whole images are judged. A DataLoader makes the views.
 """
 
 from __future__ import annotations
@@ -95,6 +97,11 @@ class Ordinary(nn.Module):
 
     def after_step(self) -> None:
         """What follows the optimizer's step."""
+
+
+def by_size(network: Callable[[Tensor], Tensor], *groups: Views) -> list[Tensor]:
+    """What a network makes of each view, those of a size in one pass."""
+    return [made for views in groups for made in network(torch.cat(list(views))).chunk(len(views))]
 
 
 class Contrast(Ordinary):
@@ -246,7 +253,8 @@ class SwAV(Ordinary):
         self.after_step()
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
-        scores = [self.prototypes(F.normalize(self.projector(self.backbone(view)), dim=1)) for view in (*large, *small)]
+        embeddings = by_size(self.backbone, large, small)
+        scores = [self.prototypes(F.normalize(self.projector(embedding), dim=1)) for embedding in embeddings]
         return self.criterion(scores[:2], scores[2:]).squeeze()
 
     @torch.no_grad()
@@ -263,8 +271,7 @@ class DINO(Follows):
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
         self.momentum = 1 - 0.01 * (math.cos(math.pi * share) + 1) / 2
-        students = [self.query(view) for view in (*large, *small)]
-        return self.criterion([self.key(view) for view in large], students, epoch=0)
+        return self.criterion(by_size(self.key, large), by_size(self.query, large, small), epoch=0)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -279,8 +286,8 @@ class LeJEPA(Ordinary):
         self.criterion = LeJEPALoss(s.weight, sigreg_t_max=5.0, sigreg_num_vectors=s.directions)
 
     def loss(self, large: Views, small: Views, labels: Tensor, share: float) -> Tensor:
-        made = [torch.stack([self.projector(self.backbone(view)) for view in views]) for views in (large, small)]
-        return self.criterion(global_proj=made[0], local_proj=made[1])
+        made = torch.stack([self.projector(embedding) for embedding in by_size(self.backbone, large, small)])
+        return self.criterion(global_proj=made[: len(large)], local_proj=made[len(large) :])
 
 
 class MAE(Ordinary):

@@ -25,3 +25,13 @@ def test_who_had_it_disabled_has_it_disabled() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_what_was_made_within_is_old_afterwards_and_not_looked_through_with_the_next_object() -> None:
+    """A collection of the young, as a few hundred objects bring about, does not meet it; one of all objects does."""
+    with uncollected():
+        made: list[object] = []
+        made.append(made)
+    is_young = any(each is made for generation in (0, 1) for each in gc.get_objects(generation))
+    assert not is_young
+    assert any(each is made for each in gc.get_objects(2))

@@ -170,26 +170,35 @@ def _measure_width(network: nn.Module, name: str, image_size: int, in_channels: 
     images that they cannot embed.
     """
     try:
-        with torch.no_grad():
-            shape = network.eval()(torch.zeros(1, in_channels, image_size, image_size)).shape
+        shape = _embed_one(network, in_channels, image_size)
     except (AssertionError, RuntimeError, ValueError) as error:
         raise _unfit_size(name, image_size, error) from None
-    network.train()
     if len(shape) != 2:
         raise UserError(f"'{name}' gives no single embedding for an image (--backbone); choose another network.")
     return int(shape[1])
 
 
 def takes_side(backbone: Backbone, side: int) -> bool:
-    """Whether a backbone embeds images of this side in pixels."""
-    training = backbone.training
+    """Whether a backbone embeds images of this side in pixels; those that it was built for, it does."""
+    if side == backbone.image_size:
+        return True
     try:
-        with torch.no_grad():
-            return backbone.eval()(torch.zeros(1, backbone.in_channels, side, side)).shape == (1, backbone.num_features)
+        return _embed_one(backbone, backbone.in_channels, side) == (1, backbone.num_features)
     except (AssertionError, RuntimeError, ValueError):
         return False
+
+
+@torch.no_grad()
+def _embed_one(network: nn.Module, in_channels: int, side: int) -> torch.Size:
+    """Shape of the embedding of an image, by one thread: on busy cores, two wait for each other for a second."""
+    training, threads = network.training, torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        shape: torch.Size = network.eval()(torch.zeros(1, in_channels, side, side)).shape
+        return shape
     finally:
-        backbone.train(training)
+        network.train(training)
+        torch.set_num_threads(threads)
 
 
 def _unfit_size(name: str, image_size: int, error: Exception) -> UserError:

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.special import expit, softmax
 from torch import Tensor
 
 from selfsup.evaluation.label_regressions import solve_labels
@@ -75,7 +74,8 @@ class LinearProbe:
         """Class probabilities, shape (n, classes), of embeddings of shape (n, width), of the logits' type."""
         found = self.logits(features)
         for rows in parts(*found.shape):
-            found[rows] = expit(found[rows]) if self.several else softmax(found[rows], axis=1)
+            logits = torch.from_numpy(found[rows])
+            found[rows] = logits.sigmoid() if self.several else logits.softmax(dim=1)
         return found
 
     def most_probable(self, features: np.ndarray, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +85,7 @@ class LinearProbe:
         """
         classes, probability = np.empty(len(features), np.int64), np.empty(len(features))
         for rows in parts(len(features), len(self.bias)):
-            found = softmax(self.logits(features[rows]) / temperature, axis=1)
+            found = torch.from_numpy(self.logits(features[rows]) / temperature).softmax(dim=1).numpy()
             classes[rows], probability[rows] = found.argmax(axis=1), found.max(axis=1)
         return classes, probability
 

@@ -28,14 +28,14 @@ from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.execution.study_networks import asked_network
 from selfsup.methods import method_class, read_settings
 from selfsup.training.device import make_deterministic
-from selfsup.training.loop import Training
-from selfsup.training.plan import TrainingPlan
+from selfsup.training.plan import TrainingPlan, side_step_of
+from selfsup.training.step_timing import time_steps
 from selfsup.views import load_policy
 from selfsup.views.base import Policy
 
 #: Images in the larger (of 64 px, else by area) and the smaller batch that is timed; a full one would take seconds.
 LARGER, SMALLER = 32, 8
-#: Steps of each that are timed, after one to warm up.
+#: Steps of each that are timed, after one of the smaller batch to warm up.
 TIMED_STEPS = 2
 #: Method whose steps are those of fine-tuning.
 FINE_TUNING = "supervised"
@@ -193,18 +193,17 @@ def _seconds_per_step(
     if cls.tags.needs_teacher:
         given["teacher"] = torch.randn(config.batch_size, TEACHER_WIDTH)
     method = cls(backbone, settings, **given)
-    fabric = resources.hardware.fabric()
+    images, step = _Noise(side, config.in_channels), side_step_of(backbone.patch_size)
 
-    def seconds(count: int) -> list[float]:
-        indices, images = np.arange(count), _Noise(side, config.in_channels)
-        plan = TrainingPlan(1 + TIMED_STEPS, count, config.side, lr=1e-4, seed=0)  # epochs of a step, one to warm up
-        log = Training(method, images, indices, indices % 10, policy, plan, fabric).run().state.log
-        return [epoch.seconds for epoch in log[1:]]
+    def seconds(count: int, steps: int) -> list[float]:
+        plan = TrainingPlan(steps, count, config.side, lr=1e-4, seed=0, side_step=step)
+        return time_steps(method, images, policy, plan, resources.hardware)
 
-    most = fmean(seconds(larger))
+    few = seconds(smaller, 1 + TIMED_STEPS)[1:]
     if larger == smaller:
-        return most * config.batch_size / larger
-    fixed = (larger * min(seconds(smaller)) - smaller * most) / (larger - smaller)
+        return fmean(few) * config.batch_size / smaller
+    most = fmean(seconds(larger, TIMED_STEPS))
+    fixed = (larger * min(few) - smaller * most) / (larger - smaller)
     fixed = min(max(fixed, 0.0), most / 2)
     return fixed + (most - fixed) * config.batch_size / larger
 

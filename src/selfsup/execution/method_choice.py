@@ -26,26 +26,32 @@ def resolve_methods(config: StudyConfig, images: int, say: Callable[[str], None]
     """The configuration with ``auto`` and ``all`` resolved for its networks and so many images, which is said."""
     if not {AUTO, ALL} & {*config.methods}:
         return config
-    named = method_names() if ALL in config.methods else [*FOR_CONVOLUTIONS, *FOR_TRANSFORMERS]
-    fitting = fitting_methods(config, dict.fromkeys(named))
+    # Masked methods, which need them, tell that all networks are transformers.
+    well_tried = FOR_TRANSFORMERS if fitting_methods(config, ["mae"]) else FOR_CONVOLUTIONS
+    fitting = fitting_methods(config, method_names() if ALL in config.methods else well_tried)
     methods: list[str] = []
     for word in config.methods:
-        found = _every(config, fitting) if word == ALL else _well_tried(fitting, images) if word == AUTO else [word]
+        found = (
+            _every(config, fitting)
+            if word == ALL
+            else _default(well_tried, fitting, images)
+            if word == AUTO
+            else [word]
+        )
         methods += found
         if word == ALL:
             known = [name for name in method_names() if not method_class(name).tags.of_references]
             left_out = ", ".join(_why_not(config, name, fitting) for name in known if name not in found)
             say("All methods that fit" + f", and so without {left_out}" * bool(left_out) + ".")
         elif word == AUTO:
-            kind = "transformers" if "mae" in fitting else "these networks"
+            kind = "transformers" if well_tried == FOR_TRANSFORMERS else "these networks"
             say(f"Methods for {kind} and {images:,} images: {', '.join(found)}; --methods names others, or all.")
     return config.model_copy(update={"methods": no_repeats(tuple(methods))})
 
 
-def _well_tried(fitting: list[str], images: int) -> list[str]:
-    """What is compared by default; masked methods, which need them, tell that all networks are transformers."""
-    learning = FOR_TRANSFORMERS if "mae" in fitting else FOR_CONVOLUTIONS
-    chosen = [name for name in learning if name in fitting and (images >= FEW or name not in OF_MANY)]
+def _default(well_tried: tuple[str, ...], fitting: list[str], images: int) -> list[str]:
+    """What is compared by default."""
+    chosen = [name for name in well_tried if name in fitting and (images >= FEW or name not in OF_MANY)]
     return [*chosen, *BASELINES]
 
 

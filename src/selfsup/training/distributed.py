@@ -26,13 +26,13 @@ class Shards:
 
     Parameters
     ----------
-    fabric : lightning_fabric.Fabric
-        Launched; says how many processes there are and which this is.
+    fabric : lightning_fabric.Fabric, optional
+        Launched; says how many processes there are and which this is. Without it there is one.
     """
 
-    def __init__(self, fabric: Any) -> None:
-        self.rank: int = fabric.global_rank
-        self.count: int = fabric.world_size
+    def __init__(self, fabric: Any = None) -> None:
+        self.rank: int = fabric.global_rank if fabric else 0
+        self.count: int = fabric.world_size if fabric else 1
 
     def rows(self, images: int) -> slice:
         """This process's rows of a batch: shares that differ in size by at most one, the larger ones first."""

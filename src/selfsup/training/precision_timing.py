@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Sequence
 
@@ -13,9 +14,11 @@ from selfsup.backbones import Backbone
 
 #: How much faster than the first choice another must be: what two timings of one thing may differ by.
 CLEARLY = 1.1
-#: Steps that are timed, after one to warm up; the fastest counts, for other work only slows. The precisions take turns,
-#: so that a busy moment slows them all.
+#: Most steps that are timed, after one to warm up; the fastest counts, for other work only slows. The precisions take
+#: turns, so that a busy moment slows them all.
 TIMED_STEPS = 3
+#: How much faster the first choice must be in one step for no more to be timed.
+BEYOND_DOUBT = 1.5
 
 
 def time_precisions(backbone: Backbone, precisions: Sequence[str], *, side: int, images: int) -> dict[str, float]:
@@ -31,12 +34,16 @@ def time_precisions(backbone: Backbone, precisions: Sequence[str], *, side: int,
     """
     batch = torch.rand(images, backbone.in_channels, side, side, generator=torch.Generator().manual_seed(0))
     batch = batch.contiguous(memory_format=torch.channels_last)  # as views are
-    networks = {
-        precision: copy.deepcopy(backbone).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for precision in precisions
-    }
-    rounds = [{name: _step(network, batch, name) for name, network in networks.items()} for _ in range(1 + TIMED_STEPS)]
-    return {name: images / min(taken[name] for taken in rounds[1:]) for name in networks}
+    network: Backbone = copy.deepcopy(backbone).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    seconds = dict.fromkeys(precisions, math.inf)
+    for number in range(1 + TIMED_STEPS):
+        taken = {name: _step(network, batch, name) for name in precisions}
+        if number:
+            seconds = {name: min(seconds[name], taken[name]) for name in precisions}
+        first, *others = seconds.values()
+        if min(others) > BEYOND_DOUBT * first:
+            break
+    return {name: images / seconds[name] for name in precisions}
 
 
 def fastest(rates: dict[str, float]) -> str:
