@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsup import hub
 from selfsup.backbones.backbone import Backbone
 from selfsup.backbones.checkpoints import FoundTensors, describe, find_tensors, flatten
 from selfsup.config.network_source import WEIGHT_FILES
+from selfsup.data import hub
 from selfsup.errors import UserError
 
 #: Heads of classifiers and of self-supervised methods, which a feature extractor does not have.

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from selfsup import hub
 from selfsup._version import __version__
 from selfsup.config.network_source import WEIGHT_FILES
 from selfsup.config.schema import StudyConfig
+from selfsup.data import hub
 from selfsup.data.build import store_name
 from selfsup.data.sources.base import digest_of, silent
 from selfsup.execution.image_source import asked_rendering, open_images
