@@ -48,7 +48,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from peers import InMemory, Trained
+from peers import InMemory, Trained, refuse_empty
 from selfsup.backbones.backbone import Backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import Method
@@ -405,6 +405,7 @@ def train(
         num_workers=workers,
         persistent_workers=workers > 0,
     )
+    refuse_empty(loader)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=recipe.betas, weight_decay=0)
     rates, steps = [], epochs * len(loader)
     for epoch in range(epochs):
