@@ -110,12 +110,13 @@ def print_cell(image_size: int, epochs: int) -> None:
         asked = {"methods": "simclr", "epochs": 2, "image_size": image_size, "test_fraction": 0.49, "weights": "none"}
         config = validate(asked)
         folder.create()
-        folder.write_config(config)
         prepare_images(folder, config, print)
+        folder.write_config(config)
         study = StudyContext(folder, Hardware("cpu", "bf16"))
         run_job(study, Job((Cell("simclr", "resnet18", "simclr", 0.03, "all", 0),)), on_epoch=mark)
         evaluating, epoch = time.process_time() - marks[1], marks[1] - marks[0]
-        print(f"one cell at {image_size} px, {len(study.split.train)} training, {len(study.split.test)} test images")
+        split = study.split(0)
+        print(f"one cell at {image_size} px, {len(split.train)} training, {len(split.test)} test images")
     print(f"  evaluating {evaluating:.1f} s, {evaluating / (epochs * epoch):.1%} of {epochs} epochs")
 
 

@@ -48,7 +48,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from peers import InMemory, Trained
+from peers import InMemory, Trained, refuse_empty
 from selfsup.backbones.backbone import Backbone
 from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import Method
@@ -74,7 +74,7 @@ def plain(backbone: Backbone) -> nn.Module:
     network = copy.deepcopy(backbone.network)
     for module in network.modules():
         if type(module) is TinyConv2d:
-            module.__class__ = nn.Conv2d
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
     return network
 
 
@@ -298,7 +298,7 @@ class MAE(Ordinary):
         s, vit = self.settings, self.backbone
         # As it began in selfsup: lightly would draw its weights anew, and give it fixed positions.
         self.backbone = MaskedVisionTransformerTIMM(vit, weight_initialization="skip", pos_embed_initialization="skip")
-        self.patch, self.length = vit.patch_embed.patch_size[0], self.backbone.sequence_length
+        self.patch, self.length = ours.backbone.patch_size, self.backbone.sequence_length
         self.embed = nn.Linear(vit.embed_dim, s.decoder_dim)
         self.decoder = MaskedVisionTransformerDecoderTIMM(
             vit.patch_embed.num_patches, s.decoder_dim, s.decoder_depth, s.decoder_heads
@@ -405,6 +405,7 @@ def train(
         num_workers=workers,
         persistent_workers=workers > 0,
     )
+    refuse_empty(loader)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=recipe.betas, weight_decay=0)
     rates, steps = [], epochs * len(loader)
     for epoch in range(epochs):

@@ -40,6 +40,12 @@ class Trained:
     rates: list[float]
 
 
+def refuse_empty(loader: torch.utils.data.DataLoader) -> None:
+    """End where a peer would train nothing, for it drops a batch that is not full."""
+    if not len(loader):
+        raise SystemExit(f"The {len(loader.dataset)} training images are no whole batch of {loader.batch_size}.")  # type: ignore[arg-type]
+
+
 class InMemory(torch.utils.data.Dataset):
     """Decoded images through a transform, with a label that is not read, as torchvision's data sets give them."""
 
@@ -150,6 +156,7 @@ def train(
         num_workers=workers,
         persistent_workers=workers > 0,
     )
+    refuse_empty(loader)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     rates = []
     for epoch in range(epochs):
@@ -213,7 +220,7 @@ def bare_rate(
         for count in (with_gradient, without)
     ]
     autocast = partial(torch.autocast, "cpu", torch.bfloat16, enabled=precision == "bf16")
-    times = []
+    times: list[float] = []
     begun = clock()
     while len(times) < 4 or clock() - begun < seconds:
         started = clock()

@@ -143,7 +143,7 @@ def main() -> None:
     if given.plain_convolutions:
         for module in method.modules():
             if type(module) is TinyConv2d:
-                module.__class__ = nn.Conv2d
+                module.__class__ = nn.Conv2d  # type: ignore[assignment]
     plan = TrainingPlan(given.steps, count, given.image_size, lr=recipe_of(method).lr_at(count), seed=0)
     policy = load_policy(cls.tags.augmentation or "simclr")
     pictures, indices = Digits(digits(count, given.source_size)), np.arange(count)

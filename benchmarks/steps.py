@@ -51,7 +51,7 @@ def table(results: pd.DataFrame) -> pd.DataFrame:
             "seconds": groups.train_seconds.mean(),
         }
     )
-    return cells.unstack("min_steps").swaplevel(axis=1).sort_index(axis=1, level=0, sort_remaining=False)
+    return cells.unstack("min_steps").swaplevel(axis=1).sort_index(axis=1, level=0, sort_remaining=False)  # type: ignore[call-arg,return-value]
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tests.execution.test_initial_weights import save_weights
 from torch import Tensor
 from torch.nn import functional as F
@@ -81,7 +82,7 @@ LEAST = [
     "step.py --plain-convolutions --plain-memory --precision fp32 --batch-size 16 --steps 3",
     "steps.py digits --out steps --min-steps 0,3 --methods random --per-class 5 --backbone resnet10t --seeds 1",
     "store.py --images 20 --side 64 --many 1000",
-    "study.py --images 120 --methods simclr --lrs 0.03 --epochs 1",
+    "study.py --images 120 --batch-size 32 --methods simclr --lrs 0.03 --epochs 1",
     "study.py --images 120 --methods simclr,dino --lrs 0.03 --epochs 1 --against one-worker",
     "time_by_kind.py --images 60 --preset quick --methods simclr --augmentations weak --lrs 1x --epochs 1",
 ]
@@ -218,3 +219,28 @@ def test_a_comparison_whose_last_batch_would_be_short_is_refused(monkeypatch: py
     with pytest.raises(SystemExit):
         cell.refuse_remainder(ArgumentParser(), Namespace(images=600, batch_size=128))
     cell.refuse_remainder(ArgumentParser(), Namespace(images=512, batch_size=128))
+
+
+def test_a_peer_that_would_train_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightly")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    images = [Image.new("RGB", (32, 32))] * 20
+    with pytest.raises(SystemExit, match="The 20 training images are no whole batch of 64"):
+        importlib.import_module("peers").train("simclr", images, size=32, epochs=1, batch_size=64, workers=0, seed=0)
+
+
+def test_studies_beside_peers_begin_from_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    asked: dict[str, Any] = {}
+
+    def compare(*_: Any, **values: Any) -> None:
+        asked.update(values)
+        raise InterruptedError
+
+    monkeypatch.setattr("selfsup.compare", compare)
+    of_both = {"methods": ["simclr"], "lrs": [0.03], "epochs": 1, "batch_size": 8, "image_size": 32}
+    given = Namespace(**of_both, clock="wall", per_class="all")
+    with pytest.raises(InterruptedError):
+        importlib.import_module("study").by_selfsup(Namespace(folder="x"), Path("x"), given)
+    wanted = {**of_both, "weights": "none", "references": (), "schedule": "constant", "warmup_epochs": 0}
+    assert asked == asked | wanted

@@ -261,8 +261,10 @@ def compare(
     """
     began = time.monotonic()
     from selfsup.execution.executors._stop import deferred_interrupts
+    from selfsup.execution.history import already_finished, repeat_run
     from selfsup.execution.request import default_out, requested_run
     from selfsup.execution.watchers import Watcher
+    from selfsup.execution.words import counted
 
     options = {**options, "executor": executor}
     values, where = requested_run(data, preset=preset, config=config, options=options, out=out)
@@ -272,6 +274,10 @@ def compare(
     folder = StudyFolder(mirror.folder if mirror else Path(place))
     folder.create()
     with folder.lock():
+        if mirror is None and (finished := already_finished(folder, values)):
+            repeat_run(folder, command)
+            watcher.say(f"Nothing to do: {counted(finished, 'cell')} finished before.")
+            return Study(place)
         try:
             in_step = kept_in_step(mirror, watcher.say) if mirror else nullcontext()
             with where.standing_by(), in_step as uploads:

@@ -81,6 +81,16 @@ def test_references_that_cannot_be_had_are_left_out_in_one_line_and_the_others_s
     assert ": not compared with resnet50.tv_in1k and tf_efficientnet_lite0.in1k. A trained network" in said[0]
 
 
+def test_what_earlier_runs_were_without_is_not_said_again(few: Path, tmp_path: Path) -> None:
+    options = {**SMALL, "backbone": "test_resnet", "per_class": "2"}
+    folder = selfsup.compare(few, out=tmp_path / "study", references="resnet50.tv_in1k", **options).folder
+    said: list[str] = []
+    config = config_of(backbones="test_resnet@none", references="resnet50.tv_in1k,tf_efficientnet_lite0.in1k")
+    assert resolve_networks(config, said.append, folder).references == ()
+    assert [line for line in said if "resnet50" in line] == []
+    assert ": not compared with tf_efficientnet_lite0.in1k. A trained network" in said[0]
+
+
 def test_networks_without_weights_share_a_line_for_each_reason() -> None:
     said: list[str] = []
     config = config_of(backbones="test_vit,botnet50ts_256,test_resnet", references="resnet50.tv_in1k")

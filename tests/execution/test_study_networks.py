@@ -9,11 +9,20 @@ import pytest
 import timm
 
 import selfsup
+from selfsup.backbones import build_backbone, weights_file
 from selfsup.config.validation import validate
 from selfsup.execution.estimate import plan_study
 from selfsup.execution.executors.base import Event, JobStarted
-from selfsup.execution.study_networks import asked_network, asked_networks, forget_asked_networks, network_of
+from selfsup.execution.initial_weights import require_weights
+from selfsup.execution.study_networks import (
+    asked_network,
+    asked_networks,
+    forget_asked_networks,
+    network_of,
+    with_side,
+)
 from selfsup.execution.watchers import Watcher
+from selfsup.record.folder import StudyFolder
 
 ASKED = {
     "data": "digits", "methods": "simclr,moco,random", "references": "none", "backbones": "test_resnet@none",
@@ -57,6 +66,33 @@ def test_a_run_builds_its_network_once_before_the_first_job(tmp_path: Path, monk
     with pytest.raises(InterruptedError):
         selfsup.compare(out=tmp_path, executor="inline", watcher=First(), budget="1h", image_size=32, **ASKED)
     assert built.count == 1
+
+
+@pytest.mark.parametrize(
+    ("side_of_file", "side_of_images", "side"),
+    [(None, 24, 64), (224, 24, 224), (96, 500, 96)],
+    ids=["without weights", "as published", "of another size"],
+)
+def test_auto_is_a_size_that_network_and_weights_take(
+    tmp_path: Path, side_of_file: int | None, side_of_images: float, side: int
+) -> None:
+    """LeViT takes any size until it has weights, which are of one."""
+    weights = tmp_path / "w.safetensors"
+    if side_of_file:
+        weights.write_bytes(weights_file(build_backbone("levit_128s", image_size=side_of_file)))
+    config = validate({"backbones": f"levit_128s@{weights if side_of_file else 'none'}"})
+    sized = with_side(config, [side_of_images])
+    assert sized.side == side
+    assert with_side(sized.model_copy(update={"image_size": 32})).side == 32
+    folder = StudyFolder(tmp_path)
+    require_weights(config, folder, lambda: 3)
+    require_weights(sized, folder, lambda: 3)
+
+
+def test_auto_is_the_published_size_where_a_network_has_no_other_or_weights_for_none() -> None:
+    assert with_side(validate({"backbones": "crossvit_9_240@none"}), [24]).side == 240
+    assert with_side(validate({"backbones": "levit_128s@imagenet"}), [24]).side == 224
+    assert with_side(validate({"backbones": "test_vit@imagenet,test_resnet@imagenet"}), [24]).side == 64
 
 
 def test_those_who_ask_share_a_network_and_those_who_train_do_not() -> None:

@@ -93,6 +93,14 @@ def published_side(name: str) -> int:
     return 224 if published is None else int(published.input_size[-1])
 
 
+def has_own_size(name: str) -> bool:
+    """Whether timm says that a network is laid out for one size of images; some take others, and their weights too."""
+    import timm
+
+    published = timm.get_pretrained_cfg(name)
+    return published is not None and published.fixed_input_size
+
+
 def list_backbones(pattern: str = "*") -> list[str]:
     """Names of the timm models that match a shell pattern."""
     import timm

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from selfsup.backbones.backbone import Backbone
 from selfsup.backbones.checkpoints import FoundTensors, describe, find_tensors, flatten
+from selfsup.config.network_source import WEIGHT_FILES
+from selfsup.data import hub
 from selfsup.errors import UserError
 
 #: Heads of classifiers and of self-supervised methods, which a feature extractor does not have.
@@ -27,8 +29,6 @@ _HEAD = re.compile(
 )
 #: The end of the names of counts that batch norms keep, which not all files have and nothing depends on.
 _COUNT = "num_batches_tracked"
-#: Names of the file of weights in a repository of the hub.
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,13 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
         )
     backbone.network.load_state_dict(fitting, strict=False)
     return report
+
+
+def takes_weights_of(backbone: Backbone, other: Backbone) -> bool:
+    """Whether weights fit that the same network has for images of another size, resampled where timm does."""
+    expected = backbone.network.state_dict()
+    found = find_tensors(other.network.state_dict(), backbone.network).tensors
+    return all(name in found and found[name].shape == tensor.shape for name, tensor in expected.items())
 
 
 def _adapted_layers(tensors: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
@@ -232,37 +239,18 @@ def pretrained_file(name: str) -> Path:
 
 
 def unobtainable(names: Iterable[str]) -> dict[str, str]:
-    """Those of timm's networks whose published weights are neither on this machine nor to be downloaded, and why.
+    """Those of timm's networks whose published weights are neither on this machine nor to be downloaded, and why."""
+    repositories = {name: repository_of(name) for name in dict.fromkeys(names)}
+    reasons = hub.unobtainable(filter(None, repositories.values()), WEIGHT_FILES) | {"": "timm publishes none"}
+    return {name: reasons[repository] for name, repository in repositories.items() if repository in reasons}
 
-    Looks at the hub's cache, and asks the hub, for at most five seconds.
-    """
+
+def repository_of(name: str) -> str:
+    """The repository of the hub that holds what timm publishes for a network; empty if it publishes none."""
     import timm
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
-    found: dict[str, str] = {}
-    silent = "this machine is told to stay offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
-    for name in dict.fromkeys(names):
-        published = timm.get_pretrained_cfg(name)
-        repository = published.hf_hub_id if published else None
-        if not repository:
-            found[name] = "timm publishes none"
-        elif any(isinstance(try_to_load_from_cache(repository, file), str) for file in WEIGHT_FILES):
-            continue
-        elif silent:
-            found[name] = silent
-        else:
-            try:
-                get_hf_file_metadata(hf_hub_url(repository, WEIGHT_FILES[0]), timeout=5)
-            except GatedRepoError:
-                found[name] = (
-                    f"its licence is to be accepted at {constants.ENDPOINT}/{repository}, then `hf auth login`"
-                )
-            except HfHubHTTPError as error:
-                found[name] = f"the hub answers {error.response.status_code}"
-            except Exception as error:
-                silent = found[name] = f"the hub cannot be reached ({type(error).__name__})"
-    return found
+    published = timm.get_pretrained_cfg(name)
+    return (published.hf_hub_id if published else None) or ""
 
 
 def weights_at(path: Path, name: str) -> Path:

@@ -112,13 +112,14 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
     from selfsup.execution.executors._stop import deferred_interrupts
 
     with uncollected(), deferred_interrupts(at_once=True):
-        from selfsup.cli.plan_text import show_plan
-        from selfsup.execution.estimate import plan_study
         from selfsup.execution.request import requested_run
 
         arguments = given_values(given)
         data, preset, config = (arguments.pop(name, None) for name in ("data", "preset", "config"))
         values, where = requested_run(data, preset=preset, config=config, options=arguments, out=out, anew=True)
+        from selfsup.cli.plan_text import show_plan  # its imports, and those of the next, take seconds
+        from selfsup.execution.estimate import plan_study
+
         made = plan_study(values, out=out, here=where.here, say=_complain)
     show_plan(made, as_json)
 

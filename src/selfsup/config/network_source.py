@@ -8,6 +8,8 @@ from pathlib import Path
 
 #: Words for where weights come from; anything else is a file.
 NONE, AUTO, PUBLISHED = "none", "auto", "imagenet"
+#: Names of the file of published weights in a repository of the hub.
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def prepare_store(
     """
     root = cache_root(cache_dir) / "stores"
     renderer = Renderer(source, rendering)
-    path = root / _store_name(source, store_size, renderer.given, max_pixels)
+    path = root / store_name(source, store_size, renderer.given, max_pixels)
     store = find_store(path, source.ignored)
     if store is not None:
         return store
@@ -90,7 +90,8 @@ def prepare_store(
     return find_store(path, source.ignored) or open_store(path)
 
 
-def _store_name(source: Source, store_size: int, given: Rendering, max_pixels: int) -> str:
+def store_name(source: Source, store_size: int, given: Rendering, max_pixels: int) -> str:
+    """The name of a source's store, another one for other images or another way to decode them."""
     facts = (store_size, given, max_pixels, FORMAT_VERSION)
     key = digest_of(source.name, source.fingerprint(), *map(str, facts))[:16]
     readable = re.sub("[^A-Za-z0-9._-]+", "_", source.name)[:40].strip(".")

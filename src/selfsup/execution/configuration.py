@@ -20,7 +20,8 @@ from selfsup.data.items import ItemTable
 from selfsup.data.rendering import Rendering
 from selfsup.data.store import Store
 from selfsup.errors import UserError
-from selfsup.execution.study_networks import asked_networks
+from selfsup.execution.history import runs_of
+from selfsup.execution.study_networks import asked_networks, with_side
 from selfsup.methods import method_class, read_settings, view_groups_of
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import choose_hardware
@@ -64,14 +65,13 @@ def resolve_configuration(
             f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
         )
     extended = extend(stored, requested)
-    require_views(extended.with_side_for([]))  # which methods that are new to the study may not be able to use
+    require_views(with_side(extended))  # which methods that are new to the study may not be able to use
     return extended
 
 
 def _as_shortened(folder: StudyFolder, requested: Mapping[str, Any]) -> dict[str, Any]:
     """The values with the epochs that a budget has made of them when the study was begun, where those are asked for."""
-    runs = folder.read_json("run.json").get("runs", [])
-    shortened: dict[str, list[int]] = next((run[SHORTENED] for run in runs if SHORTENED in run), {})
+    shortened: dict[str, list[int]] = next((run[SHORTENED] for run in runs_of(folder) if SHORTENED in run), {})
     kept = {name: given for name, (wanted, given) in shortened.items() if requested.get(name) == wanted}
     return {**requested, **kept}
 
@@ -100,7 +100,7 @@ def require_sound(config: StudyConfig, *, here: bool = True) -> None:
     if config.group:
         read_groups(config.group, [])
     # Whether the backbone takes the images' size is seen when they are; whether there is such a backbone, now.
-    require_views(config.with_side_for([]))
+    require_views(with_side(config))
     if config.channels:
         require_policies(config)
     for source in config.reference_networks:
@@ -233,7 +233,8 @@ def resolve_for_images(config: StudyConfig, images: ImagesSeen, say: Callable[[s
         )
     if config.image_size != "auto":
         return config
-    resolved = config.with_side_for(images.short_sides)
+    resolved, near = with_side(config, images.short_sides), config.with_side_for(images.short_sides).side
     require_views(resolved)
-    say(f"Views of {resolved.side} px, near the images' own size; --image-size sets another.")
+    why = "near the images' own size" if resolved.side == near else f"for not all networks take those of {near} px"
+    say(f"Views of {resolved.side} px, {why}; --image-size sets another.")
     return resolved

@@ -25,10 +25,11 @@ from selfsup.execution.configuration import ImagesSeen, resolve_configuration
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.external_test import open_external
 from selfsup.execution.grid_words import about_sizes
+from selfsup.execution.image_source import open_images
 from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.known_images import require_same_names
-from selfsup.execution.preparation import describe_split, open_images, require_enough, require_resplit, split_study
+from selfsup.execution.preparation import describe_split, require_enough, require_resplit, split_study
 from selfsup.execution.resolved_study import resolve_study
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import jobs_ahead, share_of

@@ -17,7 +17,8 @@ from selfsup.backbones import (
 from selfsup.config.field_types import no_repeats
 from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
 from selfsup.config.schema import StudyConfig
-from selfsup.execution.study_networks import architecture, asked
+from selfsup.execution.history import not_compared
+from selfsup.execution.study_networks import architecture, asked, with_side
 from selfsup.execution.words import listed
 from selfsup.record.folder import StudyFolder
 
@@ -27,7 +28,7 @@ Say = Callable[[str], None]
 def resolve_networks(config: StudyConfig, say: Say, folder: StudyFolder | None = None) -> StudyConfig:
     """The configuration with the weights of ``auto`` resolved, and without references that cannot be had.
 
-    What the study in `folder` keeps is not looked for again.
+    What the study in `folder` keeps is not looked for again, and what earlier runs were without is not said again.
 
     Raises
     ------
@@ -47,7 +48,8 @@ def resolve_networks(config: StudyConfig, say: Say, folder: StudyFolder | None =
         backbones.append(str(source))
     absent = [s for s in config.reference_networks if not s.file and s.name in missing and not _kept(folder, s, True)]
     references = [str(source) for source in config.reference_networks if source not in absent]
-    for line in _describe_missing(missing, untrained, [source.name for source in absent]):
+    known = not_compared(folder)
+    for line in _describe_missing(missing, untrained, [source.name for source in absent if source.name not in known]):
         say(line)
     return config.model_copy(update={"backbones": no_repeats(tuple(backbones)), "references": tuple(references)})
 
@@ -87,7 +89,7 @@ def require_weights(config: StudyConfig, folder: StudyFolder | None, channels: C
     """
     files = [each for each in _all(config) if each[0].file is not None and not _kept(folder, *each)]
     if files:
-        config = config.with_channels_of(channels()).with_side_for([])
+        config = with_side(config.with_channels_of(channels()))
     for source, reference in files:
         _load(asked(config, source, reference), source, config)
 

@@ -31,17 +31,15 @@ from selfsup.data.contents import contents_csv
 from selfsup.data.groups import given_groups, read_groups
 from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.near_duplicates import all_differ
-from selfsup.data.pages import file_of, with_pages
-from selfsup.data.rendering import Renderer, Rendering
-from selfsup.data.sources import open_source
+from selfsup.data.pages import file_of
+from selfsup.data.rendering import Renderer
 from selfsup.data.sources._manifest import first_place
-from selfsup.data.sources.base import Source
 from selfsup.data.split import Split, has_several, split_images, split_suffix
 from selfsup.data.store import Store
 from selfsup.errors import UserError
-from selfsup.evaluation.evaluators import load_evaluators
 from selfsup.evaluation.metrics import METRICS, very_unequal
 from selfsup.execution.external_test import prepare_external
+from selfsup.execution.image_source import asked_rendering, open_images
 from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.words import counted
@@ -56,45 +54,6 @@ NORMALISED = 1000
 FEWEST = 5
 
 
-def open_images(config: StudyConfig, say: Say) -> Source:
-    """The images that a configuration asks for, before any is decoded.
-
-    Raises
-    ------
-    UserError
-        If there are none, or they cannot be had; or if they may have several labels, and what needs one is asked for.
-    """
-    source = open_source(
-        config.data,
-        data_root=config.data_root,
-        data_url=config.data_url,
-        unlabelled=config.unlabelled,
-        no_given_split=config.no_given_split,
-        pool=config.pool,
-        manifest=config.manifest,
-        say=say,
-    )
-    if ItemTable.of(source.items).several:
-        _require_fit_for_several_labels(config)
-    return with_pages(source, config.pages)
-
-
-def _require_fit_for_several_labels(config: StudyConfig) -> None:
-    """Refuse what is asked for and cannot be, where images may have several labels."""
-    config.with_metric_for(several=True)
-    known = load_evaluators()
-    unfit = [name for name in config.evaluate if not known[name].applies(labelled=True, several=True)]
-    if unfit:
-        raise UserError(
-            f"--evaluate {','.join(unfit)} is for images that have one label each, and those of '{config.data}' may "
-            "have several; leave it out."
-        )
-    if config.test_data is not None:
-        raise UserError(
-            f"--test-data has one label for each image, and those of '{config.data}' may have several; leave it out."
-        )
-
-
 def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decoded: OnDecoded | None = None) -> Store:
     """Decode the images (once), split them, and write down what was found.
 
@@ -104,7 +63,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         If there are no images, or they are not those with which the study was begun; if weights do not fit.
     """
     source = open_images(config, say)
-    rendering = Rendering.asked(full_scale=config.full_scale, channels=_asked_channels(config, folder))
+    rendering = asked_rendering(config, folder)
     require_weights(config, folder, lambda: Renderer(source, rendering).file_channels())
     store = prepare_store(
         source,
@@ -144,12 +103,6 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     about = {} if external is None else {"external": external.about}
     folder.write_json("dataset.json", {**_describe(store, split, noticed), **about})
     return store
-
-
-def _asked_channels(config: StudyConfig, folder: StudyFolder) -> tuple[int, ...] | None:
-    """The channels that were asked for; not those that stand in a study's configuration for its images have them."""
-    known = folder.read_json("dataset.json")["rendering"] if folder.exists() else {}
-    return config.channels if known.get("channels") or "file_channels" not in known else None
 
 
 def _normalisation(store: Store, split: Split) -> dict[str, list[float]] | None:

@@ -11,6 +11,7 @@ from selfsup import registry
 from selfsup.config.network_source import NetworkSource
 from selfsup.config.toml_files import load_values, read_toml
 from selfsup.config.validation import validate
+from selfsup.data.sources import require_there
 from selfsup.execution.executors import take_executor
 from selfsup.execution.executors.base import Executor
 from selfsup.plugins import plug_in_files
@@ -31,6 +32,11 @@ def requested_run(
 
     Plugs in the files that are named, and those that the study in `out` keeps, or, unless it is asked for `anew`, the
     one where a run writes by default.
+
+    Raises
+    ------
+    UserError
+        If a value does not fit, or names a file or folder of images that is not there.
     """
     if preset is None and config is None:
         preset = "recommended"
@@ -51,7 +57,9 @@ def requested_run(
         values["plugin"] = plug_in_files(files)
     executor = take_executor(values)
     in_file = read_toml(Path(config)) if config is not None else {}
-    validate(values, files={name: str(config) for name in in_file if name not in overrides})
+    asked = validate(values, files={name: str(config) for name in in_file if name not in overrides})
+    for data in filter(None, (asked.data, asked.test_data)):  # before imports that take seconds
+        require_there(data, pool=asked.pool, manifest=asked.manifest)
     return _with_full_paths(_with_weights(values)), executor
 
 

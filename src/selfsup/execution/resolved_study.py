@@ -28,11 +28,14 @@ class ResolvedStudy:
         Of what the command asks for, which may be less.
     grid : GridOfStudy
         The cells and jobs of that.
+    without : tuple of str
+        Networks that were to be references, and whose published weights cannot be had.
     """
 
     config: StudyConfig
     asked: StudyConfig
     grid: GridOfStudy
+    without: tuple[str, ...]
 
 
 def resolve_study(
@@ -62,6 +65,9 @@ def resolve_study(
     """
     config = resolve_for_images(config, images, say)
     config = resolve_methods(config, len(images.items.names), say)
+    named = {source.name: None for source in config.reference_networks}
     config = with_halving(resolve_networks(config, say, folder), values)
+    known = {source.name for source in config.reference_networks}
     asked = narrow(config, values)
-    return ResolvedStudy(config, asked, lay_out(asked, labelled=images.items.has_labels, several=images.items.several))
+    grid = lay_out(asked, labelled=images.items.has_labels, several=images.items.several)
+    return ResolvedStudy(config, asked, grid, tuple(name for name in named if name not in known))

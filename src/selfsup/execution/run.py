@@ -6,12 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfsup._version import __version__
+from selfsup.backbones import repository_of
 from selfsup.config.grid import Cell, Job, fuse_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.data.store import Store
@@ -25,6 +24,7 @@ from selfsup.execution.executors._stop import deferred_interrupts
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
 from selfsup.execution.external_test import count_external
 from selfsup.execution.grid_words import about_sizes
+from selfsup.execution.history import add_run, end_run
 from selfsup.execution.initial_weights import prepare_weights
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.preparation import prepare_images, split_study
@@ -158,12 +158,14 @@ class StudyRun:
         forget_asked_networks()
         scheduler = self._budgeted or load_scheduler(config, self.folder)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
-        self._add_to_history(command, grid.cells, fitted)
+        notes = {**(fitted.notes if fitted else {}), "without": {name: repository_of(name) for name in study.without}}
+        wanted = fitted.cells if fitted else grid.cells
+        add_run(self.folder, self.values, command, (cell.id for cell in wanted), notes)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
         for notice in (*grid.notices, *about_sizes(grid.cells, config, store.items, opened.split(0).train)):
             self.watcher.say(notice)
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
-        with self._stopping(fitted.cells if fitted else grid.cells), following as self._notify_trackers:
+        with self._stopping(wanted), following as self._notify_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources):
                 self._update_results()
                 done = len(self.folder.finished() & {cell.id for cell in grid.cells})
@@ -173,6 +175,7 @@ class StudyRun:
                 self._say(note_outcome(self.folder, grid.cells, fitted.budget, store.items.category))
             self._write_assets()
             self.reporting.write_page(False)
+        end_run(self.folder)
 
     @contextmanager
     def _stopping(self, cells: Sequence[Cell]) -> Iterator[None]:
@@ -297,20 +300,6 @@ class StudyRun:
             }
         )
         self.folder.write_config(resolved)
-
-    def _add_to_history(self, command: str | None, cells: Sequence[Cell], fitted: FittedStudy | None) -> None:
-        """Note this run beside the earlier ones, and how many cells the study has with it."""
-        history = self.folder.read_json("run.json")
-        cells = fitted.cells if fitted else cells
-        run = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": command,
-            "version": __version__,
-            "cells": len(cells),
-            **(fitted.notes if fitted else {}),
-        }
-        planned = len({cell.id for cell in cells} | set(self.folder.statuses()))
-        self.folder.write_json("run.json", {**history, "planned": planned, "runs": [*history.get("runs", []), run]})
 
     def _on_event(self, event: Event) -> None:
         if self._budgeted is not None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from selfsup.backbones import Backbone, Normalisation, build_backbone
+from selfsup.backbones import (
+    Backbone,
+    Normalisation,
+    build_backbone,
+    has_own_size,
+    load_weights,
+    published_side,
+    takes_weights_of,
+    weights_at,
+)
 from selfsup.config.network_source import NONE, NetworkSource
 from selfsup.config.schema import StudyConfig
+from selfsup.config.training_fields import AUTO_SIDES
 from selfsup.errors import UserError
 from selfsup.methods import method_class
 from selfsup.record.folder import StudyFolder
@@ -49,8 +60,39 @@ def asked_networks(config: StudyConfig) -> dict[str, Backbone]:
 
     Where the size of the images is not known yet, for the largest that it may come to.
     """
-    sized = config.with_side_for([])
+    sized = with_side(config)
     return {source.name: asked(sized, source) for source in config.networks}
+
+
+def with_side(config: StudyConfig, short_sides: Sequence[float] = ()) -> StudyConfig:
+    """The configuration with a side of views where it is ``"auto"``: near that of images with these short sides.
+
+    Where a network does not take that, or its weights are not for it, it is the one that this network was published
+    for, else any that all networks take.
+    """
+    near = config.with_side_for(short_sides)
+    if near is config:
+        return config
+    published = (published_side(source.name) for source in config.networks if has_own_size(source.name))
+    others = sorted(AUTO_SIDES, key=lambda side: abs(side - near.side))
+    sized = (config.model_copy(update={"image_size": side}) for side in dict.fromkeys([near.side, *published, *others]))
+    return next((each for each in sized if all(_takes(each, source) for source in each.networks)), near)
+
+
+def _takes(config: StudyConfig, source: NetworkSource) -> bool:
+    """Whether a network and its weights take the study's side of views, by all that can be known beforehand."""
+    if not has_own_size(source.name):
+        return True
+    try:
+        backbone = asked(config, source)
+        if source.file is not None:
+            load_weights(backbone, weights_at(source.file, source.name), partial=config.allow_partial_weights)
+    except UserError:
+        return False
+    if source.file is None and source.weights != NONE:
+        published = config.model_copy(update={"image_size": published_side(source.name)})
+        return takes_weights_of(backbone, asked(published, source))
+    return True
 
 
 def asked(config: StudyConfig, source: NetworkSource, reference: bool = False) -> Backbone:

@@ -13,7 +13,7 @@ from selfsup import registry
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.cache import cache_root
 from selfsup.data.sources._image_folder import FolderSource
-from selfsup.data.sources._manifest import ManifestSource, find_manifest
+from selfsup.data.sources._manifest import ManifestSource, find_manifest, no_manifest
 from selfsup.data.sources._pooled import PooledSource
 from selfsup.data.sources.base import Source, SourceOptions, silent
 from selfsup.data.sources.containers import find_container
@@ -78,6 +78,22 @@ def open_source(
     return source if pool is None else PooledSource(source, _open_pool(str(pool), options))
 
 
+def require_there(data: str, *, pool: str | None = None, manifest: str | None = None) -> None:
+    """Refuse a file or a folder that is not there, as :func:`open_source` would, without reading anything.
+
+    Raises
+    ------
+    UserError
+        Names it.
+    """
+    if manifest is not None and not Path(manifest).expanduser().exists():
+        raise no_manifest(f"'{printable(manifest)}'")
+    if data not in registry.names(registry.SOURCE) and find_container(data) is None:
+        _existing_folder(data)
+    if pool is not None and find_container(pool) is None:
+        _existing_pool(pool)
+
+
 def _open_alone(data: str, options: SourceOptions) -> Source:
     if data in registry.names(registry.SOURCE):
         if Path(data).is_dir():
@@ -121,12 +137,17 @@ def _open_listed(manifest: str | Path, data: str, options: SourceOptions) -> Sou
 
 
 def _open_pool(pool: str, options: SourceOptions) -> Source:
-    container, path = find_container(pool), Path(pool).expanduser()
+    container = find_container(pool)
     if container is not None:
         return container.open_source(pool, replace(options, unlabelled=True))
+    return FolderSource(_existing_pool(pool), unlabelled=True)
+
+
+def _existing_pool(pool: str) -> Path:
+    path = Path(pool).expanduser()
     if not path.is_dir():
         raise UserError(f"There is no folder '{printable(pool)}'; check the path given to --pool.")
-    return FolderSource(path, unlabelled=True)
+    return path
 
 
 def _existing_folder(data: str) -> Path:

@@ -100,6 +100,11 @@ def first_place(manifest: Path, label: str) -> str:
     return file
 
 
+def no_manifest(file: str) -> UserError:
+    """What to say of a manifest that is not there."""
+    return UserError(f"There is no file {file}; check the path given to --manifest.")
+
+
 def find_manifest(folder: Path) -> Path | None:
     """The first CSV file that lies directly in a folder and has the columns of a manifest, if there is one."""
     for file in sorted(folder.glob("*.csv")):
@@ -130,7 +135,7 @@ def _read(manifest: Path, file: str) -> Iterator[_Row]:
         rows = _parquet_rows(manifest, file) if manifest.suffix.lower() == ".parquet" else _csv_rows(manifest, file)
         yield from rows
     except FileNotFoundError:
-        raise UserError(f"There is no file {file}; check the path given to --manifest.") from None
+        raise no_manifest(file) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             f"{file} cannot be read: {error}; give a CSV (UTF-8) or Parquet file with --manifest."
