@@ -6,7 +6,7 @@ import io
 
 import pandas as pd
 
-from selfsup.csv_files import QUOTING, csv_rows, csv_text
+from selfsup.csv_files import QUOTING, csv_rows, csv_text, in_quotes
 
 ODD = ["plain", "a\rb\r", 'a "quoted", name', "two\r\nlines\n", "=SUM(A1)", "naïve 雑草", "-1", " ", "NA"]
 
@@ -17,6 +17,10 @@ def test_odd_texts_come_back_as_they_were() -> None:
     table = pd.read_csv(io.StringIO(text, newline=""), keep_default_na=False)
     assert table.name.tolist() == ODD
     assert table["count"].tolist() == list(range(len(ODD)))
+
+
+def test_a_text_in_quotes_is_what_the_writer_makes_of_it() -> None:
+    assert csv_text(["name"], [(name,) for name in ODD]) == "".join(f"{in_quotes(name)}\n" for name in ["name", *ODD])
 
 
 def test_tables_of_pandas_come_back_as_they_were() -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 from sklearn.datasets import load_digits, load_sample_images
 
 from selfsup.data import near_duplicates
-from selfsup.data.near_duplicates import MOST_UNLIKE, find_originals, thumbnail
+from selfsup.data.near_duplicates import MOST_UNLIKE, all_differ, find_originals, thumbnail
 
 
 def originals(images: list[np.ndarray]) -> list[int]:
@@ -125,3 +125,8 @@ def test_many_images_take_seconds() -> None:
     found = find_originals(np.arange(20_000), np.concatenate([small, small + 1]))
     assert np.array_equal(found, np.tile(np.arange(10_000), 2))
     assert time.monotonic() - started < 20  # 1 s on two cores; comparing all with all would take minutes
+
+
+def test_all_differ_where_none_is_a_copy() -> None:
+    assert all_differ(np.array(originals([image := photographs()[0], photographs()[1]])))
+    assert not all_differ(np.array(originals([image, photographs()[1], image])))

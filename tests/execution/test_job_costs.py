@@ -11,7 +11,7 @@ from selfsup.data.items import UNKNOWN, Item, ItemTable
 from selfsup.data.split import Split
 from selfsup.execution import job_costs
 from selfsup.execution.executors.base import Resources
-from selfsup.execution.job_costs import SECONDS_PER_ENTRY, EmbeddingCost, JobCosts
+from selfsup.execution.job_costs import SECONDS_PER_ENTRY, EmbeddingCost, JobCosts, fit_seconds
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.training.device import Hardware
 from selfsup.training.plan import TrainingPlan
@@ -97,6 +97,18 @@ def test_the_probe_of_many_classes_is_counted() -> None:
     few = total(JobCosts(config, items(LABELS), SPLIT, STEPS, embedding(512)), untrained)
     assert few == pytest.approx(SECONDS_PER_CELL, abs=0.2)
     assert 3 < many - few < 20
+
+
+@pytest.mark.parametrize(
+    ("classes", "images", "width", "measured"),
+    [(100, 20, 512, 1.3), (300, 5, 512, 2.2), (600, 3, 512, 3.6), (1000, 5, 96, 3.7), (1000, 5, 512, 11.8),
+     (10_000, 3, 96, 193)],
+)  # fmt: skip
+def test_a_probe_takes_about_the_seconds_that_were_measured(
+    classes: int, images: int, width: int, measured: float
+) -> None:
+    """CPU seconds of `fit_linear_probe` on embeddings of benchmarks/classes.py, on one core."""
+    assert 2 / 3 < fit_seconds(np.full(classes, images), width) / measured < 5 / 3
 
 
 def evaluation(evaluate: str = "probe", external: int = 0, **embedded: float) -> float:

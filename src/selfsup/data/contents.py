@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from selfsup.csv_files import csv_bytes, csv_rows
+from selfsup.csv_files import csv_bytes, csv_rows, in_quotes
 from selfsup.data.audit import printable
 from selfsup.data.store import Store
 
@@ -16,11 +16,9 @@ Contents = Mapping[str, tuple[str, str]]
 
 def contents_csv(store: Store) -> bytes:
     """Contents of a store, a row for each image in its order: equal bytes are equal contents."""
-    names = [*store.items.kinds, ""]  # the last of which is that of no label
-    rows = zip(
-        store.names, map(names.__getitem__, store.labels.tolist()), map(bytes.decode, store.digests), strict=True
-    )
-    return csv_bytes(COLUMNS, rows)
+    kinds = [*map(in_quotes, store.items.kinds), '""']  # the last of which is that of no label
+    rows = zip(map(in_quotes, store.names), store.labels.tolist(), store.digests.tolist(), strict=True)
+    return csv_bytes(COLUMNS, ()) + "".join([f'{name},{kinds[k]},"{d.decode()}"\n' for name, k, d in rows]).encode()
 
 
 def read_contents(content: bytes) -> Contents:

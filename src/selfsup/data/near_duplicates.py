@@ -66,6 +66,11 @@ def find_originals(digests: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
     return stands_for[first[same]]
 
 
+def all_differ(originals: np.ndarray) -> bool:
+    """Whether no image is a copy of another, by what :func:`find_originals` says; their pixels all differ then."""
+    return bool((originals == np.arange(len(originals))).all())
+
+
 def _near_pairs(thumbnails: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Pairs of copies among the images at `places`, the earlier image first, in ascending order; int64 (M, 2)."""
     contrast = np.zeros(len(thumbnails), np.float32)

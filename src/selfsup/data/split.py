@@ -218,7 +218,12 @@ def _sides_by_class(labels: np.ndarray, originals: np.ndarray, shares: np.ndarra
         room = dict(zip((VAL, TEST), _held_out(len(members), shares), strict=True))
         taken = {TEST: 0, VAL: 0}
         order = members[_shuffle(len(members), seed, "split", label)]
-        for copy in dict.fromkeys(copies[order[~mixed[order]]].tolist()):
+        order = copies[order[~mixed[order]]]
+        if (sizes[order] == 1).all():  # what the loop comes to where there are no copies, a hundred times as fast
+            side_of[order[: room[TEST]]] = TEST
+            side_of[order[room[TEST] :][: room[VAL]]] = VAL
+            continue
+        for copy in dict.fromkeys(order.tolist()):
             if all(taken[side] >= room[side] for side in room):
                 break
             size = sizes[copy]

@@ -22,6 +22,7 @@ from selfsup.evaluation.embedding import MEASURED_IMAGES, embed
 from selfsup.evaluation.evaluation_context import views_wanted
 from selfsup.evaluation.evaluators.few_shot import drawable, draws_of
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
+from selfsup.evaluation.logistic import LARGE
 from selfsup.execution.budget import candidate_of
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.progress import SECONDS_PER_CELL
@@ -39,9 +40,12 @@ LARGER, SMALLER = 32, 8
 TIMED_STEPS = 2
 #: Method whose steps are those of fine-tuning.
 FINE_TUNING = "supervised"
-#: Seconds of solving a probe, per class, image and dimension that the images span; measured on one core. A few-shot
-#: probe has one penalty where another has seven, but begins at nothing, which takes as long.
-SECONDS_PER_PRODUCT = 1.5e-8
+#: Seconds of solving a probe, per class, image and dimension that the images span; of any problem, and of large ones,
+#: whose penalties are left after ten steps. Measured on one core, in units of 1e-8: 1.2 for 100 classes of 20 images
+#: (width 512) and 0.9 for 300 of 5; of large ones 0.65 for 600 of 3 (512), 0.8 for 1,000 of 5 (96), 0.5 for the same
+#: (512) and 0.7 for 10,000 of 3 (96). A few-shot probe has one penalty where another has seven, but begins at nothing,
+#: which takes 2.3 for 100 classes and 0.45 for 1,000.
+SECONDS_PER_PRODUCT, SECONDS_PER_PRODUCT_OF_LARGE = 1.5e-8, 0.7e-8
 #: Seconds of solving an attentive probe, per number in the patches of its training images; measured on one core.
 SECONDS_PER_ENTRY = 4e-7
 #: Width of the embeddings that stand for a teacher's where steps are timed.
@@ -129,7 +133,7 @@ class JobCosts:
         seconds += sum(_probe_seconds(count, cost.width) for count in counts)
         again = cost.seconds * sum(len(subset) + held_out for subset in subsets)  # through the network
         if "layers" in config.evaluate:
-            seconds += again + sum(LEVELS * _fit_seconds(count, cost.width) for count in counts)
+            seconds += again + sum(LEVELS * fit_seconds(count, cost.width) for count in counts)
         if "attentive" in config.evaluate:
             seconds += again + SECONDS_PER_ENTRY * cost.entries * sum(map(len, subsets))
         if "finetune" in config.evaluate:
@@ -256,11 +260,12 @@ def _probe_seconds(counts: np.ndarray, width: int) -> float:
     """Seconds of solving a cell's probes on so many images per class; with few classes, hardly any."""
     present = counts[counts > 0].tolist()
     drawn = [(k, draws_of(k, len(present))) for k in drawable(present)]
-    few_shot = sum(number * _fit_seconds(np.minimum(counts, k), width) for k, number in drawn)
-    return _fit_seconds(counts, width) + few_shot
+    few_shot = sum(number * fit_seconds(np.minimum(counts, k), width) for k, number in drawn)
+    return fit_seconds(counts, width) + few_shot
 
 
-def _fit_seconds(counts: np.ndarray, width: int) -> float:
+def fit_seconds(counts: np.ndarray, width: int) -> float:
     """Seconds of solving one probe on so many images per class."""
-    images = int(counts.sum())
-    return SECONDS_PER_PRODUCT * images * int((counts > 0).sum()) * min(images, width)
+    images, classes = int(counts.sum()), int((counts > 0).sum())
+    rate = SECONDS_PER_PRODUCT if images * classes < LARGE else SECONDS_PER_PRODUCT_OF_LARGE
+    return rate * images * classes * min(images, width)

@@ -30,6 +30,7 @@ from selfsup.data.build import prepare_store
 from selfsup.data.contents import contents_csv
 from selfsup.data.groups import given_groups, read_groups
 from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
+from selfsup.data.near_duplicates import all_differ
 from selfsup.data.pages import file_of
 from selfsup.data.rendering import Renderer
 from selfsup.data.sources._manifest import first_place
@@ -80,7 +81,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     audit = [
         *store.audit,
         *describe_split(config, store.items, split, store.originals),
-        *_copies(store, split),
+        *(() if all_differ(store.originals) else _copies(store, split)),
         *small_classes(store.items, split, config.per_class),
         *(external.audit if external else ()),
     ]
@@ -133,8 +134,8 @@ def split_study(
         groups = read_groups(config.group, [file_of(name) for name in items.names])
     elif items.groups:
         groups = given_groups(items)
-    if config.split_duplicates or originals is None or (originals == np.arange(len(items.names))).all():
-        originals = None
+    distinct = originals is None or all_differ(originals)
+    originals = None if config.split_duplicates or distinct else originals
     split = split_images(
         items.labels,
         val_fraction=config.val_fraction,
@@ -142,7 +143,7 @@ def split_study(
         seed=config.split_seed + (seed if config.resplit else 0),
         groups=groups,
         originals=originals,
-        conflicts=None if digests is None else has_several(items.labels, digests),
+        conflicts=None if digests is None or distinct else has_several(items.labels, digests),
         given=None if config.no_given_split else items.sides,
         sets=items.sets,
     )

@@ -307,3 +307,22 @@ def test_a_folder_without_images_is_refused_and_says_what_it_holds(tmp_path: Pat
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(UserError, match=r"holds no images \(\*\.txt: 1, .*notes\.txt"):
         FolderSource(tmp_path)
+
+
+def test_a_folder_reads_the_same_where_the_system_is_asked_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows has it; others are asked by open folders, none of which is left open."""
+    for name in ("a/deep/er/1.png", "a/2.png", "b/3.png", "b/.hidden/4.png", "b/@eaDir/5.png"):
+        save_picture(tmp_path / name)
+    (tmp_path / "b/notes.txt").touch()
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir())) if descriptors.is_dir() else 0
+    opened = FolderSource(tmp_path)
+    assert before == (len(list(descriptors.iterdir())) if descriptors.is_dir() else 0)
+    monkeypatch.setattr(os, "supports_fd", frozenset())
+    by_path = FolderSource(tmp_path)
+    assert [item.name for item in opened.items] == ["a/2.png", "a/deep/er/1.png", "b/3.png"]
+    assert opened.items[:] == by_path.items[:]
+    assert opened.ignored == by_path.ignored
+    assert opened.fingerprint() == by_path.fingerprint()
