@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from selfsup.config.validation import validate
+from selfsup.data.items import Item, ItemTable
+from selfsup.data.rendering import Rendering
 from selfsup.errors import UserError
-from selfsup.execution.configuration import require_policies, require_views, resolve_configuration
+from selfsup.execution.configuration import (
+    ImagesSeen,
+    require_policies,
+    require_views,
+    resolve_configuration,
+    resolve_for_images,
+)
 from selfsup.execution.study_grid import lay_out
 from selfsup.methods import method_class
 from selfsup.record.folder import StudyFolder
@@ -81,6 +89,22 @@ def test_colours_are_refused_for_other_than_three_channels_with_what_fits() -> N
         "or three of the channels with --channels."
     )
     require_policies(validate({"augmentations": "weak,simclr,byol,per-channel", "channels": "5,2,1"}))
+
+
+@pytest.mark.parametrize(
+    ("network", "short_side", "words"),
+    [
+        ("test_resnet", 24, "64 px, the least that auto gives, for images of 24 px; "),
+        ("test_resnet", 100, "96 px, near the images' own size; "),
+        ("test_resnet", 256, "224 px, the most that auto gives; "),
+        ("crossvit_9_240", 24, "240 px, as not all networks take 64 px; "),
+    ],
+)
+def test_the_size_of_views_is_said_with_why(network: str, short_side: float, words: str) -> None:
+    said: list[str] = []
+    images = ImagesSeen(ItemTable.of([Item("a.png")]), Rendering(file_channels=3), [short_side])
+    resolve_for_images(validate({"backbones": f"{network}@none"}), images, said.append)
+    assert said == [f"Views of {words}--image-size sets another."]
 
 
 def test_the_strong_augmentation_of_the_presets_follows_the_channels() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from selfsup import registry
 from selfsup.backbones import Backbone, require_model, takes_side, weights_at
 from selfsup.config.continuation import differences, extend
 from selfsup.config.schema import StudyConfig
+from selfsup.config.training_fields import AUTO_SIDES
 from selfsup.config.validation import validate
 from selfsup.data.array_image import COLOURS
 from selfsup.data.groups import read_groups
@@ -235,6 +237,16 @@ def resolve_for_images(config: StudyConfig, images: ImagesSeen, say: Callable[[s
         return config
     resolved, near = with_side(config, images.short_sides), config.with_side_for(images.short_sides).side
     require_views(resolved)
-    why = "near the images' own size" if resolved.side == near else f"for not all networks take those of {near} px"
+    why = _why_of_side(near, images.short_sides) if resolved.side == near else f"as not all networks take {near} px"
     say(f"Views of {resolved.side} px, {why}; --image-size sets another.")
     return resolved
+
+
+def _why_of_side(side: int, short_sides: Sequence[float]) -> str:
+    """Why ``auto`` is this side for images of these short sides."""
+    typical = statistics.median(short_sides)
+    if abs(side - typical) <= AUTO_SIDES.step / 2:
+        return "near the images' own size"
+    if side < typical:
+        return "the most that auto gives"
+    return f"the least that auto gives, for images of {typical:.0f} px"
