@@ -47,6 +47,14 @@ def test_every_study_has_its_answer_and_its_accuracies(named_study, tmp_path):
     assert "Ranks are averaged from 3 different data sets on" in visible
 
 
+def test_a_table_has_the_methods_that_some_study_has_at_its_size(named_study, make_study, tmp_path):
+    more = make_study("more", methods=("byol", "random"), sizes=("all",)).path
+    found = page([named_study("field", methods=("moco", "random")), more], tmp_path)
+    few, many = found.visible.split("20 per class")[1].split("all of each class")
+    assert "moco" in few and "byol" not in few
+    assert "byol" in many.split("Ranks over")[0] and "moco" not in many.split("Ranks over")[0]
+
+
 def test_settings_that_differ_are_shown_and_others_are_not(named_study, tmp_path):
     studies = [named_study("before"), named_study("after", config="[settings.moco]\ntemperature = 0.1\n")]
     visible = page(studies, tmp_path).visible

@@ -90,13 +90,16 @@ def render(study_dirs: Sequence[Path], asked: Mapping[str, Any] = {}) -> str:
     """The text of the page."""
     sides = _sides(study_dirs, asked)
     ranks = rank_sides(sides)
-    methods = list(dict.fromkeys(method for side in sides for method in side.answer.names))
+    choices = [choice for side in sides for choice in side.answer.choices]
+    methods = dict.fromkeys(choice.name for choice in choices)
     return templates().get_template("side_by_side.html.j2").render(
         sides=sides,
         score=sides[0].answer.metric.words,
         category=" or ".join(dict.fromkeys(side.answer.category for side in sides)),
-        methods=methods,
-        sizes=size_order(size for side in sides for size in side.answer.sizes),
+        methods={
+            size: [name for name in methods if any((c.name, c.per_class) == (name, size) for c in choices)]
+            for size in size_order(choice.per_class for choice in choices)
+        },
         differences=differences([side.study for side in sides]),
         ranks=ranks,
         diagram=for_both_screens(_diagram(ranks)) if ranks else None,
