@@ -29,9 +29,8 @@ def lejepa(**settings: object) -> Method:
 def projections(method: Method) -> torch.Tensor:
     """Shape (5, n, d): two large views, three small ones."""
     views = batch_for(method).views
-    embeddings = [method.backbone(torch.cat(views[name])) for name in ("global", "local")]
-    found: torch.Tensor = method.projector(torch.cat(embeddings))
-    return found.unflatten(0, (5, -1))
+    found = [method.projector(method.backbone(torch.cat(views[name]))) for name in ("global", "local")]
+    return torch.cat(found).unflatten(0, (5, -1))
 
 
 def test_the_loss_is_the_papers() -> None:
