@@ -61,8 +61,8 @@ class LeJEPA(base.Method):
     def loss(self, batch: base.Batch) -> base.Step:
         settings, large = self.settings, self.backbone(torch.cat(list(batch.views["global"])))
         small = [self.backbone(torch.cat(list(batch.views["local"])))] if settings.local_crops else []
-        # The projector sees one size at a time, as the backbone does: under statistics of large and small views together
-        # neither size is a Gaussian where SIGReg asks each view to be one.
+        # The projector sees one size at a time, as the backbone does: under statistics of both together, neither size
+        # is a Gaussian, which SIGReg asks of each view.
         views = torch.cat([self.projector(found) for found in (large, *small)]).unflatten(0, (-1, len(batch.labels)))
         # From torch's global state, which the loop sets by seed and step.
         drawn = F.normalize(torch.randn(settings.output_dim, settings.directions), dim=0)
