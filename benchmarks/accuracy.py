@@ -26,10 +26,10 @@ import torch
 
 from cell import apart
 from history import note
-from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import load_values
 from selfsup.config.validation import validate
+from shared_images import Pictures, mean_and_error, probe_accuracy, write_pictures
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ import torch
 from joblib import cpu_count
 
 from history import note
-from pictures import Pictures, mean_and_error, probe_accuracy, write_pictures
+from shared_images import Pictures, mean_and_error, probe_accuracy, write_pictures
 
 Result = TypeVar("Result")
 #: Methods that the loops of lightly's examples in peers.py train.

@@ -18,8 +18,8 @@ from typing import Any
 
 import selfsup
 from history import note
-from pictures import mean_and_error
 from recipes import images, values_for
+from shared_images import mean_and_error
 
 
 def measure(method: str, data: str, given: argparse.Namespace, **changes: Any) -> tuple[list[float], float, int]:

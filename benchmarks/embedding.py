@@ -21,11 +21,11 @@ import torch
 from joblib import cpu_count
 
 from history import note
-from pictures import write_pictures
 from selfsup.backbones import build_backbone
 from selfsup.backbones.backbone import Backbone
 from selfsup.evaluation.embedding import BATCH, embed
 from selfsup.training.device import keep_freed_memory, make_deterministic
+from shared_images import write_pictures
 
 #: How far off embeddings may be.
 EXACT = 1e-3

@@ -33,7 +33,7 @@ from cell import (
     refuse_remainder,
 )
 from history import note
-from pictures import write_pictures
+from shared_images import write_pictures
 
 #: Methods that ordinary.py has; it imports lightly, which only the peers' processes need.
 COMPARED = (

@@ -32,7 +32,7 @@ from joblib import cpu_count
 import selfsup
 from cell import EXAMPLE_LOSS, apart, same_settings
 from history import note
-from pictures import Pictures, probe_accuracy, write_pictures
+from shared_images import Pictures, probe_accuracy, write_pictures
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": lambda: sum(os.times()[:4])}
 

@@ -55,6 +55,7 @@ def test_a_teacher_that_cannot_be_had_is_refused_with_the_remedy(tmp_path: Path)
 
 def test_it_is_refused_before_any_image_is_read(tmp_path: Path) -> None:
     asked = {**SMALL, "settings": {"distill": {"teacher": "resnet18"}}}
+    (tmp_path / "no-images").mkdir()
     with pytest.raises(UserError, match="The teacher of distill"):
         selfsup.compare(tmp_path / "no-images", out=tmp_path / "study", **asked)
 

@@ -23,7 +23,7 @@ PLAN = TrainingPlan(3, batch_size=8, image_size=16, lr=0.05, seed=0, schedule="c
 POLICY = load_policy("weak")
 PLANNED = """
 import sys
-from selfsup.cli import main
+from selfsup.cli.commands import main
 study = "--backbone test_resnet --methods simclr --references none --image-size 16 --epochs 1"
 main(["plan", "digits", *study.split()], standalone_mode=False)
 assert "timm" in sys.modules
