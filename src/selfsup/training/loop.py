@@ -23,7 +23,7 @@ from selfsup.training.graphs import GRAPHS_ON_CUDA, Graphs
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
 from selfsup.training.plan import TrainingPlan, learning_rate, side_step_of
 from selfsup.training.state import EpochLog, Outcome, TrainingState
-from selfsup.views import Policy, load_policy
+from selfsup.views import Policy, with_policies
 from selfsup.views.base import to_device
 
 
@@ -89,7 +89,7 @@ class Training:
             )
         self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe_of(method)
-        view_groups = [(group, load_policy(group.policy) if group.policy else policy) for group in method.view_groups()]
+        view_groups = with_policies(method.view_groups(), policy)
         labels = np.full(len(indices), -1) if labels is None else labels
         cuda = fabric.device.type == "cuda"
         loading = loading or (ON_CUDA if cuda else Loading())

@@ -13,7 +13,7 @@ from selfsup.training.device import Hardware
 from selfsup.training.distributed import Shards
 from selfsup.training.optimizers import build_optimizer
 from selfsup.training.plan import TrainingPlan
-from selfsup.views import Policy, load_policy
+from selfsup.views import Policy, with_policies
 
 #: What forward and backward pass compute in, where not in float32.
 REDUCED = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,7 +37,7 @@ def time_steps(method: Method, images: Images, policy: Policy, plan: TrainingPla
     hardware : Hardware
     """
     device, indices = torch.device(hardware.device), np.arange(plan.batch_size)
-    view_groups = [(group, load_policy(group.policy) if group.policy else policy) for group in method.view_groups()]
+    view_groups = with_policies(method.view_groups(), policy)
     batches = Batches(images, indices, indices % 10, view_groups, plan, Shards(), device, Loading())
     method.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer, dtype = build_optimizer(method, plan.lr), REDUCED.get(hardware.precision)
