@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from selfsup.backbones.backbone import Backbone, replaced_calls
+from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.training.loop import Training
+
+
+def use_plain_convolutions(network: torch.nn.Module) -> None:
+    """Turn selfsup's convolutions of `network` into torch's own; names and values stay."""
+    for module in network.modules():
+        if type(module) is TinyConv2d:
+            module.__class__ = torch.nn.Conv2d  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)

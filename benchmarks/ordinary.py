@@ -48,9 +48,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from peers import InMemory, Trained, refuse_empty
+from bare import use_plain_convolutions
+from peers import InMemory, Trained, full_batches
 from selfsup.backbones.backbone import Backbone
-from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import Method
 from selfsup.training.optimizers import recipe_of
 from selfsup.views.crop_and_colour import BLUR_FROM
@@ -72,9 +72,7 @@ def head(*widths: int, last_norm: bool = False) -> nn.Sequential:
 def plain(backbone: Backbone) -> nn.Module:
     """A copy of a backbone's network, its weights included, with torch's own convolutions."""
     network = copy.deepcopy(backbone.network)
-    for module in network.modules():
-        if type(module) is TinyConv2d:
-            module.__class__ = nn.Conv2d  # type: ignore[assignment]
+    use_plain_convolutions(network)
     return network
 
 
@@ -396,16 +394,7 @@ def train(
     """AdamW at a constant rate and no decay, with the recipe's betas and bound of the gradient; timed by epoch."""
     torch.manual_seed(seed)
     model, recipe = MODELS[name](ours), recipe_of(ours)
-    dataset = WithLabels(images, labels, crops(ours, size))
-    loader = torch.utils.data.DataLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
-    refuse_empty(loader)
+    loader = full_batches(WithLabels(images, labels, crops(ours, size)), batch_size, workers)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=recipe.betas, weight_decay=0)
     rates, steps = [], epochs * len(loader)
     for epoch in range(epochs):

@@ -40,12 +40,6 @@ class Trained:
     rates: list[float]
 
 
-def refuse_empty(loader: torch.utils.data.DataLoader) -> None:
-    """End where a peer would train nothing, for it drops a batch that is not full."""
-    if not len(loader):
-        raise SystemExit(f"The {len(loader.dataset)} training images are no whole batch of {loader.batch_size}.")  # type: ignore[arg-type]
-
-
 class InMemory(torch.utils.data.Dataset):
     """Decoded images through a transform, with a label that is not read, as torchvision's data sets give them."""
 
@@ -57,6 +51,20 @@ class InMemory(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         return self.transform(self.images[index]), 0
+
+
+def full_batches(dataset: InMemory, batch_size: int, workers: int) -> torch.utils.data.DataLoader:
+    """A loader of shuffled batches, without the last where that is not full; ends where a peer would train nothing."""
+    if len(dataset) < batch_size:
+        raise SystemExit(f"The {len(dataset)} training images are no whole batch of {batch_size}.")
+    return torch.utils.data.DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
 
 
 class SimCLR(nn.Module):
@@ -147,16 +155,7 @@ def train(
     """The loop of the example, timed epoch by epoch."""
     torch.manual_seed(seed)
     model = MODELS[method](resnet18()).to(device)
-    dataset = InMemory(images, transform(size))
-    loader = torch.utils.data.DataLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
-    refuse_empty(loader)
+    loader = full_batches(InMemory(images, transform(size)), batch_size, workers)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     rates = []
     for epoch in range(epochs):

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from bare import use_plain_convolutions
 from selfsup.backbones import build_backbone
-from selfsup.backbones.tiny_convolution import TinyConv2d
 from selfsup.methods import method_class, read_settings
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
@@ -141,9 +141,7 @@ def main() -> None:
     cls, count = method_class(given.method), given.batch_size
     method = cls(backbone, read_settings(given.method, {}), num_classes=10, num_images=count * BATCHES)
     if given.plain_convolutions:
-        for module in method.modules():
-            if type(module) is TinyConv2d:
-                module.__class__ = nn.Conv2d  # type: ignore[assignment]
+        use_plain_convolutions(method)
     plan = TrainingPlan(given.steps, count, given.image_size, lr=recipe_of(method).lr_at(count), seed=0)
     policy = load_policy(cls.tags.augmentation or "simclr")
     pictures, indices = Digits(digits(count, given.source_size)), np.arange(count)
