@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from selfsup.backbones import build_backbone, weights_file
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
-from selfsup.execution.initial_weights import prepare_weights, resolve_networks
+from selfsup.execution.initial_weights import prepare_weights, require_weights, resolve_networks
 from selfsup.execution.preparation import prepare_images
 from selfsup.execution.study_networks import network_of
 from selfsup.record.folder import StudyFolder
@@ -126,22 +127,38 @@ def test_a_folder_stands_for_the_file_in_it_that_has_the_networks_name(tmp_path:
 
 @pytest.mark.parametrize("field", ["backbones", "references"])
 def test_a_folder_or_file_without_them_is_refused_before_anything_runs(tmp_path: Path, field: str) -> None:
+    def require(weights: Path) -> None:
+        require_weights(config_of(**{"backbones": "test_vit@none", field: f"test_resnet@{weights}"}), None, lambda: 3)
+
     with pytest.raises(UserError, match=r"has no weights of 'test_resnet' \(such as test_resnet.safetensors"):
-        resolve_networks(config_of(**{"backbones": "test_vit@none", field: f"test_resnet@{tmp_path}"}), print)
+        require(tmp_path)
     with pytest.raises(UserError, match="There is no weights file"):
-        resolve_networks(config_of(**{"backbones": "test_vit@none", field: f"test_resnet@{tmp_path}/w.pth"}), print)
+        require(tmp_path / "w.pth")
 
 
-@pytest.mark.parametrize("field", ["backbones", "references"])
-def test_weights_of_another_network_are_refused_before_any_image_is_decoded(
-    few: Path, tmp_path: Path, field: str
+UNFIT = r"w.safetensors' do not fit test_vit: 0 of its 78 tensors do"
+
+
+@pytest.mark.parametrize(
+    ("asked", "refusal"),
+    [
+        ({"backbones": "test_vit@w.safetensors"}, UNFIT),
+        ({"references": "test_vit@w.safetensors"}, UNFIT),
+        ({"methods": "distill", "settings": {"distill": {"teacher": "test_vit@w.safetensors"}}}, UNFIT),
+        ({"backbones": "test_vit@imagenet"}, r"The published weights of 'test_vit' are not on this machine, and this"),
+    ],
+    ids=["backbone", "reference", "teacher", "published"],
+)
+def test_weights_that_do_not_fit_or_cannot_be_had_are_refused_before_any_image_is_decoded(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], refusal: str
 ) -> None:
-    file = save_weights(tmp_path / "w.safetensors")
+    save_weights(tmp_path / "w.safetensors")
+    monkeypatch.chdir(tmp_path)
     folder = StudyFolder(tmp_path / "study")
     folder.create()
     decoded: list[tuple[int, int]] = []
-    config = config_of(data=str(few), **{"backbones": "test_vit@none", field: f"test_vit@{file}"})
-    with pytest.raises(UserError, match=r"w.safetensors' do not fit test_vit: 0 of its 78 tensors do"):
+    config = config_of(data=str(few), **{"backbones": "test_vit@none", **asked})
+    with pytest.raises(UserError, match=refusal):
         prepare_images(folder, config, print, lambda *done: decoded.append(done))
     assert decoded == []
     assert not (folder.path / "audit.csv").exists()

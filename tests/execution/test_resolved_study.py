@@ -22,12 +22,13 @@ ASKED: dict[str, Any] = {
     "asked",
     [
         {"backbones": "test_resnet@{file}"},
+        {"backbones": "test_resnet@imagenet"},
         {"references": "test_resnet@{file}"},
         {"methods": "distill", "settings": {"distill": {"teacher": "test_resnet@{file}"}}},
         {"show_channels": (2,), "channels": (1,)},
         {"methods": "mae"},
     ],
-    ids=["weights", "reference", "teacher", "channels", "network"],
+    ids=["weights", "published", "reference", "teacher", "channels", "network"],
 )
 def test_what_a_run_refuses_a_plan_refuses_in_the_same_words(tmp_path: Path, asked: dict[str, Any]) -> None:
     """Among others, weights of another network: a file of test_vit for test_resnet."""

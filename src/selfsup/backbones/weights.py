@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,32 +207,42 @@ def pretrained_file(name: str) -> Path:
     Raises
     ------
     UserError
-        If timm publishes none, or the file is not here and cannot be downloaded. Without a network
-        this takes seconds, where the hub's own retries take most of a minute.
+        As :func:`require_published`, or if the download breaks off.
     """
-    import timm
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     require_model(name)
-    published = timm.get_pretrained_cfg(name)
-    if published is None or not published.hf_hub_id:
-        raise UserError(f"timm publishes no weights for '{name}'; use --weights none, or pass a file to --weights.")
+    require_published([name])  # within seconds, where the hub's own retries take most of a minute
+    repository = repository_of(name)
     for file in WEIGHT_FILES:
-        cached = try_to_load_from_cache(published.hf_hub_id, file)
+        cached = try_to_load_from_cache(repository, file)
         if isinstance(cached, str):
             return Path(cached)
-    remedy = (
-        f"with the file 'model.safetensors' of {published.hf_hub_id} or torchvision's {name.split('.')[0]}-*.pth at "
-        f"hand, pass --weights FILE; or use --weights none"
-    )
     try:
-        _require_reachable()
-        return Path(hf_hub_download(published.hf_hub_id, "model.safetensors"))
+        return Path(hf_hub_download(repository, WEIGHT_FILES[0]))
     except Exception as error:
-        raise UserError(
-            f"The ImageNet weights of '{name}' are not on this machine and cannot be downloaded "
-            f"({type(error).__name__}): {remedy}."
-        ) from error
+        raise _not_to_be_had(name, f"cannot be downloaded ({type(error).__name__})") from error
+
+
+def require_published(names: Iterable[str]) -> None:
+    """Refuse networks whose published weights cannot be had.
+
+    Raises
+    ------
+    UserError
+        If timm publishes none, or they are neither on this machine nor to be downloaded.
+    """
+    for name, reason in unobtainable(names).items():
+        raise _not_to_be_had(name, reason)
+
+
+def _not_to_be_had(name: str, reason: str) -> UserError:
+    repository = repository_of(name)
+    known = f", such as model.safetensors of {repository} or torchvision's {name.partition('.')[0]}-*.pth"
+    return UserError(
+        f"The published weights of '{name}' are not on this machine, and {reason}; {name}@FILE takes them from a file"
+        f"{known * bool(repository)}, and {name}@none starts from nothing."
+    )
 
 
 def unobtainable(names: Iterable[str]) -> dict[str, str]:
@@ -272,14 +279,6 @@ def weights_at(path: Path, name: str) -> Path:
         f"The folder '{path}' has no weights of '{name}' (such as {name}.safetensors or model.safetensors); "
         f"name the file itself."
     )
-
-
-def _require_reachable() -> None:
-    """Ask the hub for anything, once, for at most five seconds."""
-    from huggingface_hub.constants import ENDPOINT
-
-    with contextlib.suppress(urllib.error.HTTPError):  # an error code is an answer too
-        urllib.request.urlopen(urllib.request.Request(ENDPOINT, method="HEAD"), timeout=5).close()
 
 
 def _read_checkpoint(path: Path) -> Mapping[Any, Any]:

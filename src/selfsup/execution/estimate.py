@@ -135,6 +135,7 @@ def plan_study(
         require_same_names(items.names, folder, config)
     if glance.audit:
         items = items.take(np.flatnonzero(~np.isin(items.names, [entry.path for entry in glance.audit])))
+    require_weights(config, folder, lambda: channels)
     study = resolve_study(config, values, ImagesSeen(items, rendering, [glance.short_side]), folder, say)
     config, grid = study.config, study.grid
     split, _ = split_study(config, items)
@@ -142,8 +143,7 @@ def plan_study(
     if config.resplit:
         require_resplit(items, split, split_study(config, items, seed=1)[0], config)
     external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))
-    require_weights(config, folder, lambda: channels)
-    require_teachers(config, folder)
+    require_teachers(config, folder, lambda: channels)
     noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
     records = read_records(folder) if folder else {}
     left = jobs_ahead(config, folder or StudyFolder(Path()), grid.jobs, records)

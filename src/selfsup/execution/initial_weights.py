@@ -10,6 +10,7 @@ from selfsup.backbones import (
     build_backbone,
     load_weights,
     published_backbone,
+    require_published,
     unobtainable,
     weights_at,
     weights_file,
@@ -29,17 +30,12 @@ def resolve_networks(config: StudyConfig, say: Say, folder: StudyFolder | None =
     """The configuration with the weights of ``auto`` resolved, and without references that cannot be had.
 
     What the study in `folder` keeps is not looked for again, and what earlier runs were without is not said again.
-
-    Raises
-    ------
-    UserError
-        If a file that is named is not there.
     """
-    sources = [source for source, reference in _all(config) if not _kept(folder, source, reference)]
-    for source in sources:
-        if source.file is not None:
-            weights_at(source.file, source.name)
-    missing = unobtainable(source.name for source in sources if source.weights in (AUTO, PUBLISHED))
+    missing = unobtainable(
+        source.name
+        for source, reference in _all(config)
+        if source.file is None and (reference or source.weights == AUTO) and not _kept(folder, source, reference)
+    )
     backbones, untrained = [], []
     for source in config.networks:
         if source.weights == AUTO:
@@ -78,16 +74,19 @@ def _kept(folder: StudyFolder | None, source: NetworkSource, reference: bool) ->
 
 
 def require_weights(config: StudyConfig, folder: StudyFolder | None, channels: Callable[[], int]) -> None:
-    """Refuse a file of weights that does not fit its network, unless the study in `folder` keeps them already.
+    """Refuse networks whose weights cannot be had or do not fit, unless the study in `folder` keeps them already.
 
-    `channels` says how many most images have; it is asked where there is such a file.
+    Those of ``auto`` and of references may be left out, see :func:`resolve_networks`. `channels` says how many most
+    images have; it is asked where there is a file of weights.
 
     Raises
     ------
     UserError
-        If one does not.
+        If published weights are neither on this machine nor to be downloaded, or a file is not there or does not fit.
     """
-    files = [each for each in _all(config) if each[0].file is not None and not _kept(folder, *each)]
+    wanted = [each for each in _all(config) if not _kept(folder, *each)]
+    require_published(source.name for source, reference in wanted if source.weights == PUBLISHED and not reference)
+    files = [each for each in wanted if each[0].file is not None]
     if files:
         config = with_side(config.with_channels_of(channels()))
     for source, reference in files:

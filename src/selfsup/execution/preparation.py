@@ -42,6 +42,7 @@ from selfsup.execution.external_test import prepare_external
 from selfsup.execution.image_source import asked_rendering, open_images
 from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
+from selfsup.execution.teachers import require_teachers
 from selfsup.execution.words import counted
 from selfsup.record.folder import StudyFolder
 
@@ -60,11 +61,14 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     Raises
     ------
     UserError
-        If there are no images, or they are not those with which the study was begun; if weights do not fit.
+        If there are no images, or they are not those with which the study was begun; if weights cannot be had or do
+        not fit.
     """
     source = open_images(config, say)
     rendering = asked_rendering(config, folder)
-    require_weights(config, folder, lambda: Renderer(source, rendering).file_channels())
+    channels = Renderer(source, rendering).file_channels
+    require_weights(config, folder, channels)
+    require_teachers(config, folder, channels)
     store = prepare_store(
         source,
         store_size=config.resolved_store_size,

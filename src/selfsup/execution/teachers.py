@@ -75,8 +75,10 @@ def resolve_teachers(config: StudyConfig, folder: StudyFolder | None = None) -> 
             )
 
 
-def require_teachers(config: StudyConfig, folder: StudyFolder | None = None) -> None:
+def require_teachers(config: StudyConfig, folder: StudyFolder | None, channels: Callable[[], int]) -> None:
     """Refuse a file whose weights do not fit the teacher, unless the study in `folder` has what it makes of the images.
+
+    `channels` says how many most images have; it is asked where there is such a file.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def require_teachers(config: StudyConfig, folder: StudyFolder | None = None) -> 
     """
     for _, source in _teachers(config):
         if source.file is not None and (folder is None or not folder.teacher(source.label).exists()):
-            _from_file(source, config)
+            _from_file(source, config.with_channels_of(channels()))
 
 
 def _from_file(source: NetworkSource, config: StudyConfig, **images: Any) -> Backbone:
