@@ -120,7 +120,7 @@ def _open_folder(folder: Path, options: SourceOptions) -> Source:
     hint = f"'{printable(table.name)}' names images, and is not read; --manifest {shlex.quote(str(table))} takes what "
     hint += "it says of them"
     try:
-        source = FolderSource(folder, no_given_split=options.no_given_split)
+        source = FolderSource(folder, no_given_split=options.no_given_split, besides=table.name)
     except UserError as error:
         raise UserError(f"{error} {hint}.") from None
     source.ignored = [AuditEntry("*", "table", hint), *source.ignored]

@@ -37,6 +37,8 @@ class FolderSource(FileSource):
         Treat all images as unlabelled.
     no_given_split : bool
         Take folders that are called as the sides of a split are for classes.
+    besides : str, optional
+        Name of a file in the folder that is not to be counted among those that are no images.
 
     Raises
     ------
@@ -45,7 +47,13 @@ class FolderSource(FileSource):
     """
 
     def __init__(
-        self, root: Path, *, name: str | None = None, unlabelled: bool = False, no_given_split: bool = False
+        self,
+        root: Path,
+        *,
+        name: str | None = None,
+        unlabelled: bool = False,
+        no_given_split: bool = False,
+        besides: str | None = None,
     ) -> None:
         self.name = printable(name or root.resolve().name or "images")
         scan = _Scan(root)
@@ -69,7 +77,7 @@ class FolderSource(FileSource):
         table = ItemTable.of_columns(names, [place.label for place in places], [place.split for place in places])
         super().__init__(root, files.paths, table, files.facts)
         self.ignored = [
-            *scan.ignored(),
+            *scan.ignored(besides),
             *(AuditEntry(path, "no class", "lies in no class folder") for path in strays),
             *([] if unlabelled else _empty_classes(scan)),
             *layout.remarks,
@@ -193,9 +201,10 @@ class _Scan:
     def _note(self, name: str, problem: Problem, detail: str) -> None:
         self._problems.append(AuditEntry(printable(name), problem, detail))
 
-    def ignored(self) -> list[AuditEntry]:
+    def ignored(self, besides: str | None = None) -> list[AuditEntry]:
         single = sorted(self._problems, key=lambda entry: entry.path)
-        return single + by_kind("passed over", self._left) + by_kind("ignored", self._others)
+        others = {kind: [path for path in paths if path != besides] for kind, paths in self._others.items()}
+        return single + by_kind("passed over", self._left) + by_kind("ignored", others)
 
 
 @contextmanager
@@ -215,6 +224,7 @@ def by_kind(problem: Problem, found: Mapping[str, Sequence[str]]) -> list[AuditE
     return [
         AuditEntry(printable(kind), problem, f"{len(paths)}, such as '{printable(min(paths))}'", len(paths))
         for kind, paths in sorted(found.items())
+        if paths
     ]
 
 
