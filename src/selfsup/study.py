@@ -227,7 +227,7 @@ def compare(
         A folder of images, or the name of a data set; scikit-learn's digits by default.
     out : str or Path, optional
         The study's folder, or an address that fsspec opens, such as ``s3://bucket/study``;
-        ``studies/<name of the data>`` by default.
+        ``studies/<name of the data>`` by default, with ``-<name of the manifest>`` where there is one.
     preset : {"quick", "recommended", "full"}, optional
         Where the configuration starts from; "recommended" if neither preset nor config is given.
     config : str or Path, optional

@@ -67,7 +67,8 @@ def main() -> None:
 @click.option(
     "--out",
     type=click.Path(),
-    help="The study's folder, or an address such as s3://bucket/study. [studies/<name of DATA>]",
+    help="The study's folder, or an address such as s3://bucket/study. [studies/<name of DATA>; with a manifest, "
+    "studies/<name of DATA>-<name of the manifest>]",
 )
 @click.option("--quiet", is_flag=True, help="Show nothing but the final table.")
 @click.option("--json", "as_json", is_flag=True, help="Print the final table as JSON.")

@@ -64,9 +64,10 @@ def requested_run(
 
 
 def default_out(values: dict[str, Any]) -> Path:
-    """``studies/<name of the data>``, in the current folder."""
+    """``studies/<name of the data>`` in the current folder, with ``-<name of the manifest>`` where there is one."""
     name = Path(str(values.get("data", "digits"))).resolve().name or "images"
-    return Path("studies") / name
+    manifest = values.get("manifest")
+    return Path("studies") / (f"{name}-{Path(str(manifest)).stem}" if manifest else name)
 
 
 def _with_weights(values: dict[str, Any]) -> dict[str, Any]:
