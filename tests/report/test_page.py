@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
 
 import numpy as np
 import pytest
@@ -123,6 +125,36 @@ def test_links_lead_into_the_study(make_study):
     assert "cells/moco-resnet18-weak-lr0.06-n20-s0/tsne.html" in targets
     assert "cells/moco-resnet18-weak-lr10.0-n20-s0/" not in targets
     assert "cells/moco-resnet18-weak-lr10-n20-s0/" in targets
+
+
+def test_links_of_a_page_elsewhere_lead_into_the_study_too(make_study, tmp_path, monkeypatch):
+    """As a browser resolves them, from a folder beside the study, one in it, and the one that is worked in."""
+    small = {"sizes": ("20",), "methods": ("moco", "frozen"), "augmentations": ("weak",), "lrs": (0.06,)}
+    study = make_study("leaves #1 (50 %) ü", **small).path
+    for cell in (study / "cells").iterdir():
+        for name in ("tsne.html", "backbone.safetensors"):
+            (cell / name).touch()
+    (tmp_path / "pages").mkdir()
+    (study / "copies").mkdir()
+    monkeypatch.chdir(tmp_path / "pages")
+    places = (tmp_path / "pages" / "leaves.html", study / "copies" / "leaves.html", Path("leaves.html"))
+    for place in places:
+        written = write_report(study, to=place)
+        links = [a["href"] for t, a in read(written).elements if t == "a" and "cells/" in a["href"]]
+        files = [Path(unquote(urlsplit(urljoin(written.absolute().as_uri(), link)).path)) for link in links]
+        assert {file.name for file in files} >= {"tsne.html", "backbone.safetensors"}
+        assert [file for file in files if not file.exists()] == []
+        assert {file.relative_to(study).parts[0] for file in files} == {"cells"}
+
+
+def test_a_page_on_another_drive_names_the_study_in_full(make_study, tmp_path, monkeypatch):
+    def on_two_drives(path, start):
+        raise ValueError("path is on mount 'C:', start on mount 'D:'")
+
+    study = make_study(sizes=("20",), methods=("frozen",)).path
+    monkeypatch.setattr("os.path.relpath", on_two_drives)
+    page = read(write_report(study, to=tmp_path / "page.html"))
+    assert f"{study.as_uri()}/cells/frozen-resnet18-n20-s0/tsne.html" in page.addresses()
 
 
 def test_hostile_class_and_file_names_stay_text(report):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader
@@ -73,17 +75,29 @@ def write_report(
     """
     study = read_study(study_dir, asked)
     path = to or study.path / "report.html"
-    # A file name that is not valid Unicode is shown with escapes.
-    replace_file(
-        path, render(study, command=command, planned=planned, growing=growing).encode("utf-8", "backslashreplace")
-    )
+    page = render(study, command=command, planned=planned, growing=growing, links=_way(path.parent, study.path))
+    replace_file(path, page.encode("utf-8", "backslashreplace"))  # a file name that is no valid Unicode has escapes
     return path
 
 
+def _way(page: Path, study: Path) -> str:
+    """What links of a page in a folder to files of a study begin with; in full where one is on another drive."""
+    try:
+        way = Path(os.path.relpath(study, page))
+    except ValueError:
+        return f"{study.resolve().as_uri()}/"
+    return "" if way == Path() else f"{quote(os.fsencode(way.as_posix()))}/"
+
+
 def render(
-    study: RecordedStudy, *, command: str | None = None, planned: int | None = None, growing: bool = False
+    study: RecordedStudy,
+    *,
+    command: str | None = None,
+    planned: int | None = None,
+    growing: bool = False,
+    links: str = "",
 ) -> str:
-    """The text of the report."""
+    """The text of the report, whose links to files of the study begin with `links`."""
     answer = answer_study(study)
     best = look_at(study, answer.best.cells[0]) if answer.best else None
     curves = curves_figure(study, answer)
@@ -111,6 +125,7 @@ def render(
         counts=study.results["status"].value_counts().to_dict(),
         planned=planned,
         growing=growing,
+        links=links,
         troubles=study.results[~study.results["status"].isin(["done", "pruned"])].to_dict("records"),
         pruned=study.results[study.results["status"] == "pruned"].to_dict("records"),
         audit_counts=study.audit["problem"].value_counts().to_dict(),
