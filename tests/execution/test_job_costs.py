@@ -11,7 +11,7 @@ from selfsup.data.items import UNKNOWN, Item, ItemTable
 from selfsup.data.split import Split
 from selfsup.execution import job_costs
 from selfsup.execution.executors.base import Resources
-from selfsup.execution.job_costs import SECONDS_PER_ENTRY, EmbeddingCost, JobCosts, fit_seconds
+from selfsup.execution.job_costs import SECONDS_PER_ENTRY, EmbeddingCost, JobCosts, few_shot_seconds, fit_seconds
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.training.device import Hardware
 from selfsup.training.plan import TrainingPlan
@@ -109,6 +109,18 @@ def test_a_probe_takes_about_the_seconds_that_were_measured(
 ) -> None:
     """CPU seconds of `fit_linear_probe` on embeddings of benchmarks/classes.py, on one core."""
     assert 2 / 3 < fit_seconds(np.full(classes, images), width) / measured < 5 / 3
+
+
+@pytest.mark.parametrize(
+    ("classes", "images", "width", "measured"),
+    [(100, 20, 96, 2.3), (100, 20, 512, 21.4), (300, 5, 96, 1.7), (300, 5, 512, 8.7), (600, 3, 512, 9.3),
+     (1000, 6, 96, 4.4), (10_000, 3, 96, 100)],
+)  # fmt: skip
+def test_few_shot_probes_take_about_the_seconds_that_were_measured(
+    classes: int, images: int, width: int, measured: float
+) -> None:
+    """CPU seconds of `few_shot` on the same embeddings."""
+    assert 3 / 5 < few_shot_seconds([images] * classes, width) / measured < 5 / 3
 
 
 def evaluation(evaluate: str = "probe", external: int = 0, **embedded: float) -> float:

@@ -6,6 +6,7 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -327,9 +328,12 @@ def test_one_to_four_images_are_refused_before_anything_runs(tmp_path: Path, ima
         Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).save(place / f"{number}.png")
     values = {"data": str(tmp_path / "data"), "methods": "random", "backbones": "test_resnet"}
     noun = "image" if images == 1 else "images"
-    for refused in (plan_study, lambda values: begin(tmp_path / "data", tmp_path / "study")):
+    said: list[str] = []
+    plan = partial(plan_study, say=said.append)
+    for refused in (plan, lambda values: begin(tmp_path / "data", tmp_path / "study")):
         with pytest.raises(UserError, match=rf"has {images} {noun} that can be used.*; give at least 5"):
             refused(values)
+    assert said == []  # of a plan that there is not
 
 
 def test_images_of_which_none_can_be_read_are_refused_by_a_plan_as_by_a_run(tmp_path: Path) -> None:

@@ -136,10 +136,10 @@ def plan_study(
     if glance.audit:
         items = items.take(np.flatnonzero(~np.isin(items.names, [entry.path for entry in glance.audit])))
     require_weights(config, folder, lambda: channels)
-    study = resolve_study(config, values, ImagesSeen(items, rendering, [glance.short_side]), folder, say)
-    config, grid = study.config, study.grid
     split, _ = split_study(config, items)
     require_enough(items, split, config)
+    study = resolve_study(config, values, ImagesSeen(items, rendering, [glance.short_side]), folder, say)
+    config, grid = study.config, study.grid
     if config.resplit:
         require_resplit(items, split, split_study(config, items, seed=1)[0], config)
     external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))

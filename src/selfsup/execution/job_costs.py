@@ -43,9 +43,12 @@ FINE_TUNING = "supervised"
 #: Seconds of solving a probe, per class, image and dimension that the images span; of any problem, and of large ones,
 #: whose penalties are left after ten steps. Measured on one core, in units of 1e-8: 1.2 for 100 classes of 20 images
 #: (width 512) and 0.9 for 300 of 5; of large ones 0.65 for 600 of 3 (512), 0.8 for 1,000 of 5 (96), 0.5 for the same
-#: (512) and 0.7 for 10,000 of 3 (96). A few-shot probe has one penalty where another has seven, but begins at nothing,
-#: which takes 2.3 for 100 classes and 0.45 for 1,000.
+#: (512) and 0.7 for 10,000 of 3 (96).
 SECONDS_PER_PRODUCT, SECONDS_PER_PRODUCT_OF_LARGE = 1.5e-8, 0.7e-8
+#: The same of one draw of a few-shot probe, which has one penalty and begins at nothing; and, but for large ones, which
+#: end after few steps, seconds per class and square of the dimensions: its curvature costs more than so few images.
+#: Together, 0.6 to 1.5 times what was measured of 50 to 10,000 classes, and 0.4 where a draw takes less than 0.1 s.
+SECONDS_PER_PRODUCT_OF_DRAW, SECONDS_PER_SQUARE_OF_DRAW = 0.3e-8, 2.5e-8
 #: Seconds of solving an attentive probe, per number in the patches of its training images; measured on one core.
 SECONDS_PER_ENTRY = 4e-7
 #: Width of the embeddings that stand for a teacher's where steps are timed.
@@ -259,9 +262,19 @@ class _Noise:
 def _probe_seconds(counts: np.ndarray, width: int) -> float:
     """Seconds of solving a cell's probes on so many images per class; with few classes, hardly any."""
     present = counts[counts > 0].tolist()
-    drawn = [(k, draws_of(k, len(present))) for k in drawable(present)]
-    few_shot = sum(number * fit_seconds(np.minimum(counts, k), width) for k, number in drawn)
-    return fit_seconds(counts, width) + few_shot
+    return fit_seconds(counts, width) + few_shot_seconds(present, width)
+
+
+def few_shot_seconds(counts: Sequence[int], width: int) -> float:
+    """Seconds of solving all few-shot probes on classes of so many images, at least one of each."""
+    classes, seconds = len(counts), 0.0
+    for k in drawable(counts):
+        images = k * classes
+        spanned = min(images, width)
+        curvature = 0.0 if images * classes >= LARGE else SECONDS_PER_SQUARE_OF_DRAW * spanned
+        draw = classes * spanned * (curvature + SECONDS_PER_PRODUCT_OF_DRAW * images)
+        seconds += draws_of(k, classes) * draw
+    return seconds
 
 
 def fit_seconds(counts: np.ndarray, width: int) -> float:
