@@ -80,8 +80,8 @@ class PairedTest:
 class Mean:
     """The mean of a table, and how far it may be from that of all seeds and images.
 
-    `unit_variance` counts what is assumed of classes whose images are alike; `seen_variance` only what all classes show,
-    and is None without classes.
+    `unit_variance` counts what is assumed of classes whose images are alike; `seen_variance` only what all classes
+    show, and is None without classes.
     """
 
     mean: float
