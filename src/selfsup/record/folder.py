@@ -158,10 +158,7 @@ class StudyFolder:
     def write_config(self, config: StudyConfig) -> None:
         """Write down what belongs to the study, its plug-ins too, and beside it what holds for this run alone.
 
-        Raises
-        ------
-        UserError
-            If it could not be read again; nothing is changed then.
+        What could not be read again is refused, and nothing is changed.
         """
         text = to_toml(config)
         from_toml(text)
