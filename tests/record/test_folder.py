@@ -510,7 +510,8 @@ def test_numbers_survive_the_cell_the_csv_and_the_parquet_to_the_last_bit(folder
 
 def test_csv_parquet_and_table_are_the_same(folder: StudyFolder) -> None:
     for number, cell in enumerate(cells_of(CONFIG)):
-        values = {"test_accuracy": number / 7, "message": None if number % 3 else f'a "quoted", comma and é {number}'}
+        message = (None, f'a "quoted", comma and é {number}', f"step 1\rstep {number}")[number % 3]
+        values = {"test_accuracy": number / 7, "message": message}
         folder.write_cell(row(cell, STATUSES[number % 4], **values), {})
     table = folder.write_results()
     assert list(table.columns) == [column.name for column in result_columns()]
@@ -600,3 +601,10 @@ def test_a_message_with_bytes_of_no_text_can_be_written_to_the_table(folder: Stu
     folder.write_results()
     for table in (pd.read_csv(folder.path / "results.csv"), pd.read_parquet(folder.path / "results.parquet")):
         assert table.message[0] == r"FileNotFoundError: leaf-\udcff.png"
+
+
+def test_a_configuration_that_could_not_be_read_again_is_not_written(folder: StudyFolder) -> None:
+    alike = CONFIG.model_copy(update={"backbones": ("resnet18@/first/w.pt", "resnet18@/second/w.pt")})
+    with pytest.raises(UserError, match="must differ in more than a folder"):
+        folder.write_config(alike)
+    assert folder.read_config() == CONFIG

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from selfsup.methods import Step
-from selfsup.training.diagnostics import collapse_epoch, effective_rank, embedding_std, pair_similarity, step_signals
+from selfsup.training.diagnostics import (
+    collapse_epoch,
+    effective_rank,
+    embedding_exploded,
+    embedding_std,
+    pair_similarity,
+    step_signals,
+)
 
 # -- embedding std ---------------------------------------------------------------------------------
 
@@ -126,3 +133,11 @@ def test_the_signals_of_a_step_are_loss_spread_and_similarities() -> None:
 )
 def test_a_collapse_begins_where_the_spread_stays_small(embedding_stds: list[float], epoch: int | None) -> None:
     assert collapse_epoch(embedding_stds) == epoch
+
+
+@pytest.mark.parametrize("largest", [1.0, 65_504.0, 65_520.0, 1e6, math.inf, math.nan])
+def test_an_embedding_has_exploded_where_the_float16_that_is_kept_of_it_would_not_be_finite(largest: float) -> None:
+    features = np.array([[0.5, -largest]], np.float32)
+    with np.errstate(over="ignore"):
+        kept = features.astype(np.float16)
+    assert embedding_exploded(features) == (not np.isfinite(kept).all())

@@ -15,8 +15,8 @@ from selfsup.methods.base import Step
 #: practically one embedding; a healthy one is of the order of 1 (Chen & He 2021, section 4.1).
 COLLAPSED_BELOW = 0.01
 #: A mean loss so many times that of the first step (of 1, if that is less) is far worse than guessing, and values of
-#: embeddings are beyond what measures can be computed from: the training has exploded.
-EXPLODED_LOSS, EXPLODED_EMBEDDING = 100.0, 1e6
+#: embeddings are beyond the float16 in which they are kept, which the report computes from: the training has exploded.
+EXPLODED_LOSS, EXPLODED_EMBEDDING = 100.0, float(np.finfo(np.float16).max)
 
 
 @torch.no_grad()

@@ -82,6 +82,12 @@ def test_a_zero_embedding_is_no_crash() -> None:
     assert predicted.tolist() == [1]
 
 
+def test_at_a_temperature_near_zero_the_nearest_alone_decides() -> None:
+    (train_x, train_y), (test_x, _) = cloud(120, 1), cloud(80, 2)
+    predicted = knn_predict(train_x, train_y, test_x, num_classes=4, temperature=1e-4)
+    assert predicted.tolist() == by_loops(train_x, train_y, test_x, 4, 1, TEMPERATURE)
+
+
 def test_several_numbers_of_neighbours_at_once_are_each_as_alone() -> None:
     (train_x, train_y), (test_x, _) = cloud(60, 1), cloud(33, 2)
     ks = (200, 1, 7)

@@ -62,7 +62,9 @@ def knn_predict_each(
         nearest = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
         order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
         nearest = np.take_along_axis(nearest, order, axis=1)
-        weights = np.exp(np.take_along_axis(similarity, nearest, axis=1) / temperature)
+        close = np.take_along_axis(similarity, nearest, axis=1)
+        # Relative to the nearest, which votes the same: exp(1 / temperature) is beyond float32 from 0.0113 down.
+        weights = np.exp((close - close[:, :1]) / temperature)
         for row, k in enumerate(ks):
             votes = np.zeros((len(similarity), num_classes))
             images = np.repeat(np.arange(len(votes)), k)
