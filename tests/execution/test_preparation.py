@@ -151,6 +151,21 @@ def test_a_table_whose_rows_are_sorted_anew_is_refused(tmp_path: Path) -> None:
         require_same_names(paths[::-1], folder, config)
 
 
+@pytest.mark.parametrize("pages", [1, 3])
+def test_copies_stay_together_where_pages_are_images(tmp_path: Path, pages: int) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        first, *others = [Image.fromarray(values) for values in rng.integers(0, 256, (pages, 12, 12), np.uint8)]
+        for name in ("", "copy"):
+            path = tmp_path / f"data/{'ab'[number % 2]}/{number:02d}{name}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            first.save(path, save_all=True, append_images=others)
+    begin(tmp_path / "data", tmp_path / "study", pages="all")
+    problems = set(pd.read_csv(tmp_path / "study/audit.csv").problem)
+    assert "duplicate" in problems
+    assert "duplicate across split" not in problems
+
+
 def test_a_second_start_on_the_same_images_decodes_nothing(tmp_path: Path) -> None:
     folder, config = begin(save_images(tmp_path / "data"), tmp_path / "study")
     decoded: list[tuple[int, int]] = []
