@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selfsup.config.continuation import differences, extend
+from selfsup.config.continuation import differences, extend, narrow
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
 
@@ -119,3 +119,19 @@ def test_multiples_do_not_mix_with_numbers_in_one_study() -> None:
     ]
     assert differences(STORED, {"lrs": "0.3"}) == []
     assert extend(validate({"lrs": "1x"}), {"lrs": "3x"}).lrs == ("1x", "3x")
+
+
+@pytest.mark.parametrize("field", ["backbones", "references"])
+def test_weights_that_lie_elsewhere_are_those_that_the_study_knows(field: str) -> None:
+    stored = validate({"references": "none", field: "test_resnet@/first/w.pt"})
+    elsewhere = {field: "test_resnet@/moved/w.pt,test_vit@/moved/w.pt"}
+    grown = extend(stored, elsewhere)
+    assert getattr(grown, field) == ("test_resnet@/first/w.pt", "test_vit@/moved/w.pt")
+    assert getattr(narrow(grown, elsewhere), field) == getattr(grown, field)
+    assert getattr(narrow(grown, {field: "test_resnet@/moved/w.pt"}), field) == ("test_resnet@/first/w.pt",)
+
+
+def test_what_would_not_be_read_again_is_refused() -> None:
+    stored = validate({"backbones": "resnet18.a1_in1k@/first/w.pt"})
+    with pytest.raises(UserError, match="must differ in more than a folder"):
+        extend(stored, {"backbones": "resnet18.tv_in1k@/moved/w.pt"})

@@ -57,11 +57,11 @@ class Costs:
         return 10.0
 
 
-def fit(budget: str, *, elapsed: float = 0.0) -> FittedStudy:
+def fit(budget: str, *, elapsed: float = 0.0, config: StudyConfig = CONFIG) -> FittedStudy:
     """What a budget of which some seconds have elapsed makes of the study."""
-    jobs = lay_out(CONFIG, labelled=True).jobs
-    costs = cast(JobCosts, Costs(CONFIG))
-    return fit_into_budget(Budget(budget, 0.0, elapsed), CONFIG, None, jobs, costs, 1, lambda: elapsed)
+    jobs = lay_out(config, labelled=True).jobs
+    costs = cast(JobCosts, Costs(config))
+    return fit_into_budget(Budget(budget, 0.0, elapsed), config, None, jobs, costs, 1, lambda: elapsed)
 
 
 def test_what_fits_and_what_does_not_is_said() -> None:
@@ -84,6 +84,20 @@ def test_fewer_epochs_are_said_and_noted_with_the_steps_in_proportion() -> None:
     assert fitted.changes["min_steps"] == 200 * epochs // 50
     assert fitted.notes["shortened"] == {"epochs": [50, epochs], "min_steps": [200, fitted.changes["min_steps"]]}
     assert f"trainings of this study have {epochs}, now and when it is gone on with" in fitted.sentences[1]
+
+
+def test_what_fewer_epochs_leave_no_room_for_goes_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    asked = {"patience": 5, "knn_every": 5, "min_epochs": 30}
+    config = CONFIG.model_copy(update=asked)
+    fitted = fit("3m", config=config)
+    assert {name: fitted.changes[name] for name in ("patience", "min_epochs")} == {"patience": 0, "min_epochs": None}
+    assert f"have {fitted.changes['epochs']}, too few for --patience 5 and --min-epochs 30, now" in fitted.sentences[1]
+    folder = StudyFolder(tmp_path)
+    folder.running.mkdir()
+    folder.write_config(config.model_copy(update=fitted.changes))
+    folder.write_json("run.json", {"runs": [fitted.notes]})
+    again = resolve_configuration(folder, {**asked, "epochs": 50, "min_steps": 200, "references": "none"})
+    assert (again.epochs, again.patience, again.min_epochs) == (fitted.changes["epochs"], 0, None)
 
 
 def test_time_that_has_gone_by_is_not_left() -> None:

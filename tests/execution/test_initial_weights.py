@@ -17,6 +17,7 @@ from selfsup.backbones import build_backbone, weights_file
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
+from selfsup.execution.configuration import resolve_configuration
 from selfsup.execution.initial_weights import prepare_weights, require_weights, resolve_networks
 from selfsup.execution.preparation import prepare_images
 from selfsup.execution.study_networks import network_of
@@ -298,3 +299,25 @@ def test_a_real_network_tells_photographs_apart(weights: Path, tmp_path: Path) -
     )  # fmt: skip
     found = study.results.set_index("method").test_accuracy
     assert found["reference"] == 1.0
+
+
+@pytest.mark.parametrize("field", ["backbones", "references"])
+def test_a_file_that_lies_elsewhere_goes_on_with_a_study_if_its_weights_are_the_same(
+    tmp_path: Path, field: str
+) -> None:
+    for name, seed in (("first", 7), ("moved", 7), ("other", 8)):
+        (tmp_path / name).mkdir()
+        save_weights(tmp_path / name / "w.safetensors", seed=seed)
+
+    def asked(name: str) -> dict[str, Any]:
+        network = f"test_resnet@{tmp_path / name / 'w.safetensors'}"
+        return {"methods": "simclr", "backbones": "test_vit@none", "image_size": 32, field: network}
+
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    config = config_of(**asked("first"))
+    prepare_weights(folder, config, print)
+    folder.write_config(config)
+    assert getattr(resolve_configuration(folder, asked("moved")), field) == getattr(config, field)
+    with pytest.raises(UserError, match=r"w.safetensors' holds other weights than '.*give the file another name"):
+        resolve_configuration(folder, asked("other"))

@@ -601,3 +601,10 @@ def test_a_message_with_bytes_of_no_text_can_be_written_to_the_table(folder: Stu
     folder.write_results()
     for table in (pd.read_csv(folder.path / "results.csv"), pd.read_parquet(folder.path / "results.parquet")):
         assert table.message[0] == r"FileNotFoundError: leaf-\udcff.png"
+
+
+def test_a_configuration_that_could_not_be_read_again_is_not_written(folder: StudyFolder) -> None:
+    alike = CONFIG.model_copy(update={"backbones": ("resnet18@/first/w.pt", "resnet18@/second/w.pt")})
+    with pytest.raises(UserError, match="must differ in more than a folder"):
+        folder.write_config(alike)
+    assert folder.read_config() == CONFIG

@@ -271,6 +271,22 @@ def test_intervals_of_every_metric_hold_its_value_nineteen_times_of_twenty(name,
     assert covered / studies >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / studies)
 
 
+@pytest.mark.parametrize("name", ["balanced-accuracy", "macro-f1"])
+@pytest.mark.parametrize("rare", [5, 20])
+def test_intervals_hold_the_value_where_one_class_is_rare_and_hard(name, rare):
+    rng, metric, recall = np.random.default_rng(3), METRICS[name], np.array([0.99] * 9 + [0.5])
+
+    def draw(scale: int) -> tuple[np.ndarray, np.ndarray]:
+        true = np.repeat(np.arange(10), scale * np.array([200] * 9 + [rare]))
+        predicted = np.where(rng.random(len(true)) < recall[true], true, (true + 1) % 10)
+        return true, metric.contributions(true, predicted, np.empty((0, 0)))
+
+    truth, studies = draw(200)[1].mean(), 150
+    found = [score_interval(table[None], None, true) for true, table in (draw(1) for _ in range(studies))]
+    covered = np.mean([interval.low <= truth <= interval.high for interval in found])
+    assert covered >= 0.95 - 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
 def draw_labels(rng: np.random.Generator, images: int, classifiers: int) -> tuple[np.ndarray, np.ndarray]:
     """Which of six labels images have, half of these on 2 % of the images, and classifiers that know something."""
     true = rng.random((images, 6)) < [0.02, 0.02, 0.02, 0.5, 0.5, 0.5]

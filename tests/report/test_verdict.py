@@ -50,6 +50,17 @@ def test_a_network_without_training_that_does_as_well_is_named_first(make_study)
     assert found.caveats[0].startswith("That training helps at all: moco was not shown to do better than frozen")
 
 
+def test_that_is_said_where_the_best_method_has_finished_with_fewer_images_alone(make_study):
+    failed = {"moco-resnet18-weak-lr0.06-nall-s0": "failed"}
+    settings = {"augmentations": ("weak",), "lrs": (0.06,), "sizes": ("20", "all"), "status_of": failed}
+    writer = make_study(methods=("moco", "supervised", "frozen"), **settings)
+    copy_outcome(writer, "moco-resnet18-weak-lr0.06-n20-s0", "frozen-resnet18-n20-s0")
+    found = answer(writer.path)
+    assert (found.best.name, found.best.per_class, found.gains[-1].one.name) == ("moco", "20", "supervised")
+    assert [c.other.method for c in found.not_beaten] == ["frozen"]
+    assert "moco was not shown to do better than frozen" in found.caveats[0]
+
+
 def test_a_network_without_training_that_does_better_is_not_called_no_difference(make_study):
     writer = make_study(methods=("random", "simclr", "frozen"), sizes=("20",), augmentations=("weak",), lrs=(0.06,))
     best, frozen = answer(writer.path).best.cells[0], "frozen-resnet18-n20-s0"

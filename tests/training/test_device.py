@@ -180,3 +180,10 @@ def test_devices_that_are_not_there_are_refused(
         require_devices(Hardware(device_name, "fp32"), count)
     require_devices(Hardware(device_name, "fp32"), 1)
     require_devices(Hardware("cpu", "fp32"), count)
+
+
+def test_fused_trainings_are_left_no_precision_that_they_cannot_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, gpus=1, gpu_bf16=False)
+    assert choose_hardware("auto", "auto", fused=True).precision == "fp32"
+    machine(monkeypatch, gpus=1)
+    assert choose_hardware("auto", "auto", fused=True).precision == "bf16"

@@ -65,20 +65,20 @@ def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
             grown[name] = max(stored.seeds, new)
         elif role_of(name) in ("axis", "plugins"):
             known = getattr(stored, name)
-            if name == "backbones":
+            if name in ("backbones", "references"):
                 new = _as_known(new, known)
             elif name == "methods":  # what they were chosen to be, they stay
                 new = [method for method in new if method != AUTO]
             grown[name] = no_repeats((*known, *new))
-    return stored.model_copy(update=grown)
+    return validate({**stored.model_dump(), **grown})
 
 
 def narrow(config: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
     """The configuration with the axes that `requested` names as they are there: what one command asks for."""
     checked = validate({**config.model_dump(), **requested})
     axes = {name: getattr(checked, name) for name in requested if role_of(name) == "axis"}
-    if "backbones" in axes:
-        axes["backbones"] = _as_known(axes["backbones"], config.backbones)
+    for name in {"backbones", "references"} & axes.keys():
+        axes[name] = _as_known(axes[name], getattr(config, name))
     if "methods" in axes and axes["methods"] != checked.named_methods:
         axes["methods"] = config.methods
     if "references" in axes:  # without those that could not be had
@@ -87,10 +87,14 @@ def narrow(config: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
 
 
 def _as_known(networks: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """The networks, those with ``auto`` as weights as the study has resolved them."""
-    resolved = []
+    """The networks as the study names them: ``auto`` as it was resolved, a file of weights where it lay first."""
+    moved = {(each.name, each.label): str(each) for each in map(NetworkSource.parse, known) if each.file}
+    named = []
     for source in map(NetworkSource.parse, networks):
-        same = [str(replace(source, weights=weights)) for weights in (PUBLISHED, NONE)]
-        found = [text for text in same if text in known] if source.weights == AUTO else []
-        resolved.append(found[0] if found else str(source))
-    return no_repeats(tuple(resolved))
+        same = [str(source)]
+        if source.weights == AUTO:
+            same = [str(replace(source, weights=weights)) for weights in (PUBLISHED, NONE)]
+        elif source.file:
+            same = [moved.get((source.name, source.label), str(source))]
+        named.append(next((text for text in same if text in known), str(source)))
+    return no_repeats(tuple(named))

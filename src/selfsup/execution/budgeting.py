@@ -20,11 +20,14 @@ from selfsup.execution.grid_words import describe, left_out
 from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import left_to_do, read_records
+from selfsup.execution.words import listed
 from selfsup.record.folder import StudyFolder
 from selfsup.record.results import FAILED, PRUNED
 
 #: What decides between learning rates and augmentations where a command with a budget names nothing else.
 HALVING = "halving"
+#: What needs a number of epochs, and its value where there are fewer.
+OF_MANY_EPOCHS: Mapping[str, int | None] = {"patience": 0, "min_epochs": None}
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class FittedStudy:
     ----------
     budget : Budget
     changes : dict
-        Of the configuration, so that trainings fit: fewer epochs and steps; mostly none.
+        Of the configuration, so that trainings fit: fewer epochs and steps, and what these leave no room for; mostly
+        none.
     scheduler : BudgetedScheduler
     cells : tuple of Cell
         Those that fit by estimate,
@@ -48,7 +52,7 @@ class FittedStudy:
     """
 
     budget: Budget
-    changes: Mapping[str, int]
+    changes: Mapping[str, int | None]
     scheduler: BudgetedScheduler
     cells: tuple[Cell, ...]
     seconds: float
@@ -101,10 +105,8 @@ def fit_into_budget(
             f"--budget {budget.text} is too short for one cell of this study on this machine; the first would be "
             f"finished and reported in --budget {math.ceil(1.2 * least / 60)}m."
         )
-    changes: dict[str, int] = {}
-    if choice.epochs < config.epochs:
-        steps = math.floor(config.min_steps * choice.epochs / config.epochs)
-        changes = {"epochs": choice.epochs, "min_steps": steps}
+    changes = _shortened(config, choice.epochs)
+    if changes:
         scheduler = scheduler_of(config.model_copy(update=changes))
     scheduler.promised |= {block.name for block in choice.blocks}
     category = costs.items.category
@@ -112,13 +114,26 @@ def fit_into_budget(
     notes: dict[str, Any] = {"budget": budget.text, "left_out": absent}
     sentences = _sentences(budget.text, describe(choice.cells, category, epochs=choice.epochs), absent)
     if changes:
+        void = [f"--{name.replace('_', '-')} {getattr(config, name)}" for name in changes if name in OF_MANY_EPOCHS]
         sentences.append(
             f"Two trainings of {config.epochs} epochs would not fit, so trainings of this study have {choice.epochs}, "
-            f"now and when it is gone on with."
+            f"{f'too few for {listed(void)}, ' if void else ''}now and when it is gone on with."
         )
         notes[SHORTENED] = {name: [getattr(config, name), value] for name, value in changes.items()}
     seconds = wall_seconds(choice.blocks, scheduler.cost_of, workers)
     return FittedStudy(budget, changes, scheduler, choice.cells, seconds, tuple(sentences), notes)
+
+
+def _shortened(config: StudyConfig, epochs: int) -> dict[str, int | None]:
+    """What changes with so many epochs: the steps in proportion, and what would be refused of such trainings."""
+    if epochs == config.epochs:
+        return {}
+    changes: dict[str, int | None] = {"epochs": epochs, "min_steps": config.min_steps * epochs // config.epochs}
+    if config.patience and epochs // config.knn_every <= config.patience:
+        changes["patience"] = OF_MANY_EPOCHS["patience"]
+    if config.min_epochs and config.min_epochs >= epochs:
+        changes["min_epochs"] = OF_MANY_EPOCHS["min_epochs"]
+    return changes
 
 
 def _sentences(budget: str, what: str, absent: str) -> list[str]:

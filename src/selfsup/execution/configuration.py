@@ -23,6 +23,7 @@ from selfsup.data.rendering import Rendering
 from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.execution.history import runs_of
+from selfsup.execution.initial_weights import require_same_weights
 from selfsup.execution.study_networks import asked_networks, with_side
 from selfsup.methods import method_class, read_settings, view_groups_of
 from selfsup.record.folder import StudyFolder
@@ -66,6 +67,7 @@ def resolve_configuration(
             f"'{folder.path}' was begun with other settings, and mixing them would make its results "
             f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
         )
+    require_same_weights(folder, stored, asked)
     extended = extend(stored, requested)
     require_views(with_side(extended))  # which methods that are new to the study may not be able to use
     return extended

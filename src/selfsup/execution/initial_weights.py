@@ -18,6 +18,7 @@ from selfsup.backbones import (
 from selfsup.config.field_types import no_repeats
 from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
 from selfsup.config.schema import StudyConfig
+from selfsup.errors import UserError
 from selfsup.execution.history import not_compared
 from selfsup.execution.study_networks import architecture, asked, with_side
 from selfsup.execution.words import listed
@@ -91,6 +92,30 @@ def require_weights(config: StudyConfig, folder: StudyFolder | None, channels: C
         config = with_side(config.with_channels_of(channels()))
     for source, reference in files:
         _load(asked(config, source, reference), source, config)
+
+
+def require_same_weights(folder: StudyFolder, stored: StudyConfig, asked: StudyConfig) -> None:
+    """Refuse files that are named as those that the study in `folder` keeps, lie elsewhere and hold other weights.
+
+    Raises
+    ------
+    UserError
+        Names both files.
+    """
+    known = {(source.label, reference): source for source, reference in _all(stored)}
+    for source, reference in _all(asked):
+        first = known.get((source.label, reference), source)
+        if source.file is None or first == source or not _kept(folder, first, reference):
+            continue
+        backbone = build_backbone(**architecture(stored, first, reference))
+        load_weights(backbone, folder.initial_weights(first.label, reference=reference))
+        kept = weights_file(backbone)
+        _load(backbone, source, stored)
+        if weights_file(backbone) != kept:
+            raise UserError(
+                f"'{source.file}' holds other weights than '{first.weights}', with which the study was begun, and both "
+                f"are '{source.label}' in its results; give the file another name."
+            )
 
 
 def _load(backbone: Backbone, source: NetworkSource, config: StudyConfig) -> str:

@@ -156,14 +156,19 @@ class StudyFolder:
         return from_toml(self._config_text(), runtime, study=self.path)
 
     def write_config(self, config: StudyConfig) -> None:
-        """Write down what belongs to the study, its plug-ins too, and beside it what holds for this run alone."""
+        """Write down what belongs to the study, its plug-ins too, and beside it what holds for this run alone.
+
+        What could not be read again is refused, and nothing is changed.
+        """
+        text = to_toml(config)
+        from_toml(text)
         for reference in config.plugin:
             kept = plugins.kept_in(self.path, reference)
             if not kept.exists():
                 kept.parent.mkdir(exist_ok=True)
                 replace_file(kept, plugins.content_of(reference))
         replace_file(self._runtime, runtime_to_toml(config).encode())
-        self.write("config.toml", to_toml(config).encode())
+        self.write("config.toml", text.encode())
 
     @property
     def _runtime(self) -> Path:

@@ -78,7 +78,11 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a table, and how far it may be from that of all seeds and images."""
+    """The mean of a table, and how far it may be from that of all seeds and images.
+
+    `unit_variance` counts what is assumed of classes whose images are alike; `seen_variance` only what all classes
+    show, and is None without classes.
+    """
 
     mean: float
     seeds: int
@@ -87,7 +91,7 @@ class Mean:
     unit_variance: float
     unit_freedom: float
     effective_units: float
-    stratified: bool = False
+    seen_variance: float | None = None
     nested: bool = False
 
     def half_width(self, alpha: float = 1 - CONFIDENCE) -> float:
@@ -146,16 +150,24 @@ def score_interval(
 
 
 def interval_of(found: Mean) -> Interval:
-    """Wilson's interval that is as wide as `found` says."""
+    """Wilson's interval that is as wide as `found` says.
+
+    Of classes that count the same, what is assumed of the small ones makes Wilson's no wider than that of right and
+    wrong in this share, or than what they all show. That is too little where the few images of a hard class happen to
+    be right, so the interval holds Student's of the stratified sample too (Cochran 1977, equation 5.16).
+    """
     normal = float(stats.norm.isf((1 - CONFIDENCE) / 2))
     mean = min(1.0, max(0.0, found.mean))  # whatever rounding does
-    spread = mean * (1 - mean)
-    if found.stratified:
-        # Small classes, of which the least is assumed, make it no larger than that of right and wrong in this share.
-        found = replace(found, unit_variance=min(found.unit_variance, spread / found.effective_units))
+    spread, student = mean * (1 - mean), 0.0
+    if found.seen_variance is not None:
+        most = max(found.seen_variance, spread / found.effective_units)
+        if found.unit_variance > most:
+            student = found.half_width()
+            found = replace(found, unit_variance=most)
     half = found.half_width()
     images = spread / (half / normal) ** 2 if spread > 0 and half > 0 else found.effective_units
     low, high = wilson(mean, images, normal)
+    low, high = min(low, max(0.0, mean - student)), max(high, min(1.0, mean + student))
     return Interval(low, high, found.seeds, found.units)
 
 
@@ -251,7 +263,8 @@ def mean_of(
     freedom = math.inf if textbook else float(variances.sum() ** 2 / (variances**2 / known).sum())
     effective = 1 / sum(weight**2 / len(members) for members in strata)
     seed_variance = float(scores.mean(axis=1).var(ddof=1)) / seeds if seeds > 1 else 0.0
-    return Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective, len(strata) > 1)
+    seen = float(np.maximum(parts, 0.0).sum()) if len(strata) > 1 else None
+    return Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective, seen)
 
 
 def _variance_within(scores: NDArray[np.float64], ddof: int) -> float:

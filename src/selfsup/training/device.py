@@ -65,8 +65,8 @@ class Hardware:
         return fabric
 
 
-def choose_hardware(device: str, precision: str, *, why: str = "as configured") -> Hardware:
-    """Resolve ``auto`` to what this machine has; `why` it is to be any other precision.
+def choose_hardware(device: str, precision: str, *, fused: bool = False, why: str = "as configured") -> Hardware:
+    """Resolve ``auto`` to what this machine has, and `fused` trainings can do; `why` it is to be any other precision.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def choose_hardware(device: str, precision: str, *, why: str = "as configured") 
     kind = chosen.partition(":")[0]
     if precision == "fp16" and kind == "cpu":
         raise UserError("--precision fp16 needs a GPU; on a CPU use bf16 or fp32, or leave it at auto.")
-    how, why = (precision, why) if precision != "auto" else _best_precision(kind)
+    how, why = (precision, why) if precision != "auto" else _best_precision(kind, fused)
     where = "the best device here" if device == "auto" else "as configured"
     return Hardware(chosen, how, f"Training on {_describe(chosen)} ({where}) in {how} ({why}).")
 
@@ -150,10 +150,12 @@ def _require_present(device: str) -> None:
         raise UserError("--device mps is not on this machine; use --device auto.")
 
 
-def _best_precision(kind: str) -> tuple[str, str]:
+def _best_precision(kind: str, fused: bool) -> tuple[str, str]:
     if kind == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16", "this GPU computes in bf16"
+        if fused:
+            return "fp32", "this GPU has no bf16, and fused trainings no fp16"
         return "fp16", "this GPU has no bf16"
     if kind == "cpu" and _cpu_has_bf16():
         return "bf16", "this CPU has bf16 instructions"

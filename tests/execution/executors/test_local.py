@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ from tests.undrawn import undrawn
 
 import selfsup
 from selfsup.cli.commands import main
+from selfsup.config.validation import validate
 from selfsup.errors import UserError
 from selfsup.execution.executors import _worker
 from selfsup.execution.executors._process import GRACE_SECONDS, WorkerProcess
@@ -24,6 +27,7 @@ from selfsup.execution.executors._stop import StopFlag
 from selfsup.execution.executors.base import EpochDone, Event, JobRetried
 from selfsup.execution.executors.local import _Pool
 from selfsup.execution.watchers import Lines, Watcher
+from selfsup.record.folder import StudyFolder
 from selfsup.record.results import MEASURED_COLUMNS
 from selfsup.testing.executors import check_executor
 
@@ -197,6 +201,18 @@ def test_a_second_interrupt_does_not_wait_for_a_worker_that_saves() -> None:
         pool._stop_jobs(stop)
     assert killed
     assert time.monotonic() - began < GRACE_SECONDS / 2
+
+
+def test_what_a_sites_python_prints_is_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import os; os.write(1, b'hello\\n[1]\\nno newline')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    folder.write_config(validate({}))
+    worker = WorkerProcess()
+    worker.open_study(folder, "cpu", "fp32", 1)
+    assert worker.wait_until_ready()
+    worker.kill()
 
 
 def test_a_worker_of_no_study_yet_goes_with_its_parent() -> None:

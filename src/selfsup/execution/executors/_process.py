@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from selfsup.execution.executors._submission import read_event
 from selfsup.record.folder import StudyFolder
 
 #: Seconds that a worker gets to save its checkpoint when it is told to stop.
@@ -72,7 +73,9 @@ class WorkerProcess:
         """What it says, until it has ended."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            message = json.loads(line)
+            message = read_event(line)  # or what an import, or the site's Python, has printed
+            if message is None:
+                continue
             if message["event"] == "error":  # it is about to end
                 self.error = message["message"]
             else:

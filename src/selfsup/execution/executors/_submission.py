@@ -71,9 +71,8 @@ class Submission:
 
     def append(self, event: str, **values: Any) -> None:
         """Add an event to the journal."""
-        line = b"\n" + json.dumps({"event": event, **values}).encode() + b"\n"
         with open(self._journal, "ab", buffering=0) as file:
-            file.write(line)
+            file.write(event_line(event, **values))
 
     def news(self) -> Iterator[dict[str, Any]]:
         """Events that were not read before."""
@@ -86,7 +85,7 @@ class Submission:
         whole = content[: content.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.splitlines():
-            event = _parse(line)
+            event = read_event(line)
             if event is not None:
                 yield event
 
@@ -96,8 +95,13 @@ class Submission:
         self._journal.unlink(missing_ok=True)
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The event in a line; None if it is empty or torn."""
+def event_line(event: str, **values: Any) -> bytes:
+    """An event as a line of its own, whatever was written before it."""
+    return b"\n" + json.dumps({"event": event, **values}).encode() + b"\n"
+
+
+def read_event(line: bytes) -> dict[str, Any] | None:
+    """The event in a line; None if it is empty, torn, or somebody else's."""
     try:
         event = json.loads(line)
     except ValueError:

@@ -29,6 +29,7 @@ with uncollected():  # what a first step needs; they take seconds
     from selfsup.errors import Interrupted, UserError
     from selfsup.execution.context import StudyContext
     from selfsup.execution.executors._process import THREADS_OF
+    from selfsup.execution.executors._submission import event_line
     from selfsup.execution.job import run_job
     from selfsup.record.folder import StudyFolder
     from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
@@ -64,7 +65,7 @@ class _Parent:
         return self._stop.is_set()
 
     def send(self, event: str, **values: Any) -> None:
-        self._events.write(json.dumps({"event": event, **values}).encode() + b"\n")
+        self._events.write(event_line(event, **values))
         self._events.flush()
 
 

@@ -185,12 +185,12 @@ def _serve(assignment: Assignment, stores: dict[str, Any], copy_store: bool) -> 
     return None
 
 
-def _choose_hardware(device: str, precision: str) -> Hardware | str:
+def _choose_hardware(device: str, precision: str, fused: bool) -> Hardware | str:
     """Ray task: what this node has, or why it does not fit."""
     from selfsup.training.device import choose_hardware
 
     try:
-        return choose_hardware(device, precision)
+        return choose_hardware(device, precision, fused=fused)
     except UserError as error:
         return str(error)
 
@@ -257,7 +257,7 @@ def _nodes(ray: Any) -> list[dict[str, float]]:
 def _hardware_of_a_node(ray: Any, config: StudyConfig, share: dict[str, float]) -> Hardware:
     task = ray.remote(_choose_hardware).options(**share)
     try:
-        found: Hardware | str = ray.get(task.remote(config.device, config.precision))
+        found: Hardware | str = ray.get(task.remote(config.device, config.precision, config.fuse not in ("auto", 1)))
     except ray.exceptions.RayError as error:
         raise UserError(
             f"The nodes of the Ray cluster cannot run selfsup ({_last_line(error)}); install the same selfsup on all."

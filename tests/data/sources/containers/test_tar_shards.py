@@ -103,3 +103,27 @@ def test_a_folder_of_images_with_an_archive_beside_them_is_a_folder_of_images(tm
     packed(tmp_path / "backup.tar", FOLDERS)
     (tmp_path / "photo.png").write_bytes(png(0))
     assert [item.name for item in open_source(str(tmp_path)).items] == ["photo.png"]
+
+
+def test_the_name_of_an_archive_is_no_class(tmp_path: Path) -> None:
+    for number in range(2):
+        packed(tmp_path / f"s/part-{number}.tar", FOLDERS)
+    assert list(open_source(str(tmp_path / "s")).items) == [
+        Item(f"part-{number}.tar/{name}", name[0]) for number in range(2) for name in sorted(FOLDERS)
+    ]
+
+
+@pytest.mark.parametrize("above", ["", "train/"])
+def test_folders_are_classes_in_archives_that_are_sides_of_a_split(tmp_path: Path, above: str) -> None:
+    packed(tmp_path / "s/train.tar", {f"{above}{name}": png for name, png in FOLDERS.items()})
+    packed(tmp_path / "s/test.tar", {f"{above and 'test/'}{name}": png for name, png in FOLDERS.items()})
+    items = open_source(str(tmp_path / "s")).items
+    expected = sorted((side, name[0]) for side in ("train", "test") for name in FOLDERS)
+    assert sorted((str(item.split), str(item.label)) for item in items) == expected
+
+
+def test_what_a_system_leaves_beside_archives_is_passed_over(tmp_path: Path) -> None:
+    packed(tmp_path / "s/part.tar", FOLDERS)
+    (tmp_path / "s/._part.tar").write_bytes(b"Mac OS X")
+    (tmp_path / "s/@eaDir").mkdir()
+    assert len(open_source(str(tmp_path / "s")).items) == len(FOLDERS)

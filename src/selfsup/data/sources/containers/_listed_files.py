@@ -33,12 +33,15 @@ class ListedFile:
         Its class, where the container itself says it.
     split : str or None
         Likewise, the side of the split that it is given for.
+    archive : str
+        The beginning of `path` that names its archive among several, which no folder of its is.
     """
 
     path: str
     stamp: str
     label: str | None = None
     split: Side | None = None
+    archive: str = ""
 
 
 def split_by_name(sides: Sequence[Side | None], options: SourceOptions) -> list[AuditEntry]:
@@ -89,7 +92,7 @@ class ListedSource:
         self.ignored = [*ignored, *left_out]
         if options.unlabelled:
             found = [(file, Item(printable(file.path))) for file in images]
-        elif any(file.label or file.split for file in images):
+        elif any(file.label for file in images):
             found = [(file, Item(printable(file.path), file.label, file.split)) for file in images]
         else:
             found = self._by_folders(images, where, options)
@@ -99,14 +102,15 @@ class ListedSource:
     def _by_folders(
         self, images: Sequence[ListedFile], where: str, options: SourceOptions
     ) -> list[tuple[ListedFile, Item]]:
-        layout = read_layout([file.path for file in images], where, no_given_split=options.no_given_split)
+        paths = [file.path.removeprefix(file.archive) for file in images]
+        layout = read_layout(paths, where, no_given_split=options.no_given_split)
         self.ignored += layout.remarks
         found = []
         for file, place in zip(images, layout.places, strict=True):
             if place is None:
                 self.ignored.append(AuditEntry(printable(file.path), "no class", "lies in no class folder"))
             else:
-                found.append((file, Item(printable(file.path), place.label, place.split)))
+                found.append((file, Item(printable(file.path), place.label, place.split or file.split)))
         return found
 
     def fingerprint(self) -> str:

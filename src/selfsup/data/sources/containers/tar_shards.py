@@ -2,7 +2,8 @@
 
 In a shard, files whose names differ behind the first dot alone are one sample: ``000123.jpg`` is its image and
 ``000123.cls`` or the key ``label``, ``cls`` or ``class`` in ``000123.json`` its class. Where no sample says so, folders
-are what they are on the disk. Shards that are all called as sides of a split are (``train-0001.tar``) are that side.
+are what they are on the disk; names of archives are no folders. Shards that are all called as sides of a split are
+(``train-0001.tar``) are that side.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.image_files import IMAGE_SUFFIXES, suffix_of
 from selfsup.data.sources._folder_layout import side_of
+from selfsup.data.sources._passed_over import is_left_by_a_system
 from selfsup.data.sources.base import Source, SourceOptions
 from selfsup.data.sources.containers._listed_files import ListedFile, ListedSource, split_by_name
 from selfsup.errors import UserError
@@ -48,7 +50,7 @@ class TarShards:
             for name, (offset, size) in shard.places.items():
                 places[above + name] = shard.path, offset, size
                 stamp = f"{offset} {size} {shard.stamp}"
-                files.append(ListedFile(above + name, stamp, shard.label(name), side if given else None))
+                files.append(ListedFile(above + name, stamp, shard.label(name), side if given else None, above))
         labels = (
             "with the classes in .cls or .json files beside the images"
             if any(file.label for file in files)
@@ -79,8 +81,9 @@ def _shards(path: Path) -> Sequence[Path]:
     shards = []
     with contextlib.suppress(OSError), os.scandir(path) as entries:
         for entry in entries:
-            hidden = entry.name.startswith(".")
-            if (entry.is_dir() and not hidden) or suffix_of(entry.name) in IMAGE_SUFFIXES:
+            if is_left_by_a_system(entry.name):
+                continue
+            if entry.is_dir() or suffix_of(entry.name) in IMAGE_SUFFIXES:
                 return []
             if suffix_of(entry.name) == ".tar":
                 shards.append(Path(entry.path))
