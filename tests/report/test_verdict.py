@@ -254,6 +254,15 @@ def test_no_number_is_invented_where_supervised_never_reaches_it(make_study):
     assert {need.supervised for need in answer(writer.path).labels_needed} == {None}
 
 
+def test_a_training_that_serves_several_numbers_of_labels_is_paid_once(make_study):
+    writer = make_study(methods=("simclr", "frozen"), augmentations=("weak",), lrs=(0.01, 0.06), seeds=2)
+    table = pd.read_csv(writer.path / "results.csv")
+    trained = table["method"] == "simclr"
+    table.loc[trained, "train_seconds"] = 100 * table["lr"] + table["seed"]
+    table.to_csv(writer.path / "results.csv", index=False)
+    assert answer(writer.path).total_seconds == pytest.approx(1 + 2 + 6 + 7)
+
+
 def test_a_choice_at_the_end_of_the_learning_rates_is_said(make_study):
     found = answer(make_study(methods=("moco",), lrs=(0.06, 0.1), augmentations=("weak",)).path)
     edge = {0.06: "smallest", 0.1: "largest"}[found.best.lr]

@@ -207,7 +207,7 @@ class Answer:
     category : str
         What a label names: ``"class"``, or ``"label"`` where images may have several.
     total_seconds : float
-        Training time of all recorded cells, added up.
+        Time of all trainings, added up; one that several cells share counts once.
     external : tuple of ExternalScore
         The methods at the largest number of images on the external test; empty without one.
     """
