@@ -177,9 +177,12 @@ def test_a_tiff_in_a_file_is_upright_whatever_reads_it(tmp_path: Path, kind: str
     upright = np.repeat(grey, {"colours of 16 bits": 3, "five bands": 5}.get(kind, 1), axis=2)
     upright = upright.astype(np.uint16) * 257 if deep else upright.astype(float) if kind == "floating" else upright
     tifffile.imwrite(
-        tmp_path / "a.tif", turned(upright, orientation).squeeze(), photometric="rgb" if "colours" in kind else "minisblack",
-        planarconfig="contig" if upright.shape[2] > 1 else None, extratags=[(274, "H", 1, orientation, True)],
-    )  # fmt: skip
+        tmp_path / "a.tif",
+        turned(upright, orientation).squeeze(),
+        photometric="rgb" if "colours" in kind else "minisblack",
+        planarconfig="contig" if upright.shape[2] > 1 else None,
+        extratags=[(274, "H", 1, orientation, True)],
+    )
     with open_image(tmp_path / "a.tif") as image:
         bands = kind == "five bands"
         found = image.read() if bands else pixels(image, scale=(0, 65535) if deep else (0, 255))  # type: ignore[attr-defined]
