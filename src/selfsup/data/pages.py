@@ -12,7 +12,7 @@ from selfsup.data.array_image import ArrayImage
 from selfsup.data.audit import AuditEntry
 from selfsup.data.depth import Kind, deep_pixels, kind_of
 from selfsup.data.items import Item, ItemTable
-from selfsup.data.sources.base import Source, digest_of
+from selfsup.data.sources.base import Source, digest_of, require_reached
 
 _MARK = "#page="
 NEW_SUBFILE_TYPE, REDUCED_OR_MASK = 254, 0b101  # the TIFF tag, and its bits for what is no page
@@ -91,7 +91,8 @@ class PagedSource:
         try:
             with self._source.open(file) as image:
                 return page_numbers(image)
-        except Exception:  # will be set aside, with the reason, when it is decoded
+        except Exception as error:  # will be set aside, with the reason, when it is decoded
+            require_reached(self._source.items[file].name, error)
             return [0]
 
     @property

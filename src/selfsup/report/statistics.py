@@ -28,6 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from selfsup.report.mcnemar import mcnemar, tango, tango_interval
+
 CONFIDENCE = 0.95
 
 #: Seeds by images: where the prediction is right, or what each image contributes to a score.
@@ -200,9 +202,10 @@ def paired_test(
     """Whether one classifier does better than another, paired over images and seeds.
 
     For right and wrong of one seed and no groups this is the exact McNemar test (McNemar, 1947): of the images
-    that one names rightly and the other wrongly, how unlikely is so uneven a share? Else the interval
-    of the mean difference decides, which counts both the seeds and the images; so a significant
-    difference is one to be expected of other seeds and images too.
+    that one names rightly and the other wrongly, how unlikely is so uneven a share? The interval and the test of the
+    margin are Tango's (1998), and the interval holds 0 wherever the exact test does not reject it. Else the interval
+    of the mean difference decides, which counts both the seeds and the images; so a significant difference is one to
+    be expected of other seeds and images too.
 
     Parameters
     ----------
@@ -218,16 +221,30 @@ def paired_test(
     margin : float, optional
         Above 0: test too whether the difference is smaller than this in either direction.
     """
-    found = mean_of(first.astype(float) - second.astype(float), groups, classes, step)
-    exact = found.seeds == 1 and groups is None and first.dtype == bool
-    return test_of(found, _mcnemar(first[0], second[0]) if exact else found.p_value(), margin)
+    if len(first) == 1 and groups is None and first.dtype == bool:
+        return _test_of_one_seed(first[0].astype(bool), second[0].astype(bool), margin)
+    return test_of(mean_of(first.astype(float) - second.astype(float), groups, classes, step), margin)
 
 
-def test_of(found: Mean, p_value: float, margin: float | None) -> PairedTest:
-    """The test of a mean difference, whose `p_value` is known."""
+def test_of(found: Mean, margin: float | None) -> PairedTest:
+    """The test of a mean difference."""
     half = found.half_width()
     interval = Interval(max(-1.0, found.mean - half), min(1.0, found.mean + half), found.seeds, found.units)
-    return PairedTest(found.mean, interval, p_value, None if margin is None else found.p_within(margin))
+    return PairedTest(found.mean, interval, found.p_value(), None if margin is None else found.p_within(margin))
+
+
+def _test_of_one_seed(first: NDArray[np.bool_], second: NDArray[np.bool_], margin: float | None) -> PairedTest:
+    """The exact test of right and wrong, and Tango's of the margin: two one-sided ones, as :meth:`Mean.p_within` is."""
+    images = len(first)
+    counts = int((first & ~second).sum()), int((second & ~first).sum()), images
+    p_value = mcnemar(*counts[:2])
+    low, high = tango_interval(*counts, float(stats.norm.isf((1 - CONFIDENCE) / 2)))
+    if p_value >= 1 - CONFIDENCE:
+        low, high = min(low, 0.0), max(high, 0.0)
+    within = None
+    if margin is not None:
+        within = float(stats.norm.cdf(max(tango(*counts, margin), -tango(*counts, -margin))))
+    return PairedTest((counts[0] - counts[1]) / images, Interval(low, high, 1, images), p_value, within)
 
 
 def difference_interval(one: float, of_one: Interval, other: float, of_other: Interval) -> Interval:
@@ -299,11 +316,6 @@ def _by_unit(deviations: NDArray[np.float64], groups: NDArray[np.int64] | None) 
     count = int(number.max()) + 1
     sums = np.stack([np.bincount(number, weights=row, minlength=count) for row in deviations])
     return np.asarray(sums * (count / deviations.shape[1]))
-
-
-def _mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    uneven = int((first != second).sum())
-    return float(stats.binomtest(int((first & ~second).sum()), uneven).pvalue) if uneven else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
