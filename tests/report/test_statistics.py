@@ -73,6 +73,34 @@ def test_images_of_a_group_count_as_one():
     assert grouped.high - grouped.low == pytest.approx(few.high - few.low, rel=0.06)
 
 
+def test_groups_of_unequal_size_have_the_variance_of_leaving_out_each_in_turn():
+    groups = np.repeat(np.arange(6), [2, 3, 5, 8, 13, 40])
+    difference = np.array([0.9, -0.8, 0.7, -0.6, 0.5, 0.1])[groups] + np.resize([-0.1, 0.1], len(groups))
+    left_out = np.array([difference[groups != group].mean() for group in range(6)])
+    variance = 5 / 6 * ((left_out - difference.mean()) ** 2).sum()
+    freedom = 1 / ((np.bincount(groups) / len(groups)) ** 2).sum() - 1
+    assert variance > 1 / 8**2  # more than is assumed in any case
+    found = paired_test(difference[None], np.zeros_like(difference)[None], groups)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    assert found.interval.low == pytest.approx(difference.mean() - half)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(difference.mean()) / math.sqrt(variance), freedom))
+
+
+@pytest.mark.parametrize(("seeds", "studies"), [(1, 300), (3, 200)])
+def test_groups_of_unequal_size_show_a_difference_in_one_of_twenty_studies_at_most(seeds, studies):
+    rng, claimed, covered = np.random.default_rng(0), 0, 0
+    for _ in range(studies):
+        sizes = np.maximum(1, np.round(np.exp(rng.normal(2.5, 1.5, 30)))).astype(int)
+        groups = np.repeat(np.arange(30), sizes)
+        first, second = (rng.random((seeds, len(groups))) < rng.beta(4, 1, 30)[groups] for _ in range(2))
+        found = score_interval(first, groups)
+        covered += found.low <= 0.8 <= found.high
+        claimed += paired_test(first, second, groups).p_value < 0.05
+    chance = 3 * math.sqrt(0.05 * 0.95 / studies)
+    assert claimed / studies <= 0.05 + chance
+    assert covered / studies >= 0.95 - chance
+
+
 @given(st.integers(1, 4), st.integers(2, 30), st.integers(0, 2**32 - 1))
 def test_an_interval_holds_the_mean_and_stays_within_zero_and_one(seeds, images, number):
     right = np.random.default_rng(number).random((seeds, images)) < 0.7
