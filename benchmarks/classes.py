@@ -21,7 +21,7 @@ from selfsup.evaluation.evaluators.clusters import find_clusters
 from selfsup.evaluation.evaluators.few_shot import few_shot
 from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.evaluation.linear_probe import fit_linear_probe
-from selfsup.evaluation.scores import macro_auroc, score
+from selfsup.evaluation.metrics import METRICS
 from selfsup.figures.confusion import confusion_matrix
 from selfsup.training.device import make_deterministic
 
@@ -60,8 +60,8 @@ def print_costs(classes: int, per_class: int, width: int) -> float:
     probe = timed("probe", lambda: fit_linear_probe(x, y, val_x, val_y, num_classes=classes))
     probabilities = timed("probabilities", lambda: probe.probabilities(test_x))
     predicted = probabilities.argmax(axis=1)
-    timed("scores", lambda: score(test_y, predicted, num_classes=classes))
-    timed("AUROC", lambda: macro_auroc(test_y, probabilities))
+    for name, metric in METRICS.items():
+        timed(name, lambda metric=metric: metric.value(test_y, probabilities))
     timed("temperature", lambda: fit_temperature(probe.logits(val_x), val_y))
     timed("kNN", lambda: knn_predict(x, y, test_x, num_classes=classes))
     timed("few-shot", lambda: few_shot(x, y, test_x, test_y))

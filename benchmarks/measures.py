@@ -28,7 +28,7 @@ from selfsup.evaluation.evaluators.structure import alpha_req
 from selfsup.evaluation.evaluators.view_measures import alignment, lidar, uniformity
 from selfsup.evaluation.lbfgs import TOLERANCE
 from selfsup.evaluation.linear_probe import CS, fit_linear_probe, standardisation
-from selfsup.evaluation.scores import macro_auroc
+from selfsup.evaluation.metrics import METRICS
 from selfsup.execution.context import StudyContext
 from selfsup.execution.job import run_job
 from selfsup.execution.preparation import prepare_images
@@ -87,7 +87,7 @@ def print_measures(images: int, width: int) -> None:
             fit_temperature(probe.logits(val_x), val_y),
             expected_calibration_error(test_y, probe.probabilities(test_x)),
         ),
-        "AUROC": lambda: macro_auroc(test_y, probe.probabilities(test_x)),
+        "AUROC": lambda: METRICS["auroc"].value(test_y, probe.probabilities(test_x)),
         "probe": lambda: fit_linear_probe(x, y, val_x, val_y, num_classes=CLASSES),
         "probe, sgd": lambda: fit_linear_probe(x, y, val_x, val_y, num_classes=CLASSES, solver="sgd"),
         "probe, attentive": lambda: fit_attentive_probes(patches.clone(), torch.from_numpy(y), CS, num_classes=CLASSES),

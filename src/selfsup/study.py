@@ -175,7 +175,7 @@ class Study:
         UserError
             If a value does not fit.
         """
-        from selfsup.report.export import write_markdown, write_pdf
+        from selfsup.report.export import figures_beside, write_markdown, write_pdf
         from selfsup.report.page import write_report
 
         registry.require([form], ["html", "md", "pdf"], kind="format")
@@ -190,7 +190,7 @@ class Study:
         else:
             written = {"md": write_markdown, "pdf": write_pdf}[form](self.path, asked, to=to)
         if self.address and to is None:
-            upload(self.address, [written])
+            upload(self.address, [written, *figures_beside(written).glob("*")])
         return written
 
 

@@ -107,6 +107,22 @@ def test_images_that_vanish_before_their_turn_are_set_aside(tmp_path: Path) -> N
     assert problems(store) == {"class_1/2.png": "unreadable"}
 
 
+def test_a_disk_that_fails_for_a_moment_leaves_no_store_without_the_image(tmp_path: Path) -> None:
+    source = open_source(str(labelled_folder(tmp_path / "d")))
+    sound = source.open
+
+    def failing(index: int) -> Image.Image:
+        if source.items[index].name == "class_1/2.png":
+            raise OSError(errno.EIO, "Input/output error")
+        return sound(index)
+
+    source.open = failing  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"'class_1/2\.png' cannot be read now \(Input/output error\); look after"):
+        prepare_store(source, store_size=64, cache_dir=tmp_path / "cache")
+    source.open = sound  # type: ignore[method-assign]
+    assert "class_1/2.png" in prepare_store(source, store_size=64, cache_dir=tmp_path / "cache").names
+
+
 def test_if_nothing_can_be_read_the_error_names_the_reasons(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"d/{number}.png").parent.mkdir(exist_ok=True)

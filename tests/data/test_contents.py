@@ -57,6 +57,12 @@ def test_a_new_label_is_a_change_where_the_name_does_not_hold_it(tmp_path: Path)
     assert changes_between(labelled("aaba"), labelled("aabb")) == "1 changed ('toy/3')"
 
 
+def test_another_order_is_a_change_for_a_study_knows_images_by_their_places() -> None:
+    images = {"b.png": ("bean", "1"), "a.png": ("pea", "2")}
+    assert changes(images, dict(images)) == ""
+    assert changes(images, dict(sorted(images.items()))) == "all are there, in another order (the first was 'b.png')"
+
+
 @pytest.mark.parametrize(
     "class_name", ["plain", "ends in a return\r", "=SUM(A1)", 'a "quoted", name', "two\r\nlines\n", "naïve 雑草"]
 )

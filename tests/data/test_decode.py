@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
@@ -14,6 +16,7 @@ from sklearn.datasets import load_sample_image
 
 from pictures import smooth
 from selfsup.data.decode import decode, fitted_size
+from selfsup.data.image_files import open_image
 from selfsup.data.rendering import Renderer, Rendering
 
 
@@ -145,22 +148,46 @@ def test_a_scale_may_begin_below_zero_or_far_above() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("format", ["JPEG", "TIFF", "PNG", "WEBP"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_respected(format: str, orientation: int) -> None:
-    # The inverse of each turn, written out by hand from the EXIF standard's description.
-    upright = smooth(height=40, width=64)
-    turned = {
+def turned(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """The inverse of each turn, written out by hand from the EXIF standard's description."""
+    return {
         1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
         5: upright.transpose(1, 0, 2), 6: upright.transpose(1, 0, 2)[::-1],
         7: upright[::-1, ::-1].transpose(1, 0, 2), 8: upright.transpose(1, 0, 2)[:, ::-1],
     }[orientation]  # fmt: skip
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_respected(format: str, orientation: int) -> None:
+    upright = smooth(height=40, width=64)
+    picture = Image.fromarray(np.ascontiguousarray(turned(upright, orientation)))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image = stored(Image.fromarray(np.ascontiguousarray(turned)), format, exif=exif, quality=95)
+    image = stored(picture, format, exif=exif, quality=95)
     assert np.abs(pixels(image).astype(int) - upright).mean() < 3
-    image = stored(Image.fromarray(np.ascontiguousarray(turned)), format, exif=exif, quality=95)
+    image = stored(picture, format, exif=exif, quality=95)
     assert pixels(image, store_size=20).shape == (20, 32, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["grey", "16 bits", "colours of 16 bits", "floating", "five bands"])
+def test_a_tiff_in_a_file_is_upright_whatever_reads_it(tmp_path: Path, kind: str, orientation: int) -> None:
+    grey, deep = smooth(height=40, width=64)[..., :1], "16 bits" in kind
+    upright = np.repeat(grey, {"colours of 16 bits": 3, "five bands": 5}.get(kind, 1), axis=2)
+    upright = upright.astype(np.uint16) * 257 if deep else upright.astype(float) if kind == "floating" else upright
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        turned(upright, orientation).squeeze(),
+        photometric="rgb" if "colours" in kind else "minisblack",
+        planarconfig="contig" if upright.shape[2] > 1 else None,
+        extratags=[(274, "H", 1, orientation, True)],
+    )
+    with open_image(tmp_path / "a.tif") as image:
+        bands = kind == "five bands"
+        found = image.read() if bands else pixels(image, scale=(0, 65535) if deep else (0, 255))  # type: ignore[attr-defined]
+        assert not bands or image.size == (64, 40)
+    assert np.array_equal(found, np.repeat(grey, 5 if bands else 3, axis=2))
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")

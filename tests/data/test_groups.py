@@ -5,9 +5,10 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from selfsup.data.groups import read_groups
+from selfsup.data.groups import joined, read_groups
 from selfsup.errors import UserError
 
 NAMES = ["sick/p01_1.png", "sick/p01_2.png", "well/p02_1.png", "well/x.png", "well/y.png"]
@@ -104,3 +105,10 @@ def test_names_mean_the_same_in_every_form_of_their_accents(tmp_path: Path) -> N
     table.write_text(f"path,group\n{apart},one\n", encoding="utf-8")
     assert read_groups(str(table), [composed]) == ["one"]
     assert read_groups(apart.split("/")[0], [composed]) == [f"group {composed.split('/')[0]}"]
+
+
+def test_groups_that_are_copies_of_each_other_are_joined_and_a_few_alike_join_nothing() -> None:
+    groups = [*"bbb", *"aaa", *"ccc", "d"]
+    originals = np.array([0, 1, 2, 3, 0, 1, 6, 7, 2, 6])  # two thirds of a, a third of c, all of d
+    assert joined(groups, originals) == [*"aaa", *"aaa", *"ccc", "c"]
+    assert joined(groups, np.arange(10)) == groups

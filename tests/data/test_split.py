@@ -203,6 +203,30 @@ def test_where_all_sides_are_given_nothing_is_drawn() -> None:
     assert (split.train.tolist(), split.val.tolist(), split.test.tolist()) == ([0, 3, 4], [1], [2])
 
 
+def test_open_images_follow_the_given_ones_of_their_group() -> None:
+    given = np.full(40, NO_SIDE)
+    given[:12:4] = TRAIN, VAL, TEST
+    groups = [f"g{number // 4}" for number in range(40)]
+    split = split_images(np.zeros(40, int), val_fraction=0.1, test_fraction=0.2, seed=0, groups=groups, given=given)
+    assert split.val.tolist() == [4, 5, 6, 7]
+    assert split.test.tolist() == [8, 9, 10, 11]
+    assert_is_a_partition(split, 40)
+
+
+@pytest.mark.parametrize("side", [VAL, TEST])
+def test_open_copies_of_given_images_never_train_what_is_evaluated(side: int) -> None:
+    given = np.repeat([side, TRAIN, NO_SIDE], [10, 10, 40])
+    originals = np.concatenate([np.arange(40), np.arange(20)])  # the last twenty are copies of the first
+    split = split_images(
+        np.tile([0, 1], 30), val_fraction=0.1, test_fraction=0.2, seed=0, given=given, originals=originals
+    )
+    held_out, drawn = (split.val, split.test) if side == VAL else (split.test, split.val)
+    assert held_out.tolist() == list(range(10))
+    assert len(drawn) >= 2
+    assert set(drawn.tolist()) < set(range(20, 40))  # and never what training has a copy of
+    assert set(split.train.tolist()) == {*range(10, 60)} - {*range(40, 50)} - {*drawn.tolist()}
+
+
 def few_labels() -> np.ndarray:
     """Ten labelled images of each of two classes, and thirty without a label."""
     return np.repeat([0, UNKNOWN, 1, UNKNOWN], [10, 10, 10, 20])
@@ -386,8 +410,7 @@ def test_with_official_test_images_two_groups_of_the_rest_suffice() -> None:
     assert split.val.tolist() == [6, 7]
 
 
-@pytest.mark.parametrize("other", [TRAIN, NO_SIDE])
-def test_a_group_that_reaches_across_given_sides_is_refused(other: int) -> None:
-    given = np.array([other, other, other, TEST])
+def test_a_group_that_reaches_across_given_sides_is_refused() -> None:
+    given = np.array([TRAIN, TRAIN, TRAIN, TEST])
     with pytest.raises(UserError, match=r"1 of the groups \(such as 'b'\) have images on several sides of the given"):
         split_images(np.zeros(4, int), val_fraction=0.2, test_fraction=0.2, seed=0, groups=list("aabb"), given=given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch
 from torch import Tensor
 
 from selfsup.backbones import Backbone
-from selfsup.evaluation.embedding import _ahead, embed, embed_views
+from selfsup.evaluation.embedding import _ahead, batches, embed, embed_views
 from selfsup.testing.backbones import tiny_backbone
 from selfsup.testing.digit_batches import SIDE, batch_of_digits
-from selfsup.views import load_policy
+from selfsup.views import Policy, View, load_policy
+from selfsup.views.base import FIRST_VIEW
 
 
 class Digits:
@@ -106,6 +108,27 @@ def test_views_are_random_views_and_the_same_at_every_call(backbone: Backbone) -
     assert not np.allclose(first, second)
     assert not np.allclose(again[2], second)
     assert not np.allclose(first, embed_digits(backbone, list(range(40))))
+
+
+def test_views_of_every_size_are_drawn_alike_and_large_ones_computed_in_smaller_batches() -> None:
+    weak = load_policy("weak")
+    drawn: dict[int, list[Tensor]] = {}
+    computed: dict[int, list[int]] = {}
+
+    class Noting(Policy):
+        def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW) -> Any:
+            return weak.draw(sizes, out_size, generator, view)
+
+        def apply(self, images: Tensor, sizes: Tensor, params: Any, out_size: int) -> Tensor:
+            drawn.setdefault(out_size, []).append(params.degrees)
+            computed.setdefault(out_size, []).append(len(images))
+            return images.float()
+
+    for side in (SIDE, 448):
+        views = list(batches(Digits(200), np.arange(200), Noting(), image_size=side, device="cpu", stream=1))
+        assert torch.equal(torch.cat(views), Digits(200).pixels.float())
+    assert torch.equal(torch.cat(drawn[SIDE]), torch.cat(drawn[448]))
+    assert computed == {SIDE: [128, 72], 448: [32, 32, 32, 32, 32, 32, 8]}
 
 
 def test_views_of_the_plain_policy_are_the_plain_embedding(backbone: Backbone) -> None:

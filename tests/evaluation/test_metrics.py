@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -15,6 +18,8 @@ from sklearn.metrics import (
 )
 
 from selfsup.evaluation.metrics import METRICS, metrics_for, predictions, very_unequal
+
+PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 
 
 def draw(images: int = 200, classes: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -45,6 +50,56 @@ def test_every_metric_is_scikit_learns():
         "map": average_precision_score(np.eye(4)[true], probabilities, average="macro"),
     }
     assert {name: metric.value(true, probabilities) for name, metric in METRICS.items()} == pytest.approx(expected)
+
+
+@settings(max_examples=30)
+@given(PAIRS)
+def test_metrics_of_classes_are_scikit_learns_whatever_is_predicted(pairs):
+    true, predicted = np.array(pairs).T
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that are predicted and not tested
+        balanced = balanced_accuracy_score(true, predicted)
+    f1 = f1_score(true, predicted, labels=np.unique(true), average="macro", zero_division=0)
+    expected = {"accuracy": accuracy_score(true, predicted), "balanced-accuracy": balanced, "macro-f1": f1}
+    assert {name: METRICS[name].value(true, np.eye(4)[predicted]) for name in expected} == pytest.approx(expected)
+
+
+def test_always_the_majority_is_not_balanced():
+    true, probabilities = np.array([0] * 9 + [1]), np.eye(2)[np.zeros(10, np.int64)]
+    found = {name: METRICS[name].value(true, probabilities) for name in ("accuracy", "balanced-accuracy", "macro-f1")}
+    assert found == pytest.approx({"accuracy": 0.9, "balanced-accuracy": 0.5, "macro-f1": (2 * 9 / 19 + 0) / 2})
+
+
+def test_auroc_is_the_share_of_pairs_in_the_right_order():
+    """Mann and Whitney: of all pairs of an image of the class and one of the rest, a tie counting half."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, 60)
+    probabilities = rng.dirichlet(np.ones(4), 60).round(1)  # with ties, and a class that is not tested
+    areas = []
+    for label in range(3):
+        inside, outside = probabilities[true == label, label], probabilities[true != label, label]
+        pairs = [(a > b) + (a == b) / 2 for a in inside for b in outside]
+        areas.append(sum(pairs) / len(pairs))
+    assert METRICS["auroc"].value(true, probabilities) == pytest.approx(np.mean(areas))
+
+
+def test_auroc_of_many_classes_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 40, 300)
+    probabilities = rng.dirichlet(np.ones(50), 300).round(2) + 0.01 * (true[:, None] == np.arange(50))
+    tested = np.unique(true)
+    expected = roc_auc_score(true[:, None] == tested, probabilities[:, tested], average="macro")
+    assert METRICS["auroc"].value(true, probabilities) == pytest.approx(expected, rel=1e-12)
+
+
+def test_auroc_of_two_classes_is_that_of_either():
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]])
+    assert METRICS["auroc"].value(np.array([0, 0, 1, 1]), probabilities) == 1
+    assert METRICS["auroc"].value(np.array([0, 1, 0, 1]), probabilities) == pytest.approx(3 / 4)
+
+
+def test_auroc_of_a_single_class_is_unknown():
+    assert np.isnan(METRICS["auroc"].value(np.array([1, 1]), np.array([[0.2, 0.8], [0.6, 0.4]])))
 
 
 def test_every_metric_of_several_labels_is_scikit_learns():

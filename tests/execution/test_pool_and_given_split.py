@@ -72,7 +72,7 @@ def test_the_pool_is_for_training_alone_and_its_copies_of_held_out_images_are_le
     assert set(store.names) - set(side_of) == left_out
     audit = pd.read_csv(study.folder.path / "audit.csv")
     assert set(audit[audit.problem == "left out"].path) == left_out
-    assert f"Images without a label that training may not see: {len(left_out)} (" in " ".join(said)
+    assert f"Images that training may not see, left out: {len(left_out)} (" in " ".join(said)
     assert any("Images without a label: 15 of 35; methods without labels train on them too" in line for line in said)
     assert study.folder.read_json("dataset.json")["pool"] == 15 - len(left_out)
     with np.load(study.folder.path / "split.npz") as arrays:  # no two of the images with a label are copies
@@ -132,6 +132,20 @@ def test_folders_of_a_split_are_kept_and_copies_across_are_counted(tmp_path: Pat
     planned = plan_study({"data": str(tmp_path / "data"), **TINY})
     (entry,) = (entry for entry in planned.audit if "20 images for train" in entry.detail)
     assert entry.problem == "given split"
+
+
+def test_open_copies_of_given_test_images_are_left_out_and_listed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    rows = ["path,label,split"]
+    for seed, name in enumerate(("bean", "pea")):
+        save(data / name, 15, seed)
+        shutil.copy(data / name / "00.png", data / name / "copy.png")
+        rows += [f"{name}/{path.name},{name},{'test' * (path.name < '05')}" for path in (data / name).iterdir()]
+    (data / "images.csv").write_text("\n".join(rows))
+    study, store, said = begin(data, tmp_path / "study", manifest=str(data / "images.csv"))
+    assert set(store.names) - set(sides(study, store)) == {"bean/copy.png", "pea/copy.png"}
+    (line,) = (line for line in said if line.startswith("Images that training may not see, left out: 2 ("))
+    assert "bean/copy.png: is a copy of 'bean/00.png', which is held out" in line
 
 
 def test_one_folder_around_all_others_is_stepped_into_and_named(tmp_path: Path) -> None:

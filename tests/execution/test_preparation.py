@@ -23,6 +23,7 @@ from selfsup.data.store import open_store
 from selfsup.errors import UserError
 from selfsup.execution.configuration import ImagesSeen, require_sound, resolve_for_images
 from selfsup.execution.estimate import plan_study
+from selfsup.execution.known_images import require_same_names
 from selfsup.execution.preparation import prepare_images, require_resplit
 from selfsup.record.folder import StudyFolder
 
@@ -134,6 +135,35 @@ def test_other_contents_are_refused_with_what_changed_and_change_nothing(tmp_pat
     )
     assert "choose another --out" in str(caught.value)
     assert before == {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+
+
+def test_a_table_whose_rows_are_sorted_anew_is_refused(tmp_path: Path) -> None:
+    data = save_images(tmp_path / "data")
+    paths = [path.relative_to(data).as_posix() for path in sorted(data.rglob("*.tif"))]
+    rows = [f"{path},{path.partition('/')[0]}" for path in paths]
+    table = tmp_path / "images.csv"
+    table.write_text("\n".join(["path,label", *rows]))
+    folder, config = begin(data, tmp_path / "study", manifest=str(table))
+    table.write_text("\n".join(["path,label", *rows[::-1]]))
+    with pytest.raises(UserError, match=rf"all are there, in another order \(the first was '{paths[0]}'\); bring them"):
+        prepare_images(folder, config, lambda line: None)
+    with pytest.raises(UserError, match="in another order"):
+        require_same_names(paths[::-1], folder, config)
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_copies_stay_together_where_pages_are_images(tmp_path: Path, pages: int) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        first, *others = [Image.fromarray(values) for values in rng.integers(0, 256, (pages, 12, 12), np.uint8)]
+        for name in ("", "copy"):
+            path = tmp_path / f"data/{'ab'[number % 2]}/{number:02d}{name}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            first.save(path, save_all=True, append_images=others)
+    begin(tmp_path / "data", tmp_path / "study", pages="all")
+    problems = set(pd.read_csv(tmp_path / "study/audit.csv").problem)
+    assert "duplicate" in problems
+    assert "duplicate across split" not in problems
 
 
 def test_a_second_start_on_the_same_images_decodes_nothing(tmp_path: Path) -> None:

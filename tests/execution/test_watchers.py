@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,3 +73,12 @@ def test_what_was_stopped_before_is_not_called_finished() -> None:
     out = io.StringIO()
     Lines(out).begin(Path("study"), Tally([job], (100,), epochs=10, workers=1, done=3, stopped=2))
     assert out.getvalue() == "6 cells, 3 of them finished before and 2 stopped early (pruned); study in study\n"
+
+
+def test_a_reader_that_goes_stops_no_study() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as out:
+        lines = Lines(out)
+        for _ in range(2):
+            lines.say("nobody hears this")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
 
 from selfsup.errors import UserError
-from selfsup.report.export import export_figures, write_markdown, write_pdf
+from selfsup.report import wording
+from selfsup.report.export import _text_pages, export_figures, write_markdown, write_pdf
+from selfsup.report.recorded import read_study
 from selfsup.report.table import headline
-from selfsup.report.verdict import answer
+from selfsup.report.verdict import answer, answer_study
 
 FIGURES = {"curves", "heatmaps", "training-moco", "training-supervised", "confusion", "map"}
 
@@ -59,6 +63,33 @@ def test_markdown_holds_the_answer_the_tables_and_the_figures(study):
     for name in re.findall(r"\]\((.+)\)", text):
         assert (study / name).is_file()
     assert set(re.findall(r"report-figures/(.+)\.png", text)) == FIGURES
+
+
+def test_tables_of_long_names_stay_on_the_page_and_lose_nothing(make_study):
+    writer = make_study(
+        methods=("simclr", "reference"),
+        augmentations=("weak",),
+        lrs=(0.06,),
+        reference="vit_small_patch14_reg4_dinov2.lvd142m",
+    )
+    study = read_study(writer.path, {"margin": 0.01})
+    found = answer_study(study)
+    written = [text for page in _text_pages(study, found) for text in page.texts]
+    for text in written:
+        assert text.get_window_extent(text.figure.canvas.get_renderer()).x1 < text.figure.bbox.x1
+    words = "".join("".join(text.get_text().split()) for text in written)
+    assert all("".join(wording.signed_interval(c.test.interval).split()) in words for c in found.pairwise)
+    assert words.count("shown") >= 2 * len(found.pairwise)
+
+
+def test_figures_of_several_networks_are_found_from_markdown(make_study):
+    study = make_study(
+        methods=("moco",), augmentations=("weak",), lrs=(0.06,), sizes=("20",), backbones=("resnet18", "resnet34")
+    ).path
+    # A link ends at the first space, and what is written in it stands for other characters.
+    links = re.findall(r"!\[.*\]\((\S+)\)$", write_markdown(study).read_text(), flags=re.MULTILINE)
+    assert {Path(unquote(link)).name for link in links} >= {"training-moco resnet18.png", "training-moco resnet34.png"}
+    assert all((study / unquote(link)).is_file() for link in links)
 
 
 def test_markdown_has_the_tests_that_its_limits_speak_of(study):

@@ -324,6 +324,17 @@ def test_the_store_gives_the_thumbnails_that_the_study_lacks(make_study, monkeyp
     assert (writer.path / "assets" / "thumbnails.webp").is_file()
 
 
+def test_thumbnails_that_are_made_anew_show_the_channels_that_the_study_shows(make_study, monkeypatch):
+    writer, shown = make_study(methods=("moco",), sizes=("20",), augmentations=("weak",), lrs=(0.06,)), []
+    (writer.path / "config.toml").write_text('format = 2\ndata = "digits"\nshow_channels = [4, 3, 2]\n')
+    picture = writer.store.picture
+    monkeypatch.setattr(writer.store, "picture", lambda index, channels: shown.append(channels) or picture(index))
+    monkeypatch.setattr("selfsup.data.store.open_store", lambda path: writer.store)
+    write_report(writer.path)
+    assert shown
+    assert all(channels == [4, 3, 2] for channels in shown)
+
+
 def test_a_report_of_5000_images_is_below_15_mb(make_study):
     writer = make_study(methods=("moco",), sizes=("20",), augmentations=("weak",), test_images=1700)
     rng, n = np.random.default_rng(0), 5000

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 from selfsup.evaluation.metrics import METRICS, strata
+from selfsup.report.mcnemar import tango, tango_interval
 from selfsup.report.statistics import holm, paired_test, score_interval, wilson
 
 
@@ -72,6 +73,34 @@ def test_images_of_a_group_count_as_one():
     assert grouped.high - grouped.low == pytest.approx(few.high - few.low, rel=0.06)
 
 
+def test_groups_of_unequal_size_have_the_variance_of_leaving_out_each_in_turn():
+    groups = np.repeat(np.arange(6), [2, 3, 5, 8, 13, 40])
+    difference = np.array([0.9, -0.8, 0.7, -0.6, 0.5, 0.1])[groups] + np.resize([-0.1, 0.1], len(groups))
+    left_out = np.array([difference[groups != group].mean() for group in range(6)])
+    variance = 5 / 6 * ((left_out - difference.mean()) ** 2).sum()
+    freedom = 1 / ((np.bincount(groups) / len(groups)) ** 2).sum() - 1
+    assert variance > 1 / 8**2  # more than is assumed in any case
+    found = paired_test(difference[None], np.zeros_like(difference)[None], groups)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    assert found.interval.low == pytest.approx(difference.mean() - half)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(difference.mean()) / math.sqrt(variance), freedom))
+
+
+@pytest.mark.parametrize(("seeds", "studies"), [(1, 300), (3, 200)])
+def test_groups_of_unequal_size_show_a_difference_in_one_of_twenty_studies_at_most(seeds, studies):
+    rng, claimed, covered = np.random.default_rng(0), 0, 0
+    for _ in range(studies):
+        sizes = np.maximum(1, np.round(np.exp(rng.normal(2.5, 1.5, 30)))).astype(int)
+        groups = np.repeat(np.arange(30), sizes)
+        first, second = (rng.random((seeds, len(groups))) < rng.beta(4, 1, 30)[groups] for _ in range(2))
+        found = score_interval(first, groups)
+        covered += found.low <= 0.8 <= found.high
+        claimed += paired_test(first, second, groups).p_value < 0.05
+    chance = 3 * math.sqrt(0.05 * 0.95 / studies)
+    assert claimed / studies <= 0.05 + chance
+    assert covered / studies >= 0.95 - chance
+
+
 @given(st.integers(1, 4), st.integers(2, 30), st.integers(0, 2**32 - 1))
 def test_an_interval_holds_the_mean_and_stays_within_zero_and_one(seeds, images, number):
     right = np.random.default_rng(number).random((seeds, images)) < 0.7
@@ -89,6 +118,40 @@ def test_mcnemar_by_hand():
     test = paired_test(first, second)
     assert test.p_value == pytest.approx(22 / 1024)
     assert test.difference == pytest.approx(8 / 35)
+
+
+def test_the_interval_of_one_seed_is_tangos_and_holds_0_where_the_exact_test_does_not_reject_it():
+    # Fagerland, Lydersen and Laake (2014, Statistics in Medicine 33), airway hyper-responsiveness before and after a
+    # transplantation: of 21 children 1 only before and 7 only after. Tango's interval: -0.517 to -0.026; exact p 0.070.
+    before, after = rows("1" + "1" + "0" * 7 + "0" * 12), rows("1" + "0" + "1" * 7 + "0" * 12)
+    assert tango_interval(1, 7, 21, 1.959964) == pytest.approx((-0.517, -0.026), abs=5e-4)
+    test = paired_test(before, after)
+    assert (test.interval.low, test.interval.high) == (pytest.approx(-0.517, abs=5e-4), 0.0)
+    assert test.p_value == pytest.approx(0.0703, abs=1e-4)
+
+
+@given(st.integers(0, 25), st.integers(0, 25), st.integers(1, 400))
+def test_the_interval_of_one_seed_leaves_out_0_where_the_exact_test_rejects_it(only_first, only_second, alike):
+    images = np.arange(only_first + only_second + alike)[None]
+    test = paired_test(images >= only_second, (images < only_second) | (images >= only_second + only_first))
+    assert (test.interval.low > 0 or test.interval.high < 0) == (test.p_value < 0.05)
+    assert -1 <= test.interval.low <= test.difference <= test.interval.high <= 1
+
+
+@pytest.mark.parametrize("difference", [-0.3, -0.01, 0.0, 0.05, 0.4])
+def test_the_variance_under_a_difference_is_that_of_the_likeliest_shares(difference):
+    only_first, only_second, images = 9, 4, 60
+
+    def unlikelihood(share: float) -> float:  # of the images that the second alone names rightly
+        rest = 1 - 2 * share - difference
+        counts = np.array([only_first, only_second, images - only_first - only_second])
+        return -float(counts @ np.log([share + difference, share, rest]))
+
+    bounds = max(0.0, -difference) + 1e-9, (1 - difference) / 2 - 1e-9
+    share_there = optimize.minimize_scalar(unlikelihood, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x
+    variance = images * (2 * share_there + difference - difference**2)
+    expected = (only_first - only_second - images * difference) / math.sqrt(variance)
+    assert tango(only_first, only_second, images, difference) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
@@ -338,11 +401,11 @@ def test_groups_of_one_class_are_a_sample_of_that_class():
 
 
 def test_within_a_margin_by_hand():
-    # 100 of 400 images right by one alone, as many by the other: variance of the difference 0.5 / 400.
-    first, second = rows("1" * 100 + "0" * 100 + "1" * 200), rows("0" * 100 + "1" * 100 + "1" * 200)
-    test = paired_test(first, second, margin=0.06)
-    assert test.p_within == pytest.approx(stats.norm.sf(0.06 / math.sqrt(0.5 / 400)))
-    assert paired_test(first, second).p_within is None
+    # 300 images that both name alike. Were 3 of them, a point, right by one alone, their number would have the variance
+    # 300 * 0.01 * 0.99.
+    same = share(250, 300)
+    assert paired_test(same, same, margin=0.01).p_within == pytest.approx(stats.norm.sf(3 / math.sqrt(300 * 0.0099)))
+    assert paired_test(same, same).p_within is None
 
 
 def test_the_claim_is_that_the_interval_of_90_percent_lies_inside():
@@ -376,6 +439,16 @@ def test_a_difference_as_large_as_the_margin_is_called_smaller_in_one_of_twenty_
         one, other = draw_study(rng, seeds=seeds, images=400, effect=0.4, seed_spread=seed_spread)
         claimed += paired_test(one, other, margin=margin).p_within < 0.05
     assert claimed / studies <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
+
+
+@pytest.mark.parametrize("images", [170, 300, 500, 1000, 2000])
+def test_a_point_of_few_images_is_called_smaller_in_one_of_twenty_studies_at_most(images):
+    # One point of the images is named rightly by the second alone; how often k of them are drawn is binomial.
+    claimed = 0.0
+    for k in range(3 * images // 100 + 10):
+        test = paired_test(share(images - k, images), share(images, images), margin=0.01)
+        claimed += stats.binom.pmf(k, images, 0.01) * (test.p_within < 0.05)
+    assert claimed <= 0.05
 
 
 def test_equal_methods_are_shown_to_be_close_with_many_images_and_not_with_few():

@@ -8,6 +8,7 @@ import json
 import shlex
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class _Group(click.Group):
         with Interrupts() as interrupts:
             try:
                 return super().invoke(context)
-            except BrokenPipeError:
+            except BrokenPipeError:  # of the result, once all is done: what is said on the way falls silent
                 sys.exit(0)
             except (Exception, KeyboardInterrupt) as error:
                 if interrupts.came or isinstance(error, Interrupted | KeyboardInterrupt):
@@ -91,13 +92,11 @@ def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
     )
     from selfsup.cli.answer_text import show_answer  # its imports take seconds
 
-    show_answer(study, as_json)
+    with suppress(BrokenPipeError):
+        show_answer(study, as_json)
     failed = int((study.results.status == "failed").sum())
     if failed:
-        click.echo(
-            f"{counted(failed, 'cell')} failed; see cells/<cell>/log.txt and run the same command again.",
-            err=True,
-        )
+        _complain(f"{counted(failed, 'cell')} failed; see cells/<cell>/log.txt and run the same command again.")
         sys.exit(FAILED)
 
 
@@ -121,7 +120,7 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
         from selfsup.cli.plan_text import show_plan  # its imports, and those of the next, take seconds
         from selfsup.execution.estimate import plan_study
 
-        made = plan_study(values, out=out, here=where.here, say=_complain)
+        made = plan_study(values, out=out, executor=where, say=_complain)
     show_plan(made, as_json)
 
 
@@ -271,7 +270,9 @@ def _compare_studies(
 
 
 def _complain(line: str) -> None:
-    click.echo(line, err=True)
+    from selfsup.execution.watchers import Lines
+
+    Lines().say(line)
 
 
 def _writable(output: str, endings: tuple[str, ...] = ()) -> Path:

@@ -65,7 +65,7 @@ HEADINGS: dict[Problem, str] = {
     "labels alike": "Labels that differ only by case or spaces",
     "labels with a comma": "Labels with a comma, each taken as one",
     "no label": "Images without a label",
-    "left out": "Images without a label that training may not see",
+    "left out": "Images that training may not see, left out",
     "looks like a split": "Taken for a class, though it is called as a side of a split is",
     "small class": "Classes with fewer training images than asked for",
     "class missing on a side": "Classes without an image on one side of the split",
@@ -225,15 +225,17 @@ def describe_given(items: ItemTable, split: Split, originals: np.ndarray | None 
 
 
 def left_out(items: ItemTable, split: Split, originals: np.ndarray | None = None) -> list[AuditEntry]:
-    """Images without a label that are on no side of the split, each with the reason."""
+    """Images that training may not see and that are for no evaluation, each with the reason."""
     held_out = np.concatenate([split.val, split.test])
     twins = {} if originals is None else dict(zip(originals[held_out].tolist(), held_out.tolist(), strict=True))
-    unused = np.setdiff1d(np.flatnonzero(items.labels == UNKNOWN), split.train)
+    unused = np.setdiff1d(np.arange(len(items.names)), np.concatenate([split.train, held_out]))
     entries = []
     for index in unused.tolist():
         twin = None if originals is None else twins.get(int(originals[index]))
         if twin is not None:
             detail = f"is a copy of {quoted(items.names[twin])}, which is held out"
+        elif items.labels[index] != UNKNOWN:
+            continue  # its pixels stand under several classes, which is said of it elsewhere
         elif items.sides[index] in (VAL, TEST):
             detail = f"is given for {SIDES[items.sides[index]]}, where a label is needed"
         else:

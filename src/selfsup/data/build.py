@@ -22,10 +22,11 @@ from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import Kind
+from selfsup.data.image_files import suffix_of
 from selfsup.data.items import ItemTable
 from selfsup.data.near_duplicates import SIDE, find_originals
 from selfsup.data.opening import pixel_limit
-from selfsup.data.pages import PagedSource, describe_pages
+from selfsup.data.pages import PagedSource, describe_pages, file_of
 from selfsup.data.rendering import Renderer, Rendering, describe_channels
 from selfsup.data.sources.base import Source, digest_of
 from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
@@ -33,6 +34,7 @@ from selfsup.data.transparency import GROUNDS
 from selfsup.errors import UserError
 
 ASIDE = ".aside-"
+TIFFS = (".tif", ".tiff")
 #: So many images with the same pixels, if they are also one in so many, are told of.
 MANY_ALIKE, ONE_IN = 5, 100
 
@@ -92,7 +94,9 @@ def prepare_store(
 
 def store_name(source: Source, store_size: int, given: Rendering, max_pixels: int) -> str:
     """The name of a source's store, another one for other images or another way to decode them."""
-    facts = (store_size, given, max_pixels, FORMAT_VERSION)
+    facts = [store_size, given, max_pixels, FORMAT_VERSION]
+    if any(suffix_of(file_of(item)) in TIFFS for item in ItemTable.of(source.items).names):
+        facts.append("upright")  # stores of earlier versions have some of these on their side, or garbled
     key = digest_of(source.name, source.fingerprint(), *map(str, facts))[:16]
     readable = re.sub("[^A-Za-z0-9._-]+", "_", source.name)[:40].strip(".")
     return f"{readable}-{store_size}px-{key}"

@@ -27,13 +27,19 @@ def read_contents(content: bytes) -> Contents:
 
 
 def changes(old: Contents, new: Contents) -> str:
-    """How many images were added, are missing or have changed, and the first of each; empty if none."""
+    """How many images were added, are missing or have changed, and the first of each; empty if none.
+
+    Where all are there, whether they are in another order: a study knows its images by their places.
+    """
     found = {
         "added": [path for path in new if path not in old],
         "missing or unreadable": [path for path in old if path not in new],
         "changed": [path for path in new if path in old and new[path] != old[path]],
     }
-    return ", ".join(_count(paths, what) for what, paths in found.items() if paths)
+    said = ", ".join(_count(paths, what) for what, paths in found.items() if paths)
+    if not said and list(old) != list(new):
+        return f"all are there, in another order (the first was '{next(iter(old))}')"
+    return said
 
 
 def _count(paths: Sequence[str], what: str) -> str:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from selfsup.data.audit import printable
 from selfsup.data.items import GROUP, ItemTable
 from selfsup.errors import UserError
@@ -42,6 +44,29 @@ def read_groups(spec: str, names: Sequence[str]) -> list[str]:
 def given_groups(items: ItemTable) -> list[str]:
     """Group of every image as the data set gives it; an image without one is a group of its own."""
     return list(map(_named, items.groups, items.names))
+
+
+def joined(groups: Sequence[str], originals: np.ndarray) -> list[str]:
+    """Groups of which one holds copies of more than half of another, as one with the name of the first of them.
+
+    Parameters
+    ----------
+    groups : sequence of str, length N
+    originals : ndarray of int64, shape (N,)
+        Of each image the one that it is a copy of, or itself. A few that are alike, such as blank pages, join nothing.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, group = np.unique(np.asarray(groups, dtype=object), return_inverse=True)
+    size = np.bincount(group)
+    pairs, shared = np.unique(np.stack([group, group[originals]]), axis=1, return_counts=True)
+    one, other = pairs[:, 2 * shared > size[pairs].min(axis=0)]
+    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(names), len(names)))
+    part = connected_components(links, directed=False)[1]
+    first = np.unique(part, return_index=True)[1]
+    found: list[str] = names[first[part[group]]].tolist()
+    return found
 
 
 def _named(group: str | None, name: str) -> str:

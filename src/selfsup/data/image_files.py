@@ -90,10 +90,13 @@ def open_image(file: Path | BinaryIO, name: str = "") -> Image.Image:
             raise
         except Exception:  # as tifffile has it; Pillow's is the better reason
             raise error from None
-    if image.format == "TIFF" and has_more_channels(image):
+    if image.format != "TIFF":
+        return image
+    if has_more_channels(image):
         if isinstance(file, Path):
             image.close()
         return _tiff(file)
+    image.filename = ""  # else Pillow may map the file into memory as if an image that lies on its side stood upright
     return image
 
 

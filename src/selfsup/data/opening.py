@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from selfsup.data.audit import AuditEntry, printable
 from selfsup.data.rendering import OtherChannelsError
-from selfsup.data.sources.base import EmptyFileError
+from selfsup.data.sources.base import EmptyFileError, require_reached
 
 
 @contextmanager
@@ -24,7 +24,14 @@ def pixel_limit(most: int) -> Iterator[None]:
 
 
 def set_aside(name: str, error: Exception) -> AuditEntry:
-    """Why there is no image `name`: what a source or a reader of images raised."""
+    """Why there is no image `name`: what a source or a reader of images raised.
+
+    Raises
+    ------
+    UserError
+        If that says nothing of the image, which may be sound the next time.
+    """
+    require_reached(name, error)
     if isinstance(error, Image.DecompressionBombError):
         return AuditEntry(name, "too large", f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels")
     if isinstance(error, OtherChannelsError):

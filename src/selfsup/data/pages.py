@@ -11,8 +11,8 @@ from PIL import Image
 from selfsup.data.array_image import ArrayImage
 from selfsup.data.audit import AuditEntry
 from selfsup.data.depth import Kind, deep_pixels, kind_of
-from selfsup.data.items import Item
-from selfsup.data.sources.base import Source, digest_of
+from selfsup.data.items import Item, ItemTable
+from selfsup.data.sources.base import Source, digest_of, require_reached
 
 _MARK = "#page="
 NEW_SUBFILE_TYPE, REDUCED_OR_MASK = 254, 0b101  # the TIFF tag, and its bits for what is no page
@@ -39,6 +39,11 @@ def _is_page(image: Image.Image, number: int) -> bool:
 def file_of(name: str) -> str:
     """Name of the file that the image `name` is of, which is its own where there is but one image in it."""
     return name.partition(_MARK)[0]
+
+
+def grouped_by_file(items: ItemTable) -> bool:
+    """Whether the groups are the files that pages are of, and none that a user has named."""
+    return all(group == file_of(name) for group, name in zip(items.groups, items.names, strict=True))
 
 
 def with_pages(source: Source, pages: str) -> Source:
@@ -86,7 +91,8 @@ class PagedSource:
         try:
             with self._source.open(file) as image:
                 return page_numbers(image)
-        except Exception:  # will be set aside, with the reason, when it is decoded
+        except Exception as error:  # will be set aside, with the reason, when it is decoded
+            require_reached(self._source.items[file].name, error)
             return [0]
 
     @property

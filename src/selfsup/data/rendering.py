@@ -17,7 +17,7 @@ from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import AuditEntry
 from selfsup.data.brightness import EIGHT_BITS, Extent, Scale, choose_range, extent_of
 from selfsup.data.depth import Kind, channels_of, deep_pixels, kind_of
-from selfsup.data.sources.base import Source
+from selfsup.data.sources.base import Source, require_reached
 from selfsup.data.transparency import choose_ground, contrasts_of
 from selfsup.errors import UserError
 
@@ -182,7 +182,8 @@ class Renderer:
         try:
             with self._source.open(index) as image:
                 return seen(image)
-        except Exception:  # will be set aside, with the reason, when its turn comes
+        except Exception as error:  # will be set aside, with the reason, when its turn comes
+            require_reached(self._source.items[index].name, error)
             return None
 
 

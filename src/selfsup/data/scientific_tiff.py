@@ -16,8 +16,8 @@ from selfsup.data.array_image import ArrayImage
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-#: A TIFF tag; the photometric interpretation of colours (of grey, less); which further samples are alpha.
-EXTRA_SAMPLES, RGB, ALPHA = 338, 2, (1, 2)
+#: TIFF tags; the photometric interpretation of colours (of grey, less); which further samples are alpha.
+ORIENTATION, EXTRA_SAMPLES, RGB, ALPHA = 274, 338, 2, (1, 2)
 
 
 def has_more_channels(image: Image.Image) -> bool:
@@ -28,7 +28,7 @@ def has_more_channels(image: Image.Image) -> bool:
 
 
 class ScientificTiff(ArrayImage, ImageFile.ImageFile):
-    """A TIFF that tifffile reads, of which Pillow's class gives size, tags and pages."""
+    """A TIFF that tifffile reads, of which Pillow's class gives size, tags and pages; upright, as Pillow's are."""
 
     format = "TIFF"
 
@@ -49,8 +49,11 @@ class ScientificTiff(ArrayImage, ImageFile.ImageFile):
         samples = page.samplesperpixel
         alpha = samples == 4 and page.extrasamples[:1] in [(kind,) for kind in ALPHA]
         colour = page.photometric == RGB and (samples == 3 or alpha)
-        self._describe(page.imagelength, page.imagewidth, samples, page.dtype, colour=colour)
         self.tag_v2 = {tag.code: tag.value for tag in page.tags}
+        self._orientation = int(self.tag_v2.pop(ORIENTATION, 1))
+        height, width = page.imagelength, page.imagewidth
+        sides = (width, height) if self._orientation > 4 else (height, width)
+        self._describe(*sides, samples, page.dtype, colour=colour)
 
     def tell(self) -> int:
         return self._frame
@@ -58,4 +61,12 @@ class ScientificTiff(ArrayImage, ImageFile.ImageFile):
     def read(self) -> np.ndarray:
         page = cast("TiffPage", self._pages[self._frame])
         values = np.asarray(page.asarray(maxworkers=1))
-        return np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values  # a plane for each channel
+        values = np.moveaxis(values, 0, -1) if page.axes.startswith("S") else values  # a plane for each channel
+        return _upright(values, self._orientation)
+
+
+def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
+    """An image of shape (H, W, …) whose first row and column are where the TIFF tag says."""
+    if orientation > 4:
+        values = values.swapaxes(0, 1)
+    return values[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]

@@ -76,8 +76,10 @@ def split_images(
     conflicts : ndarray of bool, shape (N,), optional
         Images of whose pixels the class is not known; left out of val and test.
     given : ndarray of int64, shape (N,), optional
-        Side that each image is given for, ``NO_SIDE`` where that is open. Images stay on their given side. A side of
-        which no image is given is drawn from those that are given for none; if there are none, from train.
+        Side that each image is given for, ``NO_SIDE`` where that is open. Images stay on their given side. Those of
+        their group that are open follow them; where there are no groups, their open copies are for training, or on no
+        side if one of them is held out. A side of which no image is given is drawn from the others that are open; if
+        there are none, from train.
     sets : ndarray of bool, shape (S, classes), optional
         Where images have several labels, which ones each number in `labels` stands for.
 
@@ -94,12 +96,19 @@ def split_images(
     group = None if groups is None else np.unique(np.asarray(groups, dtype=object), return_inverse=True)[1]
     sides = np.where(given == NO_SIDE, TRAIN, given)
     labelled = np.flatnonzero(labels != UNKNOWN)
+    stated, rest = labelled[given[labelled] != NO_SIDE], labelled[given[labelled] == NO_SIDE]
     if groups is not None and group is not None:
-        _refuse_straddling(groups, group, labelled, given)
-    rest = labelled[given[labelled] == NO_SIDE]
-    rest = rest if len(rest) else labelled[given[labelled] == TRAIN]
+        _refuse_straddling(groups, group, stated, given)
+        bound = _sides_stated(group, stated, given)[rest]
+        sides[rest] = np.where(bound == NO_SIDE, TRAIN, bound)
+        rest = rest[bound == NO_SIDE]
+    elif originals is not None:
+        bound = _sides_stated(originals, stated, given)[rest]
+        sides[rest[bound > TRAIN]] = NO_SIDE
+        rest = rest[bound == NO_SIDE]
+    rest = rest if len(rest) else labelled[sides[labelled] == TRAIN]
     wanted = np.array([0, val_fraction, test_fraction])
-    wanted[np.unique(sides[labelled])] = 0  # what is given is not drawn
+    wanted[np.unique(given[stated])] = 0  # what is given is not drawn
     if wanted.any() and len(rest):
         wanted[TRAIN] = 1 - wanted.sum()
         copied = np.arange(len(labels)) if originals is None else originals
@@ -246,8 +255,15 @@ def _held_out(count: int, shares: np.ndarray) -> tuple[int, int]:
     return wanted.get(VAL, 0), wanted.get(TEST, 0)
 
 
-def _refuse_straddling(groups: Sequence[str], group: np.ndarray, labelled: np.ndarray, given: np.ndarray) -> None:
-    pairs = np.unique(np.stack([group[labelled], given[labelled]]), axis=1)
+def _sides_stated(keys: np.ndarray, stated: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Of each image the side that those of its key are given for, of several the last; int64 of shape (N,)."""
+    side_of = np.full(keys.max(initial=-1) + 1, NO_SIDE)
+    np.maximum.at(side_of, keys[stated], given[stated])
+    return side_of[keys]
+
+
+def _refuse_straddling(groups: Sequence[str], group: np.ndarray, stated: np.ndarray, given: np.ndarray) -> None:
+    pairs = np.unique(np.stack([group[stated], given[stated]]), axis=1)
     across, sides = np.unique(pairs[0], return_counts=True)
     across = across[sides > 1]
     if len(across):

@@ -84,7 +84,7 @@ def embed_views(
     image_size: int,
     device: str,
 ) -> np.ndarray:
-    """Embeddings of `count` random views of each image, the same views at every call.
+    """Embeddings of `count` random views of each image, the same views at every call and of every size.
 
     Returns
     -------
@@ -107,14 +107,19 @@ def batches(
     stream: int = 0,
     at_once: int = BATCH,
 ) -> Iterator[Tensor]:
-    """Views of the images at `indices`, the same at every call with the same number of the stream."""
-    # As many pixels of views larger than most as of those of 224 px, which fit into the memory of a laptop.
-    at_once = max(1, int(at_once * min(1.0, (224 / image_size) ** 2)))
+    """Views of the images at `indices`, the same at every call with the same number of the stream.
+
+    Also of every size: what is random is drawn for `at_once` images together. Of views larger than most, as many pixels
+    are computed at once as of those of 224 px, which fit into the memory of a laptop.
+    """
+    part = max(1, int(at_once * min(1.0, (224 / image_size) ** 2)))
     starts = range(0, len(indices), at_once)
     read = (images.batch(indices[start : start + at_once]) for start in starts)
     for start, (pixels, sizes) in zip(starts, _ahead(read) if _reads_ahead(device) else read, strict=True):
         generator = torch.Generator().manual_seed(derive_seed(0, "evaluation", stream, start))
-        yield policy(to_device(pixels, torch.device(device)), sizes, image_size, generator)
+        params = policy.draw(sizes, image_size, generator)
+        for some in (slice(first, first + part) for first in range(0, len(pixels), part)):
+            yield policy.apply(to_device(pixels[some], torch.device(device)), sizes[some], params[some], image_size)
 
 
 def _reads_ahead(device: str) -> bool:

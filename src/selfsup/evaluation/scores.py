@@ -1,68 +1,17 @@
-"""Scores of predicted against true classes, or labels."""
+"""Scores of each class, or label."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from selfsup.csv_files import csv_text
-from selfsup.evaluation.metrics import MEAN_AP, METRICS, THRESHOLD, below, one_against_rest
+from selfsup.evaluation.metrics import MEAN_AP, METRICS, THRESHOLD, one_against_rest
 
 #: Of each label, where images may have several.
 LABEL_SCORES = ("average_precision", "auroc", "precision", "recall", "f1")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores in [0, 1]; balanced accuracy and macro-F1 are means over the classes that were tested.
-
-    NaN of images with several labels are those of images that have one each.
-    """
-
-    accuracy: float
-    balanced_accuracy: float
-    macro_f1: float
-
-
-def score(true: np.ndarray, predicted: np.ndarray, *, num_classes: int) -> Scores:
-    """Scores of one set of predictions; `true` must not be empty.
-
-    Parameters
-    ----------
-    true, predicted : ndarray of int64, shape (n,), or bool, shape (n, labels)
-    """
-    if true.ndim == 2:
-        return Scores(math.nan, math.nan, METRICS["macro-f1"].value(true, predicted.astype(float)))
-    hits, n_true, n_predicted = _counts(true, predicted, num_classes)
-    tested = np.flatnonzero(n_true)
-    recall = hits[tested] / n_true[tested]
-    f1 = 2 * hits[tested] / (n_true + n_predicted)[tested]
-    return Scores(float((true == predicted).mean()), float(recall.mean()), float(f1.mean()))
-
-
-def macro_auroc(true: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under the ROC curve of each tested class against the rest, mean over these classes.
-
-    Parameters
-    ----------
-    true : ndarray of int64, shape (n,), or bool, shape (n, labels)
-    probabilities : ndarray, shape (n, classes)
-
-    Returns
-    -------
-    float
-        In [0, 1]; NaN where fewer than two classes were tested, or no label that some images have and others not.
-    """
-    areas = [auroc(of_it, probabilities[:, c]) for c, of_it in one_against_rest(true) if not of_it.all()]
-    return float(np.mean(areas)) if areas else math.nan
-
-
-def auroc(of_it: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve of one class, to which `of_it` says which images belong."""
-    return float(_shares_below(scores, of_it).mean())
 
 
 def label_scores(true: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
@@ -85,8 +34,8 @@ def label_scores(true: np.ndarray, probabilities: np.ndarray) -> dict[str, np.nd
         scores = probabilities[:, label]
         predicted = scores >= THRESHOLD
         hits, named = int((predicted & of_it).sum()), int(predicted.sum())
-        found["average_precision"][label] = MEAN_AP.value(of_it[:, None], scores[:, None])
-        found["auroc"][label] = math.nan if of_it.all() else auroc(of_it, scores)
+        for name, metric in (("average_precision", MEAN_AP), ("auroc", METRICS["auroc"])):
+            found[name][label] = metric.value(of_it[:, None], scores[:, None])
         found["precision"][label] = hits / named if named else 0.0
         found["recall"][label] = hits / of_it.sum()
         found["f1"][label] = 2 * hits / (of_it.sum() + named)
@@ -99,12 +48,6 @@ def label_scores_csv(true: np.ndarray, probabilities: np.ndarray, classes: Seque
     columns = [["" if math.isnan(value) else f"{value:.6f}" for value in found[name]] for name in LABEL_SCORES]
     rows = zip(classes, *columns, found["test_images"].tolist(), strict=True)
     return csv_text(["label", *LABEL_SCORES, "test_images"], rows)
-
-
-def _shares_below(scores: np.ndarray, of_it: np.ndarray) -> np.ndarray:
-    """Of each image of a class, the share of the others whose score is lower, a tie counting half."""
-    own = np.sort(scores[of_it])
-    return (below(np.sort(scores), own) - below(own, own)) / (len(scores) - len(own))
 
 
 def per_class_csv(true: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> str:

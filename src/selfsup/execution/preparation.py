@@ -28,10 +28,10 @@ from selfsup.data.audit import (
 )
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import contents_csv
-from selfsup.data.groups import given_groups, read_groups
+from selfsup.data.groups import given_groups, joined, read_groups
 from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.near_duplicates import all_differ
-from selfsup.data.pages import file_of
+from selfsup.data.pages import file_of, grouped_by_file
 from selfsup.data.rendering import Renderer
 from selfsup.data.sources._manifest import first_place
 from selfsup.data.split import Split, has_several, split_images, split_suffix
@@ -131,6 +131,7 @@ def split_study(
     """The split of a study's images for cells of a seed, and the group of each image where there are groups.
 
     Groups are those of ``--group``, else those that the data set gives; without any, copies of an image are a group.
+    Files of pages are groups, and those that are copies one.
     What is known of the pixels, copies and contradictory labels, is not there before they are decoded.
     """
     groups: Sequence[str] | None = None
@@ -140,6 +141,8 @@ def split_study(
         groups = given_groups(items)
     distinct = originals is None or all_differ(originals)
     originals = None if config.split_duplicates or distinct else originals
+    if groups is not None and originals is not None and not config.group and grouped_by_file(items):
+        groups = joined(groups, originals)
     split = split_images(
         items.labels,
         val_fraction=config.val_fraction,
@@ -173,15 +176,17 @@ def describe_split(
         entries.append(AuditEntry("*", "labels", _describe_labels(config, items)))
     if items.has_pool:
         entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
+    if items.has_labels:
         entries += left_out(items, split, originals)
     return entries
 
 
 def _describe_labels(config: StudyConfig, items: ItemTable) -> str:
     metric = METRICS[metric_for(config.metric, several=True)].words
+    written = f" (`{BETWEEN_LABELS}` in label)" * (config.manifest is not None)
     unknown = "; an empty label is unknown, so images that show none of them need a label of their own" * items.has_pool
     return (
-        f"{items.most_labels} per image at most (`{BETWEEN_LABELS}` in label), {len(items.classes):,} labels; each is "
+        f"{items.most_labels} per image at most{written}, {len(items.classes):,} labels; each is "
         f"told from the rest by itself, methods are compared by {metric}, and columns of accuracy stay empty{unknown}"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -51,7 +52,11 @@ class Lines(Watcher):
         self._tally: Tally | None = None
 
     def say(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
+        try:
+            print(line, file=self._out, flush=True)
+        except BrokenPipeError:  # as of `| head`: nobody listens any more, and the work goes on
+            with open(os.devnull, "w") as nobody:
+                os.dup2(nobody.fileno(), self._out.fileno())
 
     def decoded(self, done: int, total: int) -> None:
         if done == 1:

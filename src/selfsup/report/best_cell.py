@@ -264,9 +264,8 @@ def _thumbnails(study: RecordedStudy, cell: str, embeddings: StoredEmbeddings) -
 
     placed = np.isfinite(embeddings.projection).all(axis=1)
     try:
-        write_assets(
-            study.path, open_store(study.path / study.dataset["store"]), embeddings.indices[placed], split_suffix=suffix
-        )
+        store, shown = open_store(study.path / study.dataset["store"]), study.settings.get("show_channels")
+        write_assets(study.path, store, embeddings.indices[placed], shown, suffix)
     except Exception:  # whatever is wrong with the store, the report does without it and says so
         return None
     return read_thumbnails(study.path, suffix)

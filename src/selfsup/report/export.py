@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -67,7 +68,7 @@ def write_markdown(study_dir: Path, asked: Mapping[str, Any] = {}, *, to: Path |
     study = read_study(study_dir, asked)
     found = answer_study(study)
     path = to or study.path / "report.md"
-    folder = path.with_name(f"{path.stem}-figures")
+    folder = figures_beside(path)
     with writing_to(folder, "choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
     lines = [f"# {_plain(study.dataset['name'])}", "", f"**{_plain(headline(found))}**", ""]
@@ -80,11 +81,16 @@ def write_markdown(study_dir: Path, asked: Mapping[str, Any] = {}, *, to: Path |
         lines += [
             f"## {_plain(figure.caption)}",
             "",
-            f"![{_plain(figure.caption)}]({quote(folder.name)}/{figure.name}.png)",
+            f"![{_plain(figure.caption)}]({quote(f'{folder.name}/{figure.name}.png')})",
             "",
         ]
     replace_file(path, "\n".join(lines).encode("utf-8", "backslashreplace"))
     return path
+
+
+def figures_beside(report: Path) -> Path:
+    """The folder of a Markdown report's figures."""
+    return report.with_name(f"{report.stem}-figures")
 
 
 def write_pdf(study_dir: Path, asked: Mapping[str, Any] = {}, *, to: Path | None = None) -> Path:
@@ -208,11 +214,24 @@ def _plain(text: str) -> str:
     return "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in flat)
 
 
+def _text_table(rows: list[Sequence[str]]) -> Iterator[str]:
+    """Lines of a table no wider than the page: headings are broken where they must be, then the widest columns."""
+    columns = list(zip(*rows, strict=True))
+    widths, room = [max(map(len, column)) for column in columns], CHARACTERS_PER_LINE - 2 * (len(columns) - 1)
+    if sum(widths) > room:
+        widths = [max(map(len, (*heading.split(), *cells))) for heading, *cells in columns]
+    while sum(widths) > room:
+        widths[widths.index(max(widths))] -= 1
+    for row in rows:
+        cells = [textwrap.wrap(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for line in zip_longest(*cells, fillvalue=""):
+            yield "  ".join(f"{part:<{width}}" for part, width in zip(line, widths, strict=True)).rstrip()
+
+
 def _text_pages(study: RecordedStudy, found: Answer) -> Iterator[Figure]:
     lines = [*textwrap.wrap(headline(found), CHARACTERS_PER_LINE), ""]
     for title, rows in _tables(found):
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines += [title, "", *("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) for row in rows), ""]
+        lines += [title, "", *_text_table(rows), ""]
     if found.caveats:
         lines += ["What was not shown", ""]
         for sentence in found.caveats:

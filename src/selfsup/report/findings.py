@@ -207,7 +207,7 @@ class Answer:
     category : str
         What a label names: ``"class"``, or ``"label"`` where images may have several.
     total_seconds : float
-        Training time of all recorded cells, added up.
+        Time of all trainings, added up; one that several cells share counts once.
     external : tuple of ExternalScore
         The methods at the largest number of images on the external test; empty without one.
     """
@@ -249,13 +249,12 @@ class Answer:
     def not_beaten(self) -> tuple[Comparison, ...]:
         """Comparisons of a best method that trains with networks that do not, where it is not shown to be better.
 
-        At the largest number of images; the one with the highest test score comes first. Empty is what a study
-        hopes for.
+        At its number of images; the one with the highest test score comes first. Empty is what a study hopes for.
         """
-        last = [gain for gain in self.gains[-1:] if gain.one == self.best and gain.verdict != "better"]
-        if not last:
+        of_best = [gain for gain in self.gains if gain.one == self.best and gain.verdict != "better"]
+        if not of_best:
             return ()
-        found = [c for c in self.comparisons if not c.other.trains and c.verdict != "better"] or last
+        found = [c for c in self.comparisons if not c.other.trains and c.verdict != "better"] or of_best
         return tuple(sorted(found, key=lambda c: -(c.other.test_score or 0.0)))
 
     @property

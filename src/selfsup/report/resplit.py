@@ -44,8 +44,7 @@ def resplit_test(
     :func:`paired_test`.
     """
     differences = [one.astype(float) - other.astype(float) for one, other in zip(first, second, strict=True)]
-    found = _mean_over_splits(differences, units, test_ratio)
-    return test_of(found, found.p_value(), margin)
+    return test_of(_mean_over_splits(differences, units, test_ratio), margin)
 
 
 def _mean_over_splits(tables: Sequence[Table], units: Sequence[Mapping[str, Any]], test_ratio: float) -> Mean:

@@ -28,6 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from selfsup.report.mcnemar import mcnemar, tango, tango_interval
+
 CONFIDENCE = 0.95
 
 #: Seeds by images: where the prediction is right, or what each image contributes to a score.
@@ -200,9 +202,10 @@ def paired_test(
     """Whether one classifier does better than another, paired over images and seeds.
 
     For right and wrong of one seed and no groups this is the exact McNemar test (McNemar, 1947): of the images
-    that one names rightly and the other wrongly, how unlikely is so uneven a share? Else the interval
-    of the mean difference decides, which counts both the seeds and the images; so a significant
-    difference is one to be expected of other seeds and images too.
+    that one names rightly and the other wrongly, how unlikely is so uneven a share? The interval and the test of the
+    margin are Tango's (1998), and the interval holds 0 wherever the exact test does not reject it. Else the interval
+    of the mean difference decides, which counts both the seeds and the images; so a significant difference is one to
+    be expected of other seeds and images too.
 
     Parameters
     ----------
@@ -218,16 +221,30 @@ def paired_test(
     margin : float, optional
         Above 0: test too whether the difference is smaller than this in either direction.
     """
-    found = mean_of(first.astype(float) - second.astype(float), groups, classes, step)
-    exact = found.seeds == 1 and groups is None and first.dtype == bool
-    return test_of(found, _mcnemar(first[0], second[0]) if exact else found.p_value(), margin)
+    if len(first) == 1 and groups is None and first.dtype == bool:
+        return _test_of_one_seed(first[0].astype(bool), second[0].astype(bool), margin)
+    return test_of(mean_of(first.astype(float) - second.astype(float), groups, classes, step), margin)
 
 
-def test_of(found: Mean, p_value: float, margin: float | None) -> PairedTest:
-    """The test of a mean difference, whose `p_value` is known."""
+def test_of(found: Mean, margin: float | None) -> PairedTest:
+    """The test of a mean difference."""
     half = found.half_width()
     interval = Interval(max(-1.0, found.mean - half), min(1.0, found.mean + half), found.seeds, found.units)
-    return PairedTest(found.mean, interval, p_value, None if margin is None else found.p_within(margin))
+    return PairedTest(found.mean, interval, found.p_value(), None if margin is None else found.p_within(margin))
+
+
+def _test_of_one_seed(first: NDArray[np.bool_], second: NDArray[np.bool_], margin: float | None) -> PairedTest:
+    """The exact test of right and wrong, and Tango's of the margin: two one-sided ones, as :meth:`Mean.p_within` is."""
+    images = len(first)
+    counts = int((first & ~second).sum()), int((second & ~first).sum()), images
+    p_value = mcnemar(*counts[:2])
+    low, high = tango_interval(*counts, float(stats.norm.isf((1 - CONFIDENCE) / 2)))
+    if p_value >= 1 - CONFIDENCE:
+        low, high = min(low, 0.0), max(high, 0.0)
+    within = None
+    if margin is not None:
+        within = float(stats.norm.cdf(max(tango(*counts, margin), -tango(*counts, -margin))))
+    return PairedTest((counts[0] - counts[1]) / images, Interval(low, high, 1, images), p_value, within)
 
 
 def difference_interval(one: float, of_one: Interval, other: float, of_other: Interval) -> Interval:
@@ -246,7 +263,7 @@ def mean_of(
 ) -> Mean:
     """Two-way analysis of variance, seeds by units, both random, one value each; units within strata, if any."""
     mean = float(table.mean())
-    scores = _by_unit(table - mean, groups)
+    scores, sizes = _by_unit(table - mean, groups)
     seeds, units = scores.shape
     if units < 2:  # of one unit nothing is known
         return Mean(mean, seeds, 2, 0.0, 1.0, 1.0, 2.0)
@@ -254,28 +271,39 @@ def mean_of(
     # A share's own variance for the textbook's interval of a share, and its quantile of the normal distribution.
     textbook = seeds == 1 and groups is None and classes is None
     weight = 1 / len(strata)
-    parts = [_variance_within(scores[:, members], int(not textbook)) / units**2 for members in strata]
+    shares = [sizes[members] / sizes[members].sum() for members in strata]
+    parts = [
+        _variance_within(scores[:, members], share, int(not textbook)) / units**2
+        for members, share in zip(strata, shares, strict=True)
+    ]
+    # As many units of one size as they are worth (Carter, Schnepel and Steigerwald 2017, Review of Economics and
+    # Statistics 99, for independent images): their number, or fewer where some groups hold most of the images.
+    worth = [float(1 / (share**2).sum()) for share in shares]
     # As if one more image had been wrong and one right: a table without variation is one in which
     # little varies, not one that is known to its last digit.
     least = [(step * weight / (len(members) + 2)) ** 2 for members in strata]
     variances = np.maximum(parts, least)
-    known = [max(len(members) - 1, 1) for members in strata]
+    known = [max(count - 1, 1.0) for count in worth]
     freedom = math.inf if textbook else float(variances.sum() ** 2 / (variances**2 / known).sum())
-    effective = 1 / sum(weight**2 / len(members) for members in strata)
+    effective = 1 / sum(weight**2 / count for count in worth)
     seed_variance = float(scores.mean(axis=1).var(ddof=1)) / seeds if seeds > 1 else 0.0
     seen = float(np.maximum(parts, 0.0).sum()) if len(strata) > 1 else None
     return Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective, seen)
 
 
-def _variance_within(scores: NDArray[np.float64], ddof: int) -> float:
-    """Variance of the sum over units of their mean over seeds, without what differs from seed to seed."""
-    seeds, units = scores.shape
+def _variance_within(scores: NDArray[np.float64], share: NDArray[np.float64], ddof: int) -> float:
+    """Variance of the sum over units of their mean over seeds, without what differs from seed to seed.
+
+    By leaving out each unit in turn (the jackknife, CV3 of MacKinnon, Nielsen and Webb 2023, Journal of Applied
+    Econometrics 38): a group pulls the mean towards itself by its share of the images, which hides as much of it.
+    """
+    units = scores.shape[1]
     if units < 2:
         return 0.0
-    of_units = scores.mean(axis=0)
-    rest = scores - scores.mean(axis=1, keepdims=True) - of_units + of_units.mean()
-    residual = float((rest**2).sum()) / ((seeds - 1) * (units - 1)) / seeds if seeds > 1 else 0.0
-    return units * (float(of_units.var(ddof=ddof)) - residual)
+    deviations = (scores - scores.sum(axis=1, keepdims=True) * share) * ((1 - 1 / units) / (1 - share))
+    of_units, degrees = deviations.mean(axis=0), (len(scores) - 1) * (units - 1)
+    residual = float(((deviations - of_units) ** 2).sum()) / degrees / len(scores) if degrees else 0.0
+    return units * (float((of_units**2).sum()) / (units - ddof) - residual)
 
 
 def _strata(groups: NDArray[np.int64] | None, classes: NDArray[np.int64] | None, units: int) -> list[NDArray[np.int64]]:
@@ -291,19 +319,15 @@ def _strata(groups: NDArray[np.int64] | None, classes: NDArray[np.int64] | None,
     return [np.flatnonzero(classes == found) for found in np.unique(classes)]
 
 
-def _by_unit(deviations: NDArray[np.float64], groups: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Deviations from the mean summed by group, scaled so that their mean stays that of the images."""
+def _by_unit(
+    deviations: NDArray[np.float64], groups: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Deviations from the mean summed by group, scaled so that their mean stays that of the images; and its images."""
     if groups is None:
-        return deviations
-    _, number = np.unique(groups, return_inverse=True)
-    count = int(number.max()) + 1
-    sums = np.stack([np.bincount(number, weights=row, minlength=count) for row in deviations])
-    return np.asarray(sums * (count / deviations.shape[1]))
-
-
-def _mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    uneven = int((first != second).sum())
-    return float(stats.binomtest(int((first & ~second).sum()), uneven).pvalue) if uneven else 1.0
+        return deviations, np.ones(deviations.shape[1], np.int64)
+    _, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    sums = np.stack([np.bincount(number, weights=row) for row in deviations])
+    return np.asarray(sums * (len(sizes) / deviations.shape[1])), sizes
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from selfsup.config.axes import CHOSEN, COMPARED
 from selfsup.evaluation.metrics import ACCURACY, BALANCED_ACCURACY, Metric
 from selfsup.report.caveats import caveats
 from selfsup.report.external_scores import external_scores
@@ -64,7 +66,7 @@ def answer_study(study: RecordedStudy) -> Answer:
         optimism=optimism(study.results, study.metric) if study.labelled else None,
         caveats=(),
         category=study.category,
-        total_seconds=float(study.results["train_seconds"].sum()),
+        total_seconds=_total_seconds(study.results),
         external=external_scores(study, [c for c in choices if best is not None and c.per_class == best.per_class]),
     )
     return replace(found, caveats=tuple(caveats(study, found)))
@@ -96,6 +98,12 @@ def _choices(study: RecordedStudy, outcomes: Outcomes) -> tuple[Choice, ...]:
             )
         )
     return tuple(found)
+
+
+def _total_seconds(results: pd.DataFrame) -> float:
+    """Of all trainings: one that serves several sizes stands in the row of each."""
+    trainings = results.drop_duplicates([*COMPARED, *CHOSEN, "seed", "train_seconds"])
+    return float(trainings["train_seconds"].sum())
 
 
 def _beside(study: RecordedStudy) -> Metric | None:

@@ -68,6 +68,16 @@ def test_a_path_may_be_absolute_within_the_folder_or_come_from_windows(images: P
     assert [item.name for item in items] == ["a/1.png", "a/2.png", "b/3.png"]
 
 
+def test_an_absolute_path_may_lead_through_a_link_from_either_side(images: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(images, target_is_directory=True)
+    for named, root in ((link, images), (images, link)):
+        items = ManifestSource(write(tmp_path, f"path,label\n{named}/a/1.png,x\n{named}/a/2.png,y\n"), root).items
+        assert [item.name for item in items] == ["a/1.png", "a/2.png"]
+    with pytest.raises(UserError, match="which lies outside"):
+        ManifestSource(write(tmp_path, f"path,label\n{link}/../elsewhere/1.png,x\n"), images)
+
+
 def test_a_manifest_keeps_the_contract(images: Path, tmp_path: Path) -> None:
     manifest = write(tmp_path, TABLE)
     check_source(lambda options: ManifestSource(manifest, images, unlabelled=options.unlabelled))

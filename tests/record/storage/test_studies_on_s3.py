@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,9 @@ def test_a_study_is_at_its_address_and_can_be_used_from_elsewhere(server: Server
     before = server.client.head_object(Bucket="studies", Key="lab/digits/report.html")["ETag"]
     there.report()
     assert server.client.head_object(Bucket="studies", Key="lab/digits/report.html")["ETag"] != before
+    figures = re.findall(r"!\[.*\]\((.+)\)", there.report("md").read_text())
+    assert figures
+    assert {"report.md", *figures} <= {name.removeprefix("lab/digits/") for name in server.names()}
 
 
 @pytest.mark.usefixtures("without_pictures")

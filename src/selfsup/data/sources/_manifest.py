@@ -9,6 +9,7 @@ import os
 import stat
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -198,9 +199,22 @@ def _below(path: str, root: Path, where: str) -> str:
         raise UserError(f"{where} names no path; give one, or remove the row.")
     path = path.replace("\\", "/") if "\\" in path and not (root / path).exists() else path
     relative = os.path.relpath(path, root.absolute()) if os.path.isabs(path) else os.path.normpath(path)
+    if relative.split(os.sep)[0] == os.pardir and os.path.isabs(path):
+        folder, name = os.path.split(os.path.normpath(path))
+        relative = os.path.normpath(os.path.join(_behind_link(folder, root), name))
     if relative.split(os.sep)[0] == os.pardir:
         _refuse(where, path, f"which lies outside '{printable(str(root))}'")
     return relative.replace(os.sep, "/")
+
+
+@lru_cache(maxsize=1024)
+def _behind_link(folder: str, root: Path) -> str:
+    """Path below `root` of a folder that is named through a link; ``..`` where it does not lie there."""
+    for above in (Path(folder), *Path(folder).parents):
+        with contextlib.suppress(OSError):
+            if above.samefile(root):
+                return os.path.relpath(folder, above)
+    return os.pardir
 
 
 def _facts(root: Path, path: str, where: str) -> tuple[int, int, int]:

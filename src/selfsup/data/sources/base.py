@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -57,8 +58,30 @@ class SourceOptions:
                 raise UserError(f"{flag} means nothing to the data '{source}'; leave it out.")
 
 
+#: What the system says of a file itself (gone, forbidden, of other content than it says of itself), and libraries say
+#: without a number.
+OF_THE_FILE = (None, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL)
+
+
 class EmptyFileError(ValueError):
     """What opening an image raises where its file has no bytes."""
+
+
+def require_reached(name: str, error: Exception) -> None:
+    """Refuse to go on where the image `name` could not be got at: what is wrong may be its way here, and be over soon.
+
+    Raises
+    ------
+    UserError
+        If `error` says nothing of the image.
+    """
+    if isinstance(error, UserError):
+        raise error
+    if isinstance(error, OSError) and error.errno not in OF_THE_FILE:
+        raise UserError(
+            f"'{name}' cannot be read now ({error.strerror}); look after the disk or the network and run again, or "
+            "move the file away."
+        ) from None
 
 
 class Source(Protocol):
@@ -89,7 +112,13 @@ class Source(Protocol):
         """
 
     def open(self, index: int) -> Image.Image:
-        """Open one image, not necessarily decoded; whatever this raises sets the image aside."""
+        """Open one image, not necessarily decoded; what this raises sets the image aside, if it is of the image.
+
+        Raises
+        ------
+        UserError
+            If images cannot be got at: it ends the command, for the image may be sound the next time.
+        """
 
 
 def digest_of(*parts: str | bytes) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
-from selfsup.evaluation.scores import macro_auroc
+from selfsup.evaluation.metrics import METRICS
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
-    return Evaluated({"auroc": macro_auroc(cell.test.y, cell.test_probabilities)})
+    return Evaluated({"auroc": METRICS["auroc"].value(cell.test.y, cell.test_probabilities)})
 
 
 COLUMNS = (

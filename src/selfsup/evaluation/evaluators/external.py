@@ -5,7 +5,7 @@ from __future__ import annotations
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
 from selfsup.evaluation.evaluators.knn import knn_predict
-from selfsup.evaluation.scores import macro_auroc, score
+from selfsup.evaluation.metrics import MEAN_AP, METRICS
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
@@ -14,17 +14,17 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
         return Evaluated({})
     probabilities = cell.probe.probabilities(external.x)
     predicted = probabilities.argmax(axis=1)
-    scores = score(external.y, predicted, num_classes=classes)
     neighbours = knn_predict(
         cell.train.x, cell.train.y, external.x,
         num_classes=classes, k=config.knn_neighbours, temperature=config.knn_temperature,
     )  # fmt: skip
     return Evaluated(
         {
-            "external_accuracy": scores.accuracy,
-            "external_balanced_accuracy": scores.balanced_accuracy,
-            "external_macro_f1": scores.macro_f1,
-            "external_auroc": macro_auroc(external.y, probabilities),
+            **{
+                f"external_{metric.test.removeprefix('test_')}": metric.value(external.y, probabilities)
+                for metric in METRICS.values()
+                if metric is not MEAN_AP
+            },
             "external_knn_accuracy": float((neighbours == external.y).mean()),
         },
         arrays={"external": {"indices": external.indices, "labels": external.y, "predicted": predicted}},

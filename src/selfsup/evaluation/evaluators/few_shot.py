@@ -24,8 +24,8 @@ DRAWS = 20
 ALL_LOGITS, FEWEST_DRAWS = 1_000_000, 3
 #: Most entries of the embeddings, the test images' logits, or what the solver keeps, that are handled at once.
 MOST_ENTRIES = 20_000_000
-#: Penalty of every draw, scikit-learn's default: from so few images nothing can be chosen.
-STRENGTH = 1.0
+#: scikit-learn's default C, for every draw: from so few images nothing can be chosen.
+C = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _predict(x: Tensor, y: Tensor, rows: Tensor, tested: Tensor) -> np.ndarray:
     group = 1 if images * classes >= LARGE else max(1, MOST_ENTRIES // max(images * width, len(tested) * classes, kept))
     predicted = []
     for part in rows.split(group):
-        weight, bias = solve(x[part], y[part], STRENGTH, num_classes=classes)
+        weight, bias = solve(x[part], y[part], C, num_classes=classes)
         some = tested.split(max(1, MOST_ENTRIES // (group * classes)))
         labels = torch.cat([(each @ weight.mT + bias[:, None]).argmax(dim=-1) for each in some], dim=1)
         predicted.append(labels.cpu().numpy())

@@ -8,20 +8,17 @@ import numpy as np
 
 from selfsup.evaluation.base import Column, Evaluated, Evaluator
 from selfsup.evaluation.evaluation_context import EvaluationContext
-from selfsup.evaluation.metrics import predictions
-from selfsup.evaluation.scores import score
+from selfsup.evaluation.metrics import metrics_for, predictions
 
 
 def _evaluate(cell: EvaluationContext) -> Evaluated:
     probe, test = cell.probe, cell.test
     probabilities = cell.test_probabilities
     predicted = predictions(probabilities, several=cell.several)
-    scores = score(test.y, predicted, num_classes=len(cell.classes))
+    of_classes = [metric for metric in metrics_for(several=cell.several) if not metric.ranks]
     columns = {
         "val_accuracy": math.nan if cell.several else probe.val_score,
-        "test_accuracy": scores.accuracy,
-        "test_balanced_accuracy": scores.balanced_accuracy,
-        "test_macro_f1": scores.macro_f1,
+        **{metric.test: metric.value(test.y, probabilities) for metric in of_classes},
         "probe_strength": probe.C,
     }
     return Evaluated(

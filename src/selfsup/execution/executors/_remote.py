@@ -21,6 +21,8 @@ from selfsup.record.folder import StudyFolder
 
 #: Seconds between two looks into the journals.
 HEAR_SECONDS = 0.5
+#: Seconds for which an engine may leave questions about the jobs without an answer.
+SILENT_SECONDS = 600.0
 #: How often a job may lose the machine below it before it counts as failed.
 LOSSES = 20
 
@@ -60,7 +62,13 @@ class Engine(Protocol):
         ...
 
     def ended(self, handles: Collection[str]) -> dict[str, JobEnd]:
-        """Those of the jobs that neither wait nor run any more."""
+        """Those of the jobs that neither wait nor run any more.
+
+        Raises
+        ------
+        UserError
+            If there is no answer.
+        """
         ...
 
     def stop(self, handles: Collection[str]) -> None:
@@ -98,7 +106,7 @@ class RemoteRun:
         self.waiting: deque[tuple[Job, Ticket]] = deque()
         self.handed: dict[str, _Handed] = {}
         self.refusal: str | None = None
-        self._asked = time.monotonic()
+        self._asked = self._answered = time.monotonic()
 
     def run(self, most: int | None = None) -> None:
         """Run all jobs, `most` of them at a time.
@@ -108,7 +116,8 @@ class RemoteRun:
         Interrupted
             On Ctrl-C or SIGTERM, after the running jobs saved their checkpoints.
         UserError
-            If a node says that going on is pointless.
+            If a node says that going on is pointless; if the engine takes no jobs, or says nothing of them for long.
+            Those that it has go on then, and the next run follows them.
         """
         with StopFlag() as stop:
             try:
@@ -119,6 +128,9 @@ class RemoteRun:
                     self._hear()
                     if time.monotonic() - self._asked >= self.engine.ask_seconds:
                         self._ask()
+            except UserError:  # the engine's own
+                self.handed.clear()
+                raise
             finally:
                 self._shut_down(stop)
             if self.refusal is not None:
@@ -189,7 +201,7 @@ class RemoteRun:
     def _ask(self) -> None:
         """Ask the engine which jobs ended without a word: their node died, or somebody cancelled them."""
         self._asked = time.monotonic()
-        ends = self.engine.ended([handed.ticket.handle for handed in self.handed.values()])
+        ends = self._ended({handed.ticket.handle for handed in self.handed.values()})
         for handed in list(self.handed.values()):
             end = ends.get(handed.ticket.handle)
             if end is None:
@@ -202,6 +214,17 @@ class RemoteRun:
                 self.refusal = end.refusal
             else:
                 self._try_again(handed, end)
+
+    def _ended(self, handles: Collection[str]) -> dict[str, JobEnd]:
+        """Those of the jobs that ended, none where there is no answer: a controller that starts anew gives none."""
+        try:
+            ends = self.engine.ended(handles)
+        except UserError:
+            if time.monotonic() - self._answered > SILENT_SECONDS:
+                raise
+            return {}
+        self._answered = time.monotonic()
+        return ends
 
     def _try_again(self, handed: _Handed, end: JobEnd) -> None:
         old = handed.ticket
@@ -230,7 +253,7 @@ class RemoteRun:
         handles = {handed.ticket.handle for handed in self.handed.values()}
         self.engine.stop(handles)
         deadline = time.monotonic() + GRACE_SECONDS
-        while left := handles - set(self.engine.ended(handles)):
+        while left := handles - set(self._ended(handles)):
             if stop.at_once or time.monotonic() >= deadline:
                 break
             time.sleep(HEAR_SECONDS)

@@ -64,7 +64,7 @@ def upload(address: str, paths: Iterable[Path]) -> None:
 
 
 class Uploads(threading.Thread):
-    """Sends what is new every few seconds, and renews the lease."""
+    """Sends what is new every few seconds, while another thread renews the lease: an upload may outlast it."""
 
     def __init__(self, mirror: Mirror, lease: Lease) -> None:
         super().__init__(name="selfsup-upload", daemon=True)
@@ -73,16 +73,19 @@ class Uploads(threading.Thread):
         self._trouble: str | None = None
         self._said: str | None = None
         self._lost = False
-        self._renewed = time.monotonic()
+        self._uploaded = threading.Event()
+        self._renewal = threading.Thread(target=self._renew, name="selfsup-lease", daemon=True)
 
     def run(self) -> None:
+        self._renewal.start()
         pause = EVERY
         while not self._ending.wait(pause) and not self._lost:
             started = time.monotonic()
             try:
-                self._renew()
-                if not self._lost:
+                if self._lease.holds():
                     self._push()
+                else:
+                    self._lost = True
                 self._trouble = None
             except Exception as error:  # the network's trouble, which costs no result
                 self._trouble = first_line(error)
@@ -113,6 +116,13 @@ class Uploads(threading.Thread):
         """End the thread and upload what is left; where that fails, or another run has the address, half a sentence."""
         self._ending.set()
         self.join()
+        try:
+            return self._push_the_rest()
+        finally:
+            self._uploaded.set()
+            self._renewal.join()
+
+    def _push_the_rest(self) -> str | None:
         where = f"'{shown(self._mirror.address)}'"
         for wait in (0.0, *LAST_WAITS):
             time.sleep(wait)
@@ -126,9 +136,9 @@ class Uploads(threading.Thread):
         return f"Not all could be uploaded to {where} ({reason}): the study is complete in {self._mirror.folder}"
 
     def _renew(self) -> None:
-        if time.monotonic() - self._renewed >= RENEW_SECONDS:
-            self._lost = not self._lease.renew()
-            self._renewed = time.monotonic()
+        while not self._uploaded.wait(RENEW_SECONDS) and not self._lost:
+            with contextlib.suppress(Exception):  # the network's trouble, of which uploading tells
+                self._lost = not self._lease.renew()
 
     def _push(self) -> None:
         if (self._mirror.folder / "config.toml").is_file():  # else no study has begun

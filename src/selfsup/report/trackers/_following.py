@@ -19,7 +19,7 @@ from selfsup.report.trackers.base import Tracker, read_cell
 
 #: Seconds that trackers get at the end before the user is told what is waited for.
 PATIENCE = 5.0
-#: Failures after which a round ends: one may be the fault of a cell, a second is the tracker's.
+#: Failures in a row after which a round ends: one may be the fault of a cell, a second is likely the tracker's.
 FAILURES = 2
 
 Say = Callable[[str], None]
@@ -120,16 +120,17 @@ class _Follower(threading.Thread):
     def _catch_up(self) -> None:
         ledger = Ledger(self._home, self._tracker.store(self._home))
         failures = 0
-        for cell_id in sorted(self._folder.finished() - ledger.cells):
-            if self._abandoned:
+        # Cells that failed before come last: they keep no other from the tracker.
+        for cell_id in sorted(self._folder.finished() - ledger.cells, key=lambda cell: (cell in ledger.failed, cell)):
+            if self._abandoned or failures == FAILURES:
                 return
             try:
                 self._log(cell_id, ledger)
+                failures = 0
             except Exception as error:
                 self._trouble = error
                 failures += 1
-            if failures == FAILURES:
-                return
+                ledger.enter_failed(cell_id)
 
     def _log(self, cell_id: str, ledger: Ledger) -> None:
         cell = read_cell(self._folder, cell_id, key=ledger.key_of(cell_id), weights=self._weights)

@@ -35,6 +35,8 @@ class Ledger:
         content = json.loads(self._path.read_text(encoding="utf-8"))
         self._study: str = content["study"]
         self._cells: dict[str, list[str]] = content["cells"]
+        #: Cells that a tracker could not log, of late or before they could be.
+        self.failed: list[str] = content.get("failed", [])
 
     @property
     def cells(self) -> frozenset[str]:
@@ -44,7 +46,16 @@ class Ledger:
     def enter(self, cell_id: str) -> None:
         """Note that a cell is in the store."""
         self._cells.setdefault(self._store, []).append(cell_id)
-        replace_file(self._path, to_json({"study": self._study, "cells": self._cells}))
+        self._write()
+
+    def enter_failed(self, cell_id: str) -> None:
+        """Note that a cell could not be logged."""
+        if cell_id not in self.failed:
+            self.failed.append(cell_id)
+            self._write()
+
+    def _write(self) -> None:
+        replace_file(self._path, to_json({"study": self._study, "cells": self._cells, "failed": self.failed}))
 
     def key_of(self, cell_id: str) -> str:
         """16 hexadecimal digits that name a cell, the same at every attempt and in no other study."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,63 @@ def test_tables_of_others_are_known_by_their_columns(tmp_path: Path) -> None:
     pq.write_table(table.drop(["photo"]), tmp_path / "d/a.parquet")
     with pytest.raises(UserError, match=r"has no column of images \(it has id, label\)"):
         open_source(str(tmp_path / "d"))
+
+
+def test_lists_of_labels_are_several_labels_and_what_is_no_number_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+
+    def labels(column: Any) -> list[Any]:
+        table = pa.table({"image": [png(number) for number in range(4)], "label": column})
+        pq.write_table(table, tmp_path / "d/a.parquet")
+        return [item.label for item in open_source(str(tmp_path / "d")).items]
+
+    assert labels([["y", "x"], ["y"], [], None]) == [("x", "y"), ("y",), None, None]
+    assert labels([["y"], ["x"], [], None]) == ["y", "x", None, None]
+    assert labels([1.0, float("nan"), 0.0, None]) == ["1.0", None, "0.0", None]
+    for vectors in ([[0.5, 1.0]] * 4, [{"x": 1}] * 4):
+        with pytest.raises(UserError, match=r"The column 'label' of '.*' holds .*, of which no class can be made; ren"):
+            labels(vectors)
+    with pytest.raises(UserError, match="has the label 'x;y', and ';' parts labels; rename it"):
+        labels([["x;y", "z"], [], [], []])
+
+
+def test_classes_of_lists_have_their_names(tmp_path: Path) -> None:
+    kind = datasets.Sequence(datasets.ClassLabel(names=["bee", "ant"]))
+    cells = [{"bytes": png(number), "path": None} for number in range(2)]
+    features = datasets.Features({"image": datasets.Image(), "tags": kind, "labels": kind})
+    columns = {"image": cells, "tags": [[0], [0]], "labels": [[0, 1], [-1, 1]]}
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(tmp_path / "d")
+    assert [item.label for item in open_source(str(tmp_path / "d")).items] == [("ant", "bee"), ("ant",)]
+
+
+def test_another_export_of_the_same_size_is_other_data(tmp_path: Path) -> None:
+    def export(first: int) -> tuple[str, int]:
+        cells = [np.random.default_rng(first + number).bytes(300) for number in range(3)]
+        (tmp_path / "d").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"image": cells}), tmp_path / "d/a.parquet", compression=None, use_dictionary=False)
+        os.utime(tmp_path / "d/a.parquet", (1, 1))
+        return open_source(str(tmp_path / "d")).fingerprint(), (tmp_path / "d/a.parquet").stat().st_size
+
+    first, second, again = export(0), export(10), export(0)
+    assert first[1] == second[1]
+    assert first[0] == again[0] != second[0]
+
+
+def test_a_table_of_paths_above_deep_folders_is_no_data_set(tmp_path: Path) -> None:
+    names = [f"2021/{label}/left/{number}.png" for label in "ab" for number in range(2)]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(png(0))
+    pq.write_table(pa.table({"path": names, "label": list("abab")}), tmp_path / "images.parquet")
+    assert [item.label for item in open_source(str(tmp_path)).items] == list("aabb")
+    listed = open_source(str(tmp_path), manifest=tmp_path / "images.parquet")
+    assert [item.label for item in listed.items] == list("abab")
+
+
+def test_what_a_system_leaves_beside_tables_is_passed_over(tmp_path: Path) -> None:
+    save_parquet(tmp_path / "d/a.parquet", 0, [0, 1])
+    (tmp_path / "d/._a.parquet").write_bytes(b"Mac OS X")
+    assert len(open_source(str(tmp_path / "d")).items) == 2
 
 
 def test_which_of_several_columns_is_taken_is_said(tmp_path: Path) -> None:

@@ -63,3 +63,21 @@ def test_what_cannot_be_had_is_one_sentence(memory: str, server: Server) -> None
         open_source("nonsense://a")
     with pytest.raises(UserError, match=r"'s3://no-such-bucket/photos' cannot be listed|There is no folder of"):
         open_source("s3://no-such-bucket/photos")
+
+
+def test_an_image_that_does_not_arrive_ends_the_reading(
+    memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, kind = open_source(memory), type(fsspec.filesystem("memory"))
+    cat_file = kind.cat_file
+
+    def unreachable(self: object, path: str, *options: object) -> bytes:
+        if path.endswith("b/1.png"):
+            raise TimeoutError("no route")
+        return cat_file(self, path, *options)
+
+    monkeypatch.setattr(kind, "cat_file", unreachable)
+    with pytest.raises(UserError, match=r"'memory://photos/b/1\.png' cannot be read \(no route\); check the address"):
+        prepare_store(source, store_size=16, cache_dir=tmp_path)
+    monkeypatch.setattr(kind, "cat_file", cat_file)
+    assert prepare_store(source, store_size=16, cache_dir=tmp_path).names == tuple(sorted(FOLDERS))

@@ -15,12 +15,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from selfsup.data.audit import printable
 from selfsup.data.image_files import IMAGE_SUFFIXES, open_image, suffix_of
-from selfsup.data.items import Item, Side
+from selfsup.data.items import BETWEEN_LABELS, Item, ItemTable, Side
+from selfsup.data.sources._file_source import FileSource, facts_of
 from selfsup.data.sources._folder_layout import side_of
+from selfsup.data.sources._passed_over import is_left_by_a_system
 from selfsup.data.sources.base import EmptyFileError, Source, SourceOptions, digest_of
 from selfsup.data.sources.containers._image_tables import SUFFIXES, ImageTable, may_hold_images, open_table
 from selfsup.data.sources.containers._listed_files import split_by_name
@@ -39,7 +42,8 @@ class HuggingFace:
     """``hf:NAME``, or a folder with tables and no images."""
 
     def takes(self, data: str) -> bool:
-        return data.startswith(PREFIX) or (Path(data).expanduser().is_dir() and bool(_tables(Path(data).expanduser())))
+        folder = Path(data).expanduser()
+        return data.startswith(PREFIX) or (folder.is_dir() and not all(map(_is_of_paths, _tables(folder))))
 
     def open_source(self, data: str, options: SourceOptions) -> Source:
         folder = _from_hub(data.removeprefix(PREFIX)) if data.startswith(PREFIX) else Path(data).expanduser()
@@ -57,13 +61,24 @@ def _tables(folder: Path) -> list[Path]:
         with contextlib.suppress(OSError), os.scandir(place) as entries:
             for entry in entries:
                 suffix = suffix_of(entry.name)
+                if is_left_by_a_system(entry.name):
+                    continue
                 if suffix in IMAGE_SUFFIXES:
                     return []
                 if suffix in SUFFIXES and entry.is_file():
                     tables.append(Path(entry.path))
-                elif depth < DEPTH and not entry.name.startswith(".") and entry.is_dir():
+                elif depth < DEPTH and entry.is_dir():
                     waiting.append((Path(entry.path), depth + 1))
     return sorted(tables)
+
+
+def _is_of_paths(file: Path) -> bool:
+    """Whether a table is one of images by their paths (a manifest, embeddings), which may lie anywhere."""
+    try:
+        schema = open_table(file).schema
+    except UserError:  # which is said when its images are asked for
+        return False
+    return "path" in schema.names and not any(may_hold_images(field.type) for field in schema)
 
 
 def _from_hub(name: str) -> Path:
@@ -122,8 +137,8 @@ class HuggingFaceSource:
         if any(table.schema.names != schema.names for table in self._tables):
             raise UserError(f"The tables of '{where}' have different columns; give the folder of one of them.")
         self._columns = _columns(where, schema, options)
-        self._options = options
-        self._sides = [_side(path.relative_to(folder)) for path in paths]
+        self._paths = [path.relative_to(folder).as_posix() for path in paths]
+        self._sides = [_side(Path(path)) for path in self._paths]
         self.ignored = split_by_name(self._sides, options)
 
     @cached_property
@@ -133,26 +148,34 @@ class HuggingFaceSource:
 
     @cached_property
     def items(self) -> Sequence[Item]:
-        items = list[Item]()
-        for table, side in zip(self._tables, self._sides, strict=True):
-            above = table.path.relative_to(self._folder).as_posix()
-            given = side if self.ignored else None
-            for row, label in enumerate(self._labels(table)):
-                items.append(Item(f"{printable(above)}/{row}", label, given))
-        return items
+        found = [
+            (f"{printable(path)}/{row}", labels, side if self.ignored else None)
+            for path, table, side in zip(self._paths, self._tables, self._sides, strict=True)
+            for row, labels in enumerate(self._labels(table))
+        ]
+        if not any(len(labels) > 1 for _, labels, _ in found):
+            return [Item(name, labels[0] if labels else None, side) for name, labels, side in found]
+        if between := next((one for _, labels, _ in found for one in labels if BETWEEN_LABELS in one), None):
+            raise UserError(f"'{self.name}' has the label '{between}', and '{BETWEEN_LABELS}' parts labels; rename it.")
+        return [Item(name, labels or None, side) for name, labels, side in found]
 
-    def _labels(self, table: ImageTable) -> list[str | None]:
-        name, classes = self._columns.label, self._columns.classes
-        if name is None or self._options.unlabelled:
-            return [None] * table.count
-        values = table.column(name)
-        if classes is None:
-            return [None if value in (None, "") else printable(str(value)) for value in values]
-        return [classes[value] if value is not None and value >= 0 else None for value in values]
+    def _labels(self, table: ImageTable) -> list[tuple[str, ...]]:
+        """Of each row the different labels, sorted; none where it is not known."""
+        if self._columns.label is None:
+            return [()] * table.count
+        values = table.column(self._columns.label)
+        return [self._known(value if isinstance(value, list) else [value]) for value in values]
+
+    def _known(self, values: Sequence[Any]) -> tuple[str, ...]:
+        classes = self._columns.classes
+        known = [value for value in values if value not in (None, "") and value == value]  # NaN is unlike itself
+        names = {printable(str(value)) for value in known} if classes is None else {classes[n] for n in known if n >= 0}
+        return tuple(sorted(names))
 
     def fingerprint(self) -> str:
-        files = (f"{table.path.name} {table.path.stat().st_size} {table.schema}" for table in self._tables)
-        return digest_of("hugging face", *files, *map(str, self.items))
+        facts = np.array([facts_of(table.path.stat()) for table in self._tables])
+        tables = FileSource(self._folder, self._paths, ItemTable.of(list(map(Item, self._paths))), facts)
+        return digest_of("hugging face", tables.fingerprint(), *map(str, self.items))
 
     def open(self, index: int) -> Image.Image:
         place, row = self._rows[index]
@@ -181,7 +204,15 @@ def _side(path: Path) -> Side | None:
 
 
 def _columns(where: str, schema: Any, options: SourceOptions) -> _Columns:
-    """The columns of images and labels, as ``datasets`` declares them, else by their types and names."""
+    """The columns of images and labels, as ``datasets`` declares them, else by their types and names.
+
+    Raises
+    ------
+    UserError
+        If there is no column of images, or that of labels holds none.
+    """
+    import pyarrow as pa
+
     stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     declared: dict[str, Any] = stored.get("info", {}).get("features", {})
     images = [name for name in schema.names if declared.get(name, {}).get("_type") == "Image"] or [
@@ -198,10 +229,25 @@ def _columns(where: str, schema: Any, options: SourceOptions) -> _Columns:
         if found
     ]
     options.say(f"'{where}': tables with {' and '.join(said)}.")
-    if not labels:
+    if not labels or options.unlabelled:
         return _Columns(images[0], None, None)
-    names = declared.get(labels[0], {}).get("names")
+    kind = _element(schema.field(labels[0]).type)
+    if pa.types.is_nested(kind) or (pa.types.is_floating(kind) and kind != schema.field(labels[0]).type):
+        raise UserError(
+            f"The column '{labels[0]}' of '{where}' holds {schema.field(labels[0]).type}, of which no class can be "
+            "made; rename it, or give --unlabelled."
+        )
+    feature = declared.get(labels[0], {})
+    names = feature.get("feature", feature).get("names")
     return _Columns(images[0], labels[0], tuple(map(printable, names)) if names else None)
+
+
+def _element(kind: Any) -> Any:
+    """The type of what a type of lists holds; any other itself."""
+    import pyarrow as pa
+
+    lists = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list
+    return kind.value_type if any(is_of(kind) for is_of in lists) else kind
 
 
 container = HuggingFace()

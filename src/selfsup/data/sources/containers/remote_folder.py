@@ -28,7 +28,13 @@ class RemoteFolder:
             raise UserError(f"There is no folder of files at '{shown(data)}'; check the address.")
         files = {path.removeprefix(root).lstrip("/"): (path, facts) for path, facts in found.items()}
         listed = [ListedFile(name, _stamp(facts)) for name, (_, facts) in files.items()]
-        return ListedSource(shown(data), listed, lambda name: fs.cat_file(files[name][0]), options)
+
+        def read(name: str) -> bytes:
+            with explained(f"{data.rstrip('/')}/{name}", "read"):
+                content: bytes = fs.cat_file(files[name][0])
+            return content
+
+        return ListedSource(shown(data), listed, read, options)
 
 
 def _stamp(facts: Mapping[str, Any]) -> str:
