@@ -14,6 +14,7 @@ from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.execution import resources
+from selfsup.execution.executors import load_executor
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.resources import available_memory, resolve_resources, time_precision, views_per_image
 from selfsup.training import device
@@ -27,6 +28,13 @@ def test_several_devices_of_a_cell_share_the_cores(monkeypatch: pytest.MonkeyPat
     assert resolve_resources(StudyConfig(**wanted, devices=2), jobs=10).threads == 2
     auto = {"device": "cpu", "precision": "fp32", "image_size": 16, "methods": "simclr"}
     assert resolve_resources(StudyConfig(**auto, devices=8), jobs=10).workers == 1
+
+
+def test_cells_one_after_another_have_one_worker_and_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "cpu_count", lambda: 8)
+    asked = StudyConfig(device="cpu", precision="fp32", workers=2, methods="simclr")
+    found = load_executor("inline").resources(asked, 10, resolve_resources)
+    assert (found.workers, found.threads) == (1, 8)
 
 
 def test_available_memory_is_no_more_than_the_machine_has() -> None:

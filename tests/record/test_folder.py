@@ -328,10 +328,13 @@ def test_a_study_that_has_begun_is_never_removed(tmp_path: Path) -> None:
     assert study.read_config() == CONFIG
 
 
-def test_weights_of_a_run_that_was_killed_before_its_study_began_are_not_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [StudyFolder.initial_weights, StudyFolder.teacher])
+def test_weights_and_teachers_of_a_run_that_was_killed_before_its_study_began_are_not_used(
+    tmp_path: Path, kind: Callable[[StudyFolder, str], Path]
+) -> None:
     study = StudyFolder(tmp_path / "study")
     study.create()
-    weights = study.initial_weights("resnet18@imagenet")
+    weights = kind(study, "resnet18@imagenet")
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"of other settings")
     study.sweep()
@@ -608,3 +611,12 @@ def test_a_configuration_that_could_not_be_read_again_is_not_written(folder: Stu
     with pytest.raises(UserError, match="must differ in more than a folder"):
         folder.write_config(alike)
     assert folder.read_config() == CONFIG
+
+
+def test_a_study_whose_lock_cannot_be_opened_is_not_said_to_be_held(folder: StudyFolder) -> None:
+    assert not folder.is_locked()
+    with folder.lock():
+        assert folder.is_locked()
+    (folder.path / ".lock").unlink(missing_ok=True)
+    (folder.path / ".lock").mkdir()  # opening it fails, as on a read-only disk
+    assert not folder.is_locked()

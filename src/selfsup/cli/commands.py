@@ -120,7 +120,7 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
         from selfsup.cli.plan_text import show_plan  # its imports, and those of the next, take seconds
         from selfsup.execution.estimate import plan_study
 
-        made = plan_study(values, out=out, here=where.here, say=_complain)
+        made = plan_study(values, out=out, executor=where, say=_complain)
     show_plan(made, as_json)
 
 

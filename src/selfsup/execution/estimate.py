@@ -22,7 +22,7 @@ from selfsup.data.split import Split
 from selfsup.execution.budgeted_scheduler import Budget
 from selfsup.execution.budgeting import FittedStudy, fit_into_budget
 from selfsup.execution.configuration import ImagesSeen, resolve_configuration
-from selfsup.execution.executors.base import Resources
+from selfsup.execution.executors.base import Executor, Resources
 from selfsup.execution.external_test import open_external
 from selfsup.execution.grid_words import about_sizes
 from selfsup.execution.image_source import open_images
@@ -98,7 +98,7 @@ def plan_study(
     values: Mapping[str, Any],
     *,
     out: str | Path | None = None,
-    here: bool = True,
+    executor: Executor | None = None,
     say: Callable[[str], None] = silent,
 ) -> Plan:
     """Lay out the grid and estimate what it takes; runs no cell and decodes no image.
@@ -109,8 +109,8 @@ def plan_study(
         Raw configuration values.
     out : str or Path, optional
         A study's folder or address: its finished cells need not run again.
-    here : bool
-        Whether the cells would run on this machine.
+    executor : Executor, optional
+        Where the cells would run; in worker processes of this machine by default.
     say : callable, optional
         Takes a line of progress.
 
@@ -123,6 +123,7 @@ def plan_study(
     folder = None if out is None else StudyFolder(local_folder(out))
     if folder is not None:
         folder.require_free()
+    here = executor is None or executor.here
     config = resolve_configuration(folder, values, here=here)
     resolve_teachers(config, folder)
     source = open_images(config, say)
@@ -151,7 +152,11 @@ def plan_study(
     stopped = {cell for cell, record in records.items() if record.status == PRUNED}
     if config.budget is None:  # or there may be time for those
         stopped -= {cell.id for job in left for cell in job.cells}
-    resources = time_precision(config, resolve_resources(config, len(grid.jobs)), left, len(items.names))
+    if executor is not None and here:
+        resources = executor.resources(config, len(grid.jobs), resolve_resources)
+    else:  # other machines are taken to be as this one
+        resources = resolve_resources(config, len(grid.jobs))
+    resources = time_precision(config, resources, left, len(items.names))
     costs = JobCosts.measure(config, left, items, split, resources, glance.side, external=external)
     seconds = costs.wall(left, share_of(config, folder or StudyFolder(Path())), resources.workers)
     fitted = None

@@ -183,9 +183,10 @@ def describe_split(
 
 def _describe_labels(config: StudyConfig, items: ItemTable) -> str:
     metric = METRICS[metric_for(config.metric, several=True)].words
+    written = f" (`{BETWEEN_LABELS}` in label)" * (config.manifest is not None)
     unknown = "; an empty label is unknown, so images that show none of them need a label of their own" * items.has_pool
     return (
-        f"{items.most_labels} per image at most (`{BETWEEN_LABELS}` in label), {len(items.classes):,} labels; each is "
+        f"{items.most_labels} per image at most{written}, {len(items.classes):,} labels; each is "
         f"told from the rest by itself, methods are compared by {metric}, and columns of accuracy stay empty{unknown}"
     )
 

@@ -236,7 +236,7 @@ class StudyRun:
             wanted = fuse_jobs(wanted, jobs, int(config.fuse))
             workers = min(resources.workers, len(wanted))
             if not rounds:
-                self._say(resources.hardware.reason, _describe_workers(workers, resources.threads, config.workers))
+                self._say(resources.hardware.reason, _describe_workers(resources, config.workers, len(wanted)))
             cells = {cell.id for job in jobs for cell in job.cells}
             done = len(self.folder.finished() & cells)
             stopped = len(cells) - sum(len(job.cells) for job in wanted) - done
@@ -328,9 +328,10 @@ class StudyRun:
                     self.folder.drop_weights(cell_id)
 
 
-def _describe_workers(workers: int, threads: int, wanted: int | str) -> str:
-    """How many workers there are, and why fewer than were asked for."""
-    line = f"{counted(workers, 'worker')} with {counted(threads, 'thread')}{' each' * (workers > 1)}"
-    if wanted != "auto" and int(wanted) > workers:
+def _describe_workers(resources: Resources, wanted: int | str, jobs: int) -> str:
+    """How many workers there are, and whether there is nothing to do for all that were asked for."""
+    workers = min(resources.workers, jobs)
+    line = f"{counted(workers, 'worker')} with {counted(resources.threads, 'thread')}{' each' * (workers > 1)}"
+    if wanted != "auto" and int(wanted) > workers == jobs:
         line += f"; more than that (--workers {wanted}) would have nothing to do"
     return f"{line}."

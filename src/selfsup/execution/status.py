@@ -10,7 +10,7 @@ from typing import Any
 from selfsup.execution.executors import executor_at_work
 from selfsup.execution.executors._submission import Submission, Ticket, submissions
 from selfsup.record.folder import StudyFolder
-from selfsup.record.results import STATUSES
+from selfsup.record.results import FAILED, FINAL, STATUSES
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class StudyStatus:
 
     @property
     def finished(self) -> int:
-        """Number of recorded cells."""
-        return sum(self.statuses.values())
+        """Number of cells that need not run again."""
+        return sum(count for status, count in self.statuses.items() if status in FINAL)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -82,7 +82,7 @@ class StudyStatus:
             yield "A selfsup run is at work on it."
         elif self.submitted:
             yield "No selfsup run is watching; the same command as before follows the jobs again."
-        elif self.finished < self.planned:
+        elif sum(self.statuses.values()) - self.statuses.get(FAILED, 0) < self.planned:
             yield "Nothing is at work on it; the same command as before goes on."
 
 
@@ -95,13 +95,13 @@ def study_status(folder: StudyFolder) -> StudyStatus:
         If nothing watches the study, and the cluster that has its jobs does not answer here.
     """
     counts = Counter(folder.statuses().values())
-    finished = {status: counts[status] for status in STATUSES if counts[status]}
+    statuses = {status: counts[status] for status in STATUSES if counts[status]}
     watched = folder.is_locked()
     at_work = watched or executor_at_work(folder) is not None
     found = submissions(folder) if at_work else []
     submitted = tuple(_read(submission, ticket) for submission, ticket in found)
-    planned = folder.read_json("run.json").get("planned", sum(finished.values()))
-    return StudyStatus(planned, finished, submitted, watched)
+    planned = folder.read_json("run.json").get("planned", sum(statuses.values()))
+    return StudyStatus(planned, statuses, submitted, watched)
 
 
 def _read(submission: Submission, ticket: Ticket) -> SubmittedJob:

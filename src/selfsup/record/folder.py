@@ -139,12 +139,16 @@ class StudyFolder:
             yield
 
     def is_locked(self) -> bool:
-        """Whether a process holds the study."""
+        """Whether a process of this machine holds the study; False where it cannot be asked, as on a read-only disk."""
+        from filelock import FileLock, Timeout
+
         try:
-            with self.lock():
+            with FileLock(self.path / ".lock", timeout=0):
                 return False
-        except UserError:
+        except Timeout:
             return True
+        except OSError:
+            return False
 
     def read_config(self) -> StudyConfig:
         """The configuration with which the study was begun, or last extended."""
@@ -280,10 +284,11 @@ class StudyFolder:
 
     def sweep(self) -> None:
         """Remove what dead processes left half-written; needs the lock, and no job at work on a cluster."""
-        if not self.exists():  # weights of other settings than those that this run will store
-            shutil.rmtree(self.path / "initial_weights", ignore_errors=True)
-        shutil.rmtree(self.aside, ignore_errors=True)
-        shutil.rmtree(self.submitted, ignore_errors=True)
+        left = [self.aside, self.submitted]
+        if not self.exists():  # of other settings, or images, than those that this run will store
+            left += [self.path / "initial_weights", self.path / "teachers"]
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
         for path in self.path.rglob("*.partial"):
             path.unlink(missing_ok=True)
 
@@ -324,15 +329,8 @@ class StudyFolder:
 
         def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
             at = {name: axis.index(row[name]) if row[name] in axis else len(axis) for name, axis in axes.items()}
-            return (
-                row["seed"],
-                at["method"],
-                at["backbone"],
-                at["augmentation"],
-                row["lr"] or 0.0,
-                at["per_class"],
-                row["cell"],
-            )
+            lr, cell = row["lr"] or 0.0, row["cell"]
+            return row["seed"], at["method"], at["backbone"], at["augmentation"], lr, at["per_class"], cell
 
         return key
 

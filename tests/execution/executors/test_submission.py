@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from selfsup.config.grid import Cell
 from selfsup.execution.executors._submission import Submission, Ticket, submissions
 from selfsup.execution.status import study_status
 from selfsup.record.folder import StudyFolder
+from selfsup.record.results import CellResult
 
 
 def begin(tmp_path: Path, job: str = "byol-resnet18-weak-lr0.1-nall-s0") -> Submission:
@@ -89,5 +91,17 @@ def test_tickets_of_a_run_that_died_with_its_jobs_are_not_shown_as_work(tmp_path
     folder.write_json("run.json", {"planned": 5})
     assert list(study_status(folder).lines()) == [
         "0 of 5 cells",
+        "Nothing is at work on it; the same command as before goes on.",
+    ]
+
+
+def test_status_counts_what_failed_or_waits_as_unfinished(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    folder.create()
+    for seed, status in enumerate(("done", "collapsed", "failed", "pruned")):
+        folder.write_cell(CellResult.of(Cell("moco", "resnet18", "weak", 0.1, 5, seed), status), {})
+    folder.write_json("run.json", {"planned": 4})
+    assert list(study_status(folder).lines()) == [
+        "2 of 4 cells: 1 done, 1 collapsed, 1 pruned, 1 failed",
         "Nothing is at work on it; the same command as before goes on.",
     ]

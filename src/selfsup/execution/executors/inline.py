@@ -7,16 +7,21 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from selfsup.execution.executors._stop import StopFlag
-from selfsup.execution.executors.base import EpochDone, Executor, JobDone, JobStarted, Listener, Resources
+from selfsup.execution.executors.base import EpochDone, Executor, JobDone, JobStarted, Listener, Resolve, Resources
 
 if TYPE_CHECKING:
     from selfsup.config.grid import Job
+    from selfsup.config.schema import StudyConfig
     from selfsup.record.folder import StudyFolder
     from selfsup.training.state import EpochLog
 
 
 class InlineExecutor(Executor):
     """Runs jobs in the calling process."""
+
+    def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
+        """One worker, whatever was asked for, with all cores."""
+        return this_machine(config.model_copy(update={"workers": 1}), jobs)
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
         from selfsup.execution.context import StudyContext
