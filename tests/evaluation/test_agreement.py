@@ -48,11 +48,21 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     assert 0.92 < hits / 400 < 0.98
 
 
-def test_perfect_order_is_one_and_missing_pairs_do_not_count() -> None:
+@pytest.mark.parametrize("n", [4, 5, 8])
+def test_of_few_pairs_too(n: int) -> None:
+    r, rng = 0.9, np.random.default_rng(1)
+    truth = 6 / math.pi * math.asin(r / 2)
+    hits = 0
+    for _ in range(200):
+        found = rank_correlation(*rng.multivariate_normal([0, 0], [[1, r], [r, 1]], size=n).T)
+        hits += found.low <= truth <= found.high
+    assert hits / 200 > 0.92
+
+
+def test_a_perfect_order_has_the_interval_of_the_next_possible_one_and_missing_pairs_do_not_count() -> None:
     found = rank_correlation([1, 2, 3, 4, 5, np.nan], [1, 4, 9, 16, 25, 0])
-    assert found.rho == pytest.approx(1)
-    assert found.high == pytest.approx(1)
-    assert 0.9 < found.low <= found.rho
+    next_to = rank_correlation([1, 2, 3, 4, 5], [1, 4, 9, 25, 16])
+    assert (found.rho, found.high, found.low) == pytest.approx((1, 1, next_to.low))
     assert found.count == 5
     assert rank_correlation([1, 2, 3, 4], [4, 3, 2, 1]).rho == pytest.approx(-1)
 
@@ -97,7 +107,22 @@ def test_every_group_of_rates_is_a_choice() -> None:
     (found,) = agreements(both)
     assert found.choices == 2
     assert found.regret == pytest.approx((0 + 0.7) / 2)
-    assert found.correlation.count == 8
+
+
+def test_settings_count_once_however_often_they_are_repeated() -> None:
+    measured = np.array([1.0, 2.0, 3.0, 4.0])
+    (once,) = agreements(table(effective_rank=measured))
+    repeated = [
+        table(effective_rank=measured + seed, seed=seed, per_class=size, test_accuracy=np.array(ACCURACY) - lost)
+        for seed in (0, 1)
+        for size, lost in (("5", 0.15), ("20", 0.05), ("all", 0.0))
+    ]
+    (found,) = agreements(pd.concat(repeated))
+    assert found.correlation == once.correlation
+    # One that has failed with all images is not taken for a bad one because the others are of few.
+    without = pd.concat([*repeated[:2], repeated[2][:2], repeated[2][3:]])
+    (found,) = agreements(without[without["seed"] == 0])
+    assert found.correlation.rho == pytest.approx(once.correlation.rho)
 
 
 def test_cells_that_are_not_done_or_never_trained_have_no_say() -> None:

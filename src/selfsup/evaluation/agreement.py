@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from selfsup.config.axes import AXES
+from selfsup.config.axes import AXES, CHOSEN, COMPARED, names_for
 from selfsup.evaluation.evaluators import measures
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: Cells that are alike but for their learning rate.
 ALIKE = [axis.name for axis in AXES if axis.name != "lr"]
-#: Fewest cells for which a correlation is given.
-LEAST_CELLS = 4
+#: Fewest pairs for which a correlation is given.
+LEAST_PAIRS = 4
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Agreement:
     measure : str
         A column of ``results.csv``.
     correlation : Correlation
-        With test accuracy, over cells that are done; positive where the better value of the
+        With test accuracy, over the settings with a cell that is done; positive where the better value of the
         measure goes with the higher accuracy.
     regret : float
         Test accuracy lost by choosing the learning rate by the measure, against choosing it by
@@ -66,6 +66,9 @@ class Agreement:
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
     """Spearman's correlation; its interval by Fisher's z with the variance of Bonett & Wright (2000).
 
+    At a correlation of 1 Fisher's z is infinite: a perfect order has the interval of the next possible one, in which
+    two neighbours are exchanged and the correlation is 1 - 12 / (n (n² - 1)), and 1 itself.
+
     Parameters
     ----------
     first, second : array_like of float, shape (n,)
@@ -76,16 +79,23 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> Correlation:
     a, b = np.asarray(first, float), np.asarray(second, float)
     finite = np.isfinite(a) & np.isfinite(b)
     a, b = a[finite], b[finite]
-    if len(a) < LEAST_CELLS or np.ptp(a) == 0 or np.ptp(b) == 0:
+    if len(a) < LEAST_PAIRS or np.ptp(a) == 0 or np.ptp(b) == 0:
         return Correlation(math.nan, math.nan, math.nan, len(a))
     rho = float(stats.spearmanr(a, b).statistic)
-    z = math.atanh(min(max(rho, -1 + 1e-12), 1 - 1e-12))
-    half = float(stats.norm.ppf(0.975)) * math.sqrt((1 + rho**2 / 2) / (len(a) - 3))
-    return Correlation(rho, math.tanh(z - half), math.tanh(z + half), len(a))
+    n = len(a)
+    most = 1 - 12 / (n * (n**2 - 1))
+    next_to = min(max(rho, -most), most)
+    half = float(stats.norm.ppf(0.975)) * math.sqrt((1 + next_to**2 / 2) / (n - 3))
+    low, high = (math.tanh(math.atanh(next_to) + end) for end in (-half, half))
+    return Correlation(rho, min(low, rho), max(high, rho), n)
 
 
 def agreements(results: pd.DataFrame) -> list[Agreement]:
     """How every measure that `results` holds agrees with test accuracy.
+
+    The cells of a setting repeat one another, with other seeds or as the same training at other numbers of labels. So
+    each setting counts once: as the mean over its cells of what they have beyond the mean of the cells of their seed
+    and number of images.
 
     Parameters
     ----------
@@ -99,16 +109,23 @@ def agreements(results: pd.DataFrame) -> list[Agreement]:
             continue
         known = trained[trained[measure.name].notna()]
         better = known.assign(better=measure.goodness(known[measure.name].to_numpy(float)))
-        lost = _regrets(better)
+        settings, lost = _by_setting(better[np.isfinite(better["better"])]), _regrets(better)
         found.append(
             Agreement(
                 measure.name,
-                rank_correlation(better["better"], better["test_accuracy"]),
+                rank_correlation(settings["better"], settings["test_accuracy"]),
                 float(np.mean(lost)) if lost else math.nan,
                 len(lost),
             )
         )
     return found
+
+
+def _by_setting(cells: pd.DataFrame) -> pd.DataFrame:
+    values = ["better", "test_accuracy"]
+    beside = cells.groupby([*names_for("size"), *names_for("repeated")])[values].transform("mean")
+    compared = cells.assign(**{name: cells[name] - beside[name] for name in values})
+    return compared.groupby([*COMPARED, *CHOSEN], dropna=False)[values].mean()
 
 
 def _regrets(cells: pd.DataFrame) -> list[float]:
