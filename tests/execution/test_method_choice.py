@@ -27,15 +27,15 @@ def test_with_convolutions_three_kinds_of_methods_beside_the_baselines() -> None
     methods, said = chosen()
     assert methods == ["simclr", "vicreg", "lejepa", "supervised", "frozen", "random"]
     assert said == [
-        "Methods for these networks and 1,000 images: simclr, vicreg, lejepa, supervised, frozen, random; --methods "
-        "names others, or all."
+        "Methods that did well with such networks, for 1,000 images: simclr, vicreg, lejepa, supervised, frozen, random; "
+        "--methods names others, or all."
     ]
 
 
 def test_with_transformers_masked_methods_too_and_never_more_than_five() -> None:
     methods, said = chosen(backbones="test_vit@none")
-    assert methods == ["simclr", "moco-v3", "dino", "mae", "supervised", "frozen", "random"]
-    assert said[0].startswith("Methods for transformers and 1,000 images: ")
+    assert methods == ["simclr", "moco-v3", "lejepa", "dino", "mae", "supervised", "frozen", "random"]
+    assert said[0].startswith("Methods that did well with transformers, for 1,000 images: ")
     assert "mae" not in chosen(backbones="test_vit@none,test_resnet@none")[0]
     for networks in ("test_vit@none", "test_resnet@none"):
         learning = [n for n in chosen(backbones=networks)[0] if method_class(n).tags.trains and n != "supervised"]

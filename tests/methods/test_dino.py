@@ -174,6 +174,15 @@ def test_prototypes_are_compared_by_their_direction_alone() -> None:
     assert before.abs().max() <= 1 + 1e-5
 
 
+def test_prototypes_begin_short_enough_to_turn() -> None:
+    """Uniform between -1 and 1 by the root of their dimension, as the authors' linear layer: of length 3^-0.5."""
+    torch.manual_seed(0)
+    head = DINO(dino().backbone, DINO.Settings(hidden_dim=8, bottleneck_dim=64, prototypes=500)).head
+    lengths = head.prototypes.norm(dim=1)
+    assert lengths.mean().item() == pytest.approx(3**-0.5, rel=0.02)
+    assert head.prototypes.abs().max() <= 1 / 8
+
+
 def test_transformers_have_a_recipe_of_their_own() -> None:
     assert recipe_of(build(DINO, transformer=False, **SMALL)).optimizer == "lars"
     recipe = recipe_of(build(DINO, transformer=True, **SMALL))

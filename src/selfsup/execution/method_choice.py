@@ -12,10 +12,11 @@ from selfsup.execution.configuration import fitting_methods
 from selfsup.execution.study_networks import asked_networks
 from selfsup.methods import method_class, method_names, read_settings
 
-#: Methods that learn without labels and are compared by default: one of each kind, the cheaper first; at most five.
-#: With convolutions by the tables of docs/methods.md: the best by contrast, by correlation and with small crops; with
-#: transformers, for which there is no such table, those that were made for them.
-FOR_CONVOLUTIONS, FOR_TRANSFORMERS = ("simclr", "vicreg", "lejepa"), ("simclr", "moco-v3", "dino", "mae")
+#: Methods that learn without labels and are compared by default, by the tables of docs/methods.md; at most five. With
+#: convolutions the best by contrast, by correlation and with small crops; with transformers the best on either data
+#: set, the second on both, `dino`, which was made for them, and the cheapest.
+FOR_CONVOLUTIONS = ("simclr", "vicreg", "lejepa")
+FOR_TRANSFORMERS = ("simclr", "moco-v3", "lejepa", "dino", "mae")
 #: What they are held against.
 BASELINES = ("supervised", "frozen", "random")
 #: Images below which those with prototypes are left out, of which few images fill few.
@@ -44,8 +45,11 @@ def resolve_methods(config: StudyConfig, images: int, say: Callable[[str], None]
             left_out = ", ".join(_why_not(config, name, fitting) for name in known if name not in found)
             say("All methods that fit" + f", and so without {left_out}" * bool(left_out) + ".")
         elif word == AUTO:
-            kind = "transformers" if well_tried == FOR_TRANSFORMERS else "these networks"
-            say(f"Methods for {kind} and {images:,} images: {', '.join(found)}; --methods names others, or all.")
+            kind = "transformers" if well_tried == FOR_TRANSFORMERS else "such networks"
+            say(
+                f"Methods that did well with {kind}, for {images:,} images: {', '.join(found)}; --methods names others, "
+                "or all."
+            )
     return config.model_copy(update={"methods": no_repeats(tuple(methods))})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,7 +11,8 @@ from selfsup.methods.parts.heads import mlp
 class PrototypeHead(nn.Module):
     """Projector, unit length, cosine similarity with each prototype (Caron et al. 2021, appendix C).
 
-    Prototypes are of unit length too, which is weight normalisation with its gain fixed to 1.
+    Prototypes are of unit length too, which is weight normalisation with its gain fixed to 1. What is divided by its
+    length begins as the weights of a linear layer, as the authors' does: the longer it is, the less a step turns it.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class PrototypeHead(nn.Module):
         for layer in self.projector:
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
-        self.prototypes = nn.Parameter(torch.randn(count, bottleneck))
+        self.prototypes = nn.Linear(bottleneck, count, bias=False).weight
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Cosine similarities, shape (n, count)."""
