@@ -47,8 +47,8 @@ def resolve_methods(config: StudyConfig, images: int, say: Callable[[str], None]
         elif word == AUTO:
             kind = "transformers" if well_tried == FOR_TRANSFORMERS else "such networks"
             say(
-                f"Methods that did well with {kind}, for {images:,} images: {', '.join(found)}; --methods names others, "
-                "or all."
+                f"Methods that did well with {kind}, for {images:,} images: {', '.join(found)}; "
+                "--methods names others, or all."
             )
     return config.model_copy(update={"methods": no_repeats(tuple(methods))})
 
