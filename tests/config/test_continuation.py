@@ -135,3 +135,21 @@ def test_what_would_not_be_read_again_is_refused() -> None:
     stored = validate({"backbones": "resnet18.a1_in1k@/first/w.pt"})
     with pytest.raises(UserError, match="must differ in more than a folder"):
         extend(stored, {"backbones": "resnet18.tv_in1k@/moved/w.pt"})
+
+
+def test_settings_are_compared_for_the_methods_that_the_study_has() -> None:
+    stored = validate({"methods": "simclr", "settings": {"simclr": {"temperature": 0.2}, "byol": {"momentum": 0.9}}})
+    joined = {"methods": "moco", "settings": {"moco": {"temperature": 0.3}, "simclr": {"temperature": 0.2}}}
+    assert differences(stored, joined) == []
+    assert extend(stored, joined).settings == {**stored.settings, "moco": {"temperature": 0.3}}
+    changed = {"methods": "moco", "settings": {**joined["settings"], "simclr": {"temperature": 0.5}}}
+    assert differences(stored, changed) == [
+        "settings: {'simclr': {'temperature': 0.2}} in the study, {'simclr': {'temperature': 0.5}} now"
+    ]
+
+
+def test_a_table_of_groups_may_lie_elsewhere_and_an_expression_stays() -> None:
+    stored = validate({"group": "first/groups.csv"})
+    assert differences(stored, {"group": "moved/groups.csv"}) == []
+    assert extend(stored, {"group": "moved/groups.csv"}).group == "moved/groups.csv"
+    assert differences(stored, {"group": "(.*)_"}) == ["group: 'first/groups.csv' in the study, '(.*)_' now"]

@@ -50,6 +50,13 @@ def test_two_files_of_one_name_are_refused_for_one_network() -> None:
         validate({"backbones": "resnet18@a/w.pth,resnet18@b/w.pth"})
 
 
+def test_two_published_weights_of_one_architecture_are_to_be_named() -> None:
+    with pytest.raises(UserError, match=r"name the weights of each, as in resnet18.tv_in1k@imagenet"):
+        validate({"backbones": "resnet18.a1_in1k,resnet18.tv_in1k"})
+    both = ("resnet18.a1_in1k@imagenet", "resnet18.tv_in1k@imagenet")
+    assert validate({"backbones": both}).backbones == both
+
+
 def test_one_network_named_twice_is_one() -> None:
     assert StudyConfig(backbones="resnet18,resnet18@none", weights="none").backbones == ("resnet18@none",)
 

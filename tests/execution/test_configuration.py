@@ -139,3 +139,15 @@ def test_another_metric_is_refused_once_trainings_were_compared_by_one(tmp_path:
         UserError, match=r"metric: trainings were compared by 'accuracy' when they were stopped early, 'auroc' now"
     ):
         resolve_configuration(folder, {"metric": "auroc"})
+
+
+def test_a_study_of_a_device_that_is_not_here_is_refused_with_where_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    folder = StudyFolder(tmp_path)
+    folder.running.mkdir()
+    folder.write_config(validate({"methods": "random", "backbones": "test_resnet", "device": "cuda", "image_size": 32}))
+    with pytest.raises(UserError, match="was begun on cuda in auto, which this machine cannot do; go on with it where"):
+        resolve_configuration(folder, {"device": "auto"})
+    assert resolve_configuration(folder, {"device": "auto"}, here=False).device == "cuda"

@@ -65,3 +65,14 @@ def test_where_frozen_alone_is_asked_for_what_is_compared_instead_is_said() -> N
     assert [cell.id for cell in made.cells] == ["random-test_resnet-n5-s0"]
     assert [cell for job in made.jobs for cell in job.cells] == list(made.cells)
     assert made.notices == ("frozen of test_resnet has no weights, and would be `random`, which is compared instead.",)
+
+
+def test_what_needs_labels_is_said_to_have_no_effect_without_them() -> None:
+    asked = {"knn_every": 5, "patience": 3, "metric": "auroc", "evaluate": "finetune,layers", "epochs": 50}
+    known = {"methods": "simclr", "backbones": "test_resnet", "image_size": 32, "references": "none", "lrs": 0.1}
+    notices = lay_out(validate({**known, **asked}), labelled=False).notices
+    assert (
+        "Without effect, for want of labels: --evaluate finetune,layers, --knn-every 5, --patience 3, --metric auroc."
+        in notices
+    )
+    assert not any("Without effect" in notice for notice in lay_out(validate(known), labelled=False).notices)

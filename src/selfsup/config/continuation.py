@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from selfsup import plugins
+from selfsup.config.data_fields import is_table
 from selfsup.config.field_types import no_repeats
 from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
 from selfsup.config.schema import StudyConfig, names_of, role_of
@@ -32,11 +33,19 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
         if name not in requested or role_of(name) != "identity":
             continue
         old, new = getattr(stored, name), getattr(checked, name)
-        if new in ("auto", None) or old == new:
+        if name == "settings":
+            old, new = _of_methods(stored, old), _of_methods(stored, new)
+        moved = name == "group" and old and new and is_table(old) and is_table(new)  # which their split must agree with
+        if new in ("auto", None) or old == new or moved:
             continue
         lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
     lines += [f"plugin: {file} has changed since" for file in plugins.changed(stored.plugin, checked.plugin)]
     return lines
+
+
+def _of_methods(config: StudyConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of methods that the study has."""
+    return {name: options for name, options in settings.items() if name in config.methods}
 
 
 def _kind_of_rates(config: StudyConfig) -> str:
@@ -59,8 +68,10 @@ def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
     grown: dict[str, Any] = {name: getattr(checked, name) for name in names_of("runtime")}
     for name in requested:
         new = getattr(checked, name)
-        if role_of(name) in ("place", "contents"):
+        if role_of(name) in ("place", "contents") or (name == "group" and is_table(new or "")):
             grown[name] = new
+        elif name == "settings":  # those of methods that are new
+            grown[name] = {**stored.settings, **new, **_of_methods(stored, stored.settings)}
         elif name == "seeds":
             grown[name] = max(stored.seeds, new)
         elif role_of(name) in ("axis", "plugins"):

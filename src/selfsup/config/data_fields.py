@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import field_validator
@@ -11,6 +12,11 @@ from selfsup.config.field_types import Channels
 
 #: Pixels of the largest image that Pillow opens if it is left to itself.
 MAX_PIXELS = 178_956_970
+
+
+def is_table(group: str) -> bool:
+    """Whether the field `group` names a file, and not an expression."""
+    return group.lower().endswith(".csv") or Path(group).is_file()
 
 
 class DataFields(Fields):

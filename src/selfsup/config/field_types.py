@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from selfsup.config.network_source import NetworkSource
+from selfsup.config.network_source import AUTO, PUBLISHED, NetworkSource
 
 
 def _split_commas(value: Any) -> Any:
@@ -87,6 +87,12 @@ def different_networks(sources: Sequence[NetworkSource]) -> tuple[str, ...]:
     """The networks as text; those of one label must be the same."""
     known: dict[str, NetworkSource] = {}
     for source in sources:
-        if known.setdefault(source.label, source) != source:
-            raise ValueError(f"must differ in more than a folder: '{known[source.label]}' and '{source}' look alike")
+        if (first := known.setdefault(source.label, source)) == source:
+            continue
+        if source.weights == AUTO:
+            raise ValueError(
+                f"'{first}' and '{source}' are one network if they start from nothing, as auto may have it; name the "
+                f"weights of each, as in {source.name}@{PUBLISHED}"
+            )
+        raise ValueError(f"must differ in more than a folder: '{first}' and '{source}' look alike")
     return tuple(str(source) for source in known.values())

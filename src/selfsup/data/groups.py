@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from selfsup.config.data_fields import is_table
 from selfsup.data.audit import printable
 from selfsup.data.items import GROUP, ItemTable
 from selfsup.errors import UserError
@@ -36,7 +37,7 @@ def read_groups(spec: str, names: Sequence[str]) -> list[str]:
     UserError
         If the expression is faulty or matches nothing, or the table lacks a column or an image.
     """
-    if spec.lower().endswith(".csv") or Path(spec).is_file():
+    if is_table(spec):
         return _from_table(Path(spec), names)
     return _from_expression(spec, names)
 

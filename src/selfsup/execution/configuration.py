@@ -67,10 +67,22 @@ def resolve_configuration(
             f"'{folder.path}' was begun with other settings, and mixing them would make its results "
             f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
         )
+    if here:
+        _require_device(folder, stored)
     require_same_weights(folder, stored, asked)
     extended = extend(stored, requested)
     require_views(with_side(extended))  # which methods that are new to the study may not be able to use
     return extended
+
+
+def _require_device(folder: StudyFolder, stored: StudyConfig) -> None:
+    try:
+        choose_hardware(stored.device, stored.precision)
+    except UserError:
+        raise UserError(
+            f"'{folder.path}' was begun on {stored.device} in {stored.precision}, which this machine cannot do; go on "
+            f"with it where it was begun, or choose another --out."
+        ) from None
 
 
 def _as_shortened(folder: StudyFolder, requested: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def requested_run(
     files = [given] if isinstance(given, str | Path) else given
     if isinstance(files, list | tuple) and all(isinstance(file, str | Path) for file in files):
         values["plugin"] = plug_in_files(files)
-    executor = take_executor(values)
+    executor = take_executor(values, overrides)
     in_file = read_toml(Path(config)) if config is not None else {}
     asked = validate(values, files={name: str(config) for name in in_file if name not in overrides})
     for data in filter(None, (asked.data, asked.test_data)):  # before imports that take seconds

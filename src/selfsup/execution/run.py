@@ -269,8 +269,9 @@ class StudyRun:
             given_up |= {cell for cell, status in self.folder.statuses().items() if status == "failed" and cell in ids}
             rounds += 1
         if self._budgeted is None or not self._budgeted.left_over:
-            for job in jobs:  # what it kept of trainings that will not go on
-                self.folder.clear_job(job.id)
+            for job in jobs:  # what it kept of trainings that will not go on; those that failed do in the next run
+                if given_up.isdisjoint(cell.id for cell in job.cells):
+                    self.folder.clear_job(job.id)
         return rounds > 0
 
     def _sweep(self) -> None:

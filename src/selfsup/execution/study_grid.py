@@ -8,10 +8,12 @@ from itertools import product
 from typing import Any
 
 from selfsup.config.axes import REFERENCE
+from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.grid import Cell, Job, Tags, expand, group_jobs
 from selfsup.config.network_source import AUTO, NONE
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
+from selfsup.evaluation.evaluators import load_evaluators
 from selfsup.execution.study_networks import asked_networks
 from selfsup.methods import method_class, read_settings
 
@@ -98,6 +100,8 @@ def _own_rates(config: StudyConfig, methods: Iterable[str]) -> dict[tuple[str, s
 
 def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], tuple[Any, ...], list[str]]:
     notices = ["The images have no labels: no probe is fitted; clusters and label-free measures are shown instead."]
+    if void := _void_without_labels(config):
+        notices.append(f"Without effect, for want of labels: {', '.join(void)}.")
     methods = tuple(name for name in config.methods if not tags[name].uses_labels)
     dropped = [name for name in config.methods if tags[name].uses_labels]
     if dropped:
@@ -108,6 +112,16 @@ def _without_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[s
             f"one folder per class, or choose self-supervised methods."
         )
     return methods, ("all",), notices
+
+
+def _void_without_labels(config: StudyConfig) -> list[str]:
+    """Options that were given, and ask for what is computed of labels."""
+    known = load_evaluators()
+    unfit = [name for name in config.evaluate[1:] if not known[name].applies(labelled=False, several=False)]
+    asked = {"evaluate": ",".join(unfit), "knn_every": config.knn_every, "patience": config.patience}
+    if config.metric not in ("auto", metric_for("auto", several=False)):
+        asked["metric"] = config.metric
+    return [f"--{name.replace('_', '-')} {value}" for name, value in asked.items() if value]
 
 
 def _with_several_labels(config: StudyConfig, tags: dict[str, Tags]) -> tuple[tuple[str, ...], list[str]]:

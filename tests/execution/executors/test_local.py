@@ -115,6 +115,7 @@ def test_a_worker_killed_twice_fails_its_cell_which_is_said_and_the_next_run_men
     assert set(statuses.drop(VICTIM)) == {"done"}
     assert "SIGKILL" in study.result(VICTIM).message
     assert (study.path / "cells" / VICTIM / "log.txt").exists()
+    assert study.folder.checkpoint(VICTIM).exists(), "what it had trained is not lost"
     assert "failed" in (study.path / "report.html").read_text()
     again = selfsup.compare("digits", out=study.path, executor="inline", **TWO)
     pd.testing.assert_frame_equal(numbers(again), undisturbed, check_exact=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,8 +66,10 @@ def executor_options() -> list[ExecutorOption]:
     return [ExecutorOption(name, field, tuple(owners[name])) for name, field in fields.items()]
 
 
-def take_executor(values: dict[str, Any]) -> Executor:
+def take_executor(values: dict[str, Any], command: Collection[str] = ()) -> Executor:
     """The executor that raw values of a configuration ask for; takes ``executor`` and its options out of them.
+
+    Where the `command` itself names the executor, by these names of values, others' options in a file are left out.
 
     Raises
     ------
@@ -79,8 +81,10 @@ def take_executor(values: dict[str, Any]) -> Executor:
     given = _take_settings(values, name)
     for option in executor_options():
         if option.name in values:
-            given[option.name] = values.pop(option.name)
-            if name not in option.executors:
+            value = values.pop(option.name)
+            if name in option.executors:
+                given[option.name] = value
+            elif "executor" not in command or option.name in command:
                 flag, others = "--" + option.name.replace("_", "-"), " or --executor ".join(option.executors)
                 raise UserError(f"{flag} is an option of --executor {others}, and this is --executor {name}.")
     return load_executor(name, **given)

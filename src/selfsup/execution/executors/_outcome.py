@@ -17,12 +17,14 @@ def recorded_statuses(folder: StudyFolder, job: Job) -> dict[str, str]:
 
 
 def record_failure(folder: StudyFolder, job: Job, reason: str) -> dict[str, str]:
-    """Record the job's cells that are not finished as failed, with its log; their statuses by id."""
+    """Record the job's cells that are not finished as failed, with its log; their statuses by id.
+
+    Its checkpoint stays for the next run: what ended it may be of that hour, such as want of memory.
+    """
     log_path = folder.log(job.id)
     log = log_path.read_bytes() if log_path.exists() else b""
     finished = folder.finished()
     failed = [cell for cell in job.cells if cell.id not in finished]
     for cell in failed:
         folder.write_cell(CellResult.of(cell, "failed", message=reason), {"log.txt": log})
-    folder.clear_job(job.id)
     return {cell.id: "failed" for cell in failed}
