@@ -142,6 +142,7 @@ def test_settings_are_compared_for_the_methods_that_the_study_has() -> None:
     joined = {"methods": "moco", "settings": {"moco": {"temperature": 0.3}, "simclr": {"temperature": 0.2}}}
     assert differences(stored, joined) == []
     assert extend(stored, joined).settings == {**stored.settings, "moco": {"temperature": 0.3}}
+    assert differences(stored, {"settings": {"moco": {"temperature": 0.3}}}) == []
     changed = {"methods": "moco", "settings": {**joined["settings"], "simclr": {"temperature": 0.5}}}
     assert differences(stored, changed) == [
         "settings: {'simclr': {'temperature': 0.2}} in the study, {'simclr': {'temperature': 0.5}} now"

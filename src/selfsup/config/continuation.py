@@ -34,7 +34,8 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
             continue
         old, new = getattr(stored, name), getattr(checked, name)
         if name == "settings":
-            old, new = _of_methods(stored, old), _of_methods(stored, new)
+            new = _of_methods(stored, new)
+            old = {method: options for method, options in old.items() if method in new}
         moved = name == "group" and old and new and is_table(old) and is_table(new)  # which their split must agree with
         if new in ("auto", None) or old == new or moved:
             continue
