@@ -27,8 +27,8 @@ def test_with_convolutions_three_kinds_of_methods_beside_the_baselines() -> None
     methods, said = chosen()
     assert methods == ["simclr", "vicreg", "lejepa", "supervised", "frozen", "random"]
     assert said == [
-        "Methods that did well with such networks, for 1,000 images: simclr, vicreg, lejepa, supervised, frozen, random; "
-        "--methods names others, or all."
+        "Methods that did well with such networks, for 1,000 images: simclr, vicreg, lejepa, supervised, frozen, "
+        "random; --methods names others, or all."
     ]
 
 

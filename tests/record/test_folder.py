@@ -513,7 +513,7 @@ def test_numbers_survive_the_cell_the_csv_and_the_parquet_to_the_last_bit(folder
 
 def test_csv_parquet_and_table_are_the_same(folder: StudyFolder) -> None:
     for number, cell in enumerate(cells_of(CONFIG)):
-        message = (None, f'a "quoted", comma and é {number}', f"step 1\rstep {number}")[number % 3]
+        message = (None, f'a "quoted", comma and é {number}', f"steps\r{number}\nof 9")[number % 3]
         values = {"test_accuracy": number / 7, "message": message}
         folder.write_cell(row(cell, STATUSES[number % 4], **values), {})
     table = folder.write_results()

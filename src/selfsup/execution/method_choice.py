@@ -46,10 +46,8 @@ def resolve_methods(config: StudyConfig, images: int, say: Callable[[str], None]
             say("All methods that fit" + f", and so without {left_out}" * bool(left_out) + ".")
         elif word == AUTO:
             kind = "transformers" if well_tried == FOR_TRANSFORMERS else "such networks"
-            say(
-                f"Methods that did well with {kind}, for {images:,} images: {', '.join(found)}; --methods names others, "
-                "or all."
-            )
+            names = f"{', '.join(found)}; --methods names others, or all"
+            say(f"Methods that did well with {kind}, for {images:,} images: {names}.")
     return config.model_copy(update={"methods": no_repeats(tuple(methods))})
 
 

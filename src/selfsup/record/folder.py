@@ -309,9 +309,7 @@ class StudyFolder:
         import io
 
         table = self.results()
-        # Rows end as RFC 4180 has it: only then is a carriage return within a message put in quotes. Quotes around
-        # every text would do too, but around missing numbers as well, which some readers then take for texts.
-        self.write("results.csv", table.to_csv(index=False, lineterminator="\r\n").encode())
+        self.write("results.csv", table.to_csv(index=False).encode())
         parquet = io.BytesIO()
         table.to_parquet(parquet, index=False)
         self.write("results.parquet", parquet.getvalue())

@@ -91,7 +91,7 @@ class CellResult:
 
     @classmethod
     def of(cls, cell: Cell, status: str, **values: Any) -> CellResult:
-        """A row for `cell`; numbers that are not finite are left empty, bytes of no text are escaped."""
+        """A row for `cell`; numbers that are not finite are left empty, texts are one line of valid Unicode."""
         names = [column.name for column in result_columns()]
         registry.require(values, names, kind="column of results.csv:")
         about = {"cell": cell.id, **asdict(cell), "per_class": str(cell.per_class), "status": status, "epochs": 0}
@@ -100,7 +100,7 @@ class CellResult:
     @classmethod
     def read(cls, metrics: Mapping[str, Any]) -> CellResult:
         """The row in the content of a ``metrics.json``."""
-        return cls({column.name: metrics.get(column.name) for column in result_columns()})
+        return cls({column.name: _plain(metrics.get(column.name)) for column in result_columns()})
 
     def __getattr__(self, name: str) -> Any:
         values = vars(self).get("values", {})  # which are not there yet while it is unpickled
@@ -112,5 +112,8 @@ class CellResult:
 def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    # A message may quote a file's name that is not valid Unicode, which no table can hold.
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    # A message may quote a file's name that is not valid Unicode, which no table can hold, or a library's line of
+    # progress, in which a carriage return would begin a new row.
+    return " ".join(value.encode("utf-8", "backslashreplace").decode().splitlines())

@@ -112,9 +112,16 @@ class Mean:
     def p_within(self, margin: float) -> float:
         """Of a mean outside ±`margin`: the larger of two one-sided tests (Schuirmann, 1987).
 
-        Below 0.05 where the 90 % interval lies inside.
+        Below 0.05 where the 90 % interval lies inside. Right and wrong that differ by the margin vary over the images
+        as if one alone were right on so many, if all seeds are on the same: no less is assumed, as in Tango's test.
         """
-        return self._alpha_at(margin - abs(self.mean)) / 2 if abs(self.mean) < margin else 1.0
+        if abs(self.mean) >= margin:
+            return 1.0
+        assumed = (
+            margin * (1 - margin) / self.effective_units if self.seen_variance is None and not self.nested else 0.0
+        )
+        there = replace(self, unit_variance=max(self.unit_variance, assumed))
+        return there._alpha_at(margin - abs(self.mean)) / 2
 
     def _alpha_at(self, half_width: float) -> float:
         if half_width == 0:
