@@ -44,7 +44,7 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
 
 
 def _elsewhere(name: str, old: Any, new: Any) -> bool:
-    """Whether a value stands for the same in another place: another GPU, or a table of groups, whose split is compared."""
+    """Whether a value stands for the same in another place: on another GPU, or in a table whose split is compared."""
     if name == "device":
         return bool(old.partition(":")[0] == new.partition(":")[0])
     return name == "group" and None not in (old, new) and is_table(old) and is_table(new)
