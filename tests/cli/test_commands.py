@@ -13,6 +13,7 @@ import tomllib
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -573,3 +574,18 @@ def test_the_readme_says_how_many_cells_each_preset_has() -> None:
         assert re.search(rf"^\| `{preset}` \|.*\| {len(cells)} \|$", text, re.MULTILINE), f"{preset}: {len(cells)}"
     alone = lay_out(validate({**load_values(preset="quick"), "references": "none"}), labelled=True)
     assert f"({len(alone.cells)} cells under `quick`)" in text
+
+
+@pytest.mark.parametrize("closed", [BrokenPipeError(), SystemExit(1)], ids=["ours", "that of rich"])
+@pytest.mark.parametrize(("status", "code"), [("done", 0), ("failed", 1)])
+def test_an_answer_that_nobody_reads_leaves_the_exit_code_to_the_study(
+    monkeypatch: pytest.MonkeyPatch, closed: BaseException, status: str, code: int
+) -> None:
+    def unread(*_: object) -> None:
+        raise closed
+
+    monkeypatch.setattr(
+        "selfsup.study.compare", lambda **_: SimpleNamespace(results=pd.DataFrame({"status": [status]}))
+    )
+    monkeypatch.setattr("selfsup.cli.answer_text.show_answer", unread)
+    assert call("run", "digits").exit_code == code
