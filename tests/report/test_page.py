@@ -472,6 +472,22 @@ def test_what_supervised_training_needs_is_said_in_a_sentence(make_study, superv
     assert f"moco reaches 0.500 with all images; {words}" in visible
 
 
+def test_what_supervised_training_needs_rests_on_a_test_or_is_said_to_rest_on_scores_alone(make_study):
+    """The two differ with 5 images per class, and name the same test images rightly with all."""
+    writer = make_study(methods=("moco", "supervised"), augmentations=("weak",), lrs=(0.06,), sizes=("5", "all"))
+    moco, supervised = (
+        writer.path / "cells" / f"{method}-resnet18-weak-lr0.06-nall-s0" / "embeddings.npz"
+        for method in ("moco", "supervised")
+    )
+    moco.write_bytes(supervised.read_bytes())
+    few, many = answer(writer.path).labels_needed
+    assert (few.shown, many.shown) == (True, False)
+    visible = read(write_report(writer.path)).visible
+    alone = "by the scores alone: no difference was shown with"
+    assert re.search(rf"with all images; supervised training needs all ?, {alone} all images\.", visible)
+    assert f"{alone} 5" not in visible
+
+
 def test_a_page_of_one_method_says_that_nothing_was_compared(make_study):
     visible = read(write_report(make_study(methods=("moco",), lrs=(0.06,), sizes=("20",)).path)).visible
     assert "Nothing was compared with moco" in visible
