@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -194,9 +195,18 @@ def test_a_file_called_na_is_a_file(make_study):
 
 def test_a_running_study_says_how_far_it_is(make_study):
     writer = make_study(methods=("simclr", "moco"))
-    visible = read(write_report(writer.path, planned=126)).visible
+    (writer.path / "run.json").write_text('{"planned": 126}')
+    visible = read(write_report(writer.path)).visible
     assert "36 of 126 cells so far" in visible
     assert "on these images, so far" in visible
+
+
+def test_a_study_whose_budget_is_over_says_how_much_of_the_grid_it_had_time_for(make_study):
+    run = {"budget": "4m", "left_out": "byol", "command": "selfsup run"}
+    writer = make_study(methods=("moco", "random"), sizes=("5",))
+    (writer.path / "run.json").write_text(json.dumps({"planned": 60, "runs": [run]}))
+    visible = read(write_report(writer.path)).visible
+    assert "10 classes · 7 of 60 cells so far, within --budget 4m" in visible
 
 
 def test_one_cell_makes_a_report(report):
@@ -214,7 +224,8 @@ def test_one_method_at_the_largest_size_and_several_below_make_a_report(report):
 
 def test_no_cell_makes_a_report(make_study):
     writer = make_study(methods=())
-    visible = read(write_report(writer.path, planned=10)).visible
+    (writer.path / "run.json").write_text('{"planned": 10}')
+    visible = read(write_report(writer.path)).visible
     assert "No cell has finished" in visible
     assert "0 of 10 cells so far" in visible
 

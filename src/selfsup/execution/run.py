@@ -159,13 +159,12 @@ class StudyRun:
         scheduler = self._budgeted or load_scheduler(config, self.folder)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
         notes = {**(fitted.notes if fitted else {}), "without": {name: repository_of(name) for name in study.without}}
-        wanted = fitted.cells if fitted else grid.cells
-        add_run(self.folder, self.values, command, (cell.id for cell in wanted), notes)
+        add_run(self.folder, self.values, command, (cell.id for cell in grid.cells), notes)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
         for notice in (*grid.notices, *about_sizes(grid.cells, config, store.items, opened.split(0).train)):
             self.watcher.say(notice)
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
-        with self._stopping(wanted), following as self._notify_trackers:
+        with self._stopping(fitted.cells if fitted else grid.cells), following as self._notify_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources):
                 self._update_results()
                 done = len(self.folder.finished() & {cell.id for cell in grid.cells})
