@@ -282,7 +282,11 @@ def test_images_of_five_channels_from_the_folder_to_new_images(tmp_path: Path) -
     assert new["class"].tolist() == ["0"] * 3 + ["1"] * 3
     (tmp_path / "photo").mkdir()
     Image.new("RGB", (16, 16)).save(tmp_path / "photo/a.png")
-    with pytest.raises(UserError, match="has three, grey or colours where most images have 5 channels"):
+    refusal = (
+        r"No image of 'photo' fits the study, of 1 \(1 x has three, grey or colours where the study's images have 5 "
+        r"channels; .*\); give images of as many channels\."
+    )
+    with pytest.raises(UserError, match=refusal):
         embed_images(study, study.best(), tmp_path / "photo")
 
 

@@ -13,6 +13,7 @@ import tomllib
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -493,10 +494,19 @@ def test_a_run_says_which_files_were_set_aside_and_how_many_workers_it_has(tmp_p
     audit = tmp_path / "study" / "audit.csv"
     assert "Files of no bytes, set aside: 1 (digit 0/empty.png: the file holds no bytes).\n" in result.stderr
     assert "cannot be read, set aside: 1 (digit 1/broken.png: not an image in a known format).\n" in result.stderr
-    assert f"All of this is listed in {audit}.\n" in result.stderr
+    assert f"What was noticed in the images is listed in {audit}.\n" in result.stderr
     assert set(pd.read_csv(audit).problem) >= {"empty", "unreadable"}
     assert "1 worker with 1 thread; more than that (--workers 500) would have nothing to do." in result.stderr
     assert "\n1 cell; study in" in result.stderr
+
+
+def test_a_run_that_is_refused_names_no_file_that_is_gone(tmp_path: Path) -> None:
+    folder = save_digits(tmp_path / "data", range(2), 10)
+    (folder / "digit 0" / "empty.png").touch()
+    result = call("run", folder, "--methods=random", "--show-channels=9", "--out", tmp_path / "study")
+    assert (result.exit_code, (tmp_path / "study").exists()) == (2, False)
+    assert "Files of no bytes, set aside: 1" in result.stderr
+    assert "audit.csv" not in result.stderr
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -564,3 +574,18 @@ def test_the_readme_says_how_many_cells_each_preset_has() -> None:
         assert re.search(rf"^\| `{preset}` \|.*\| {len(cells)} \|$", text, re.MULTILINE), f"{preset}: {len(cells)}"
     alone = lay_out(validate({**load_values(preset="quick"), "references": "none"}), labelled=True)
     assert f"({len(alone.cells)} cells under `quick`)" in text
+
+
+@pytest.mark.parametrize("closed", [BrokenPipeError(), SystemExit(1)], ids=["ours", "that of rich"])
+@pytest.mark.parametrize(("status", "code"), [("done", 0), ("failed", 1)])
+def test_an_answer_that_nobody_reads_leaves_the_exit_code_to_the_study(
+    monkeypatch: pytest.MonkeyPatch, closed: BaseException, status: str, code: int
+) -> None:
+    def unread(*_: object) -> None:
+        raise closed
+
+    monkeypatch.setattr(
+        "selfsup.study.compare", lambda **_: SimpleNamespace(results=pd.DataFrame({"status": [status]}))
+    )
+    monkeypatch.setattr("selfsup.cli.answer_text.show_answer", unread)
+    assert call("run", "digits").exit_code == code

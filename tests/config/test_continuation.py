@@ -142,6 +142,7 @@ def test_settings_are_compared_for_the_methods_that_the_study_has() -> None:
     joined = {"methods": "moco", "settings": {"moco": {"temperature": 0.3}, "simclr": {"temperature": 0.2}}}
     assert differences(stored, joined) == []
     assert extend(stored, joined).settings == {**stored.settings, "moco": {"temperature": 0.3}}
+    assert differences(stored, {"settings": {"moco": {"temperature": 0.3}}}) == []
     changed = {"methods": "moco", "settings": {**joined["settings"], "simclr": {"temperature": 0.5}}}
     assert differences(stored, changed) == [
         "settings: {'simclr': {'temperature': 0.2}} in the study, {'simclr': {'temperature': 0.5}} now"
@@ -153,3 +154,11 @@ def test_a_table_of_groups_may_lie_elsewhere_and_an_expression_stays() -> None:
     assert differences(stored, {"group": "moved/groups.csv"}) == []
     assert extend(stored, {"group": "moved/groups.csv"}).group == "moved/groups.csv"
     assert differences(stored, {"group": "(.*)_"}) == ["group: 'first/groups.csv' in the study, '(.*)_' now"]
+
+
+def test_a_study_of_one_gpu_goes_on_with_another() -> None:
+    stored = validate({"device": "cuda"})
+    assert differences(stored, {"device": "cuda:1"}) == []
+    assert extend(stored, {"device": "cuda:1"}).device == "cuda:1"
+    assert extend(stored, {"device": "auto"}).device == "cuda"
+    assert differences(stored, {"device": "cpu"}) == ["device: 'cuda' in the study, 'cpu' now"]

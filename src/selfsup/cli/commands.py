@@ -92,7 +92,7 @@ def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
     )
     from selfsup.cli.answer_text import show_answer  # its imports take seconds
 
-    with suppress(BrokenPipeError):
+    with suppress(BrokenPipeError, SystemExit):  # the latter is rich's, where nobody reads its table
         show_answer(study, as_json)
     failed = int((study.results.status == "failed").sum())
     if failed:

@@ -34,13 +34,20 @@ def differences(stored: StudyConfig, requested: Mapping[str, Any]) -> list[str]:
             continue
         old, new = getattr(stored, name), getattr(checked, name)
         if name == "settings":
-            old, new = _of_methods(stored, old), _of_methods(stored, new)
-        moved = name == "group" and old and new and is_table(old) and is_table(new)  # which their split must agree with
-        if new in ("auto", None) or old == new or moved:
+            new = _of_methods(stored, new)
+            old = {method: options for method, options in old.items() if method in new}
+        if new in ("auto", None) or old == new or _elsewhere(name, old, new):
             continue
         lines.append(f"{name}: {'not set' if old is None else repr(old)} in the study, {new!r} now")
     lines += [f"plugin: {file} has changed since" for file in plugins.changed(stored.plugin, checked.plugin)]
     return lines
+
+
+def _elsewhere(name: str, old: Any, new: Any) -> bool:
+    """Whether a value stands for the same in another place: on another GPU, or in a table whose split is compared."""
+    if name == "device":
+        return bool(old.partition(":")[0] == new.partition(":")[0])
+    return name == "group" and None not in (old, new) and is_table(old) and is_table(new)
 
 
 def _of_methods(config: StudyConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +75,7 @@ def extend(stored: StudyConfig, requested: Mapping[str, Any]) -> StudyConfig:
     grown: dict[str, Any] = {name: getattr(checked, name) for name in names_of("runtime")}
     for name in requested:
         new = getattr(checked, name)
-        if role_of(name) in ("place", "contents") or (name == "group" and is_table(new or "")):
+        if role_of(name) in ("place", "contents") or _elsewhere(name, getattr(stored, name), new):
             grown[name] = new
         elif name == "settings":  # those of methods that are new
             grown[name] = {**stored.settings, **new, **_of_methods(stored, stored.settings)}

@@ -197,10 +197,15 @@ def _decode_all(
 
 
 def none_readable(name: str, tried: int, audit: Sequence[AuditEntry]) -> UserError:
-    """What to say where none of the images that were tried can be read, for the reasons in `audit`."""
+    """What to say where none of the images that were tried can be read or taken, for the reasons in `audit`."""
+    problems = {entry.problem for entry in audit}
+    able, remedy = "can be read", "give images in formats that Pillow reads"
+    if problems == {"too large"}:
+        remedy = "shrink or tile them, or raise --max-pixels"
+    elif problems == {"other channels"}:
+        able, remedy = "fits the study", "give images of as many channels"
     return UserError(
-        f"No image of '{name}' can be read, of {tried} ({_reasons(audit)}; the first is '{audit[0].path}'); "
-        f"{_remedy(audit)}."
+        f"No image of '{name}' {able}, of {tried} ({_reasons(audit)}; the first is '{audit[0].path}'); {remedy}."
     )
 
 
@@ -219,12 +224,6 @@ def _refuse_too_little(name: str, items: ItemTable, found: _Decoded) -> None:
             f"{only} of '{name}' has images that can be read ({_reasons(found.audit)}); mend "
             "the files of another class, or give --unlabelled."
         )
-
-
-def _remedy(audit: Sequence[AuditEntry]) -> str:
-    if all(entry.problem == "too large" for entry in audit):
-        return "shrink or tile them, or raise --max-pixels"
-    return "give images in formats that Pillow reads"
 
 
 def _write_index(source: Source, all_items: ItemTable, found: _Decoded, folder: Path) -> None:

@@ -70,7 +70,7 @@ def _tuples(value: Any) -> Any:
 
 
 class OtherChannelsError(ValueError):
-    """What decoding an image raises that has not as many channels as most."""
+    """What decoding an image raises that has not as many channels as the others."""
 
 
 class _Header(NamedTuple):
@@ -128,11 +128,12 @@ class Renderer:
         Raises
         ------
         OtherChannelsError
-            If that is not what most images have.
+            If that is not what the study's images have, or most where that is not known beforehand.
         """
         expected = self.file_channels()
         if found != expected:
-            raise OtherChannelsError(f"has {_channels(found)} where most images have {_channels(expected)}")
+            others = "most images" if self.given.file_channels is None else "the study's images"
+            raise OtherChannelsError(f"has {_channels(found)} where {others} have {_channels(expected)}")
         return Rendering(channels=self.given.channels, file_channels=expected).taken
 
     def _choose_channels(self) -> int:

@@ -102,8 +102,6 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
         say(line)
     if config.metric == "accuracy" and store.items.has_labels:
         _say_if_unequal(store.items.count(split.test), say)
-    if noticed:
-        say(f"All of this is listed in {folder.path / AUDIT}.")
     about = {} if external is None else {"external": external.about}
     folder.write_json("dataset.json", {**_describe(store, split, noticed), **about})
     return store

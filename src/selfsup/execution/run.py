@@ -27,6 +27,7 @@ from selfsup.execution.grid_words import about_sizes
 from selfsup.execution.history import add_run, end_run
 from selfsup.execution.initial_weights import prepare_weights
 from selfsup.execution.job_costs import JobCosts
+from selfsup.execution.known_images import AUDIT
 from selfsup.execution.preparation import prepare_images, split_study
 from selfsup.execution.progress import Tally
 from selfsup.execution.resolved_study import resolve_study
@@ -158,6 +159,8 @@ class StudyRun:
         forget_asked_networks()
         scheduler = self._budgeted or load_scheduler(config, self.folder)
         self._store_configuration(config, resources)  # last: what failed before it binds nobody
+        if self.folder.read_json("dataset.json")["warnings"]:
+            self._say(f"What was noticed in the images is listed in {self.folder.path / AUDIT}.")
         notes = {**(fitted.notes if fitted else {}), "without": {name: repository_of(name) for name in study.without}}
         add_run(self.folder, self.values, command, (cell.id for cell in grid.cells), notes)
         opened = self._opened = StudyContext(self.folder, resources.hardware)

@@ -135,6 +135,15 @@ def test_what_selfsup_has_written_is_never_images_wherever_it_lies(tmp_path: Pat
     ]
 
 
+@pytest.mark.parametrize(("kind", "marks"), OWN)
+def test_a_folder_that_selfsup_has_written_is_refused_as_data(tmp_path: Path, kind: str, marks: set[str]) -> None:
+    labelled_folder(tmp_path)
+    for name in marks:
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=f"is {kind} that selfsup has written.*; give the folder of the images"):
+        FolderSource(tmp_path)
+
+
 def test_other_files_are_counted_by_extension(tmp_path: Path) -> None:
     labelled_folder(tmp_path)
     for number in range(3):

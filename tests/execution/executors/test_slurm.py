@@ -195,12 +195,6 @@ def test_the_precision_of_gpus_that_nobody_has_seen_is_asked_for() -> None:
     assert (resources.hardware.device, resources.threads, resources.workers) == ("cuda", 4, 3)
 
 
-def test_a_machine_without_slurm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="sbatch is not on this machine"):
-        selfsup.compare("digits", out=tmp_path / "study", executor="slurm", **GRID)
-
-
 def test_the_devices_of_a_cell_share_its_cpus_and_are_its_gpus() -> None:
     slurm = load_executor("slurm", cpus=8)
     config = StudyConfig(device="cuda", precision="bf16", devices=2)

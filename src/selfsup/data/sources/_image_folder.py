@@ -43,7 +43,8 @@ class FolderSource(FileSource):
     Raises
     ------
     UserError
-        If the folder cannot be read or holds no image, or its folders are sides of a split and others.
+        If the folder cannot be read, holds no image or is what selfsup has written, or its folders are sides of a
+        split and others.
     """
 
     def __init__(
@@ -160,8 +161,13 @@ class _Scan:
                 seen.add((status.st_dev, status.st_ino))
                 with os.scandir(opened) as scanned:
                     entries = list(scanned)[::-1]
-                kind = own_kind({entry.name for entry in entries}) if below else None
+                kind = own_kind({entry.name for entry in entries})
                 top = printable(below.partition("/")[0])
+                if kind and not below:
+                    raise UserError(
+                        f"'{printable(folder)}' is {kind} that selfsup has written, whose pictures are none of the "
+                        f"data; give the folder of the images, or move what is selfsup's out of it."
+                    )
                 if kind:
                     self._note(below, "passed over", f"{kind}, whose pictures are none of the data")
                     self.folders.discard(top)

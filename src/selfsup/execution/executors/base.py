@@ -107,7 +107,7 @@ class Executor(ABC):
         return this_machine(config, jobs)
 
     def standing_by(self) -> AbstractContextManager[None]:
-        """Entered while a study is prepared and run: the executor may make ready what it will need."""
+        """Entered while a study is prepared and run: the executor may make ready what it will need, or refuse."""
         return nullcontext()
 
     def has_jobs(self, folder: StudyFolder) -> bool:

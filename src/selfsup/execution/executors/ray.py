@@ -10,6 +10,7 @@ import platform
 import socket
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,12 @@ class RayExecutor(Executor):
 
     Options = RayOptions
     here = False
+
+    @contextlib.contextmanager
+    def standing_by(self) -> Iterator[None]:
+        """Refuse, before images are decoded, where Ray is not installed or its cluster does not answer."""
+        _require_cluster(self.options.ray_address)
+        yield
 
     def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
         """What the first node with enough free CPUs and GPUs has.
@@ -218,35 +225,41 @@ def _connected(address: str) -> Iterator[Any]:
     Raises
     ------
     UserError
-        If Ray is not installed, or there is no cluster.
+        If there is no cluster.
     """
-    try:
-        import ray
-    except ImportError:
-        raise UserError("--executor ray needs Ray, which is not installed; pip install 'selfsup[ray]'.") from None
+    import ray
+
     if ray.is_initialized():
         yield ray
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        _require_listener(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"--ray-address {address} cannot be reached ({_first_line(error)}); start a cluster with "
-            f"`ray start --head`, or give the address of one."
-        ) from None
+        raise _unreachable(address, error) from None
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def _require_listener(address: str) -> None:
-    """Raise OSError if nothing listens at HOST:PORT: Ray itself would try for a minute and more."""
+def _require_cluster(address: str) -> None:
+    """Refuse where Ray is not installed, or nothing listens at HOST:PORT, which Ray would try for a minute and more."""
+    if find_spec("ray") is None:
+        raise UserError("--executor ray needs Ray, which is not installed; pip install 'selfsup[ray]'.")
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=LISTENER_SECONDS).close()
+        try:
+            socket.create_connection((host, int(port)), timeout=LISTENER_SECONDS).close()
+        except OSError as error:
+            raise _unreachable(address, error) from None
+
+
+def _unreachable(address: str, error: Exception) -> UserError:
+    return UserError(
+        f"--ray-address {address} cannot be reached ({_first_line(error)}); start a cluster with `ray start --head`, "
+        f"or give the address of one."
+    )
 
 
 def _nodes(ray: Any) -> list[dict[str, float]]:

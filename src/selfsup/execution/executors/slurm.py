@@ -6,7 +6,9 @@ import math
 import re
 import shutil
 import signal
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -97,6 +99,15 @@ class SlurmExecutor(Executor):
     Options = SlurmOptions
     here = False
 
+    @contextmanager
+    def standing_by(self) -> Iterator[None]:
+        """Refuse, before images are decoded, where submitit or Slurm is not installed."""
+        if find_spec("submitit") is None:
+            raise UserError("--executor slurm needs submitit; pip install 'selfsup[slurm]'.")
+        if self.options.slurm_cluster == "slurm" and shutil.which("sbatch") is None:
+            raise UserError("Slurm's command sbatch is not on this machine; run selfsup where jobs are submitted.")
+        yield
+
     def resources(self, config: StudyConfig, jobs: int, this_machine: Resolve) -> Resources:
         """What was asked for: this machine need not be like the nodes.
 
@@ -137,20 +148,10 @@ class SlurmExecutor(Executor):
         return self.options.gpus
 
     def _submitter(self, folder: StudyFolder, resources: Resources) -> Any:
-        """submitit's executor.
+        """submitit's executor."""
+        import submitit
 
-        Raises
-        ------
-        UserError
-            If submitit or Slurm is not installed.
-        """
         options, config = self.options, folder.read_running_config()
-        try:
-            import submitit
-        except ImportError:
-            raise UserError("--executor slurm needs submitit; pip install 'selfsup[slurm]'.") from None
-        if options.slurm_cluster == "slurm" and shutil.which("sbatch") is None:
-            raise UserError("Slurm's command sbatch is not on this machine; run selfsup where jobs are submitted.")
         minutes = minutes_of(options.time)
         submitter = submitit.AutoExecutor(
             _submitit_folder(folder), cluster=options.slurm_cluster, slurm_max_num_timeout=TIME_LIMITS
