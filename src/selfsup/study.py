@@ -175,6 +175,7 @@ class Study:
         UserError
             If a value does not fit.
         """
+        from selfsup.execution.history import runs_of
         from selfsup.report.export import figures_beside, write_markdown, write_pdf
         from selfsup.report.page import write_report
 
@@ -183,10 +184,8 @@ class Study:
 
         asked = asked_for(metric=metric, margin=margin)
         if form == "html":
-            history = self.folder.read_json("run.json")
-            commands = dict.fromkeys(run["command"] for run in history.get("runs", []) if run["command"])
-            command, planned = "\n".join(commands) or None, history.get("planned")
-            written = write_report(self.path, command, to=to, planned=planned, growing=growing, asked=asked)
+            commands = dict.fromkeys(run["command"] for run in runs_of(self.folder) if run["command"])
+            written = write_report(self.path, "\n".join(commands) or None, to=to, growing=growing, asked=asked)
         else:
             written = {"md": write_markdown, "pdf": write_pdf}[form](self.path, asked, to=to)
         if self.address and to is None:

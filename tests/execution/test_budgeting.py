@@ -162,7 +162,9 @@ def test_a_study_whose_time_is_over_reports_what_it_has_and_is_gone_on_with(
     study = selfsup.compare("digits", out=tmp_path / "study", watcher=watcher, **grid)
     assert set(study.results.method) == {"random"}
     assert last_run(study)["left_out"] == "simclr"
-    assert "--budget 3h left no time for: simclr" in study.report().read_text(encoding="utf-8")
+    page = study.report().read_text(encoding="utf-8")
+    assert "--budget 3h left no time for: simclr" in page
+    assert "1 of 2 cells so far, within --budget 3h" in page
     assert any(line.startswith("What 3h left out: simclr.") for line in watcher.said)
     assert list((study.path / "running").glob("simclr*/checkpoint.pt"))
     assert (study.config.budget, study.config.scheduler) == (None, "halving")

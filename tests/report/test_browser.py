@@ -155,7 +155,7 @@ def test_no_request_leaves_the_report(study, server):
 def test_a_page_that_grows_comes_back_to_its_readers_place(study):
     """What it keeps before it reloads, and what it makes of that: in two visits, for a reload would end the script."""
     page = study.path / "growing.html"
-    page.write_text(render(read_study(study.path), planned=99, growing=True), encoding="utf-8")
+    page.write_text(render(read_study(study.path), growing=True), encoding="utf-8")
     leave = """
     document.querySelector("#cell-search").value = "frozen";
     scrollTo(0, 640);

@@ -119,6 +119,16 @@ def test_an_unlabelled_study_and_an_empty_one_are_written_too(make_study, tmp_pa
     assert "No cell has finished well." in write_markdown(empty).read_text()
 
 
+def test_markdown_and_pdf_say_that_a_study_is_unfinished(make_study):
+    writer = make_study(methods=("moco", "random"), sizes=("5",))
+    assert "Unfinished" not in write_markdown(writer.path).read_text()
+    (writer.path / "run.json").write_text('{"planned": 30}')
+    assert "**Unfinished: 7 of 30 cells so far.**" in write_markdown(writer.path).read_text()
+    study = read_study(writer.path)
+    first = next(_text_pages(study, answer_study(study)))
+    assert "\nUnfinished: 7 of 30 cells so far.\n" in first.texts[1].get_text()
+
+
 def test_a_folder_that_cannot_be_made_is_refused(study, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot be written .*; choose another folder"):

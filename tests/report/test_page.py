@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -194,9 +195,18 @@ def test_a_file_called_na_is_a_file(make_study):
 
 def test_a_running_study_says_how_far_it_is(make_study):
     writer = make_study(methods=("simclr", "moco"))
-    visible = read(write_report(writer.path, planned=126)).visible
+    (writer.path / "run.json").write_text('{"planned": 126}')
+    visible = read(write_report(writer.path)).visible
     assert "36 of 126 cells so far" in visible
     assert "on these images, so far" in visible
+
+
+def test_a_study_whose_budget_is_over_says_how_much_of_the_grid_it_had_time_for(make_study):
+    run = {"budget": "4m", "left_out": "byol", "command": "selfsup run"}
+    writer = make_study(methods=("moco", "random"), sizes=("5",))
+    (writer.path / "run.json").write_text(json.dumps({"planned": 60, "runs": [run]}))
+    visible = read(write_report(writer.path)).visible
+    assert "10 classes · 7 of 60 cells so far, within --budget 4m" in visible
 
 
 def test_one_cell_makes_a_report(report):
@@ -214,7 +224,8 @@ def test_one_method_at_the_largest_size_and_several_below_make_a_report(report):
 
 def test_no_cell_makes_a_report(make_study):
     writer = make_study(methods=())
-    visible = read(write_report(writer.path, planned=10)).visible
+    (writer.path / "run.json").write_text('{"planned": 10}')
+    visible = read(write_report(writer.path)).visible
     assert "No cell has finished" in visible
     assert "0 of 10 cells so far" in visible
 
@@ -470,6 +481,22 @@ def test_what_supervised_training_needs_is_said_in_a_sentence(make_study, superv
     visible = read(write_report(writer.path)).visible
     assert f"moco reaches 0.500 with 5 images per class; {words}" in visible
     assert f"moco reaches 0.500 with all images; {words}" in visible
+
+
+def test_what_supervised_training_needs_rests_on_a_test_or_is_said_to_rest_on_scores_alone(make_study):
+    """The two differ with 5 images per class, and name the same test images rightly with all."""
+    writer = make_study(methods=("moco", "supervised"), augmentations=("weak",), lrs=(0.06,), sizes=("5", "all"))
+    moco, supervised = (
+        writer.path / "cells" / f"{method}-resnet18-weak-lr0.06-nall-s0" / "embeddings.npz"
+        for method in ("moco", "supervised")
+    )
+    moco.write_bytes(supervised.read_bytes())
+    few, many = answer(writer.path).labels_needed
+    assert (few.shown, many.shown) == (True, False)
+    visible = read(write_report(writer.path)).visible
+    alone = "by the scores alone: no difference was shown with"
+    assert re.search(rf"with all images; supervised training needs all ?, {alone} all images\.", visible)
+    assert f"{alone} 5" not in visible
 
 
 def test_a_page_of_one_method_says_that_nothing_was_compared(make_study):

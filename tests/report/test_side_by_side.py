@@ -47,6 +47,15 @@ def test_every_study_has_its_answer_and_its_accuracies(named_study, tmp_path):
     assert "Ranks are averaged from 3 different data sets on" in visible
 
 
+def test_it_says_which_study_is_unfinished_and_which_images_each_answer_is_for(named_study, make_study, tmp_path):
+    studies = [named_study("field"), make_study("more", methods=("moco", "random"), sizes=("all",)).path]
+    (studies[0] / "run.json").write_text('{"planned": 99}')
+    table = page(studies, tmp_path).visible.split("Test accuracy")[0]
+    field, more = table.split("10 classes")[1:]
+    assert "20 images per class" in field and "Unfinished: 52 of 99 cells so far." in field
+    assert "all images" in more and "Unfinished" not in more
+
+
 def test_a_table_has_the_methods_that_some_study_has_at_its_size(named_study, make_study, tmp_path):
     more = make_study("more", methods=("byol", "random"), sizes=("all",)).path
     found = page([named_study("field", methods=("moco", "random")), more], tmp_path)

@@ -150,7 +150,7 @@ def note_outcome(folder: StudyFolder, cells: Sequence[Cell], budget: Budget, cat
     absent = left_out(cells, begun, stopped, category=category)
     history = folder.read_json("run.json")
     history["runs"][-1]["left_out"] = absent
-    folder.write_json("run.json", {**history, "planned": len(statuses)})
+    folder.write_json("run.json", history)
     if not absent:
         return ""
     return f"What {budget.text} left out: {absent}. The same command with more time, or without --budget, goes on."

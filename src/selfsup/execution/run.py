@@ -164,13 +164,12 @@ class StudyRun:
         if self.folder.read_json("dataset.json")["warnings"]:
             self._say(f"What was noticed in the images is listed in {self.folder.path / AUDIT}.")
         notes = {**(fitted.notes if fitted else {}), "without": {name: repository_of(name) for name in study.without}}
-        wanted = fitted.cells if fitted else grid.cells
-        add_run(self.folder, self.values, command, (cell.id for cell in wanted), notes)
+        add_run(self.folder, self.values, command, (cell.id for cell in grid.cells), notes)
         opened = self._opened = StudyContext(self.folder, resources.hardware)
         for notice in (*grid.notices, *about_sizes(grid.cells, config, store.items, opened.split(0).train)):
             self.watcher.say(notice)
         following = self.reporting.following(self.folder, trackers, self.watcher.say, weights=config.track_weights)
-        with self._stopping(wanted), following as self._notify_trackers:
+        with self._stopping(fitted.cells if fitted else grid.cells), following as self._notify_trackers:
             if not self._run_rounds(scheduler, grid.jobs, config, resources):
                 self._update_results()
                 done = len(self.folder.finished() & {cell.id for cell in grid.cells})

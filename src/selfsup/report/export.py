@@ -71,7 +71,9 @@ def write_markdown(study_dir: Path, asked: Mapping[str, Any] = {}, *, to: Path |
     folder = figures_beside(path)
     with writing_to(folder, "choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    lines = [f"# {_plain(study.dataset['name'])}", "", f"**{_plain(headline(found))}**", ""]
+    lines = [f"# {_plain(study.dataset['name'])}", ""]
+    for sentence in _opening(study, found):
+        lines += [f"**{_plain(sentence)}**", ""]
     for title, rows in _tables(found):
         lines += [f"## {title}", "", *_markdown_table(rows), ""]
     if found.caveats:
@@ -137,6 +139,13 @@ def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
 
 
 # -- words and tables ---------------------------------------------------------------------------
+
+
+def _opening(study: RecordedStudy, found: Answer) -> Iterator[str]:
+    """The answer, and how much of the study it rests on."""
+    yield headline(found)
+    if study.unfinished:
+        yield f"Unfinished: {study.unfinished}."
 
 
 def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
@@ -229,7 +238,9 @@ def _text_table(rows: list[Sequence[str]]) -> Iterator[str]:
 
 
 def _text_pages(study: RecordedStudy, found: Answer) -> Iterator[Figure]:
-    lines = [*textwrap.wrap(headline(found), CHARACTERS_PER_LINE), ""]
+    lines = []
+    for sentence in _opening(study, found):
+        lines += [*textwrap.wrap(sentence, CHARACTERS_PER_LINE), ""]
     for title, rows in _tables(found):
         lines += [title, "", *_text_table(rows), ""]
     if found.caveats:

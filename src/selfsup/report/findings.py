@@ -158,11 +158,14 @@ class LabelsNeeded:
         Its test score there.
     supervised : str or None
         Smallest number tried at which supervised training reached that; None if none did.
+    shown : bool
+        Whether the two were shown to differ with `per_class`: without it, the number rests on the scores alone.
     """
 
     per_class: str
     score: float
     supervised: str | None
+    shown: bool
 
 
 @dataclass(frozen=True)

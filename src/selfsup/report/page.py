@@ -42,7 +42,6 @@ def write_report(
     command: str | None = None,
     *,
     to: Path | None = None,
-    planned: int | None = None,
     growing: bool = False,
     asked: Mapping[str, Any] = {},
 ) -> Path:
@@ -56,8 +55,6 @@ def write_report(
         The command line that made the study, shown in the report.
     to : Path, optional
         The file to write; ``report.html`` in the study's folder by default.
-    planned : int, optional
-        Cells in the study's grid, to say how many are still to come.
     growing : bool
         Whether the study is running, so that the page is to reload itself.
     asked : mapping of str to value, optional
@@ -75,7 +72,7 @@ def write_report(
     """
     study = read_study(study_dir, asked)
     path = to or study.path / "report.html"
-    page = render(study, command=command, planned=planned, growing=growing, links=_way(path.parent, study.path))
+    page = render(study, command=command, growing=growing, links=_way(path.parent, study.path))
     replace_file(path, page.encode("utf-8", "backslashreplace"))  # a file name that is no valid Unicode has escapes
     return path
 
@@ -93,7 +90,6 @@ def render(
     study: RecordedStudy,
     *,
     command: str | None = None,
-    planned: int | None = None,
     growing: bool = False,
     links: str = "",
 ) -> str:
@@ -123,7 +119,6 @@ def render(
             if _tells(study.results[c.name])
         ],
         counts=study.results["status"].value_counts().to_dict(),
-        planned=planned,
         growing=growing,
         links=links,
         troubles=study.results[~study.results["status"].isin(["done", "pruned"])].to_dict("records"),

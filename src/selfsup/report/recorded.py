@@ -79,6 +79,8 @@ class RecordedStudy:
         Number of the group of each image of the store; None where every image stands for itself.
     last_run : dict
         What the history says of the last run; what a budget left out, where there was one.
+    planned : int
+        Cells that were asked for.
     asked : mapping of str to value
         Settings that this report has in the place of the study's own: ``metric``, ``margin``.
     """
@@ -90,6 +92,7 @@ class RecordedStudy:
     config: str = ""
     groups: NDArray[np.int64] | None = None
     last_run: dict[str, Any] = field(default_factory=dict)
+    planned: int = 0
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     def tags(self, method: str) -> Tags:
@@ -132,6 +135,14 @@ class RecordedStudy:
         """Whether any network that finished had weights of somebody else, as a reference or to start from."""
         finished = self.results[self.results["status"] == "done"]
         return bool((finished["method"].eq(REFERENCE) | finished["backbone"].str.contains(r"[@.]")).any())
+
+    @property
+    def unfinished(self) -> str:
+        """How many of its cells the study has so far, in words; empty where it has all of them."""
+        if len(self.results) >= self.planned:
+            return ""
+        budget = self.last_run.get("budget")
+        return f"{len(self.results)} of {self.planned} cells so far{f', within --budget {budget}' if budget else ''}"
 
     @property
     def unit(self) -> str:
@@ -278,6 +289,7 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
     dataset = _read_json(path / "dataset.json")
     if not dataset:
         raise UserError(f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote.")
+    history = _read_json(path / "run.json")
     return RecordedStudy(
         path=path,
         results=tidy(_read_table(path / "results.csv")),
@@ -285,7 +297,8 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
         audit=_read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
         config=_read_text(path / "config.toml"),
         groups=_read_arrays(path / "split.npz", {"groups": np.int64}).get("groups"),
-        last_run=(_read_json(path / "run.json").get("runs") or [{}])[-1],
+        last_run=(history.get("runs") or [{}])[-1],
+        planned=history.get("planned", 0),
         asked=asked,
     )
 

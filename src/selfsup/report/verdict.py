@@ -12,7 +12,7 @@ from selfsup.config.axes import CHOSEN, COMPARED
 from selfsup.evaluation.metrics import ACCURACY, BALANCED_ACCURACY, Metric
 from selfsup.report.caveats import caveats
 from selfsup.report.external_scores import external_scores
-from selfsup.report.findings import Answer, Choice, LabelsNeeded
+from selfsup.report.findings import Answer, Choice, Comparison, LabelsNeeded
 from selfsup.report.pairwise import Outcomes, against_the_others, every_pair, gains_by_training
 from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.selection import (
@@ -49,6 +49,8 @@ def answer_study(study: RecordedStudy) -> Answer:
     choices = _choices(study, outcomes)
     best = best_choice(choices)
     tested = best is not None and study.labelled
+    comparisons = against_the_others(outcomes, best, choices) if tested and best else ()
+    pairwise = every_pair(outcomes, choices) if tested else ()
     found = Answer(
         labelled=study.labelled,
         metric=study.metric,
@@ -59,10 +61,10 @@ def answer_study(study: RecordedStudy) -> Answer:
         best=best,
         ties=() if best is None else tuple(c for c in _candidates(choices) if c != best and _equal(c, best)),
         choices=choices,
-        comparisons=against_the_others(outcomes, best, choices) if tested and best else (),
+        comparisons=comparisons,
         gains=gains_by_training(outcomes, _best_of_each_size(choices), choices) if tested else (),
-        pairwise=every_pair(outcomes, choices) if tested else (),
-        labels_needed=_labels_needed(best, choices),
+        pairwise=pairwise,
+        labels_needed=_labels_needed(best, choices, (*comparisons, *pairwise)),
         optimism=optimism(study.results, study.metric) if study.labelled else None,
         caveats=(),
         category=study.category,
@@ -147,7 +149,9 @@ def _equal(one: Choice, other: Choice) -> bool:
     return round(one.score, 12) == round(other.score, 12)
 
 
-def _labels_needed(best: Choice | None, choices: tuple[Choice, ...]) -> tuple[LabelsNeeded, ...]:
+def _labels_needed(
+    best: Choice | None, choices: tuple[Choice, ...], tests: tuple[Comparison, ...]
+) -> tuple[LabelsNeeded, ...]:
     supervised = [c for c in choices if c.method == SUPERVISED and c.test_score is not None]
     if best is None or not supervised or best.uses_labels:
         return ()
@@ -155,5 +159,8 @@ def _labels_needed(best: Choice | None, choices: tuple[Choice, ...]) -> tuple[La
     for choice in choices:
         if choice.name == best.name and choice.test_score is not None:
             enough = [s.per_class for s in supervised if (s.test_score or 0) >= choice.test_score]
-            needed.append(LabelsNeeded(choice.per_class, choice.test_score, size_order(enough)[0] if enough else None))
+            pairs = [c for c in tests if choice in (c.one, c.other) and SUPERVISED in (c.one.method, c.other.method)]
+            shown = any(pair.verdict != "no difference shown" for pair in pairs)
+            first = size_order(enough)[0] if enough else None
+            needed.append(LabelsNeeded(choice.per_class, choice.test_score, first, shown))
     return tuple(needed)
