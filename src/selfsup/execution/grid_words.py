@@ -93,7 +93,7 @@ def left_out(
 
 def _other_ways(other: Sequence[Cell], there: Sequence[Cell]) -> str:
     """How other cells differ from those that are there: by the way that none of these has, or by all that vary."""
-    varied = []
+    varied: list[str] = []
     for (way, several), value in WAYS.items():
         missing, known = (_unique(map(value, cells)) for cells in (other, there))
         if missing and not {*missing} & {*known}:
