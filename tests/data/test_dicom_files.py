@@ -73,6 +73,24 @@ def test_a_window_is_0_to_1_as_pydicom_shows_it(tmp_path: Path) -> None:
         assert kind_of(image) == "floating"
 
 
+def test_it_is_said_where_some_files_have_a_window_and_others_none(tmp_path: Path) -> None:
+    def told(folder: str) -> list[str]:
+        store = prepare_store(open_source(str(tmp_path / folder)), store_size=32, cache_dir=tmp_path / "c")
+        return [entry.detail for entry in store.audit if entry.problem == "two brightness scales"]
+
+    for number in range(3):
+        for folder in ("all", "some"):
+            save(tmp_path / folder / f"{number}.dcm", STORED + number, WindowCenter=2048, WindowWidth=4096)
+    for number, stored in enumerate((STORED, (STORED // 16).astype(np.uint8))):
+        for folder in ("none", "some"):
+            save(tmp_path / folder / f"plain {number}.dcm", stored)
+    assert told("all") == told("none") == []
+    (line,) = told("some")
+    assert line.startswith(
+        "3 of 5 DICOM images have a window (WindowCenter, WindowWidth), which becomes 0 to 255; the "
+    )
+
+
 def test_monochrome1_is_inverted_within_what_can_be_stored(tmp_path: Path) -> None:
     plain = save(tmp_path / "plain.dcm", PhotometricInterpretation="MONOCHROME1")
     windowed = save(

@@ -56,6 +56,17 @@ def test_settings_that_are_missing_with_some_numbers_of_images_are_named_with_th
     assert left_out(CELLS, [*chosen, *IDLE]) == "other rates and policies with all per class"
 
 
+def test_only_what_there_are_several_of_is_other_and_is_named_where_it_is_all_of_it() -> None:
+    weak = [c for c in TRAINED if c.augmentation == "weak"]
+    of_one_rate = [c for c in weak if c.per_class == 5 or c.lr_multiple == 1.0]
+    assert left_out(weak, of_one_rate) == "rate 3x with all per class"
+    of_moco_another = [*of_one_rate, *(c for c in weak if c.method == "moco")]
+    assert left_out(weak, of_moco_another) == "other rates with all per class"
+    again = [replace(c, seed=seed) for c in weak for seed in (0, 1)]
+    chosen = [c for c in again if c.per_class == 5 or c.seed == 0]
+    assert left_out(again, chosen) == "seed 1 with all per class"
+
+
 def test_a_number_of_images_that_not_all_methods_have_is_named_with_those_that_have_not() -> None:
     chosen = [c for c in TRAINED if (c.method, c.per_class) != ("moco", "all")]
     assert left_out(CELLS, [*chosen, *IDLE]) == "all per class for moco"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -66,6 +67,20 @@ def test_a_study_that_has_run_frozen_without_weights_goes_on_and_keeps_it(
     grown = selfsup.compare("digits", out=tmp_path / "study", **options).results
     assert grown.cell.tolist() == [*begun.cell, "random-test_resnet-n5-s0"]
     assert grown.iloc[:2].equals(begun)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_what_a_study_began_with_is_not_called_configured_by_the_command_that_goes_on_with_it(tmp_path: Path) -> None:
+    class Said(Watcher):
+        lines: ClassVar[list[tuple[str, str]]] = []
+
+        def say(self, line: str) -> None:
+            self.lines += re.findall(r"^Training on .*?\((.*?)\) in .*? \((.*?)\)\.", line)
+
+    asked = {**GRID, "methods": "random", "device": "auto", "precision": "fp32", "watcher": Said()}
+    selfsup.compare("digits", out=tmp_path / "study", **{**asked, "per_class": "2"})
+    selfsup.compare("digits", out=tmp_path / "study", **asked)
+    assert Said.lines == [("the best device here", "as configured"), ("as the study began", "as the study began")]
 
 
 def test_what_is_slow_is_done_seldom(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ Problem = Literal[
     "pages",
     "transparency",
     "brightness scale",
+    "two brightness scales",
     "beyond the scale",
     "little contrast",
 ]
@@ -83,6 +84,7 @@ HEADINGS: dict[Problem, str] = {
     "pages": "Several pages or frames",
     "transparency": "Transparency",
     "brightness scale": "Brightness (see --full-scale)",
+    "two brightness scales": "Two brightness scales",
     "beyond the scale": "Beyond the brightness scale",
     "little contrast": "Little contrast",
 }

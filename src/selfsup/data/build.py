@@ -22,6 +22,8 @@ from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
 from selfsup.data.depth import Kind
+from selfsup.data.dicom_files import SUFFIXES as DICOM
+from selfsup.data.dicom_files import describe_windows
 from selfsup.data.image_files import suffix_of
 from selfsup.data.items import ItemTable
 from selfsup.data.near_duplicates import SIDE, find_originals
@@ -136,6 +138,7 @@ class _Decoded:
         self.scales: dict[Kind, ScaleTally] = {}
         self.transparent = 0
         self.paged: list[int] = []
+        self.windowed: list[bool] = []  # of DICOM images
 
     def add(self, index: int, name: str, picture: DecodedImage) -> None:
         self._kept[self.count] = index
@@ -150,6 +153,8 @@ class _Decoded:
             self.scales[kind] = ScaleTally(kind, self.renderer.scale(kind), numbers)
         self.scales[kind].count(name, picture.extents)
         self.transparent += picture.transparent
+        if suffix_of(file_of(name)) in DICOM:
+            self.windowed.append(kind == "floating")
         if picture.pages > 1:
             self.paged.append(picture.pages)
 
@@ -265,6 +270,7 @@ def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
     yield from describe_channels(found.renderer.rendering())
     for kind, tally in found.scales.items():
         yield from tally.entries(given=kind != "8-bit" and getattr(given, kind) is not None)
+    yield from describe_windows(found.windowed)
     if found.transparent:
         ground = GROUNDS[found.renderer.ground()]
         why = "as given" if given.ground is not None else "on which what they show stands out most"

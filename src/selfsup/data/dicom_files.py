@@ -2,11 +2,13 @@
 
 Stored values become those of the modality (a CT's Hounsfield units) by the file's rescale slope and intercept or table.
 Where a file says by which window it is to be looked at, that window is 0 to 1; other files of a study share one
-brightness scale. MONOCHROME1, in which the largest value is black, is inverted. Padding is absent.
+brightness scale, and where there are both, that is said. MONOCHROME1, in which the largest value is black, is inverted.
+Padding is absent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,8 +16,19 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from selfsup.data.array_image import COLOURS, ArrayImage
+from selfsup.data.audit import AuditEntry
 
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+
+
+def describe_windows(windowed: Sequence[bool]) -> Iterator[AuditEntry]:
+    """What a user should know where some DICOM images of a study have a window and others have none."""
+    if 0 < sum(windowed) < len(windowed):
+        detail = (
+            f"{sum(windowed)} of {len(windowed)} DICOM images have a window (WindowCenter, WindowWidth), which becomes "
+            "0 to 255; the others have none and share the scale of their own range, so equal values may look unlike"
+        )
+        yield AuditEntry("*", "two brightness scales", detail)
 
 
 class DicomImage(ArrayImage):

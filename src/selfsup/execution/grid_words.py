@@ -14,6 +14,21 @@ from selfsup.execution.words import counted, listed
 from selfsup.training.plan import TrainingPlan
 
 
+def _rate(cell: Cell) -> str:
+    """The learning rate, as a multiple where it was asked for so; empty where there is none."""
+    if cell.lr is None:
+        return ""
+    return format_lr(cell.lr) if cell.lr_multiple is None else f"{cell.lr_multiple:g}x"
+
+
+#: In which ways trainings of a row differ, one and several of it, and a cell's own; empty where it has none.
+WAYS: Mapping[tuple[str, str], Callable[[Cell], str]] = {
+    ("policy", "policies"): lambda cell: cell.augmentation or "",
+    ("rate", "rates"): _rate,
+    ("seed", "seeds"): lambda cell: str(cell.seed),
+}
+
+
 def describe(cells: Sequence[Cell], category: str = "class", *, epochs: int) -> str:
     """What the cells are: 3 references and random; simclr at 1x and 3x with policy weak; 5 and all per class; …"""
     references = {cell.backbone: "" for cell in cells if cell.method == REFERENCE}
@@ -55,30 +70,37 @@ def left_out(
     """
     chosen, stopped = set(chosen), set(stopped)
     names = _names(cells)
-    ways: Mapping[str, Callable[[Cell], str]] = {
-        "policy {}": lambda cell: cell.augmentation or "",
-        "rate {}": _rate,
-        "seed {}": lambda cell: str(cell.seed),
-    }
     candidates, whole = {_row(cell)[:2] for cell in chosen}, {_row(cell) for cell in chosen - stopped}
     missing = _unique(names[_row(cell)[:2]] for cell in cells if _row(cell)[:2] not in candidates)
     lacking = [c for c in cells if c.lr is not None and _row(c)[:2] in candidates and _row(c) not in whole]
     parts = [part for part in (listed(missing) if missing else "", rows(lacking, category, names)) if part]
     absent = [c for c in cells if c not in chosen and c not in lacking and _row(c)[:2] in candidates]
-    for words, value in ways.items():
+    for (way, _), value in WAYS.items():
         known = {value(cell) for cell in chosen}
         missing = [found for found in _unique(map(value, absent)) if found not in known]
         if missing:
-            parts.append(words.format(listed(missing)))
+            parts.append(f"{way} {listed(missing)}")
             absent = [cell for cell in absent if value(cell) not in missing]
     other = [cell for cell in absent if _row(cell) in whole]
     if other:
-        parts.append(
-            f"other rates and policies with {listed(_unique(str(cell.per_class) for cell in other))} per {category}"
-        )
+        sizes = dict.fromkeys(cell.per_class for cell in other)
+        there = [cell for cell in chosen if cell.per_class in sizes]
+        parts.append(f"{_other_ways(other, there)} with {listed([*map(str, sizes)])} per {category}")
     if len(absent) > len(other):
         parts.append(f"{counted(len(absent) - len(other), 'other cell')}")
     return "; ".join(parts)
+
+
+def _other_ways(other: Sequence[Cell], there: Sequence[Cell]) -> str:
+    """How other cells differ from those that are there: by the way that none of these has, or by all that vary."""
+    varied: list[str] = []
+    for (way, several), value in WAYS.items():
+        missing, known = (_unique(map(value, cells)) for cells in (other, there))
+        if missing and not {*missing} & {*known}:
+            return f"{way} {listed(missing)}"
+        if len({*missing, *known}) > 1:
+            varied.insert(0, several)
+    return f"other {listed(varied)}"
 
 
 def about_sizes(cells: Sequence[Cell], config: StudyConfig, items: ItemTable, train: np.ndarray) -> Iterator[str]:
@@ -107,13 +129,6 @@ def _names(cells: Iterable[Cell]) -> dict[tuple[str, str], str]:
     found = dict.fromkeys((cell.method, cell.backbone) for cell in cells)
     several = {method for method, _ in found if sum(other == method for other, _ in found) > 1}
     return {(m, b): b if m == REFERENCE else f"{m} {b}" if m in several else m for m, b in found}
-
-
-def _rate(cell: Cell) -> str:
-    """The learning rate, as a multiple where it was asked for so; empty where there is none."""
-    if cell.lr is None:
-        return ""
-    return format_lr(cell.lr) if cell.lr_multiple is None else f"{cell.lr_multiple:g}x"
 
 
 def _unique(values: Iterable[str | None]) -> list[str]:

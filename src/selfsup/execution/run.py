@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,7 +138,8 @@ class StudyRun:
         store = prepare_images(self.folder, config, self.watcher.say, self.watcher.decoded)
         study = resolve_study(config, self.values, ImagesSeen.decoded(store), self.folder, self.watcher.say)
         config, asked, grid = study.config, study.asked, study.grid
-        resources = self.executor.resources(config, len(grid.jobs), resolve_resources)
+        given = "as the study began" if self.folder.exists() else "as configured"
+        resources = self.executor.resources(config, len(grid.jobs), partial(resolve_resources, given=given))
         if self.executor.here:
             resources = time_precision(config, resources, grid.jobs, len(store))
         if config.fuse == "auto":  # 1 everywhere, until a gain was measured on a GPU

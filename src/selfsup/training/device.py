@@ -65,8 +65,12 @@ class Hardware:
         return fabric
 
 
-def choose_hardware(device: str, precision: str, *, fused: bool = False, why: str = "as configured") -> Hardware:
-    """Resolve ``auto`` to what this machine has, and `fused` trainings can do; `why` it is to be any other precision.
+def choose_hardware(
+    device: str, precision: str, *, fused: bool = False, given: str = "as configured", why: str | None = None
+) -> Hardware:
+    """Resolve ``auto`` to what this machine has, and `fused` trainings can do.
+
+    `given` says why it is to be any other device or precision, and `why` why that precision.
 
     Raises
     ------
@@ -78,8 +82,8 @@ def choose_hardware(device: str, precision: str, *, fused: bool = False, why: st
     kind = chosen.partition(":")[0]
     if precision == "fp16" and kind == "cpu":
         raise UserError("--precision fp16 needs a GPU; on a CPU use bf16 or fp32, or leave it at auto.")
-    how, why = (precision, why) if precision != "auto" else _best_precision(kind, fused)
-    where = "the best device here" if device == "auto" else "as configured"
+    how, why = (precision, why or given) if precision != "auto" else _best_precision(kind, fused)
+    where = "the best device here" if device == "auto" else given
     return Hardware(chosen, how, f"Training on {_describe(chosen)} ({where}) in {how} ({why}).")
 
 
