@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -148,9 +149,9 @@ def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str], the
     low, high = axes.get_ylim()
     for (_, index), y in zip(sorted(ends), spread([y for y, _ in sorted(ends)], 0.052 * (high - low)), strict=True):
         end, beside = (curves[index].sizes[-1], curves[index].scores[-1]), axes.get_yaxis_transform()
-        leader = {"color": theme.muted, "linewidth": 0.6, "linestyle": ":", "shrinkA": 4, "clip_on": False}
-        axes.add_artist(ConnectionPatch(end, (1.025, y), axes.transData, beside, **leader))
-        shape = {"marker": MARKERS[index % len(MARKERS)].matplotlib, "markersize": 4, "linestyle": ""}
+        grey: dict[str, Any] = {"color": theme.muted, "linewidth": 0.6, "linestyle": ":", "clip_on": False}
+        axes.add_artist(ConnectionPatch(end, (1.025, y), axes.transData, beside, shrinkA=4, **grey))
+        shape: dict[str, Any] = {"marker": MARKERS[index % len(MARKERS)].matplotlib, "markersize": 4, "linestyle": ""}
         axes.figure.add_artist(Line2D([1.035], [y], color=colours[index], transform=beside, **shape))
         axes.annotate(
             shorten(curves[index].name, 22),
