@@ -10,6 +10,7 @@ from drawn import drawn, points, ticks
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
 from selfsup.figures.canvas import LIGHT
@@ -70,6 +71,17 @@ def test_names_stand_at_the_ends_of_their_lines_and_do_not_overlap() -> None:
     assert boxes[0].y0 < axes.transData.transform((100, 0.6))[1] < boxes[0].y1
     right = axes.get_window_extent().x1
     assert all(right < box.x0 < box.x1 <= axes.figure.bbox.x1 for box in boxes)
+
+
+def test_what_leads_to_a_name_is_thin_grey_and_dotted_and_the_name_has_its_curves_marker() -> None:
+    axes = curves(MOCO, BYOL)
+    looks = {line.get_ydata()[-1]: (line.get_color(), line.get_marker()) for line in axes.lines}
+    markers = {key.get_ydata()[0]: (key.get_color(), key.get_marker()) for key in axes.figure.artists}
+    assert markers == {text.xyann[1]: looks[text.xy[1]] for text in axes.texts}
+    assert {leader.xy2[1]: leader.xy1 for leader in axes.patches} == {text.xyann[1]: text.xy for text in axes.texts}
+    for leader in axes.patches:
+        assert (leader.get_edgecolor(), leader.get_linestyle()) == (to_rgba(LIGHT.muted), ":")
+        assert leader.get_linewidth() < axes.lines[0].get_linewidth() / 2
 
 
 def test_ticks_that_would_touch_are_written_on_two_lines() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import ConnectionPatch
 from matplotlib.ticker import NullLocator
 
 from selfsup.figures.canvas import (
@@ -136,27 +139,27 @@ def _limits(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def _name_lines(axes: Axes, curves: Sequence[Curve], colours: Sequence[str], theme: Theme) -> None:
-    """Write each name beside the last point of its line, pushed apart where they would overlap."""
+    """Write each name with its marker beside the last point of its line, pushed apart where they would overlap.
+
+    What leads from the point to its name is no curve, and looks like none.
+    """
     ends = [(curve.scores[-1], index) for index, curve in enumerate(curves) if curve.sizes]
     if not ends:
         return
     low, high = axes.get_ylim()
     for (_, index), y in zip(sorted(ends), spread([y for y, _ in sorted(ends)], 0.052 * (high - low)), strict=True):
-        end = curves[index].sizes[-1]
+        end, beside = (curves[index].sizes[-1], curves[index].scores[-1]), axes.get_yaxis_transform()
+        grey: dict[str, Any] = {"color": theme.muted, "linewidth": 0.6, "linestyle": ":", "clip_on": False}
+        axes.add_artist(ConnectionPatch(end, (1.025, y), axes.transData, beside, shrinkA=4, **grey))
+        shape: dict[str, Any] = {"marker": MARKERS[index % len(MARKERS)].matplotlib, "markersize": 4, "linestyle": ""}
+        axes.figure.add_artist(Line2D([1.035], [y], color=colours[index], transform=beside, **shape))
         axes.annotate(
             shorten(curves[index].name, 22),
-            (end, curves[index].scores[-1]),
-            xytext=(1.03, y),
-            textcoords=axes.get_yaxis_transform(),
+            end,
+            xytext=(1.055, y),
+            textcoords=beside,
             va="center",
             annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colours[index],
-                "linewidth": 0.9,
-                "shrinkA": 1,
-                "shrinkB": 4,
-            },
             **label(theme, 8.5),
         )
 

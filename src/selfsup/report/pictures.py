@@ -12,13 +12,14 @@ from typing import Any
 from PIL import Image
 
 from selfsup.evaluation.confusions import Confusions
+from selfsup.execution.words import listed
 from selfsup.figures.canvas import DARK, DPI, LIGHT
 from selfsup.figures.confusion import confusion_matrix
 from selfsup.figures.curves import score_curves
 from selfsup.figures.loss import loss_curve
 from selfsup.report.findings import Answer
 from selfsup.report.recorded import RecordedStudy
-from selfsup.report.series import chosen_trainings, score_series, size_places
+from selfsup.report.series import chosen_trainings, score_series, size_places, with_intervals
 from selfsup.report.wording import capital, learning_rate
 
 NARROW_SCREEN = 3.9
@@ -101,7 +102,9 @@ def curves_figure(study: RecordedStudy, answer: Answer) -> NamedFigure | None:
     used = {size for curve in curves for size in curve.sizes}
     ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
     unit = f"{'training ' * (study.unit == 'images')}{study.size_unit}"
-    band = "95 % interval" if any(choice.interval for choice in answer.choices) else ""
+    shaded = [name for name in with_intervals(answer) if any(choice.interval for choice in answer.of(name))]
+    of_some = f" of {listed(shaded)}" if len(shaded) < len(curves) else ""
+    band = f"95 % interval{of_some}" if shaded else ""
     names, score = ", ".join(curve.name for curve in curves), answer.metric.words
     return NamedFigure(
         "curves",

@@ -13,6 +13,8 @@ from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy
 from selfsup.report.selection import candidate_names, choose, size_order
 
+#: From so many methods on, intervals that lie over each other hide the curves.
+MANY_CURVES = 7
 WORST_FIRST = ("failed", "diverged", "collapsed", "pruned")
 
 
@@ -63,24 +65,33 @@ def _square(cells: pd.DataFrame, chosen: set[str], metric: Metric) -> Square:
     )
 
 
+def with_intervals(answer: Answer) -> list[str]:
+    """The methods whose intervals are drawn: all, or of many the best one and its nearest network without training."""
+    if len(answer.names) < MANY_CURVES:
+        return list(answer.names)
+    rivals = [gain.other.name for gain in answer.gains[-1:]]
+    return [*([answer.best.name] if answer.best else []), *rivals]
+
+
 def score_series(answer: Answer, places: dict[str, float]) -> list[Curve]:
     """A curve per method at its chosen settings; baselines last."""
-    curves = []
+    curves, shaded = [], with_intervals(answer)
     for method in answer.names:
         points = [c for c in answer.of(method) if c.test_score is not None and c.per_class in places]
         points.sort(key=lambda choice: places[choice.per_class])
         if points:
-            curves.append(_curve(method, points, places))
+            curves.append(_curve(method, points, places, shaded=method in shaded))
     return sorted(curves, key=lambda curve: curve.baseline)
 
 
-def _curve(method: str, points: list[Choice], places: dict[str, float]) -> Curve:
+def _curve(method: str, points: list[Choice], places: dict[str, float], *, shaded: bool) -> Curve:
+    intervals = [c.interval if shaded else None for c in points]
     return Curve(
         name=method,
         sizes=tuple(places[c.per_class] for c in points),
         scores=tuple(c.test_score or 0.0 for c in points),
-        low=tuple(c.interval.low if c.interval else np.nan for c in points),
-        high=tuple(c.interval.high if c.interval else np.nan for c in points),
+        low=tuple(interval.low if interval else np.nan for interval in intervals),
+        high=tuple(interval.high if interval else np.nan for interval in intervals),
         baseline=not points[0].self_supervised,
     )
 
