@@ -303,6 +303,23 @@ def test_an_unlabelled_study_makes_a_report(report):
     assert "test accuracy of" not in page.visible
 
 
+@pytest.mark.parametrize(
+    ("grouped", "over", "paired"),
+    [
+        (True, "one seed, over 60 groups of test images)", "Paired over the groups of test images;"),
+        (False, "one seed, over 60 test images, copies counted once)", "over the test images, copies counted once;"),
+    ],
+)
+def test_copies_that_count_once_are_not_called_groups(make_study, grouped, over, paired):
+    writer = make_study(methods=("moco", "random"), augmentations=("weak",), lrs=(0.06,), sizes=("20",))
+    np.savez(writer.path / "split.npz", groups=np.arange(1797) // 30)
+    path = writer.path / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"grouped": grouped}))
+    visible = read(write_report(writer.path)).visible
+    assert over in visible
+    assert paired in visible
+
+
 def test_several_seeds_are_averaged(make_study):
     writer = make_study(seeds=3, methods=("moco", "supervised"), sizes=("5", "20"))
     visible = read(write_report(writer.path)).visible
