@@ -99,7 +99,7 @@ def test_its_method_is_listed_planned_run_resumed_and_refused_once_it_has_change
     refused = selfsup(desk, run)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
-    assert "(plugin: uniformity.py has changed since); use the old settings, or another --out." in refused.stderr
+    assert "(plugin: uniformity.py has changed since); use the old settings (it began as `" in refused.stderr
 
 
 def test_its_policy_and_evaluator_are_part_of_a_study(desk: Path) -> None:

@@ -63,9 +63,10 @@ def resolve_configuration(
         unlike += _compared_otherwise(folder, stored, asked)
     if unlike:
         require_sound(asked, here=here)  # a slip of the pen is answered as such, not as another setting
+        first = next((f" (it began as `{run['command']}`)" for run in runs_of(folder) if run.get("command")), "")
         raise UserError(
             f"'{folder.path}' was begun with other settings, and mixing them would make its results "
-            f"incomparable ({'; '.join(unlike)}); use the old settings, or another --out."
+            f"incomparable ({'; '.join(unlike)}); use the old settings{first}, or another --out."
         )
     if here:
         _require_device(folder, stored)
