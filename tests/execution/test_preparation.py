@@ -223,6 +223,7 @@ def test_pages_of_a_file_are_a_group_and_groups_go_by_files(tmp_path: Path) -> N
     by_file, _ = begin(tmp_path / "data", tmp_path / "by-file", pages="all")
     by_number, _ = begin(tmp_path / "data", tmp_path / "by-number", pages="all", group=r"(\d)\.gif$")
     assert by_file.read_json("dataset.json")["images"] == 36
+    assert by_file.read_json("dataset.json")["grouped"] and by_number.read_json("dataset.json")["grouped"]
     with np.load(by_file.path / "split.npz") as arrays:
         assert arrays["groups"].tolist() == np.repeat(np.arange(12), 3).tolist()
         assert set(np.unique(arrays["train"] // 3, return_counts=True)[1].tolist()) == {3}
@@ -307,6 +308,7 @@ def test_copies_stay_on_one_side_unless_they_may_be_divided(tmp_path: Path) -> N
     side_of = {names[index]: side for side in ("train", "val", "test") for index in split[side]}
     assert all(side_of[name] == side_of[original] for name, original in copies.items())
     groups = dict(zip(names, split["groups"].tolist(), strict=True))
+    assert not folder.read_json("dataset.json")["grouped"]
     assert all(
         (groups[one] == groups[other]) == (copies.get(one) == other)
         for one in copies

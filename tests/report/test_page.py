@@ -256,6 +256,27 @@ def test_a_baseline_that_is_as_good_is_not_hidden(make_study):
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "groups", "words"),
+    [
+        ({}, 150, "rest on 12 groups of test images: more groups of test images narrow them, and so does --resplit"),
+        ({"test_images": 15, "classes": ("a", "b")}, None, "rest on 15 test images: more test images narrow them"),
+        ({}, 30, ""),
+    ],
+)
+def test_of_few_groups_or_images_the_page_says_that_they_make_intervals_wide(make_study, settings, groups, words):
+    writer = make_study(methods=("moco", "random"), augmentations=("weak",), lrs=(0.06,), sizes=("20",), **settings)
+    copy = writer.path / "cells" / "moco-resnet18-weak-lr0.06-n20-s0" / "embeddings.npz"
+    (writer.path / "cells" / "random-resnet18-n20-s0" / "embeddings.npz").write_bytes(copy.read_bytes())
+    if groups:
+        np.savez(writer.path / "split.npz", groups=np.arange(1797) // groups)
+    visible = read(write_report(writer.path)).visible
+    lede, rest = visible.split("How sure")
+    assert (words in lede, words in rest) == (True, True)
+    assert ("Intervals are wide" in visible) == bool(words)
+    assert ("More epochs or more images are what most often" in lede) != bool(words)
+
+
 def test_the_first_screen_says_where_no_trained_network_was_compared(make_study):
     missing = "No network that somebody has trained was compared here"
     assert missing in read(write_report(make_study(methods=("moco", "frozen")).path)).visible
@@ -301,6 +322,23 @@ def test_an_unlabelled_study_makes_a_report(report):
     assert "effective rank" in page.visible
     assert "What the clusters hold" in page.visible
     assert "test accuracy of" not in page.visible
+
+
+@pytest.mark.parametrize(
+    ("grouped", "over", "paired"),
+    [
+        (True, "one seed, over 60 groups of test images)", "Paired over the groups of test images;"),
+        (False, "one seed, over 60 test images, copies counted once)", "over the test images, copies counted once;"),
+    ],
+)
+def test_copies_that_count_once_are_not_called_groups(make_study, grouped, over, paired):
+    writer = make_study(methods=("moco", "random"), augmentations=("weak",), lrs=(0.06,), sizes=("20",))
+    np.savez(writer.path / "split.npz", groups=np.arange(1797) // 30)
+    path = writer.path / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"grouped": grouped}))
+    visible = read(write_report(writer.path)).visible
+    assert over in visible
+    assert paired in visible
 
 
 def test_several_seeds_are_averaged(make_study):

@@ -108,3 +108,5 @@ def test_seeds_are_paired_within_themselves_and_all_of_them_count(make_study) ->
     accuracies = [c.test_score for c in found.choices]
     assert pair.test.difference == pytest.approx(accuracies[0] - accuracies[1])
     assert (pair.test.interval.seeds, pair.test.interval.units) == (3, 360)
+    wide = "Intervals are wide because they rest on 3 seeds: more seeds or more test images narrow them."
+    assert wide in found.caveats

@@ -44,7 +44,7 @@ def test_every_study_has_its_answer_and_its_accuracies(named_study, tmp_path):
             assert f"{choice.test_score:.3f}" in visible
     assert "field" in visible
     assert "Best self-supervised method on these images: moco" in visible
-    assert "Ranks are averaged from 3 different data sets on" in visible
+    assert "No ranks: methods are ranked from 3 different data sets on, and these studies are of 2." in visible
 
 
 def test_it_says_which_study_is_unfinished_and_which_images_each_answer_is_for(named_study, make_study, tmp_path):
@@ -83,8 +83,16 @@ def test_three_data_sets_are_ranked(named_study, tmp_path):
 def test_three_studies_of_one_data_set_are_not_ranked(named_study, tmp_path):
     studies = [named_study("same", folder=folder) for folder in ("one", "two", "three")]
     found = page(studies, tmp_path)
-    assert "Ranks are averaged from 3 different data sets on" in found.visible
+    assert "No ranks: methods are ranked from 3 different data sets on, and these studies are of 1." in found.visible
     assert "same (two)" in found.visible
+
+
+def test_three_data_sets_with_one_method_in_common_have_no_ranks_and_the_page_says_that(named_study, tmp_path):
+    studies = [named_study(name, methods=(name, "random")) for name in ("moco", "byol", "simclr")]
+    missing = "at least 2 methods must be in each study at its largest number of images, and only random is in all"
+    assert f"No ranks: {missing}." in page(studies, tmp_path).visible
+    with pytest.raises(UserError, match=missing):
+        export_comparison(studies, tmp_path / "figures")
 
 
 def test_the_diagram_is_written_for_a_paper(named_study, tmp_path):
@@ -145,7 +153,7 @@ def test_a_diagram_that_cannot_be_drawn_is_said_before_the_page_is_written(named
     studies = [str(named_study(name)) for name in ("a", "bb")]
     shown = CliRunner().invoke(main, ["report", *studies, "-o", str(page), "--figures", str(tmp_path / "figures")])
     assert shown.exit_code == 2
-    assert "name more studies" in shown.stderr
+    assert "name other studies" in shown.stderr
     assert not page.exists()
 
 

@@ -103,7 +103,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     if config.metric == "accuracy" and store.items.has_labels:
         _say_if_unequal(store.items.count(split.test), say)
     about = {} if external is None else {"external": external.about}
-    folder.write_json("dataset.json", {**_describe(store, split, noticed), **about})
+    folder.write_json("dataset.json", {**_describe(config, store, split, noticed), **about})
     return store
 
 
@@ -287,7 +287,7 @@ def _write_split(
     folder.write(f"split{suffix}.npz", content.getvalue())
 
 
-def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, Any]:
+def _describe(config: StudyConfig, store: Store, split: Split, noticed: Sequence[str]) -> dict[str, Any]:
     parts = {"train": split.train, "val": split.val, "test": split.test}
     counts = np.stack([store.items.count(part) for part in parts.values()], axis=1).tolist()
     pool = int((store.labels == UNKNOWN).sum()) if store.items.has_pool else 0
@@ -303,6 +303,7 @@ def _describe(store: Store, split: Split, noticed: Sequence[str]) -> dict[str, A
         "pool": seen,
         "class_counts": dict(zip(store.classes, counts, strict=True)),
         "several_labels": store.items.several,
+        "grouped": bool(config.group or store.items.groups),
         "store": str(store.path),
         "rendering": asdict(store.rendering),
         "normalisation": _normalisation(store, split),

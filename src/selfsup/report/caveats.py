@@ -13,6 +13,8 @@ from selfsup.report.wording import points
 
 #: Seeds from which on the spread between trainings is known well enough to be of use.
 ENOUGH_SEEDS = 3
+#: Test images, or groups of them, below which no interval is narrow; and seeds, where each divides the images anew.
+FEW_UNITS, FEW_SPLITS = 20, 5
 
 
 def caveats(study: RecordedStudy, found: Answer) -> list[str]:
@@ -29,11 +31,12 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
     sentences += _rivals(study, found, best)
     if best.seeds == 1:
         sentences.append("One seed: how much the result changes from one training to the next was not measured.")
-    elif found.labelled and best.seeds < ENOUGH_SEEDS:
+    elif found.labelled and best.seeds < ENOUGH_SEEDS and not study.resplit:
         sentences.append(
             f"{best.seeds} seeds say little of how much results change from one training to the next, so the "
             f"intervals are wide; {ENOUGH_SEEDS} or more say much more."
         )
+    sentences += [wide] if (wide := wide_intervals(study, best)) else []
     sentences += _at_the_edge(study.results, best)
     sentences += _without_attention(study)
     sentences += _left_out(study)
@@ -42,6 +45,20 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
     if missing:
         sentences.append(f"No cell of {listed(missing)} finished well.")
     return sentences
+
+
+def wide_intervals(study: RecordedStudy, best: Choice) -> str:
+    """Of what there is too little for narrow intervals, and what narrows them; empty where neither is so."""
+    if best.interval is None:
+        return ""
+    images = "groups of test images" if study.groups is not None and not study.copies_count_once else "test images"
+    few = [f"{best.interval.units} {images}"] if best.interval.units < FEW_UNITS else []
+    if study.resplit and best.interval.seeds > 1:
+        more = f"more seeds or more {images} narrow them"
+        few += [f"{best.interval.seeds} seeds"] if best.interval.seeds < FEW_SPLITS else []
+    else:
+        more = f"more {images} narrow them, and so does --resplit with several seeds"
+    return f"Intervals are wide because they rest on {listed(few)}: {more}." if few else ""
 
 
 def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:

@@ -28,6 +28,7 @@ from selfsup.figures.interactive import bokeh_script
 from selfsup.record.results import CELL, TRAINING
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
+from selfsup.report.caveats import wide_intervals
 from selfsup.report.pictures import curves_figure, data_address, for_both_screens, in_both_themes, training_figures
 from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.series import baseline_panel, heatmap_panels
@@ -102,6 +103,7 @@ def render(
         study=study,
         answer=answer,
         best=best,
+        wide_intervals=wide_intervals(study, answer.best) if answer.best else "",
         sizes=wording.size_names(answer.sizes, study.mean_per_class),
         panels=panels,
         baselines=baseline_panel(study.results, study.metric) if study.labelled else None,

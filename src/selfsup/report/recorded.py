@@ -25,8 +25,7 @@ from selfsup.evaluation.metrics import METRICS, Metric, very_unequal
 from selfsup.record.results import result_columns
 
 EMBEDDINGS: dict[str, type[np.generic]] = {
-    "labels": np.int64, "predicted": np.int64, "confidence": np.float32, "indices": np.int64,
-    "projection": np.float32,
+    "labels": np.int64, "predicted": np.int64, "confidence": np.float32, "indices": np.int64, "projection": np.float32,
 }  # fmt: skip
 
 
@@ -120,6 +119,11 @@ class RecordedStudy:
         return bool(self.dataset.get("several_labels", False))
 
     @property
+    def copies_count_once(self) -> bool:
+        """Whether the groups are copies of one image, and none that a user or the data named."""
+        return self.groups is not None and not self.dataset.get("grouped", True)
+
+    @property
     def category(self) -> str:
         """What a label names: a class, or where images may have several labels, just a label."""
         return "label" if self.several else "class"
@@ -141,8 +145,8 @@ class RecordedStudy:
         """How many of its cells the study has so far, in words; empty where it has all of them."""
         if len(self.results) >= self.planned:
             return ""
-        budget = self.last_run.get("budget")
-        return f"{len(self.results)} of {self.planned} cells so far{f', within --budget {budget}' if budget else ''}"
+        within = f", within --budget {self.last_run['budget']}" if "budget" in self.last_run else ""
+        return f"{len(self.results)} of {self.planned} cells so far{within}"
 
     @property
     def unit(self) -> str:

@@ -13,6 +13,7 @@ from selfsup._version import __version__
 from selfsup.atomic import replace_file
 from selfsup.config.schema import StudyConfig, role_of
 from selfsup.errors import UserError
+from selfsup.execution.words import listed
 from selfsup.figures.critical import critical_difference
 from selfsup.report.export import write_figures
 from selfsup.report.findings import Answer, Choice
@@ -77,11 +78,11 @@ def export_comparison(study_dirs: Sequence[Path], folder: Path, asked: Mapping[s
     UserError
         If there are too few data sets for it, or as :func:`write_comparison` does.
     """
-    ranks = rank_sides(_sides(study_dirs, asked))
+    sides = _sides(study_dirs, asked)
+    ranks = rank_sides(sides)
     if ranks is None:
         raise UserError(
-            f"--figures has nothing to draw: methods are ranked from {LEAST_DATASETS} different data sets on, and at "
-            "least 2 methods must be in all studies; name more studies, or one to have its own figures."
+            f"--figures has nothing to draw: {_why_unranked(sides)}; name other studies, or one to have its figures."
         )
     return write_figures([_diagram(ranks)], folder)
 
@@ -103,7 +104,7 @@ def render(study_dirs: Sequence[Path], asked: Mapping[str, Any] = {}) -> str:
         differences=differences([side.study for side in sides]),
         ranks=ranks,
         diagram=for_both_screens(_diagram(ranks)) if ranks else None,
-        least_datasets=LEAST_DATASETS,
+        unranked=_why_unranked(sides) if ranks is None else "",
         version=__version__,
         written=f"{datetime.now():%Y-%m-%d %H:%M}",
     )  # fmt: skip
@@ -114,13 +115,28 @@ def rank_sides(sides: Sequence[Side]) -> Ranks | None:
 
     None for fewer than three different data sets, or fewer than two methods in common.
     """
-    if len({side.study.images or side.study.dataset["name"] for side in sides}) < LEAST_DATASETS:
+    common = _in_all(sides)
+    if _datasets(sides) < LEAST_DATASETS or len(common) < 2:
         return None
-    accuracies = [side.largest for side in sides]
-    common = [method for method in accuracies[0] if all(method in found for found in accuracies)]
-    if len(common) < 2:
-        return None
-    return rank_methods([[found[method] for method in common] for found in accuracies], common)
+    return rank_methods([[side.largest[method] for method in common] for side in sides], common)
+
+
+def _datasets(sides: Sequence[Side]) -> int:
+    """How many different data sets the studies are of."""
+    return len({side.study.images or side.study.dataset["name"] for side in sides})
+
+
+def _in_all(sides: Sequence[Side]) -> list[str]:
+    """The methods that every study has at its largest number of images."""
+    return [method for method in sides[0].largest if all(method in side.largest for side in sides)]
+
+
+def _why_unranked(sides: Sequence[Side]) -> str:
+    """What is missing where :func:`rank_sides` finds no ranks."""
+    if (datasets := _datasets(sides)) < LEAST_DATASETS:
+        return f"methods are ranked from {LEAST_DATASETS} different data sets on, and these studies are of {datasets}"
+    who = f"only {common} is in all" if (common := listed(_in_all(sides))) else "none is in all"
+    return f"at least 2 methods must be in each study at its largest number of images, and {who}"
 
 
 def differences(studies: Sequence[RecordedStudy]) -> dict[str, tuple[str, ...]]:
