@@ -80,6 +80,12 @@ def test_three_data_sets_are_ranked(named_study, tmp_path):
     assert alts[0].startswith("Critical-difference diagram: supervised 1.00, moco 2.00")
 
 
+def test_several_studies_of_a_data_set_count_once_in_the_ranks(named_study, tmp_path):
+    again = [named_study("a", folder=f"again {number}") for number in range(5)]
+    found = page([*again, named_study("bb"), named_study("ccc")], tmp_path)
+    assert "Average rank of each method over 3 data sets" in found.visible
+
+
 def test_three_studies_of_one_data_set_are_not_ranked(named_study, tmp_path):
     studies = [named_study("same", folder=folder) for folder in ("one", "two", "three")]
     found = page(studies, tmp_path)

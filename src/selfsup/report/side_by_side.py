@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from selfsup._version import __version__
@@ -113,17 +114,23 @@ def render(study_dirs: Sequence[Path], asked: Mapping[str, Any] = {}) -> str:
 def rank_sides(sides: Sequence[Side]) -> Ranks | None:
     """Ranks of the methods that all studies have, at each study's largest number of images.
 
-    None for fewer than three different data sets, or fewer than two methods in common.
+    Several studies of one data set count once, with the mean of their scores. None for fewer than three different data
+    sets, or fewer than two methods in common.
     """
-    common = _in_all(sides)
-    if _datasets(sides) < LEAST_DATASETS or len(common) < 2:
+    common, datasets = _in_all(sides), _by_dataset(sides)
+    if len(datasets) < LEAST_DATASETS or len(common) < 2:
         return None
-    return rank_methods([[side.largest[method] for method in common] for side in sides], common)
+    return rank_methods(
+        [[fmean(side.largest[name] for side in of_one) for name in common] for of_one in datasets], common
+    )
 
 
-def _datasets(sides: Sequence[Side]) -> int:
-    """How many different data sets the studies are of."""
-    return len({side.study.images or side.study.dataset["name"] for side in sides})
+def _by_dataset(sides: Sequence[Side]) -> list[list[Side]]:
+    """The studies of each data set."""
+    found: dict[Any, list[Side]] = {}
+    for side in sides:
+        found.setdefault(side.study.images or side.study.dataset["name"], []).append(side)
+    return list(found.values())
 
 
 def _in_all(sides: Sequence[Side]) -> list[str]:
@@ -133,7 +140,7 @@ def _in_all(sides: Sequence[Side]) -> list[str]:
 
 def _why_unranked(sides: Sequence[Side]) -> str:
     """What is missing where :func:`rank_sides` finds no ranks."""
-    if (datasets := _datasets(sides)) < LEAST_DATASETS:
+    if (datasets := len(_by_dataset(sides))) < LEAST_DATASETS:
         return f"methods are ranked from {LEAST_DATASETS} different data sets on, and these studies are of {datasets}"
     who = f"only {common} is in all" if (common := listed(_in_all(sides))) else "none is in all"
     return f"at least 2 methods must be in each study at its largest number of images, and {who}"
