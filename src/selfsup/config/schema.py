@@ -124,6 +124,11 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         return self.image_size
 
     @property
+    def fuses(self) -> bool:
+        """Whether several learning rates are trained as one batched network."""
+        return self.fuse != "auto" and self.fuse > 1
+
+    @property
     def resolved_store_size(self) -> int:
         """Longest allowed short side of a stored image, in pixels."""
         side = max(AUTO_SIDES) if self.image_size == "auto" else self.image_size

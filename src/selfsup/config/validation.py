@@ -131,7 +131,7 @@ def validate(
             f"{config.knn_every}, which has {config.epochs // config.knn_every or 'no'} scores of the online kNN, and "
             f"needs more than {config.patience}; take them more often."
         )
-    if config.fuse != "auto" and config.fuse > 1:
+    if config.fuses:
         for flag, other in (("--devices", config.devices), ("--precision", config.precision)):
             if other not in (1, "auto", "fp32", "bf16"):
                 raise UserError(f"--fuse {config.fuse} does not go with {flag} {other}; leave one of them out.")

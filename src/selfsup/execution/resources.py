@@ -31,7 +31,7 @@ WORTH_TIMING, TIMED_IMAGES = 2e8, 16
 
 def resolve_resources(config: StudyConfig, jobs: int, *, given: str = "as configured") -> Resources:
     """Device, precision, workers and threads, with ``auto`` resolved for this machine; `given` says why they are."""
-    hardware = choose_hardware(config.device, config.precision, fused=config.fuse not in ("auto", 1), given=given)
+    hardware = choose_hardware(config.device, config.precision, fused=config.fuses, given=given)
     cores = cpu_count()
     workers = _auto_workers(config, hardware, cores) if config.workers == "auto" else int(config.workers)
     workers = max(1, min(workers, jobs))

@@ -270,7 +270,7 @@ def _nodes(ray: Any) -> list[dict[str, float]]:
 def _hardware_of_a_node(ray: Any, config: StudyConfig, share: dict[str, float]) -> Hardware:
     task = ray.remote(_choose_hardware).options(**share)
     try:
-        found: Hardware | str = ray.get(task.remote(config.device, config.precision, config.fuse not in ("auto", 1)))
+        found: Hardware | str = ray.get(task.remote(config.device, config.precision, config.fuses))
     except ray.exceptions.RayError as error:
         raise UserError(
             f"The nodes of the Ray cluster cannot run selfsup ({_last_line(error)}); install the same selfsup on all."
