@@ -14,7 +14,7 @@ runs with the number of loader workers that serves it best.
 The bare line is the work of the encoder alone, both views in one batch: what a loop could reach if
 all else were free, with the library's own convolutions. A share above 1 is the doing of
 selfsup.backbones.tiny_convolution. Other methods are trained beside those of ordinary.py, by AdamW; their bare line has
-the networks' own calls with the crops of a step, with selfsup's convolutions.
+the networks' own calls with the crops of a step, and a second one the same with selfsup's convolutions.
 """
 
 from __future__ import annotations
@@ -222,11 +222,17 @@ def bare(task: Task, pictures: Pictures) -> Score:
     return Score(peers.bare_rate(task.method, **sizes, clock=task.now))
 
 
-def bare_pass(task: Task, pictures: Pictures) -> Score:
-    """Every call of a network that a step of the method makes, with its crops, forward and backward."""
-    from bare import BarePass
+def bare_pass(task: Task, pictures: Pictures, *, plain: bool = True) -> Score:
+    """Every call of a network that a step of the method makes, with its crops, forward and backward.
 
-    work = BarePass(build_training(task, pictures, None, None))
+    With torch's own convolutions, or else with selfsup's.
+    """
+    from bare import BarePass, use_plain_convolutions
+
+    training = build_training(task, pictures, None, None)
+    if plain:
+        use_plain_convolutions(training.method)
+    work = BarePass(training)
     seconds: list[float] = []
     while len(seconds) < 4 or sum(seconds) < 8:
         started = task.now()
@@ -235,31 +241,40 @@ def bare_pass(task: Task, pictures: Pictures) -> Score:
     return Score(task.batch_size / statistics.median(seconds[1:]))
 
 
-def apart(function: Callable[..., Result], *arguments: Any) -> Result:
+def apart(function: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
     """The function's result, computed in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        return pool.submit(function, *arguments, **options).result()
 
 
 def compare(tasks: list[Task], pictures: Pictures, workers: list[int]) -> None:
     """Run all repeats of one method and print its lines."""
     method = tasks[0].method
     other, least = (by_lightly, bare) if tasks[0].has_example else (in_the_ordinary_way, bare_pass)
-    ours, theirs, limits = [], [], []
+    ours, theirs, limits, own_limits = [], [], [], []
     for task in tasks:
         ours.append(apart(by_selfsup, task, pictures))
         runs = [apart(other, task, pictures, number) for number in workers]
         theirs.append(max(runs, key=lambda score: score.rate))
         limits.append(apart(least, task, pictures))
+        if least is bare_pass:
+            own_limits.append(apart(bare_pass, task, pictures, plain=False))
     print_scores(method, "selfsup", ours, pictures)
     print_scores(method, "lightly", theirs, pictures)
     limit = statistics.median(score.rate for score in limits)
     print(f"  {method:<12}{'bare':<10}{limit:8.1f} images/s")
-    ratio = statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
-    share = statistics.median(a.rate / b.rate for a, b in zip(ours, limits, strict=True))
+    ratio, share = median_ratio(ours, theirs), median_ratio(ours, limits)
     print(f"  {method:<12}selfsup / lightly {ratio:.2f}   selfsup / bare {share:.2f}", flush=True)
+    if own_limits:
+        own_share = median_ratio(ours, own_limits)
+        print(f"  {method:<12}selfsup / bare with selfsup's convolutions {own_share:.2f}", flush=True)
     case = f"{method}, {tasks[0].image_size} px, {tasks[0].precision}, {tasks[0].clock} clock"
     note("cell", case, speed_against_lightly=ratio, share_of_bare=share)
+
+
+def median_ratio(scores: list[Score], others: list[Score]) -> float:
+    """Of the rates, repeat by repeat."""
+    return statistics.median(a.rate / b.rate for a, b in zip(scores, others, strict=True))
 
 
 def print_scores(method: str, name: str, scores: list[Score], pictures: Pictures) -> None:
