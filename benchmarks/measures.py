@@ -29,8 +29,8 @@ from selfsup.evaluation.evaluators.view_measures import alignment, lidar, unifor
 from selfsup.evaluation.lbfgs import TOLERANCE
 from selfsup.evaluation.linear_probe import CS, fit_linear_probe, standardisation
 from selfsup.evaluation.metrics import METRICS
-from selfsup.execution.context import StudyContext
-from selfsup.execution.job import run_job
+from selfsup.execution.jobs.context import StudyContext
+from selfsup.execution.jobs.job import run_job
 from selfsup.execution.preparation import prepare_images
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic

@@ -23,15 +23,15 @@ import selfsup
 from cell import apart
 from history import note
 from selfsup.config.grid import Job
-from selfsup.execution import job as cellrun
-from selfsup.execution.context import StudyContext
+from selfsup.execution.jobs import job as cellrun
+from selfsup.execution.jobs.context import StudyContext
 from selfsup.record.results import CellResult
 
 LRS, SIZES, METHODS = 25, 10, ("simclr", "moco", "byol", "supervised")
 
 
 def record_only(study: StudyContext, job: Job, **_: Any) -> list[CellResult]:
-    """In place of :func:`selfsup.execution.job.run_job`: records cells whose numbers are drawn."""
+    """In place of :func:`selfsup.execution.jobs.job.run_job`: records cells whose numbers are drawn."""
     results = []
     for cell in job.cells:
         rng = np.random.default_rng(abs(hash(cell)))

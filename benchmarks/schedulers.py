@@ -49,7 +49,7 @@ class Trained:
 def train_all(values: dict[str, Any], out: Path) -> list[Trained]:
     """Run a study in this process, with every training scored at the rungs and none stopped."""
     import selfsup
-    from selfsup.execution import job as cellrun
+    from selfsup.execution.jobs import job as cellrun
     from selfsup.execution.schedulers.none import NoScheduler
 
     class ScoresAll(NoScheduler):

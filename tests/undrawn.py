@@ -18,7 +18,7 @@ def undrawn() -> Iterator[None]:
     and tests/report. A report that is asked for is written.
     """
     from selfsup import study
-    from selfsup.execution import artifacts
+    from selfsup.execution.jobs import artifacts
 
     reporting = study._reporting
     nothing = {"write_assets": lambda *_: None, "write_page": lambda growing: None}

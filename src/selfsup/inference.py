@@ -17,7 +17,7 @@ from selfsup.csv_files import QUOTING
 from selfsup.data.audit import printable
 from selfsup.data.build import prepare_store
 from selfsup.data.cache import REMEDY
-from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, suffix_of
+from selfsup.data.formats.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, suffix_of
 from selfsup.data.items import Item, set_names
 from selfsup.data.pages import with_pages
 from selfsup.data.rendering import Rendering

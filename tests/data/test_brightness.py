@@ -12,7 +12,7 @@ from pictures import save_picture, smooth
 from selfsup.data.audit import Problem
 from selfsup.data.brightness import Extent, choose_range, extent_of
 from selfsup.data.build import prepare_store
-from selfsup.data.depth import Kind
+from selfsup.data.formats.depth import Kind
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.store import Store

@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_image
 
 from pictures import smooth
 from selfsup.data.decode import decode, fitted_size
-from selfsup.data.image_files import open_image
+from selfsup.data.formats.image_files import open_image
 from selfsup.data.rendering import Renderer, Rendering
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pictures import save_picture
 from selfsup.data import rendering
-from selfsup.data.depth import DeepPixels, deep_pixels
+from selfsup.data.formats.depth import DeepPixels, deep_pixels
 from selfsup.data.rendering import SAMPLE, Renderer, Rendering
 from selfsup.data.sources._image_folder import FolderSource
 

@@ -15,8 +15,8 @@ from selfsup.config.validation import validate
 from selfsup.data.items import UNKNOWN
 from selfsup.data.store import Store
 from selfsup.errors import UserError
-from selfsup.execution.context import StudyContext
 from selfsup.execution.estimate import plan_study
+from selfsup.execution.jobs.context import StudyContext
 from selfsup.execution.preparation import prepare_images
 from selfsup.execution.request import requested_run
 from selfsup.record.folder import StudyFolder

@@ -12,8 +12,8 @@ import pytest
 import selfsup
 from selfsup.config.grid import Tags
 from selfsup.execution import resources, run
+from selfsup.execution.budgets.job_costs import JobCosts
 from selfsup.execution.executors.base import Event, JobDone
-from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.run import _Pace
 from selfsup.execution.watchers import Watcher
 from selfsup.methods import method_class

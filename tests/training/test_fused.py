@@ -23,8 +23,8 @@ from selfsup.backbones import build_backbone
 from selfsup.config.grid import Job
 from selfsup.config.validation import validate
 from selfsup.errors import Interrupted, UserError
-from selfsup.execution import job_callbacks
 from selfsup.execution.executors.base import EpochDone, Event
+from selfsup.execution.jobs import job_callbacks
 from selfsup.execution.watchers import Watcher
 from selfsup.methods import Method, method_class, method_names, read_settings
 from selfsup.methods.base import Batch, Step

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from selfsup.data.audit import AuditEntry
-from selfsup.data.depth import Kind
+from selfsup.data.formats.depth import Kind
 
 Range = tuple[float, float]
 #: Of images of other channels than colours, one range for each channel.

@@ -16,15 +16,16 @@ from filelock import FileLock, Timeout
 
 from selfsup.atomic import new_folder, writing_to
 from selfsup.config.data_fields import MAX_PIXELS
-from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import AuditEntry, quoted
 from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
-from selfsup.data.depth import Kind
-from selfsup.data.dicom_files import SUFFIXES as DICOM
-from selfsup.data.dicom_files import describe_windows
-from selfsup.data.image_files import suffix_of
+from selfsup.data.formats.array_image import COLOURS
+from selfsup.data.formats.depth import Kind
+from selfsup.data.formats.dicom_files import SUFFIXES as DICOM
+from selfsup.data.formats.dicom_files import describe_windows
+from selfsup.data.formats.image_files import suffix_of
+from selfsup.data.formats.transparency import GROUNDS
 from selfsup.data.items import ItemTable
 from selfsup.data.near_duplicates import SIDE, find_originals
 from selfsup.data.opening import pixel_limit
@@ -32,7 +33,6 @@ from selfsup.data.pages import PagedSource, describe_pages, file_of
 from selfsup.data.rendering import Renderer, Rendering, describe_channels
 from selfsup.data.sources.base import Source, digest_of
 from selfsup.data.store import FORMAT_VERSION, INDEX, META, PIXELS, Store, find_store, open_store
-from selfsup.data.transparency import GROUNDS
 from selfsup.errors import UserError
 
 ASIDE = ".aside-"

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-from selfsup.data.array_image import COLOURS, ArrayImage
 from selfsup.data.brightness import Extent, Scale, to_eight_bits
-from selfsup.data.depth import DeepPixels, channels_of, deep_pixels, kind_of
+from selfsup.data.formats.array_image import COLOURS, ArrayImage
+from selfsup.data.formats.depth import DeepPixels, channels_of, deep_pixels, kind_of
+from selfsup.data.formats.transparency import is_transparent, on_ground
 from selfsup.data.rendering import Renderer, extents_of
-from selfsup.data.transparency import is_transparent, on_ground
 
 ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {

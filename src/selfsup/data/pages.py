@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from selfsup.data.array_image import ArrayImage
 from selfsup.data.audit import AuditEntry
-from selfsup.data.depth import Kind, deep_pixels, kind_of
+from selfsup.data.formats.array_image import ArrayImage
+from selfsup.data.formats.depth import Kind, deep_pixels, kind_of
 from selfsup.data.items import Item, ItemTable
 from selfsup.data.sources.base import Source, digest_of, require_reached
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import AuditEntry
 from selfsup.data.brightness import EIGHT_BITS, Extent, Scale, choose_range, extent_of
-from selfsup.data.depth import Kind, channels_of, deep_pixels, kind_of
+from selfsup.data.formats.array_image import COLOURS
+from selfsup.data.formats.depth import Kind, channels_of, deep_pixels, kind_of
+from selfsup.data.formats.transparency import choose_ground, contrasts_of
 from selfsup.data.sources.base import Source, require_reached
-from selfsup.data.transparency import choose_ground, contrasts_of
 from selfsup.errors import UserError
 
 Seen = TypeVar("Seen")

@@ -16,7 +16,7 @@ from selfsup.config.continuation import differences, extend
 from selfsup.config.schema import StudyConfig
 from selfsup.config.training_fields import AUTO_SIDES
 from selfsup.config.validation import validate
-from selfsup.data.array_image import COLOURS
+from selfsup.data.formats.array_image import COLOURS
 from selfsup.data.groups import read_groups
 from selfsup.data.items import ItemTable
 from selfsup.data.rendering import Rendering

@@ -19,15 +19,15 @@ from selfsup.data.opening import pixel_limit, set_aside
 from selfsup.data.rendering import Renderer, Rendering, describe_channels
 from selfsup.data.sources.base import Source, silent
 from selfsup.data.split import Split
-from selfsup.execution.budgeted_scheduler import Budget
-from selfsup.execution.budgeting import FittedStudy, fit_into_budget
+from selfsup.execution.budgets.budgeted_scheduler import Budget
+from selfsup.execution.budgets.budgeting import FittedStudy, fit_into_budget
+from selfsup.execution.budgets.job_costs import JobCosts
 from selfsup.execution.configuration import ImagesSeen, resolve_configuration
 from selfsup.execution.executors.base import Executor, Resources
 from selfsup.execution.external_test import open_external
 from selfsup.execution.grid_words import about_sizes
 from selfsup.execution.image_source import open_images
 from selfsup.execution.initial_weights import require_weights
-from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.known_images import require_same_names
 from selfsup.execution.preparation import describe_split, require_enough, require_resplit, split_study
 from selfsup.execution.resolved_study import resolve_study

@@ -12,7 +12,6 @@ import numpy as np
 
 from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.schema import StudyConfig
-from selfsup.data.array_image import COLOURS
 from selfsup.data.audit import (
     AuditEntry,
     audit_csv,
@@ -28,6 +27,7 @@ from selfsup.data.audit import (
 )
 from selfsup.data.build import prepare_store
 from selfsup.data.contents import contents_csv
+from selfsup.data.formats.array_image import COLOURS
 from selfsup.data.groups import given_groups, joined, read_groups
 from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
 from selfsup.data.near_duplicates import all_differ

@@ -8,7 +8,7 @@ from typing import Any
 
 from selfsup.config.continuation import narrow
 from selfsup.config.schema import StudyConfig
-from selfsup.execution.budgeting import with_halving
+from selfsup.execution.budgets.budgeting import with_halving
 from selfsup.execution.configuration import ImagesSeen, resolve_for_images
 from selfsup.execution.initial_weights import resolve_networks
 from selfsup.execution.method_choice import resolve_methods

@@ -16,10 +16,10 @@ from selfsup.config.grid import Cell, Job, fuse_jobs
 from selfsup.config.schema import StudyConfig
 from selfsup.data.store import Store
 from selfsup.errors import Interrupted, UserError
-from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
-from selfsup.execution.budgeting import FittedStudy, fit_into_budget, note_outcome
+from selfsup.execution.budgets.budgeted_scheduler import Budget, BudgetedScheduler
+from selfsup.execution.budgets.budgeting import FittedStudy, fit_into_budget, note_outcome
+from selfsup.execution.budgets.job_costs import JobCosts
 from selfsup.execution.configuration import ImagesSeen, resolve_configuration
-from selfsup.execution.context import StudyContext
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors._stop import deferred_interrupts
 from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
@@ -27,7 +27,7 @@ from selfsup.execution.external_test import count_external
 from selfsup.execution.grid_words import about_sizes
 from selfsup.execution.history import add_run, end_run
 from selfsup.execution.initial_weights import prepare_weights
-from selfsup.execution.job_costs import JobCosts
+from selfsup.execution.jobs.context import StudyContext
 from selfsup.execution.known_images import AUDIT
 from selfsup.execution.preparation import prepare_images, split_study
 from selfsup.execution.progress import Tally

@@ -73,7 +73,7 @@ class Followers:
     count : int
         Devices of a training, this process's included.
     store : Path, optional
-        As for :class:`selfsup.execution.context.StudyContext`.
+        As for :class:`selfsup.execution.jobs.context.StudyContext`.
     """
 
     def __init__(self, module: str, study: Path, hardware: Hardware, count: int, store: Path | None) -> None:

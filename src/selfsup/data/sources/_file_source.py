@@ -15,7 +15,7 @@ from PIL import Image
 
 from selfsup.atomic import replace_file
 from selfsup.data.cache import cache_root
-from selfsup.data.image_files import open_image
+from selfsup.data.formats.image_files import open_image
 from selfsup.data.items import Item, ItemTable, TabledItems
 from selfsup.data.sources.base import EmptyFileError, digest_of
 from selfsup.errors import UserError

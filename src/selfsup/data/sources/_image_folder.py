@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from selfsup.data.audit import AuditEntry, Problem, printable
-from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, require_readers, suffix_of
+from selfsup.data.formats.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, require_readers, suffix_of
 from selfsup.data.items import ItemTable
 from selfsup.data.sources._file_source import FileSource, facts_of
 from selfsup.data.sources._folder_layout import Layout, Place, read_layout

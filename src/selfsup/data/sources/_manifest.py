@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from selfsup.data.audit import AuditEntry, printable, quoted
-from selfsup.data.image_files import require_readers
+from selfsup.data.formats.image_files import require_readers
 from selfsup.data.items import BETWEEN_LABELS, ItemTable, Side
 from selfsup.data.sources._file_source import FileSource, facts_of
 from selfsup.data.sources._folder_layout import side_of

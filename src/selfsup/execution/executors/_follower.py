@@ -17,9 +17,9 @@ from pathlib import Path
 
 from selfsup.config.grid import Job
 from selfsup.errors import Interrupted
-from selfsup.execution.context import StudyContext
 from selfsup.execution.executors._worker import log_to
-from selfsup.execution.job import follow_job
+from selfsup.execution.jobs.context import StudyContext
+from selfsup.execution.jobs.job import follow_job
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
 from selfsup.training.processes import joined_fabric

@@ -27,10 +27,10 @@ with uncollected():  # what a first step needs; they take seconds
 
     from selfsup.config.grid import Job
     from selfsup.errors import Interrupted, UserError
-    from selfsup.execution.context import StudyContext
     from selfsup.execution.executors._process import THREADS_OF
     from selfsup.execution.executors._submission import event_line
-    from selfsup.execution.job import run_job
+    from selfsup.execution.jobs.context import StudyContext
+    from selfsup.execution.jobs.job import run_job
     from selfsup.record.folder import StudyFolder
     from selfsup.training.device import Hardware, keep_freed_memory, make_deterministic
     from selfsup.training.state import EpochLog

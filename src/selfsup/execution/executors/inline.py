@@ -24,8 +24,8 @@ class InlineExecutor(Executor):
         return this_machine(config.model_copy(update={"workers": 1}), jobs)
 
     def run(self, folder: StudyFolder, jobs: Sequence[Job], resources: Resources, listener: Listener) -> None:
-        from selfsup.execution.context import StudyContext
-        from selfsup.execution.job import run_job
+        from selfsup.execution.jobs.context import StudyContext
+        from selfsup.execution.jobs.job import run_job
         from selfsup.training.device import make_deterministic
 
         make_deterministic(resources.threads)

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from selfsup.data.audit import AuditEntry, printable
-from selfsup.data.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, open_image, require_readers, suffix_of
+from selfsup.data.formats.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, open_image, require_readers, suffix_of
 from selfsup.data.items import Item, Side
 from selfsup.data.sources._folder_layout import read_layout
 from selfsup.data.sources._image_folder import by_kind

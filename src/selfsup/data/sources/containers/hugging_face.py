@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from selfsup.data.audit import printable
-from selfsup.data.image_files import IMAGE_SUFFIXES, open_image, suffix_of
+from selfsup.data.formats.image_files import IMAGE_SUFFIXES, open_image, suffix_of
 from selfsup.data.items import BETWEEN_LABELS, Item, ItemTable, Side
 from selfsup.data.sources._file_source import FileSource, facts_of
 from selfsup.data.sources._folder_layout import side_of

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from selfsup.data.audit import AuditEntry, printable
-from selfsup.data.image_files import IMAGE_SUFFIXES, suffix_of
+from selfsup.data.formats.image_files import IMAGE_SUFFIXES, suffix_of
 from selfsup.data.sources._folder_layout import side_of
 from selfsup.data.sources._passed_over import is_left_by_a_system
 from selfsup.data.sources.base import Source, SourceOptions

@@ -13,8 +13,8 @@ import numpy as np
 from selfsup.config.grid import Cell
 from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.evaluation_context import Part
-from selfsup.execution.artifacts import cell_files, training_files
-from selfsup.execution.context import StudyContext
+from selfsup.execution.jobs.artifacts import cell_files, training_files
+from selfsup.execution.jobs.context import StudyContext
 from selfsup.methods import Method
 from selfsup.record.results import PRUNED, CellResult
 from selfsup.training.diagnostics import COLLAPSED_BELOW, EXPLODED_EMBEDDING, collapse_epoch

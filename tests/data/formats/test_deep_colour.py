@@ -16,8 +16,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from selfsup.data.decode import decode
-from selfsup.data.deep_colour import bits_per_colour
-from selfsup.data.depth import deep_pixels, kind_of
+from selfsup.data.formats.deep_colour import bits_per_colour
+from selfsup.data.formats.depth import deep_pixels, kind_of
 from selfsup.data.rendering import Renderer, Rendering
 
 #: Smooth, so that the lossy files come back nearly the same.

@@ -16,10 +16,10 @@ from selfsup.config.grid import Job, Tags, expand, group_jobs
 from selfsup.config.network_source import NetworkSource
 from selfsup.config.validation import validate
 from selfsup.data.items import Item, ItemTable
-from selfsup.execution.budget import Cost, blocks_of
-from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler, Deviation
+from selfsup.execution.budgets.budget import Cost, blocks_of
+from selfsup.execution.budgets.budgeted_scheduler import Budget, BudgetedScheduler, Deviation
+from selfsup.execution.budgets.job_costs import JobCosts
 from selfsup.execution.executors.base import JobDone, JobStarted
-from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Record

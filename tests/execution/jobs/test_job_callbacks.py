@@ -12,8 +12,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from selfsup.config.grid import Cell, Job
 from selfsup.evaluation.linear_probe import fit_linear_probe
-from selfsup.execution import job_callbacks
-from selfsup.execution.job_callbacks import score_cells
+from selfsup.execution.jobs import job_callbacks
+from selfsup.execution.jobs.job_callbacks import score_cells
 
 DATA = load_digits()
 FEATURES, LABELS = DATA.data[:400].astype(np.float32), DATA.target[:400].astype(np.int64)

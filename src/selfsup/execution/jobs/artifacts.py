@@ -18,7 +18,7 @@ from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.confusions import Confusions
 from selfsup.evaluation.evaluation_context import Part
 from selfsup.evaluation.scores import label_scores_csv, per_class_csv
-from selfsup.execution.context import StudyContext
+from selfsup.execution.jobs.context import StudyContext
 from selfsup.figures.canvas import shown_groups
 from selfsup.figures.confusion import confusion_matrix
 from selfsup.figures.interactive import Map, tsne_page

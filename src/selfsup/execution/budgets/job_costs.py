@@ -23,7 +23,7 @@ from selfsup.evaluation.evaluation_context import views_wanted
 from selfsup.evaluation.evaluators.few_shot import drawable, draws_of
 from selfsup.evaluation.evaluators.finetune import AUGMENTATION
 from selfsup.evaluation.logistic import LARGE
-from selfsup.execution.budget import candidate_of
+from selfsup.execution.budgets.budget import candidate_of
 from selfsup.execution.executors.base import Resources
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.execution.study_networks import asked_network

@@ -13,11 +13,11 @@ from selfsup.config.grid import Cell, Job
 from selfsup.config.schema import StudyConfig
 from selfsup.data.sources.base import silent
 from selfsup.errors import UserError
-from selfsup.execution.budget import blocks_of, choose, least_seconds, wall_seconds
-from selfsup.execution.budgeted_scheduler import Budget, BudgetedScheduler
+from selfsup.execution.budgets.budget import blocks_of, choose, least_seconds, wall_seconds
+from selfsup.execution.budgets.budgeted_scheduler import Budget, BudgetedScheduler
+from selfsup.execution.budgets.job_costs import JobCosts
 from selfsup.execution.configuration import SHORTENED
 from selfsup.execution.grid_words import describe, left_out
-from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import left_to_do, read_records
 from selfsup.execution.words import listed

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from pictures import save_picture
-from selfsup.data.array_files import open_array
 from selfsup.data.build import prepare_store
-from selfsup.data.image_files import open_image
+from selfsup.data.formats.array_files import open_array
+from selfsup.data.formats.image_files import open_image
 from selfsup.data.opening import pixel_limit
 from selfsup.data.sources import open_source
 

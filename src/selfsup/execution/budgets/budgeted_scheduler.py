@@ -11,10 +11,10 @@ from typing import ClassVar
 from selfsup.config.durations import seconds_in
 from selfsup.config.grid import Job
 from selfsup.data.sources.base import silent
-from selfsup.execution.budget import MARGIN, Block, Cost, candidate_of, next_that_fits, waiting, wall_seconds
+from selfsup.execution.budgets.budget import MARGIN, Block, Cost, candidate_of, next_that_fits, waiting, wall_seconds
+from selfsup.execution.budgets.job_costs import JobCosts
 from selfsup.execution.executors.base import Event, JobDone, JobStarted
 from selfsup.execution.grid_words import rows
-from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.execution.schedulers.base import Record, Scheduler, left_to_do
 from selfsup.execution.words import format_duration

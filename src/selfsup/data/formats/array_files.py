@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from selfsup.data.array_image import PixelArray
+from selfsup.data.formats.array_image import PixelArray
 
 SUFFIXES = frozenset({".npy", ".npz"})
 

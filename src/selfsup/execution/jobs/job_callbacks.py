@@ -19,7 +19,7 @@ from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed, sampl
 from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.evaluation.linear_probe import fit_linear_probe
 from selfsup.evaluation.metrics import METRICS
-from selfsup.execution.context import StudyContext, limit
+from selfsup.execution.jobs.context import StudyContext, limit
 from selfsup.execution.schedulers.base import Scheduler, read_scores
 from selfsup.training.callbacks import Callbacks
 from selfsup.training.diagnostics import COLLAPSED_BELOW, effective_rank, embedding_exploded, embedding_std

@@ -9,9 +9,15 @@ from selfsup.config.grid import Cell, Job
 from selfsup.config.validation import validate
 from selfsup.data.items import UNKNOWN, Item, ItemTable
 from selfsup.data.split import Split
-from selfsup.execution import job_costs
+from selfsup.execution.budgets import job_costs
+from selfsup.execution.budgets.job_costs import (
+    SECONDS_PER_ENTRY,
+    EmbeddingCost,
+    JobCosts,
+    few_shot_seconds,
+    fit_seconds,
+)
 from selfsup.execution.executors.base import Resources
-from selfsup.execution.job_costs import SECONDS_PER_ENTRY, EmbeddingCost, JobCosts, few_shot_seconds, fit_seconds
 from selfsup.execution.progress import SECONDS_PER_CELL
 from selfsup.training.device import Hardware
 from selfsup.training.plan import TrainingPlan

@@ -17,12 +17,12 @@ from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.data.items import Item, ItemTable
 from selfsup.errors import UserError
-from selfsup.execution.budgeted_scheduler import Budget
-from selfsup.execution.budgeting import FittedStudy, fit_into_budget, with_halving
+from selfsup.execution.budgets.budgeted_scheduler import Budget
+from selfsup.execution.budgets.budgeting import FittedStudy, fit_into_budget, with_halving
+from selfsup.execution.budgets.job_costs import JobCosts
 from selfsup.execution.configuration import resolve_configuration
 from selfsup.execution.executors import _stop
 from selfsup.execution.executors.base import EpochDone, Event
-from selfsup.execution.job_costs import JobCosts
 from selfsup.execution.study_grid import lay_out
 from selfsup.execution.watchers import Watcher
 from selfsup.record.folder import StudyFolder

@@ -12,7 +12,16 @@ from selfsup.config.grid import Job, Tags, expand, group_jobs
 from selfsup.config.network_source import NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
-from selfsup.execution.budget import Block, ChosenBlocks, Cost, blocks_of, candidate_of, choose, trains, wall_seconds
+from selfsup.execution.budgets.budget import (
+    Block,
+    ChosenBlocks,
+    Cost,
+    blocks_of,
+    candidate_of,
+    choose,
+    trains,
+    wall_seconds,
+)
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.record.folder import StudyFolder
 

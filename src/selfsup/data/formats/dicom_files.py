@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from selfsup.data.array_image import COLOURS, ArrayImage
 from selfsup.data.audit import AuditEntry
+from selfsup.data.formats.array_image import COLOURS, ArrayImage
 
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 

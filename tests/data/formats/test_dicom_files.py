@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import UnidentifiedImageError
 
-from selfsup.data import image_files
 from selfsup.data.build import prepare_store
-from selfsup.data.depth import deep_pixels, kind_of
-from selfsup.data.image_files import open_image
+from selfsup.data.formats import image_files
+from selfsup.data.formats.depth import deep_pixels, kind_of
+from selfsup.data.formats.image_files import open_image
 from selfsup.data.pages import with_pages
 from selfsup.data.sources import open_source
 from selfsup.errors import UserError

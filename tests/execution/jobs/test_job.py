@@ -22,8 +22,8 @@ from selfsup.errors import Interrupted
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.evaluators.knn import knn_predict
 from selfsup.evaluation.linear_probe import fit_linear_probe
-from selfsup.execution.context import StudyContext, limit
-from selfsup.execution.job import run_job
+from selfsup.execution.jobs.context import StudyContext, limit
+from selfsup.execution.jobs.job import run_job
 from selfsup.inference import load_probe
 from selfsup.methods import ParameterGroup, method_class
 from selfsup.record.folder import StudyFolder

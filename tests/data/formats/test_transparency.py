@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from selfsup.data.build import prepare_store
+from selfsup.data.formats.transparency import contrasts_of
 from selfsup.data.rendering import Rendering
 from selfsup.data.sources import open_source
 from selfsup.data.store import Store
-from selfsup.data.transparency import contrasts_of
 
 
 def drawing(number: int, colour: tuple[int, int, int]) -> Image.Image:

@@ -16,10 +16,10 @@ from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.embedding import MEASURED_IMAGES, Embedded, embed
 from selfsup.evaluation.evaluation_context import EvaluationContext, Part, TrainedNetwork
 from selfsup.evaluation.evaluators import evaluate
-from selfsup.execution.context import StudyContext, limit
 from selfsup.execution.external_test import labels_in
-from selfsup.execution.job_callbacks import CheckpointCallbacks, ShouldStop, embed_plain
-from selfsup.execution.publishing import Found, publish, publish_diverged
+from selfsup.execution.jobs.context import StudyContext, limit
+from selfsup.execution.jobs.job_callbacks import CheckpointCallbacks, ShouldStop, embed_plain
+from selfsup.execution.jobs.publishing import Found, publish, publish_diverged
 from selfsup.methods import Method
 from selfsup.record.results import CellResult
 from selfsup.training.callbacks import Callbacks

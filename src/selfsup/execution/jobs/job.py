@@ -12,8 +12,8 @@ import torch
 
 from selfsup.backbones import load_weights
 from selfsup.config.grid import Cell, Job
-from selfsup.execution.context import StudyContext
-from selfsup.execution.job_callbacks import FollowerCallbacks, JobCallbacks, OnEpoch, ShouldStop
+from selfsup.execution.jobs.context import StudyContext
+from selfsup.execution.jobs.job_callbacks import FollowerCallbacks, JobCallbacks, OnEpoch, ShouldStop
 from selfsup.execution.schedulers import load_scheduler
 from selfsup.execution.schedulers.base import Scheduler
 from selfsup.execution.study_networks import network_of
@@ -113,8 +113,8 @@ def _conclude(
 ) -> list[CellResult]:
     """Evaluate and publish the cells of one training."""
     # Not before a training has ended: figures take seconds to import, which its first step does not wait for.
-    from selfsup.execution.cell_evaluation import evaluate_cells
-    from selfsup.execution.publishing import publish_diverged, publish_pruned
+    from selfsup.execution.jobs.cell_evaluation import evaluate_cells
+    from selfsup.execution.jobs.publishing import publish_diverged, publish_pruned
 
     job, scores = training.job, training.callbacks.scores
     if outcome.status == "paused":

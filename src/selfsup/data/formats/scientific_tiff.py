@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from selfsup.data.array_image import ArrayImage
+from selfsup.data.formats.array_image import ArrayImage
 
 if TYPE_CHECKING:
     from tifffile import TiffPage

@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from selfsup.data.array_image import COLOURS, ArrayImage
-from selfsup.data.deep_colour import bits_per_colour, read_channels
+from selfsup.data.formats.array_image import COLOURS, ArrayImage
+from selfsup.data.formats.deep_colour import bits_per_colour, read_channels
 
 Kind = Literal["8-bit", "integer", "floating"]
 GDAL_NODATA = 42113  # the TIFF tag

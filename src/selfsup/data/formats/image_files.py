@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from selfsup.data import array_files, dicom_files
 from selfsup.data.audit import printable
-from selfsup.data.scientific_tiff import ScientificTiff, has_more_channels
+from selfsup.data.formats import array_files, dicom_files
+from selfsup.data.formats.scientific_tiff import ScientificTiff, has_more_channels
 from selfsup.errors import UserError
 
 # fmt: off

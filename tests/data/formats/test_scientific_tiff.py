@@ -11,8 +11,8 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from selfsup.data.build import prepare_store
-from selfsup.data.depth import deep_pixels, kind_of
-from selfsup.data.image_files import open_image
+from selfsup.data.formats.depth import deep_pixels, kind_of
+from selfsup.data.formats.image_files import open_image
 from selfsup.data.opening import pixel_limit
 from selfsup.data.pages import page_numbers, with_pages
 from selfsup.data.sources import open_source

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from selfsup.data.depth import GDAL_NODATA, deep_pixels, kind_of
+from selfsup.data.formats.depth import GDAL_NODATA, deep_pixels, kind_of
 
 
 def stored(values: np.ndarray, format: str = "TIFF", **options: Any) -> Image.Image:

@@ -1,0 +1,1 @@
+"""Files of images, one format at a time: what they hold, and which pixels are absent."""

@@ -1,0 +1,1 @@
+"""What jobs cost, and which of them fit into a budget of time."""
