@@ -20,6 +20,7 @@ from selfsup.execution.budgets.budget import (
     candidate_of,
     choose,
     trains,
+    waiting,
     wall_seconds,
 )
 from selfsup.execution.schedulers import load_scheduler
@@ -94,6 +95,12 @@ def test_a_reference_that_takes_longer_than_a_training_of_every_method_comes_aft
 def test_more_seeds_come_before_what_was_stopped() -> None:
     found = names(blocks_for(config_of(seeds=2, per_class="5,20")))
     assert found[-7:] == ["settings-n5", "settings-n20", "s1-n0", "s1-n5", "s1-n20", "rest-n5", "rest-n20"]
+
+
+def test_no_further_seed_of_an_untrained_network_comes_before_its_first() -> None:
+    blocks = blocks_for(config_of(seeds=2))
+    seeds = [block.name for block in waiting(blocks, []) if block.name.startswith("s1")]
+    assert (seeds, names(waiting(blocks, blocks[:2]))[-1]) == ([], "s1-n0")
 
 
 def test_a_method_begins_with_its_own_rate_and_the_first_augmentation() -> None:

@@ -164,7 +164,7 @@ def waiting(blocks: Iterable[Block], taken: Sequence[Block]) -> list[Block]:
             continue
         jobs = block.jobs
         if not block.leads:
-            jobs = tuple(j for j in jobs if not trains(j) or (candidate_of(j), j.cells[0].per_class) in rows)
+            jobs = tuple(j for j in jobs if (candidate_of(j), j.cells[0].per_class) in rows)
         if jobs:
             found.append(replace(block, jobs=jobs))
     return found
