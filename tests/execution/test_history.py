@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -149,3 +150,16 @@ def test_it_is_seen_without_torch() -> None:
     code = "import sys, selfsup.execution.history, selfsup.execution.request, selfsup.study\n"
     code += "assert not {'torch', 'timm', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_file_of_weights_that_was_written_since_is_noticed_and_one_that_is_gone_is_not(root: Path) -> None:
+    file = root / "weights" / "test_resnet.pth"
+    file.parent.mkdir()
+    file.touch()
+    folder = StudyFolder(root / "study")
+    folder.write_config(folder.read_config().model_copy(update={"references": (f"test_resnet@{file.parent}",)}))
+    assert not left_alone(root)
+    os.utime(file, (0, 0))
+    assert left_alone(root)
+    file.unlink()
+    assert left_alone(root)

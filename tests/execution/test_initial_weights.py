@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -321,3 +323,7 @@ def test_a_file_that_lies_elsewhere_goes_on_with_a_study_if_its_weights_are_the_
     assert getattr(resolve_configuration(folder, asked("moved")), field) == getattr(config, field)
     with pytest.raises(UserError, match=r"w.safetensors' holds other weights than '.*give the file another name"):
         resolve_configuration(folder, asked("other"))
+    save_weights(tmp_path / "first" / "w.safetensors", seed=8)  # as if it were trained on
+    os.utime(tmp_path / "first" / "w.safetensors", (time.time() + 60,) * 2)
+    with pytest.raises(UserError, match=r"w.safetensors' holds other weights than when the study was begun"):
+        resolve_configuration(folder, asked("first"))

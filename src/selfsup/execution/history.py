@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selfsup._version import __version__
-from selfsup.config.network_source import WEIGHT_FILES
+from selfsup.config.network_source import WEIGHT_FILES, NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.data import hub
 from selfsup.data.build import store_name
@@ -84,8 +84,8 @@ def already_finished(folder: StudyFolder, values: Mapping[str, Any]) -> int:
     """How many cells a study has if the last run of it asked for the same and nothing is left of that; 0 if not.
 
     Nothing is left where every cell and the report are there, the images are the same by what tells whether decoded
-    ones can be used again, and the weights of references are still not to be had. What is not looked at here, a budget,
-    trackers or an external test, is left to a run.
+    ones can be used again, no file of weights was written since, and those of references are still not to be had. What
+    is not looked at here, a budget, trackers or an external test, is left to a run.
 
     Raises
     ------
@@ -102,7 +102,18 @@ def already_finished(folder: StudyFolder, values: Mapping[str, Any]) -> int:
     repositories = {*filter(None, last.get("without", {}).values())}
     if config.track or config.test_data or not _same_images(folder, config):
         return 0
+    last_run = datetime.fromisoformat(last["time"]).timestamp()
+    if any(written_after(source, last_run) for source in (*config.networks, *config.reference_networks)):
+        return 0
     return finished if hub.unobtainable(repositories, WEIGHT_FILES).keys() == repositories else 0
+
+
+def written_after(source: NetworkSource, moment: float) -> bool:
+    """Whether the file of a network's weights, or one in that folder, was written after this moment in Unix time."""
+    if source.file is None or not source.file.exists():
+        return False
+    files = source.file.iterdir() if source.file.is_dir() else [source.file]
+    return any(file.stat().st_mtime > moment for file in files)
 
 
 def _same_images(folder: StudyFolder, config: StudyConfig) -> bool:

@@ -19,7 +19,7 @@ from selfsup.config.field_types import no_repeats
 from selfsup.config.network_source import AUTO, NONE, PUBLISHED, NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.errors import UserError
-from selfsup.execution.history import not_compared
+from selfsup.execution.history import not_compared, written_after
 from selfsup.execution.study_networks import architecture, asked, with_side
 from selfsup.execution.words import listed
 from selfsup.record.folder import StudyFolder
@@ -95,7 +95,9 @@ def require_weights(config: StudyConfig, folder: StudyFolder | None, channels: C
 
 
 def require_same_weights(folder: StudyFolder, stored: StudyConfig, asked: StudyConfig) -> None:
-    """Refuse files that are named as those that the study in `folder` keeps, lie elsewhere and hold other weights.
+    """Refuse files that are named as those that the study in `folder` keeps and hold other weights.
+
+    Where a file lies where it lay, it is read only if it was written after the study took its copy.
 
     Raises
     ------
@@ -105,13 +107,21 @@ def require_same_weights(folder: StudyFolder, stored: StudyConfig, asked: StudyC
     known = {(source.label, reference): source for source, reference in _all(stored)}
     for source, reference in _all(asked):
         first = known.get((source.label, reference), source)
-        if source.file is None or first == source or not _kept(folder, first, reference):
+        if source.file is None or not _kept(folder, first, reference):
+            continue
+        copy = folder.initial_weights(first.label, reference=reference)
+        if first == source and not written_after(source, copy.stat().st_mtime):
             continue
         backbone = build_backbone(**architecture(stored, first, reference))
-        load_weights(backbone, folder.initial_weights(first.label, reference=reference))
+        load_weights(backbone, copy)
         kept = weights_file(backbone)
         _load(backbone, source, stored)
         if weights_file(backbone) != kept:
+            if first == source:
+                raise UserError(
+                    f"'{source.file}' holds other weights than when the study was begun, and both would be "
+                    f"'{source.label}' in its results; give the file another name, or choose another --out."
+                )
             raise UserError(
                 f"'{source.file}' holds other weights than '{first.weights}', with which the study was begun, and both "
                 f"are '{source.label}' in its results; give the file another name."
