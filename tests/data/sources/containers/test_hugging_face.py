@@ -90,6 +90,9 @@ def test_lists_of_labels_are_several_labels_and_what_is_no_number_is_unknown(tmp
     for vectors in ([[0.5, 1.0]] * 4, [{"x": 1}] * 4):
         with pytest.raises(UserError, match=r"The column 'label' of '.*' holds .*, of which no class can be made; ren"):
             labels(vectors)
+    assert labels([[0, 1], [1], [0], None]) == [("0", "1"), ("1",), ("0",), None]
+    with pytest.raises(UserError, match=r"'label' of 'd' says of each of 3 labels whether an image has it \(0 or 1\)"):
+        labels([[0, 1, 0], [1, 1, 0], [0, 0, 1], None])
     with pytest.raises(UserError, match="has the label 'x;y', and ';' parts labels; rename it"):
         labels([["x;y", "z"], [], [], []])
 

@@ -164,6 +164,11 @@ class HuggingFaceSource:
         if self._columns.label is None:
             return [()] * table.count
         values = table.column(self._columns.label)
+        if count := _indicators(values):
+            raise UserError(
+                f"The column '{self._columns.label}' of '{self.name}' says of each of {count} labels whether an "
+                "image has it (0 or 1); give lists of the labels that it has, or --unlabelled."
+            )
         return [self._known(value if isinstance(value, list) else [value]) for value in values]
 
     def _known(self, values: Sequence[Any]) -> tuple[str, ...]:
@@ -240,6 +245,14 @@ def _columns(where: str, schema: Any, options: SourceOptions) -> _Columns:
     feature = declared.get(labels[0], {})
     names = feature.get("feature", feature).get("names")
     return _Columns(images[0], labels[0], tuple(map(printable, names)) if names else None)
+
+
+def _indicators(values: Sequence[Any]) -> int:
+    """Of how many labels vectors of 0 and 1 tell; 0 if these are lists of labels, of which none stands twice in one."""
+    lists = [value for value in values if isinstance(value, list)]
+    lengths = {len(value) for value in lists}
+    twice = any(len({*value}) < len(value) for value in lists)
+    return lengths.pop() if len(lengths) == 1 and twice and all(one in (0, 1) for v in lists for one in v) else 0
 
 
 def _element(kind: Any) -> Any:
