@@ -20,7 +20,8 @@ from selfsup.figures.projection import principal_components
 from selfsup.figures.tsne import tsne_picture
 from selfsup.report.assets import Thumbnails, read_thumbnails, write_assets
 from selfsup.report.pictures import data_address
-from selfsup.report.recorded import RecordedStudy, StoredEmbeddings
+from selfsup.report.recorded import RecordedStudy
+from selfsup.report.study_files import StoredEmbeddings
 
 MOST_SHOWN = 18
 PER_CLUSTER, PER_CONFUSION = 8, 4

@@ -1,10 +1,8 @@
-"""Reads a study's folder: the only part of the report that opens its files."""
+"""Reads a study's folder: with `study_files`, the only part of the report that opens its files."""
 
 from __future__ import annotations
 
-import json
 import tomllib
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -23,39 +21,7 @@ from selfsup.data.split import split_suffix
 from selfsup.errors import UserError
 from selfsup.evaluation.metrics import METRICS, Metric, very_unequal
 from selfsup.record.results import result_columns
-
-EMBEDDINGS: dict[str, type[np.generic]] = {
-    "labels": np.int64, "predicted": np.int64, "confidence": np.float32, "indices": np.int64, "projection": np.float32,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class StoredEmbeddings:
-    """What a cell says of each evaluated image; arrays of length N.
-
-    Attributes
-    ----------
-    labels, predicted : array of int64
-        True class (-1 unknown) and predicted class (or cluster); where images may have several labels, the true and the
-        predicted ones, bool of shape [N, labels].
-    confidence : array of float32
-        Probability of the prediction; NaN for a cluster; of several labels, that of each, of shape [N, labels].
-    indices : array of int64
-        Place of the image in the store.
-    projection : array of float32, shape [N, 2]
-        Place on the map; NaN where the image is not on it.
-    """
-
-    labels: NDArray[Any]
-    predicted: NDArray[Any]
-    confidence: NDArray[np.float32]
-    indices: NDArray[np.int64]
-    projection: NDArray[np.float32]
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """True where the prediction is right."""
-        return np.asarray(self.labels == self.predicted)
+from selfsup.report.study_files import EMBEDDINGS, StoredEmbeddings, read_arrays, read_json, read_table, read_text
 
 
 @dataclass(frozen=True)
@@ -131,7 +97,7 @@ class RecordedStudy:
     @cached_property
     def images(self) -> frozenset[tuple[str, str]]:
         """Path and class of every image, which tell one data set from another; empty where they are not listed."""
-        listed = _read_table(self.path / "images.csv").reindex(columns=["path", "class"]).fillna("")
+        listed = read_table(self.path / "images.csv").reindex(columns=["path", "class"]).fillna("")
         return frozenset(zip(listed["path"], listed["class"], strict=True))
 
     @property
@@ -225,7 +191,7 @@ class RecordedStudy:
     def embeddings(self, cell: str) -> StoredEmbeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
         kinds = EMBEDDINGS | dict.fromkeys(("labels", "predicted"), np.bool_ if self.several else np.int64)
-        arrays = _read_arrays(self.cell(cell) / "embeddings.npz", kinds)
+        arrays = read_arrays(self.cell(cell) / "embeddings.npz", kinds)
         return StoredEmbeddings(**arrays) if arrays else None
 
     def probabilities(self, cell: str) -> NDArray[np.float64] | None:
@@ -233,14 +199,14 @@ class RecordedStudy:
         from selfsup.evaluation.linear_probe import LinearProbe  # with torch, which takes seconds
 
         names: dict[str, type[np.generic]] = {part.name: np.float64 for part in fields(LinearProbe)}
-        parts: dict[str, Any] = _read_arrays(self.cell(cell) / "probe.npz", names)
+        parts: dict[str, Any] = read_arrays(self.cell(cell) / "probe.npz", names)
         features = self.features(cell)
         return LinearProbe(**parts).probabilities(features) if features is not None and parts else None
 
     def external_predictions(self, cell: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
         """Places, true and predicted classes of the images of the external test; None where a cell has none."""
         types: dict[str, type[np.generic]] = dict.fromkeys(("indices", "labels", "predicted"), np.int64)
-        found = _read_arrays(self.cell(cell) / "external.npz", types)
+        found = read_arrays(self.cell(cell) / "external.npz", types)
         return (found["indices"], found["labels"], found["predicted"]) if found else None
 
     @property
@@ -251,7 +217,7 @@ class RecordedStudy:
 
     def features(self, cell: str) -> NDArray[np.float32] | None:
         """Embeddings of a cell's evaluated images, shape [N, width]; None where the file is missing or damaged."""
-        return _read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32}).get("features")
+        return read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32}).get("features")
 
     def training_log(self, cell: str) -> pd.DataFrame | None:
         """Training log of a cell; None where it has none."""
@@ -290,17 +256,17 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
         If `path` is not a study.
     """
     path = Path(path)
-    dataset = _read_json(path / "dataset.json")
+    dataset = read_json(path / "dataset.json")
     if not dataset:
         raise UserError(f"There is no study in '{path}' (no dataset.json); give the folder that selfsup run wrote.")
-    history = _read_json(path / "run.json")
+    history = read_json(path / "run.json")
     return RecordedStudy(
         path=path,
-        results=tidy(_read_table(path / "results.csv")),
+        results=tidy(read_table(path / "results.csv")),
         dataset=dataset,
-        audit=_read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
-        config=_read_text(path / "config.toml"),
-        groups=_read_arrays(path / "split.npz", {"groups": np.int64}).get("groups"),
+        audit=read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
+        config=read_text(path / "config.toml"),
+        groups=read_arrays(path / "split.npz", {"groups": np.int64}).get("groups"),
         last_run=(history.get("runs") or [{}])[-1],
         planned=history.get("planned", 0),
         asked=asked,
@@ -317,34 +283,3 @@ def tidy(results: pd.DataFrame) -> pd.DataFrame:
         else:
             table[name] = pd.to_numeric(table[name], errors="coerce").astype("float64")
     return table.reset_index(drop=True)
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        # Only an empty field is missing: a class or file may be called "NA" or "null".
-        return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding_errors="backslashreplace")
-    except (FileNotFoundError, pd.errors.EmptyDataError):
-        return pd.DataFrame()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _read_arrays(path: Path, types: Mapping[str, type[np.generic]]) -> dict[str, NDArray[Any]]:
-    """The arrays of these names in these types; empty where the file, or one of them, is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name].astype(kind) for name, kind in types.items()}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return {}
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="backslashreplace")
-    except OSError:
-        return ""

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from selfsup.report.statistics import Interval, Mean, PairedTest, Table, interval_of, mean_of, test_of
+from selfsup.report.means import Mean, mean_of
+from selfsup.report.statistics import Interval, PairedTest, Table, interval_of, test_of
 
 
 def resplit_interval(tables: Sequence[Table], units: Sequence[Mapping[str, Any]], test_ratio: float) -> Interval:
