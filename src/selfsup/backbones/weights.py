@@ -134,16 +134,16 @@ def describe_normalisation(name: str) -> str:
     """How images are normalised for a network of timm: as its published weights want it; and which of them do not."""
     import timm
 
-    def of(published: str) -> tuple[str, ...]:
-        found = timm.get_pretrained_cfg(published)
-        return tuple("/".join(f"{value:.3g}" for value in dict.fromkeys(part)) for part in (found.mean, found.std))
+    def way(published: Any) -> tuple[str, ...]:
+        return tuple("/".join(f"{x:.3g}" for x in dict.fromkeys(each)) for each in (published.mean, published.std))
 
     if (used := timm.get_pretrained_cfg(name)) is None:
         return ""
-    mean, std = of(name)
-    tags = [] if "." in name else timm.list_models(f"{name}.*", pretrained=True)
-    others = {values: f"{tag}@FILE" for tag in reversed(tags) if (values := of(tag)) != (mean, std)}
-    remedy = f"; weights that want it otherwise are named as {' or '.join(others.values())}" * bool(others)
+    tags = timm.list_models(f"{name}.*", pretrained=True)  # none, where the name has a tag
+    ways = {way(timm.get_pretrained_cfg(tag)): f"{tag}@FILE" for tag in reversed(tags)}
+    mean, std = way(used)
+    others = [tag for values, tag in ways.items() if values != (mean, std)]
+    remedy = f"; weights that want it otherwise are named as {' or '.join(others)}" * bool(others)
     return f" Images are normalised as for {used.architecture}.{used.tag} (mean {mean}, std {std}){remedy}."
 
 
