@@ -20,7 +20,7 @@ from selfsup.methods import method_class, method_names, read_settings
         ("image_size", "a whole number of at least 8 and at most 1024 or 'auto'"),
         ("grow_from", "a number above 0 and at most 1"),
         ("unlabelled", "true or false"),
-        ("group", "text"),
+        ("group", "text that is not empty"),
         ("weights", "text that is not empty"),
         ("threads", "a whole number of at least 1"),
         ("workers", "a whole number above 0 or 'auto'"),

@@ -75,7 +75,8 @@ def _split_sizes(value: Any) -> Any:
 
 
 Channels = Annotated[tuple[int, ...] | None, BeforeValidator(_channel_numbers)]
-Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
+Place = Annotated[str, Field(min_length=1)]
+Files = Annotated[tuple[Place, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
 _Lr = Annotated[float, Field(gt=0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
 Lrs = Annotated[tuple[_Lr, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
