@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import json
 import shlex
@@ -24,6 +25,8 @@ from selfsup.plugins import plug_in_files
 
 #: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal (plus its number).
 FAILED, REFUSED, STOPPED = 1, 2, 128
+#: What the system says of a path that nobody can read or write as it is.
+UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 #: What a report can be, which is also how its file ends.
 FORMS = ("html", "md", "pdf")
 
@@ -48,6 +51,9 @@ class _Group(click.Group):
                     left = "; the same command goes on from here" * (context.invoked_subcommand == "run")
                     click.echo(f"selfsup: stopped{getattr(error, 'left', '') or left}.", err=True)
                     sys.exit(STOPPED + (interrupts.came or getattr(error, "signal", signal.SIGINT)))
+                if isinstance(error, OSError) and error.errno in UNUSABLE and error.filename:
+                    place = f"'{str(error.filename)[:100]}{'…' * (len(str(error.filename)) > 100)}'"
+                    error = UserError(f"{place} cannot be used ({error.strerror}); check the path, or who may use it.")
                 if isinstance(error, UserError):
                     click.echo(f"selfsup: {error}", err=True)
                     sys.exit(REFUSED)

@@ -11,6 +11,8 @@ from selfsup.config.field_roles import Fields, field
 
 #: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
 AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
+#: More would be a slip of the hand: what is planned for each epoch would fill the memory.
+MOST_EPOCHS = 1_000_000
 
 
 def with_named_epochs(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def with_named_epochs(values: Mapping[str, Any]) -> dict[str, Any]:
 class TrainingFields(Fields):
     """Steps, views, schedule, and the settings of methods."""
 
-    epochs: int = field(100, "Passes over the training images.", "identity", ge=1)
+    epochs: int = field(100, "Passes over the training images.", "identity", ge=1, le=MOST_EPOCHS)
     min_steps: int = field(
         1000,
         "Steps of a training, at least: an epoch of few images passes over them so many times that its epochs come to "
