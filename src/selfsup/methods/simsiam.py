@@ -65,4 +65,4 @@ class SimSiam(base.Method):
     def parameter_groups(self) -> list[base.ParameterGroup]:
         decaying = [(name, p) for name, p in self.named_parameters() if not name.startswith("predictor.")]
         constant = base.without_decay_of_vectors(self.predictor.named_parameters(), constant_lr=True)
-        return base.without_decay_of_vectors(decaying) + constant
+        return base.without_decay_of_vectors(decaying, self.backbone.undecayed) + constant
