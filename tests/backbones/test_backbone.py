@@ -42,6 +42,8 @@ def test_patches_that_are_left_out_are_not_seen() -> None:
     assert torch.equal(backbone.tokens(changed, keep=keep).patches[0], kept.patches[0])
     changed[0, :, :16, :16] = 0.5  # patch 0, which is
     assert not torch.allclose(backbone.tokens(changed, keep=keep).patches[0], kept.patches[0])
+    with pytest.raises(TypeError, match="positional"):  # on one device as on several, which divide it by its name
+        backbone.tokens(pictures, keep)  # type: ignore[misc]
 
 
 def test_all_patches_kept_in_another_order_have_the_same_tokens_in_that_order() -> None:

@@ -85,7 +85,7 @@ class Backbone(nn.Module):
         """Images as the network wants them: zero mean and unit variance per channel of its training data."""
         return (images - self.mean) / self.std
 
-    def tokens(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
+    def tokens(self, images: Tensor, *, keep: Tensor | None = None) -> Tokens:
         """Tokens of images in [0, 1], after the network's last norm.
 
         Parameters
