@@ -171,7 +171,7 @@ def replaced_calls(module: nn.Module, replace: Callable[[Backbone, str], Callabl
 
 
 def _is_transformer(network: nn.Module) -> bool:
-    from timm.layers import RmsNorm, RmsNorm2d
+    from timm.layers.norm import RmsNorm, RmsNorm2d
 
     kinds = (nn.LayerNorm, nn.RMSNorm, RmsNorm, RmsNorm2d, nn.BatchNorm2d)
     norms = [module for module in network.modules() if isinstance(module, kinds)]

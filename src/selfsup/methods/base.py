@@ -24,6 +24,9 @@ UNDECAYED = (
     "mask_token",
     "attn_pool.latent",
 )
+#: The most that settings take: of a layer's width; of a queue's images, or prototypes; of views, layers, rounds. More, a
+#: multiple of what papers have, is a slip, and would end in want of memory after the images were read.
+WIDEST, MANY, FEW = 16_384, 2**20, 100
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Paper:
 
 
 class MethodSettings(BaseModel):
-    """Hyper-parameters of a method; each method adds its own. What is None is as in its recipe.
+    """Hyper-parameters of a method; each method adds its own. What is None is as in its recipe; numbers are finite.
 
     Attributes
     ----------
@@ -53,7 +56,7 @@ class MethodSettings(BaseModel):
         Greatest norm of the gradient, above 0.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     optimizer: OptimizerName | None = None
     optimizer_momentum: float | None = Field(None, ge=0, lt=1)

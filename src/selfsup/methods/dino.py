@@ -28,10 +28,10 @@ class DINOSettings(base.MethodSettings):
     steps a student learns little, and what sharpening does not win back each time is lost to the uniform distribution
     (a `teacher_entropy` near the logarithm of the number of prototypes shows that; a lower temperature helps)."""
 
-    prototypes: int | None = Field(None, ge=2)
-    hidden_dim: int = Field(2048, ge=1)
-    bottleneck_dim: int = Field(256, ge=1)
-    local_crops: int = Field(6, ge=0)
+    prototypes: int | None = Field(None, ge=2, le=base.MANY)
+    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
+    bottleneck_dim: int = Field(256, ge=1, le=base.WIDEST)
+    local_crops: int = Field(6, ge=0, le=base.FEW)
     temperature: float = Field(0.1, gt=0)
     first_teacher_temperature: float = Field(0.02, gt=0)
     teacher_temperature: float = Field(0.04, gt=0)

@@ -26,10 +26,10 @@ class DistillSettings(base.MethodSettings):
     all others, where they are fewer."""
 
     teacher: str | None = None
-    views: int = Field(1, ge=1)
+    views: int = Field(1, ge=1, le=base.FEW)
     temperature: float = Field(0.2, gt=0)
     teacher_temperature: float = Field(0.07, gt=0)
-    queue_size: int = Field(2048, ge=2)
+    queue_size: int = Field(2048, ge=2, le=base.MANY)
 
 
 class Distill(base.Method):

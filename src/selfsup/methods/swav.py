@@ -25,14 +25,14 @@ class SwAVSettings(base.MethodSettings):
     of fewer images cannot be divided evenly among them, so after `queue_epochs` as many earlier features stand beside
     it (`queue_size`; 0: none). Prototypes stay as they began for `frozen_epochs`."""
 
-    prototypes: int | None = Field(None, ge=2)
-    hidden_dim: int = Field(2048, ge=1)
-    output_dim: int = Field(128, ge=1)
-    local_crops: int = Field(6, ge=0)
+    prototypes: int | None = Field(None, ge=2, le=base.MANY)
+    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
+    output_dim: int = Field(128, ge=1, le=base.WIDEST)
+    local_crops: int = Field(6, ge=0, le=base.FEW)
     temperature: float = Field(0.1, gt=0)
     epsilon: float = Field(0.05, gt=0)
-    iterations: int = Field(3, ge=1)
-    queue_size: int | None = Field(None, ge=0)
+    iterations: int = Field(3, ge=1, le=base.FEW)
+    queue_size: int | None = Field(None, ge=0, le=base.MANY)
     queue_epochs: float = Field(15.0, ge=1)
     frozen_epochs: float = Field(1.0, ge=0)
 
