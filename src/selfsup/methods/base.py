@@ -24,8 +24,8 @@ UNDECAYED = (
     "mask_token",
     "attn_pool.latent",
 )
-#: The most that settings take: of a layer's width; of a queue's images, or prototypes; of views, layers, rounds. More, a
-#: multiple of what papers have, is a slip, and would end in want of memory after the images were read.
+#: The most that settings take: of a layer's width; of a queue's images, or prototypes; of views, layers, rounds. More,
+#: a multiple of what papers have, is a slip, and would end in want of memory after the images were read.
 WIDEST, MANY, FEW = 16_384, 2**20, 100
 
 
