@@ -84,5 +84,5 @@ def _encode_shuffled(encoder: nn.Module, images: Tensor, groups: int) -> Tensor:
     """
     groups = max(1, min(groups, len(images) // 16))
     order = to_device(torch.randperm(len(images)), images.device)
-    keys = torch.cat([encoder(chunk) for chunk in images[order].chunk(groups)])
+    keys = torch.cat([encoder(group) for group in images[order].tensor_split(groups)])
     return keys[order.argsort()]
