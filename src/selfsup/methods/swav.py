@@ -22,8 +22,8 @@ from selfsup.views import ViewGroup
 
 class SwAVSettings(base.MethodSettings):
     """`prototypes` are by default an eighth of the training images, from 32 to the paper's 3,000 of a million. A batch
-    of fewer images cannot be divided evenly among them, so after `queue_epochs` as many earlier features stand beside
-    it (`queue_size`; 0: none). Prototypes stay as they began for `frozen_epochs`."""
+    of fewer images cannot be divided evenly among them, so after `queue_epochs`, once there have been so many, as many
+    earlier features stand beside it (`queue_size`; 0: none). Prototypes stay as they began for `frozen_epochs`."""
 
     prototypes: int | None = Field(None, ge=2, le=base.MANY)
     hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
@@ -81,7 +81,9 @@ class SwAV(base.Method):
         among = scores
         if len(self.queues) and progress.epoch >= self.settings.queue_epochs:
             earlier: Any = self.queues[view]
-            among = torch.cat([scores, _similarities(earlier.keys, self.prototypes)])
+            # Not while it holds random vectors. Batches differ by one image at most.
+            if progress.step * (len(scores) - 1) >= len(earlier.keys):
+                among = torch.cat([scores, _similarities(earlier.keys, self.prototypes)])
         return sinkhorn(among, self.settings.epsilon, self.settings.iterations)[: len(scores)]
 
     def after_backward(self, progress: base.Progress) -> None:
