@@ -167,6 +167,7 @@ def test_without_the_given_split_its_folders_are_classes(tmp_path: Path) -> None
     assert store.classes == ("test", "train")
     assert (len(study.split(0).val), len(study.split(0).test)) == (4, 8)
     assert not any("split is given" in line for line in said)
+    assert not study.folder.read_json("dataset.json")["test_given"]
 
 
 def manifest_of(root: Path, *, split: str = "", label: str = "pea") -> Path:

@@ -273,7 +273,7 @@ def test_a_score_of_more_seeds_than_its_difference_is_told_from_it(make_study):
 @pytest.mark.parametrize(
     ("settings", "groups", "given", "words"),
     [
-        ({}, 150, False, "rest on 12 groups of test images: more groups of test images narrow them, and so does --resp"),
+        ({}, 150, False, "rest on 12 groups of test images: more groups of test images narrow them, and so does --re"),
         ({"test_images": 15, "classes": ("a", "b")}, None, False, "rest on 15 test images: more test images narrow"),
         ({"test_images": 15, "classes": ("a", "b")}, None, True, "rest on 15 test images: more test images narrow"),
         ({}, 30, False, ""),

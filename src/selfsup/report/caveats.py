@@ -38,8 +38,8 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
         )
     if any(shared_seeds(c) for c in (*found.comparisons, *found.pairwise)):
         sentences.append(
-            "Methods have different numbers of seeds: a score is the mean over all that a method has, a difference over "
-            "those that both have."
+            "Methods have different numbers of seeds: a score is the mean over all that a method has, a difference "
+            "over those that both have."
         )
     sentences += [wide] if (wide := _wide_intervals(study, best)) else []
     sentences += _at_the_edge(study.results, best)
