@@ -32,8 +32,9 @@ class CannotFuseError(Exception):
 def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     """Run trainings of one method on the same images, views and seed in step with each other.
 
-    Each ends as it would alone, up to rounding: when it diverges, pauses or has levelled off, the
-    others go on. One that was interrupted earlier than the others catches up with them first.
+    Each ends as it would alone, up to rounding: when it diverges, pauses or has levelled off, its
+    checkpoint is saved and the others go on. One that was interrupted earlier than the others catches up
+    with them first.
 
     Returns
     -------
@@ -91,6 +92,8 @@ class _Running:
             self.request = self._steps.send(step)  # type: ignore[arg-type]
         except StopIteration as end:
             self.outcome = end.value
+            # While the others go on, all may be stopped: what it had left to do again, it would do alone.
+            self.training.save_checkpoint()
 
 
 class _Together:

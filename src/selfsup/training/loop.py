@@ -125,18 +125,19 @@ class Training:
         self._resume()
         self.method.train()
         # Not from the step: a checkpoint after an epoch's last step has yet to close that epoch.
-        for epoch in range(len(self.state.log), self._last_epoch()):
+        while not (diverged := self._diverged()) and (epoch := len(self.state.log)) < self._last_epoch():
             if self.shards.agree(self.callbacks.should_pause(epoch, self.method.encoder)):
-                self.callbacks.save_checkpoint(self._checkpoint())
+                self.save_checkpoint()
                 return Outcome("paused", self.state, self.recipe)
             yield from self._epoch_steps(epoch)
-            if self.shards.agree(loss_exploded(self.state.log[-1].loss, self.state.first_loss)):
-                return Outcome("diverged", self.state, self.recipe)
-            if epoch + 1 == self._last_epoch():
-                break
         if self.callbacks.checkpoint_due():
-            self.callbacks.save_checkpoint(self._checkpoint())
-        return Outcome("done", self.state, self.recipe)
+            self.save_checkpoint()
+        return Outcome("diverged" if diverged else "done", self.state, self.recipe)
+
+    def _diverged(self) -> bool:
+        """Whether the loss had exploded at the end of the last epoch."""
+        log = self.state.log
+        return self.shards.agree(bool(log) and loss_exploded(log[-1].loss, self.state.first_loss))
 
     def _epoch_steps(self, epoch: int) -> Generator[Request, Step, None]:
         state = self.state
@@ -162,7 +163,7 @@ class Training:
                 state.epoch_seconds += (now - started) / self.sharing
                 started = now
                 self._keep_sums(sums, scalars, first)
-                self.callbacks.save_checkpoint(self._checkpoint())
+                self.save_checkpoint()
                 if stop:
                     raise Interrupted
         self._keep_sums(sums, scalars, first)
@@ -245,13 +246,16 @@ class Training:
     def _progress(self, step: int) -> Progress:
         return Progress(step, self.total_steps, self.steps_per_epoch)
 
-    def _checkpoint(self) -> dict[str, Any]:
-        return {
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "precision": self.fabric.strategy.precision.state_dict(),
-            "state": self.state.to_dict(),
-        }
+    def save_checkpoint(self) -> None:
+        """Have all kept that the training needs to go on from here, or to be found ended."""
+        self.callbacks.save_checkpoint(
+            {
+                "method": self.method.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+                "state": self.state.to_dict(),
+            }
+        )
 
     def _resume(self) -> None:
         saved = self.callbacks.load_checkpoint()
