@@ -121,7 +121,7 @@ class Cooldown(NamedTuple):
 
 def first_side(image_size: int, grow_from: float, step: int = SIDE_STEP) -> int:
     """Side in pixels of the first epoch's views: at least `step`, and a whole number of steps below `image_size`."""
-    steps = int((1 - grow_from) * image_size) // step
+    steps = int(round((1 - grow_from) * image_size, 6)) // step  # 1 - 0.9 is less than a tenth
     return max(min(step, image_size), image_size - steps * step)
 
 
