@@ -47,9 +47,9 @@ class Training:
         the loss and gradients of one process, and stop when the callbacks of the first say so.
     callbacks : Callbacks, optional
     loading : Loading, optional
-        How images come to the device; by default as is fastest on its kind.
+        How images come to the device; plainly by default, on a CUDA device as `ON_CUDA` says.
     graphs : bool, optional
-        Whether the backbones are computed as CUDA graphs, on one CUDA device; by default as is fastest.
+        Whether the backbones are computed as CUDA graphs, on one CUDA device; by default as `GRAPHS_ON_CUDA` says.
 
     Raises
     ------
