@@ -356,10 +356,14 @@ def assert_studies_alike(fused: selfsup.Study, alone: selfsup.Study) -> None:
 
 
 class CountsEpochs(Watcher):
-    """Counts the epochs that were told of, by job."""
+    """Counts the epochs that were told of, by job, and keeps the lines for people."""
 
     def __init__(self) -> None:
         self.told: Counter[str] = Counter()
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, EpochDone):
@@ -412,8 +416,11 @@ def test_a_study_whose_method_cannot_be_fused_trains_each_alone(
         return step
 
     monkeypatch.setattr(SimCLR, "loss", peeks)
-    with pytest.warns(UserWarning, match="simclr cannot be fused .*each trains alone"):
-        study = selfsup.compare("digits", out=tmp_path / "study", executor="inline", fuse=3, **TINY)
+    watcher = CountsEpochs()
+    study = selfsup.compare("digits", out=tmp_path / "study", executor="inline", fuse=3, watcher=watcher, **TINY)
+    (line,) = (line for line in watcher.said if "fuse" in line)
+    assert line.startswith("simclr of test_resnet cannot be fused (vmap: It looks like you're calling .item()")
+    assert "so its learning rates are trained one after another" in line
     assert_studies_alike(study, alone)
     for cell in alone.results.cell:
         assert backbone_file(study, cell).read_bytes() == backbone_file(alone, cell).read_bytes()

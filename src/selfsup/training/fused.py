@@ -48,6 +48,8 @@ def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     Interrupted
         If their callbacks asked to stop; all checkpoints are saved.
     """
+    if not trainings[0].method.tags.can_fuse:
+        raise CannotFuseError("by its tag can_fuse")
     running = [_Running(training, number) for number, training in enumerate(trainings)]
     outcomes: dict[int, Outcome] = {}
     together: _Together | None = None
