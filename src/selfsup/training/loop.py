@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.errors import Interrupted, UserError
+from selfsup.errors import Interrupted
 from selfsup.methods.base import Batch, Method, Progress, Step
 from selfsup.seeding import derive_seed
 from selfsup.training.batches import ON_CUDA, Batches, Images, Loading, Request
@@ -21,7 +21,7 @@ from selfsup.training.diagnostics import effective_rank, loss_exploded, step_sig
 from selfsup.training.distributed import Shards
 from selfsup.training.graphs import GRAPHS_ON_CUDA, Graphs
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
-from selfsup.training.plan import TrainingPlan, learning_rate, side_step_of
+from selfsup.training.plan import TrainingPlan, learning_rate, require_shares, side_step_of
 from selfsup.training.state import EpochLog, Outcome, TrainingState
 from selfsup.views import Policy, with_policies
 from selfsup.views.base import to_device
@@ -81,12 +81,7 @@ class Training:
         self.shards = Shards(fabric)
         self.steps_per_epoch = plan.steps_per_epoch(len(indices))
         self.total_steps = plan.epochs * self.steps_per_epoch
-        smallest = len(indices) // plan.steps_per_pass(len(indices))
-        if smallest < self.shards.count:
-            raise UserError(
-                f"--devices {self.shards.count} is more than a batch of {smallest} images can be divided among; use "
-                f"--devices {max(1, smallest)}, or more images per class."
-            )
+        require_shares(len(indices), plan.batch_size, self.shards.count)
         self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe_of(method)
         view_groups = with_policies(method.view_groups(), policy)
