@@ -12,6 +12,7 @@ from selfsup._version import __version__
 from selfsup.config.network_source import WEIGHT_FILES, NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.data import hub
+from selfsup.data.addresses import shown
 from selfsup.data.build import store_name
 from selfsup.data.sources.base import digest_of, silent
 from selfsup.execution.image_source import asked_rendering, open_images
@@ -123,7 +124,7 @@ def _same_images(folder: StudyFolder, config: StudyConfig) -> bool:
 
 
 def _now(command: str | None) -> dict[str, str | None]:
-    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "command": command}
+    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "command": shown(command) if command else None}
 
 
 def _digest(values: Mapping[str, Any]) -> str:
