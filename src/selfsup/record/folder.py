@@ -12,7 +12,8 @@ Guarantees
 5. One run at a time writes to a study: :meth:`StudyFolder.lock`. Beside it write its workers, each the folders of
    its own job, also after the run is gone where they belong to a cluster.
 6. A study has begun once its ``config.toml`` is there, which is written last. A run that ends before
-   leaves nothing behind; where it was killed, the next run begins anew.
+   leaves nothing behind; where it was killed, the next run begins anew, in a folder that has the mark which is made first.
+   Nothing is written to or removed from a folder that has neither.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfsup import plugins
-from selfsup.atomic import new_folder, replace_file, writing_to
+from selfsup.atomic import new_folder, remove_partials, replace_file, writing_to
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values, to_toml
 from selfsup.errors import UserError
@@ -57,6 +58,7 @@ class StudyFolder:
         self._found: set[Path] = set()
         self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
         self.submitted = self.running / "submitted"
+        self._mark = self.running / ".selfsup"
 
     # -- the study ---------------------------------------------------------------------------
 
@@ -86,9 +88,10 @@ class StudyFolder:
             self.require_readable()
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--out {self.path} is a file, not a folder; choose another place for the study.")
-        # Both folders and no config.toml: a run was killed before its study had begun.
-        if self.path.is_dir() and not self.exists() and not (self.cells.is_dir() and self.running.is_dir()):
-            foreign = sorted(p.name for p in self.path.iterdir() if p.name != "cells")
+        # The mark and no config.toml: a run was killed before its study had begun.
+        if self.path.is_dir() and not self.exists() and not self._mark.exists():
+            empty = {folder for folder in (self.cells, self.running) if folder.is_dir() and not any(folder.iterdir())}
+            foreign = sorted(path.name for path in set(self.path.iterdir()) - empty)
             if foreign:
                 raise UserError(
                     f"--out {self.path} is not a study and not empty (it holds {foreign[0]!r}); choose another."
@@ -106,8 +109,9 @@ class StudyFolder:
             self.require_free()
             self._found = set(self.path.iterdir()) if self.path.exists() else set()
             self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-            self.cells.mkdir(parents=True, exist_ok=True)
-            self.running.mkdir(exist_ok=True)
+            self.running.mkdir(parents=True, exist_ok=True)
+            self._mark.touch()
+            self.cells.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"--out {self.path} cannot be written ({error.strerror}); choose another folder.") from None
 
@@ -289,8 +293,7 @@ class StudyFolder:
             left += [self.path / "initial_weights", self.path / "teachers"]
         for folder in left:
             shutil.rmtree(folder, ignore_errors=True)
-        for path in self.path.rglob("*.partial"):
-            path.unlink(missing_ok=True)
+        remove_partials(self.path)
 
     # -- results -------------------------------------------------------------------------------
 
