@@ -33,7 +33,7 @@ _SECRETS = (
 
 
 def shown(text: str) -> str:
-    """An address, or a command line with some, without what may be secret: passwords, tokens, and what follows ``?``."""
+    """An address, or a command line with some, without what may be secret: passwords, tokens, what follows ``?``."""
     for secret, instead in _SECRETS:
         text = re.sub(secret, instead, text, flags=re.IGNORECASE)
     return text

@@ -20,6 +20,8 @@ from selfsup.record.folder import StudyFolder
 
 #: File of the study.
 HISTORY = "run.json"
+#: Files of a study that has nothing left to do.
+FILES = ("report.html", "results.csv", "split.npz")
 
 
 def runs_of(folder: StudyFolder) -> list[dict[str, Any]]:
@@ -97,7 +99,7 @@ def already_finished(folder: StudyFolder, values: Mapping[str, Any]) -> int:
     if not last.get("ended") or last.get("left_out") or last.get("request") != _digest(values):
         return 0
     finished, planned = len(folder.finished()), folder.read_json(HISTORY)["planned"]
-    if finished != planned or not all((folder.path / name).is_file() for name in ("report.html", "results.csv")):
+    if finished != planned or not all((folder.path / name).is_file() for name in FILES):
         return 0
     config = folder.read_config()
     repositories = {*filter(None, last.get("without", {}).values())}

@@ -12,8 +12,8 @@ Guarantees
 5. One run at a time writes to a study: :meth:`StudyFolder.lock`. Beside it write its workers, each the folders of
    its own job, also after the run is gone where they belong to a cluster.
 6. A study has begun once its ``config.toml`` is there, which is written last. A run that ends before
-   leaves nothing behind; where it was killed, the next run begins anew, in a folder that has the mark which is made first.
-   Nothing is written to or removed from a folder that has neither.
+   leaves nothing behind; where it was killed, the next run begins anew. The folder then has the mark that is made
+   first; nothing is written to or removed from one that has neither.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from selfsup.atomic import new_folder, remove_partials, replace_file, writing_to
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values, to_toml
 from selfsup.errors import UserError
+from selfsup.record.reading import read_json
 from selfsup.record.results import FINAL, CellResult, result_columns
 
 if TYPE_CHECKING:
@@ -187,10 +188,7 @@ class StudyFolder:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the study; empty where there is none."""
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
+        return read_json(self.path / name)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self.write(name, to_json(content))
@@ -224,7 +222,7 @@ class StudyFolder:
             key = (state.st_ino, state.st_mtime_ns)
             known = self._read.get(path.parent.name)
             if known is None or known[0] != key:
-                known = key, json.loads(path.read_text(encoding="utf-8"))
+                known = key, read_json(path)
             found[path.parent.name] = known
         self._read = found
         return {cell_id: row for cell_id, (_, row) in found.items()}
