@@ -289,7 +289,7 @@ def compare(
                     from selfsup.execution.run import StudyRun
 
                 run = StudyRun(folder, values, where, watcher, _reporting(folder.path), uploads, began)
-                run.execute(command.replace(str(place), shown(str(place))) if command else None)
+                run.execute(command)
         finally:
             folder.remove_if_unbegun()
     return Study(place)

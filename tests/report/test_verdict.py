@@ -322,10 +322,35 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path):
         answer(tmp_path)
 
 
-def test_a_damaged_embeddings_file_is_left_out(make_study):
-    writer = make_study(methods=("moco", "frozen"), sizes=("all",))
-    (writer.path / "cells" / "frozen-resnet18-nall-s0" / "embeddings.npz").write_bytes(b"PK\x03\x04 torn")
-    assert answer(writer.path).comparisons == ()
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn"])
+def test_seeds_that_are_quoted_are_in_every_interval_and_test_or_none_is_made(make_study, content):
+    writer = make_study(methods=("moco", "frozen", "random"), augmentations=("weak",), lrs=(0.06,), seeds=2)
+    whole = answer(writer.path)
+    assert all(choice.interval.seeds == 2 for choice in whole.choices)
+    assert [gain.verdict for gain in whole.gains] == ["better"] * 3
+    cell = "frozen-resnet18-n20-s1"
+    file = writer.path / "cells" / cell / "embeddings.npz"
+    file.unlink() if content is None else file.write_bytes(content)
+    found = answer(writer.path)
+    assert [(c.name, c.per_class) for c in found.choices if c.interval is None] == [("frozen", "20")]
+    assert {(c.one.name, c.other.name) for c in found.pairwise if c.one.per_class == "20"} == {("moco", "random")}
+    assert [gain.one.per_class for gain in found.gains] == ["5", "all"]  # beyond every network: not known of frozen
+    assert found.unreadable == (cell,)
+    assert found.caveats[0] == (
+        f"What {cell} predicted is missing or damaged, so their settings are in no interval and no test; to mend that, "
+        "remove the cell's folder and run the same command again."
+    )
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn"])
+def test_a_damaged_split_does_not_make_every_image_stand_for_itself(make_study, content):
+    writer = make_study(methods=("moco",), sizes=("20",))
+    file = writer.path / "split.npz"
+    np.savez(file, groups=np.arange(1797) // 30)
+    assert answer(writer.path).best.interval.units == 60
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(UserError, match=r"split\.npz' is missing or damaged; remove it and run the same command again"):
+        answer(writer.path)
 
 
 def test_pickled_arrays_are_not_read(make_study):

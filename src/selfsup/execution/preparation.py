@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.config.evaluation_fields import metric_for
+from selfsup.config.grid import images_of
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import (
     AuditEntry,
@@ -44,7 +45,9 @@ from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.teachers import require_teachers
 from selfsup.execution.words import counted
+from selfsup.methods import method_class
 from selfsup.record.folder import StudyFolder
+from selfsup.training.plan import require_shares
 
 Say = Callable[[str], None]
 OnDecoded = Callable[[int, int], None]
@@ -69,6 +72,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     channels = Renderer(source, rendering).file_channels
     require_weights(config, folder, channels)
     require_teachers(config, folder, channels)
+    require_shared_batches(config, ItemTable.of(source.items))
     store = prepare_store(
         source,
         store_size=config.resolved_store_size,
@@ -252,6 +256,26 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
             "--metric auroc tells classes apart, and all images held out for validation or for the test are of one "
             "class; choose another metric, or add images."
         )
+
+
+def require_shared_batches(config: StudyConfig, items: ItemTable) -> None:
+    """Refuse numbers of images so small that several devices could not share a batch, by the images that are listed.
+
+    Raises
+    ------
+    UserError
+        Names the first of them.
+    """
+    tags = [method_class(name).tags for name in config.named_methods]
+    shared = config.with_protocol_for(pool=items.has_pool).protocol == "label-efficiency"
+    # `auto` and `all` hold methods that train on so many images, whichever else they stand for.
+    by_size = len(tags) < len(config.methods) or any(t.trains and (t.uses_labels or not shared) for t in tags)
+    if config.devices == 1 or not (items.has_labels and by_size):
+        return
+    counts = items.count(split_study(config, items)[0].train).tolist()
+    for size in config.per_class:
+        images = sum(images_of(size, count) for count in counts)
+        require_shares(images, config.batch_size, config.devices, f"--per-class {size}: a training")
 
 
 def _say_if_unequal(test_images: np.ndarray, say: Say) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from selfsup.config.axes import format_lr
 from selfsup.execution.words import listed
+from selfsup.record.reading import ANEW
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy
 from selfsup.report.selection import candidate_names
@@ -28,6 +29,7 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
             "Without labels there is no accuracy: effective rank says how many directions the embeddings use, "
             "and follows their usefulness only loosely. Label a few images per class to know."
         )
+    sentences += [unreadable] if (unreadable := unreadable_cells(found)) else []
     sentences += _rivals(study, found, best)
     if best.seeds == 1:
         sentences.append("One seed: how much the result changes from one training to the next was not measured.")
@@ -45,6 +47,16 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
     if missing:
         sentences.append(f"No cell of {listed(missing)} finished well.")
     return sentences
+
+
+def unreadable_cells(found: Answer) -> str:
+    """Which cells are in no interval and no test because their files are gone, and what to do; empty if none are."""
+    if not found.unreadable:
+        return ""
+    return (
+        f"What {listed(list(found.unreadable))} predicted is missing or damaged, so their settings are in no interval "
+        f"and no test; to mend that, {ANEW}."
+    )
 
 
 def wide_intervals(study: RecordedStudy, best: Choice) -> str:
@@ -84,7 +96,8 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
             f"{best.name}, which is named because it comes first."
         )
     if found.labelled and (untested := _untested(found, best)):
-        sentences.append(f"{best.name} was not tested against {listed(untested)}: no finished cell to pair with.")
+        why = "what was predicted cannot be read" if found.unreadable else "no finished cell to pair with"
+        sentences.append(f"{best.name} was not tested against {listed(untested)}: {why}.")
     if found.comparisons and len(found.of(best.name)) > 1:
         sentences.append(
             f"The comparisons beside the answer are with {best.size}; "

@@ -21,8 +21,9 @@ from selfsup.data.split import split_suffix
 from selfsup.errors import UserError
 from selfsup.evaluation.metrics import METRICS, Metric, very_unequal
 from selfsup.record.folder import WEIGHTS
+from selfsup.record.reading import read_arrays, read_json
 from selfsup.record.results import result_columns
-from selfsup.report.study_files import EMBEDDINGS, StoredEmbeddings, read_arrays, read_json, read_table, read_text
+from selfsup.report.study_files import EMBEDDINGS, StoredEmbeddings, arrays_if_whole, read_table, read_text
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class RecordedStudy:
     def embeddings(self, cell: str) -> StoredEmbeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
         kinds = EMBEDDINGS | dict.fromkeys(("labels", "predicted"), np.bool_ if self.several else np.int64)
-        arrays = read_arrays(self.cell(cell) / "embeddings.npz", kinds)
+        arrays = arrays_if_whole(self.cell(cell) / "embeddings.npz", kinds)
         return StoredEmbeddings(**arrays) if arrays else None
 
     def probabilities(self, cell: str) -> NDArray[np.float64] | None:
@@ -208,14 +209,14 @@ class RecordedStudy:
         from selfsup.evaluation.linear_probe import LinearProbe  # with torch, which takes seconds
 
         names: dict[str, type[np.generic]] = {part.name: np.float64 for part in fields(LinearProbe)}
-        parts: dict[str, Any] = read_arrays(self.cell(cell) / "probe.npz", names)
+        parts: dict[str, Any] = arrays_if_whole(self.cell(cell) / "probe.npz", names)
         features = self.features(cell)
         return LinearProbe(**parts).probabilities(features) if features is not None and parts else None
 
     def external_predictions(self, cell: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
         """Places, true and predicted classes of the images of the external test; None where a cell has none."""
         types: dict[str, type[np.generic]] = dict.fromkeys(("indices", "labels", "predicted"), np.int64)
-        found = read_arrays(self.cell(cell) / "external.npz", types)
+        found = arrays_if_whole(self.cell(cell) / "external.npz", types)
         return (found["indices"], found["labels"], found["predicted"]) if found else None
 
     @property
@@ -226,7 +227,7 @@ class RecordedStudy:
 
     def features(self, cell: str) -> NDArray[np.float32] | None:
         """Embeddings of a cell's evaluated images, shape [N, width]; None where the file is missing or damaged."""
-        return read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32}).get("features")
+        return arrays_if_whole(self.cell(cell) / "embeddings.npz", {"features": np.float32}).get("features")
 
     def training_log(self, cell: str) -> pd.DataFrame | None:
         """Training log of a cell; None where it has none."""
@@ -262,7 +263,7 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
     Raises
     ------
     UserError
-        If `path` is not a study.
+        If `path` is not a study, or a file without which it cannot be understood is damaged.
     """
     path = Path(path)
     dataset = read_json(path / "dataset.json")
@@ -275,7 +276,7 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
         dataset=dataset,
         audit=read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
         config=read_text(path / "config.toml"),
-        groups=read_arrays(path / "split.npz", {"groups": np.int64}).get("groups"),
+        groups=read_arrays(path / "split.npz").get("groups"),
         last_run=(history.get("runs") or [{}])[-1],
         planned=history.get("planned", 0),
         asked=asked,
