@@ -19,6 +19,7 @@ from selfsup.report.recorded import read_study
 from selfsup.report.series import size_places
 from selfsup.report.table import headline
 from selfsup.report.verdict import answer, answer_study
+from selfsup.study import Study
 
 HOSTILE = (
     "<b>bold</b>",
@@ -126,6 +127,18 @@ def test_links_lead_into_the_study(make_study):
     assert "cells/moco-resnet18-weak-lr0.06-n20-s0/tsne.html" in targets
     assert "cells/moco-resnet18-weak-lr10.0-n20-s0/" not in targets
     assert "cells/moco-resnet18-weak-lr10-n20-s0/" in targets
+
+
+def test_the_page_and_best_name_one_cell_and_say_why_its_weights_are_not_there(make_study):
+    writer = make_study(sizes=("20",), methods=("moco",), augmentations=("weak",), lrs=(0.06,), seeds=2)
+    page, cells = writer.path / "report.html", writer.path / "cells"
+    for keep, why in (("none", "--keep none keeps no weights."), ("best", "--keep best removed the weights of these.")):
+        (writer.path / "config.toml").write_text(f'format = 2\nkeep = "{keep}"\n')
+        assert why in read(write_report(writer.path)).visible
+    (cells / "moco-resnet18-weak-lr0.06-n20-s1" / "backbone.safetensors").touch()
+    assert "Its backbone: cells/moco-resnet18-weak-lr0.06-n20-s1/" in read(write_report(writer.path)).visible
+    assert "The best cell moco-resnet18-weak-lr0.06-n20-s1" in " ".join(read(page).visible.split())
+    assert Study(writer.path).best().cell == "moco-resnet18-weak-lr0.06-n20-s1"
 
 
 def test_links_of_a_page_elsewhere_lead_into_the_study_too(make_study, tmp_path, monkeypatch):

@@ -126,10 +126,11 @@ def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
             draw = partial(heatmaps, panels, score=found.metric.words, size=study.size_unit)
             yield NamedFigure("heatmaps", f"Learning rate against {study.size_unit}", draw)
     yield from training_figures(study, found)
-    embeddings = study.embeddings(found.best.cells[0]) if found.best else None
-    if found.best is None or embeddings is None:
+    if found.best is None:
         return
-    cell = found.best.cells[0]
+    cell = study.cell_to_use(found.best.cells)
+    if (embeddings := study.embeddings(cell)) is None:
+        return
     groups, names = shown_groups(embeddings.labels, embeddings.predicted, study.classes)
     if study.labelled and not study.several:
         yield confusion_figure(cell, Confusions.of(embeddings.labels, embeddings.predicted), names)

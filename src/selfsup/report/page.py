@@ -95,7 +95,7 @@ def render(
 ) -> str:
     """The text of the report, whose links to files of the study begin with `links`."""
     answer = answer_study(study)
-    best = look_at(study, answer.best.cells[0]) if answer.best else None
+    best = look_at(study, study.cell_to_use(answer.best.cells)) if answer.best else None
     curves = curves_figure(study, answer)
     panels = heatmap_panels(study.results, study.metric) if study.labelled else []
     return templates().get_template("report.html.j2").render(

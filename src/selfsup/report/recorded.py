@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from selfsup.config.validation import validate
 from selfsup.data.split import split_suffix
 from selfsup.errors import UserError
 from selfsup.evaluation.metrics import METRICS, Metric, very_unequal
+from selfsup.record.folder import WEIGHTS
 from selfsup.record.reading import read_arrays, read_json
 from selfsup.record.results import result_columns
 from selfsup.report.study_files import EMBEDDINGS, StoredEmbeddings, arrays_if_whole, read_table, read_text
@@ -198,6 +199,14 @@ class RecordedStudy:
     def cell(self, cell: str) -> Path:
         """Folder of a cell."""
         return self.path / "cells" / cell
+
+    def has_weights(self, cell: str) -> bool:
+        """Whether the backbone of a cell was kept."""
+        return (self.cell(cell) / WEIGHTS).is_file()
+
+    def cell_to_use(self, cells: Sequence[str]) -> str:
+        """Of a choice's cells, the first whose backbone was kept; the first, where none was."""
+        return next(filter(self.has_weights, cells), cells[0])
 
     def embeddings(self, cell: str) -> StoredEmbeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
