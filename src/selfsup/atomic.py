@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -39,6 +40,13 @@ def replace_file(path: Path, content: bytes) -> None:
             publish_file(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def remove_partials(top: Path) -> None:
+    """Remove what was left below a folder where :func:`replace_file` was killed, and nobody's else."""
+    for path in top.rglob(".*.partial"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{32}\.partial", path.name):
+            path.unlink(missing_ok=True)
 
 
 def publish_file(partial: Path, path: Path) -> None:

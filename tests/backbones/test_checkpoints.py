@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from timm.layers import resample_abs_pos_embed
+from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import Tensor, nn
 
 from selfsup.backbones import Backbone, build_backbone, load_weights
@@ -64,6 +64,29 @@ def test_position_embeddings_of_another_side_are_resampled_as_timm_does(tmp_path
     expected = resample_abs_pos_embed(donor.pos_embed, (6, 6), (14, 14), num_prefix_tokens=1)
     torch.testing.assert_close(backbone.network.pos_embed, expected)
     assert torch.equal(backbone.network.blocks[0].attn.qkv.weight, donor.blocks[0].attn.qkv.weight)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_patches_of_another_side_are_of_another_network_and_resampled_only_if_asked_to(
+    tmp_path: Path, prefix: str
+) -> None:
+    torch.manual_seed(1)
+    donor = timm.create_model("test_vit", patch_size=8)
+    backbone = fresh("test_vit", 96)
+    file = saved({f"{prefix}{name}": tensor for name, tensor in donor.state_dict().items()}, tmp_path)
+    with pytest.raises(UserError, match=r"77 of its 78 tensors do; 1 mismatched \(patch_embed.proj.weight\); name the"):
+        load_weights(backbone, file)
+    assert "2 resampled" in str(load_weights(backbone, file, partial=True))
+    expected = resample_patch_embed(donor.patch_embed.proj.weight, [16, 16])
+    torch.testing.assert_close(backbone.network.patch_embed.proj.weight, expected)
+
+
+def test_patches_that_are_rows_in_an_old_file_are_the_same_patches(tmp_path: Path) -> None:
+    state = timm.create_model("test_vit").state_dict()
+    rows = {**state, "patch_embed.proj.weight": state["patch_embed.proj.weight"].flatten(1)}
+    backbone = fresh("test_vit", 160)
+    assert str(load_weights(backbone, saved(rows, tmp_path))) == "78 tensors loaded"
+    assert torch.equal(backbone.network.patch_embed.proj.weight, state["patch_embed.proj.weight"])
 
 
 @pytest.mark.parametrize(("name", "of", "side"), [("test_vit_relpos", 224, 96), ("eva02_tiny_patch14_224", 224, 112)])

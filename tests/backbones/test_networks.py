@@ -274,7 +274,7 @@ def test_what_does_not_fit_is_reported_and_left_as_it_was(donor: nn.Module, tmp_
     assert report.loaded == 118
     assert str(report) == (
         "118 tensors loaded; 1 missing (layer1.0.conv1.weight); 1 unexpected (layer4.9.extra); "
-        "1 mismatched (conv1.weight)"
+        "1 mismatched (conv1.weight); what is missing or mismatched starts untrained"
     )
     after = backbone.network.state_dict()
     untouched = {name for name in after if torch.equal(before[name], after[name])}

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from tests.weights_hub import Hub
 
 import selfsup
-from selfsup.backbones import build_backbone, weights_file
+from selfsup.backbones import build_backbone, describe_normalisation, weights_file
 from selfsup.config.schema import StudyConfig
 from selfsup.config.validation import validate
 from selfsup.errors import UserError
@@ -226,6 +226,50 @@ def test_what_a_study_keeps_is_not_looked_for_again(few: Path, tmp_path: Path) -
     again = selfsup.compare(few, out=tmp_path / "study", **options | {"per_class": "2"})
     assert len(again.results) == 2 * len(begun)
     assert set(again.results.status) == {"done"}
+
+
+def test_layers_that_the_weights_leave_untrained_are_the_same_in_every_study_and_are_said(
+    hub: Hub, hub_at: Callable[[str], None], tmp_path: Path
+) -> None:
+    """A first layer for small images, which neither the file nor the published weights have."""
+    torch.manual_seed(3)
+    state = build_backbone("resnet18", image_size=32).network.state_dict()
+    hub.weights = save({**state, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)})
+    hub.known = "/timm/resnet18.a1_in1k/"
+    hub_at(hub.address)
+    file = save_weights(tmp_path / "w.safetensors", "resnet18")
+    config = config_of(backbones=f"resnet18@{file},resnet18@imagenet", stem="small")
+    said: list[str] = []
+    kept = []
+    for study in ("first", "second"):
+        folder = StudyFolder(tmp_path / study)
+        folder.create()
+        global_state = torch.manual_seed(len(study)).get_state()
+        prepare_weights(folder, config, said.append)
+        assert torch.equal(torch.get_rng_state(), global_state)
+        kept.append([load_file(folder.initial_weights(label)) for label in ("resnet18@w", "resnet18@imagenet")])
+    for first, second in zip(*kept, strict=True):
+        assert first["conv1.weight"].shape == (64, 3, 3, 3)
+        assert all(torch.equal(first[name], second[name]) for name in first)
+    of_file, published = said[:2]
+    assert "; 1 mismatched (conv1.weight); what is missing or mismatched starts untrained. " in of_file
+    assert published.endswith("of resnet18; its first layer, that of --stem small, starts untrained.")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet18", "as for resnet18.a1_in1k (mean 0.485/0.456/0.406, std 0.229/0.224/0.225)."),
+        (
+            "vit_small_patch16_224",
+            "as for vit_small_patch16_224.augreg_in21k_ft_in1k (mean 0.5, std 0.5); weights that want it otherwise are "
+            "named as vit_small_patch16_224.dino@FILE.",
+        ),
+        ("vit_small_patch16_224.dino", "as for vit_small_patch16_224.dino (mean 0.485/0.456/0.406, std 0.2"),
+    ],
+)
+def test_it_is_said_how_images_are_normalised_for_a_file_and_how_else_they_may_be(name: str, said: str) -> None:
+    assert describe_normalisation(name).startswith(f" Images are normalised {said}")
 
 
 def test_a_transformer_that_is_trained_and_a_reference_too_has_each_its_own_position_embedding(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from selfsup.backbones.networks import (
     takes_side,
 )
 from selfsup.backbones.weights import (
+    describe_normalisation,
     load_weights,
     repository_of,
     require_model,
@@ -26,6 +27,7 @@ __all__ = [
     "Normalisation",
     "Tokens",
     "build_backbone",
+    "describe_normalisation",
     "has_own_size",
     "list_backbones",
     "load_weights",

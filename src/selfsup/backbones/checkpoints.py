@@ -37,6 +37,11 @@ class FoundTensors:
     by_order: bool = False
     resampled: tuple[str, ...] = ()
 
+    @property
+    def other_patches(self) -> list[str]:
+        """Of those that were resampled, the weights of patches: the network of the checkpoint has others."""
+        return [name for name in self.resampled if "patch_embed" in name]
+
 
 def find_tensors(checkpoint: Mapping[Any, Any], network: nn.Module) -> FoundTensors:
     """What of a checkpoint is the network's: of all places and spellings, the one that has most of its tensors.
@@ -52,10 +57,17 @@ def find_tensors(checkpoint: Mapping[Any, Any], network: nn.Module) -> FoundTens
     if _count_fitting(named.tensors, expected) == len(expected):
         return named
     found = [named, *_numbered(given, expected)]
+    stored = {tensor.shape for tensor in given.values()}
     for above, tensors in ((place, named.tensors), ("", dict(checkpoint))):
         for converted in _converted(tensors, network):
-            resampled = [k for k, t in converted.items() if k in named.tensors and t.shape != named.tensors[k].shape]
-            found.append(FoundTensors(converted, above, resampled=tuple(resampled)))
+            resampled = tuple(
+                name
+                for name, tensor in converted.items()
+                if tensor.shape not in stored
+                and (name in named.tensors or "patch_embed" in name)
+                and named.tensors.get(name, tensor).dim() == tensor.dim()  # old files have patches as rows
+            )
+            found.append(FoundTensors(converted, above, resampled=resampled))
     return max(found, key=lambda one: _count_fitting(one.tensors, expected))
 
 

@@ -59,6 +59,7 @@ class WeightReport:
             "adapted to the images' channels": self.adapted,
         }
         parts = [f"{self.loaded} tensors loaded{place}{order}", *_numbers(changed, shown=3), *self.differences(shown=3)]
+        parts += ["what is missing or mismatched starts untrained"] * bool(self.missing or self.mismatched)
         return "; ".join(parts)
 
     def differences(self, shown: int) -> list[str]:
@@ -81,7 +82,8 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
     Accepts safetensors and torch checkpoints (read with ``weights_only=True``), the network at any depth of
     dictionaries and wrappers (``state_dict``, ``module.``, ``backbone.``, …), with timm's or torchvision's names or
     those that timm converts. As timm does, position embeddings are resampled to the network's size, and a first layer
-    for three channels is adapted to other ones: repeated, and divided by how often.
+    for three channels is adapted to other ones: repeated, and divided by how often. Patches of another side are
+    of another network; they are resampled only where `partial` allows for it.
 
     Parameters
     ----------
@@ -101,11 +103,12 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
     adapted = _adapted_layers(found.tensors, backbone)
     state = {**found.tensors, **adapted}
     fitting = {k: v for k, v in state.items() if k in expected and v.shape == expected[k].shape}
+    fitting = {k: v for k, v in fitting.items() if partial or k not in found.other_patches}
     report = WeightReport(
         loaded=len(fitting),
         missing=tuple(k for k in expected if k not in state and not k.endswith(_COUNT)),
         unexpected=tuple(k for k in state if k not in expected and not k.endswith(_COUNT) and not _HEAD.match(k)),
-        mismatched=tuple(k for k in state if k in expected and state[k].shape != expected[k].shape),
+        mismatched=tuple(k for k in state if k in expected and k not in fitting),
         found=found,
         adapted=tuple(adapted),
     )
@@ -125,6 +128,23 @@ def takes_weights_of(backbone: Backbone, other: Backbone) -> bool:
     expected = backbone.network.state_dict()
     found = find_tensors(other.network.state_dict(), backbone.network).tensors
     return all(name in found and found[name].shape == tensor.shape for name, tensor in expected.items())
+
+
+def describe_normalisation(name: str) -> str:
+    """How images are normalised for a network of timm: as its published weights want it; and which of them do not."""
+    import timm
+
+    def way(published: Any) -> tuple[str, ...]:
+        return tuple("/".join(f"{x:.3g}" for x in dict.fromkeys(each)) for each in (published.mean, published.std))
+
+    if (used := timm.get_pretrained_cfg(name)) is None:
+        return ""
+    tags = timm.list_models(f"{name}.*", pretrained=True)  # none, where the name has a tag
+    ways = {way(timm.get_pretrained_cfg(tag)): f"{tag}@FILE" for tag in reversed(tags)}
+    mean, std = way(used)
+    others = [tag for values, tag in ways.items() if values != (mean, std)]
+    remedy = f"; weights that want it otherwise are named as {' or '.join(others)}" * bool(others)
+    return f" Images are normalised as for {used.architecture}.{used.tag} (mean {mean}, std {std}){remedy}."
 
 
 def _adapted_layers(tensors: Mapping[str, Tensor], backbone: Backbone) -> dict[str, Tensor]:
@@ -152,7 +172,7 @@ def _require_fit(
     tensors = len(backbone.network.state_dict())
     network = (getattr(backbone.network, "pretrained_cfg", None) or {}).get("architecture", "this backbone")
     mostly = report.loaded >= tensors / 2
-    remedy = ", or add --allow-partial-weights, which leaves these tensors as they are" * mostly
+    remedy = ", or add --allow-partial-weights, which takes what fits or can be resampled" * mostly
     why = ", ".join(report.differences(shown=1)) if mostly else f"the file holds {describe(checkpoint)}"
     raise UserError(
         f"The weights in '{path}' do not fit {network}: {report.loaded} of its {tensors} tensors do; {why}; name the "

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
+
+import torch
 
 from selfsup.backbones import (
     Backbone,
     build_backbone,
+    describe_normalisation,
     load_weights,
     published_backbone,
     require_published,
@@ -23,6 +27,7 @@ from selfsup.execution.history import not_compared, written_after
 from selfsup.execution.study_networks import architecture, asked, with_side
 from selfsup.execution.words import listed
 from selfsup.record.folder import StudyFolder
+from selfsup.seeding import derive_seed
 
 Say = Callable[[str], None]
 
@@ -129,10 +134,36 @@ def require_same_weights(folder: StudyFolder, stored: StudyConfig, asked: StudyC
 
 
 def _load(backbone: Backbone, source: NetworkSource, config: StudyConfig) -> str:
-    """Load the weights of a file that a source names; says which and how they fitted."""
+    """Load the weights of a file that a source names; says which, how they fitted, and for which images they are."""
     assert source.file is not None
     file = weights_at(source.file, source.name)
-    return f"Weights from {file}: {load_weights(backbone, file, partial=config.allow_partial_weights)}."
+    normalised = describe_normalisation(source.name) * (config.channels is None)  # others' is the images' own
+    return f"Weights from {file}: {load_weights(backbone, file, partial=config.allow_partial_weights)}.{normalised}"
+
+
+def trained_network(source: NetworkSource, config: StudyConfig, say: Say, **network: Any) -> Backbone:
+    """A network, built from `network`, with the weights that its source names; says which.
+
+    What these leave untrained is drawn for the architecture, so that every study has the same, whatever the file.
+
+    Raises
+    ------
+    UserError
+        If the weights cannot be had, or do not fit.
+    """
+    build = published_backbone if source.file is None else build_backbone
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(derive_seed(0, f"untrained layers of {source.name.partition('.')[0]}"))
+        backbone: Backbone = build(**network)
+    if source.file is not None:
+        say(_load(backbone, source, config))
+    elif network.get("stem") == "small":
+        say(f"Loading the published weights of {source.name}; its first layer, that of --stem small, starts untrained.")
+    else:
+        channels = config.in_channels
+        adapted = f", with its first layer adapted from 3 channels to {channels}" * (channels != 3)
+        say(f"Loading the published weights of {source.name}{adapted}.")
+    return backbone
 
 
 def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
@@ -147,13 +178,6 @@ def prepare_weights(folder: StudyFolder, config: StudyConfig, say: Say) -> None:
         if source.weights == NONE or _kept(folder, source, reference):
             continue
         kept = folder.initial_weights(source.label, reference=reference)
-        network, channels = architecture(config, source, reference), config.in_channels
-        if source.file is None:
-            adapted = f", with its first layer adapted from 3 channels to {channels}" * (channels != 3)
-            say(f"Loading the published weights of {source.name}{adapted}.")
-            backbone = published_backbone(**network)
-        else:
-            backbone = build_backbone(**network)
-            say(_load(backbone, source, config))
+        backbone = trained_network(source, config, say, **architecture(config, source, reference))
         kept.parent.mkdir(parents=True, exist_ok=True)
         folder.write(str(kept.relative_to(folder.path)), weights_file(backbone))

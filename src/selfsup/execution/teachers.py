@@ -9,20 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from selfsup.backbones import (
-    Backbone,
-    build_backbone,
-    load_weights,
-    published_backbone,
-    require_model,
-    unobtainable,
-    weights_at,
-)
+from selfsup.backbones import require_model, unobtainable, weights_at
 from selfsup.config.network_source import NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.evaluation.embedding import embed, unit_rows
+from selfsup.execution.initial_weights import trained_network
 from selfsup.execution.study_networks import normalisation_of
 from selfsup.methods import method_class, read_settings
 from selfsup.record.folder import StudyFolder
@@ -87,15 +80,8 @@ def require_teachers(config: StudyConfig, folder: StudyFolder | None, channels: 
     """
     for _, source in _teachers(config):
         if source.file is not None and (folder is None or not folder.teacher(source.label).exists()):
-            _from_file(source, config.with_channels_of(channels()))
-
-
-def _from_file(source: NetworkSource, config: StudyConfig, **images: Any) -> Backbone:
-    """The teacher with the weights of the file that its source names."""
-    assert source.file is not None
-    backbone = build_backbone(source.name, in_channels=config.in_channels, **images)
-    load_weights(backbone, weights_at(source.file, source.name), partial=config.allow_partial_weights)
-    return backbone
+            seen = config.with_channels_of(channels())
+            trained_network(source, seen, lambda line: None, name=source.name, in_channels=seen.in_channels)
 
 
 def prepare_teachers(folder: StudyFolder, config: StudyConfig, store: Store, device: str, say: Say) -> None:
@@ -107,11 +93,8 @@ def prepare_teachers(folder: StudyFolder, config: StudyConfig, store: Store, dev
         kept = folder.teacher(source.label)
         if kept.exists():
             continue
-        images: dict[str, Any] = {"normalisation": normalisation_of(folder)}
-        if source.file is None:
-            backbone = published_backbone(source.name, in_channels=config.in_channels, **images)
-        else:
-            backbone = _from_file(source, config, **images)
+        images: dict[str, Any] = {"in_channels": config.in_channels, "normalisation": normalisation_of(folder)}
+        backbone = trained_network(source, config, say, name=source.name, **images)
         say(f"{source.name}, the teacher of {method}, embeds {len(store):,} images at {backbone.image_size} px, once.")
         side, every = backbone.image_size, np.arange(len(store))
         found = unit_rows(embed(backbone, store, every, image_size=side, device=device))

@@ -12,7 +12,8 @@ Guarantees
 5. One run at a time writes to a study: :meth:`StudyFolder.lock`. Beside it write its workers, each the folders of
    its own job, also after the run is gone where they belong to a cluster.
 6. A study has begun once its ``config.toml`` is there, which is written last. A run that ends before
-   leaves nothing behind; where it was killed, the next run begins anew.
+   leaves nothing behind; where it was killed, the next run begins anew. The folder then has the mark that is made
+   first; nothing is written to or removed from one that has neither.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfsup import plugins
-from selfsup.atomic import new_folder, replace_file, writing_to
+from selfsup.atomic import new_folder, remove_partials, replace_file, writing_to
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values, to_toml
 from selfsup.errors import UserError
+from selfsup.record.reading import read_json
 from selfsup.record.results import FINAL, CellResult, result_columns
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class StudyFolder:
         self._found: set[Path] = set()
         self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
         self.submitted = self.running / "submitted"
+        self._mark = self.running / ".selfsup"
 
     # -- the study ---------------------------------------------------------------------------
 
@@ -86,9 +89,10 @@ class StudyFolder:
             self.require_readable()
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--out {self.path} is a file, not a folder; choose another place for the study.")
-        # Both folders and no config.toml: a run was killed before its study had begun.
-        if self.path.is_dir() and not self.exists() and not (self.cells.is_dir() and self.running.is_dir()):
-            foreign = sorted(p.name for p in self.path.iterdir() if p.name != "cells")
+        # The mark and no config.toml: a run was killed before its study had begun.
+        if self.path.is_dir() and not self.exists() and not self._mark.exists():
+            empty = {folder for folder in (self.cells, self.running) if folder.is_dir() and not any(folder.iterdir())}
+            foreign = sorted(path.name for path in set(self.path.iterdir()) - empty)
             if foreign:
                 raise UserError(
                     f"--out {self.path} is not a study and not empty (it holds {foreign[0]!r}); choose another."
@@ -106,8 +110,9 @@ class StudyFolder:
             self.require_free()
             self._found = set(self.path.iterdir()) if self.path.exists() else set()
             self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-            self.cells.mkdir(parents=True, exist_ok=True)
-            self.running.mkdir(exist_ok=True)
+            self.running.mkdir(parents=True, exist_ok=True)
+            self._mark.touch()
+            self.cells.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"--out {self.path} cannot be written ({error.strerror}); choose another folder.") from None
 
@@ -183,10 +188,7 @@ class StudyFolder:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the study; empty where there is none."""
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
+        return read_json(self.path / name)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self.write(name, to_json(content))
@@ -220,7 +222,7 @@ class StudyFolder:
             key = (state.st_ino, state.st_mtime_ns)
             known = self._read.get(path.parent.name)
             if known is None or known[0] != key:
-                known = key, json.loads(path.read_text(encoding="utf-8"))
+                known = key, read_json(path)
             found[path.parent.name] = known
         self._read = found
         return {cell_id: row for cell_id, (_, row) in found.items()}
@@ -289,8 +291,7 @@ class StudyFolder:
             left += [self.path / "initial_weights", self.path / "teachers"]
         for folder in left:
             shutil.rmtree(folder, ignore_errors=True)
-        for path in self.path.rglob("*.partial"):
-            path.unlink(missing_ok=True)
+        remove_partials(self.path)
 
     # -- results -------------------------------------------------------------------------------
 

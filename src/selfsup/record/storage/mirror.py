@@ -42,7 +42,7 @@ class Mirror:
     ----------
     address : str
     folder : Path
-        The working folder, in the cache; the same for the same address.
+        The working folder, in the cache; the same for the same address, whatever the password in it.
 
     Raises
     ------
@@ -54,7 +54,8 @@ class Mirror:
         self.address = address
         self._fs, self._root = open_place(address)
         name = re.sub("[^A-Za-z0-9._-]+", "_", PurePosixPath(self._root).name)[:40].strip(".") or "study"
-        digest = hashlib.blake2b(shown(address).encode(), digest_size=6).hexdigest()
+        place, *query = address.partition("?")  # which an object's name may hold, though it is not shown
+        digest = hashlib.blake2b("".join([shown(place), *query]).encode(), digest_size=6).hexdigest()
         self.folder = cache_root() / "studies" / f"{name}-{digest}"
         self._notes = self.folder.with_name(f".{self.folder.name}.json")
         self._noted = self._read_notes()
