@@ -1,4 +1,6 @@
-"""Files and folders that appear whole or not at all: a reader, or a crash, sees the old one or the new one.
+"""Files and folders that appear whole or not at all: a reader, or a crash, sees the old file or the new one.
+
+Of a folder that is replaced, a reader may see neither for a moment, and a crash may leave neither.
 
 What is to appear is written beside its place, flushed to the disk, and then given its name, which is flushed too. What
 dies before that leaves a name with ``.partial`` in it, or a folder aside, and nothing in its place.
@@ -63,7 +65,7 @@ def new_folder(path: Path, aside: Path | None = None, remedy: str = REMEDY) -> I
     Parameters
     ----------
     path : Path
-        May exist: it is then replaced, and a crash leaves it, the new one or none.
+        May exist: it is then replaced; for a moment there is none, and a crash leaves it, the new one or none.
     aside : Path, optional
         Where to fill it, on the same file system; beside `path` by default. What was left there is removed.
     remedy : str
