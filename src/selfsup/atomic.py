@@ -26,8 +26,8 @@ REMEDY = "free some space or mend the folder, then run the same command again: n
 FLUSHES = 16
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step.
+def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Replace a file in one step; if `private`, by one that nobody but its owner may read.
 
     Raises
     ------
@@ -35,9 +35,10 @@ def replace_file(path: Path, content: bytes) -> None:
         If the disk is full or the folder went away.
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    mode = 0o600 if private else 0o666
     with writing_to(path):
         try:
-            with open(partial, "wb") as file:
+            with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(content)
             publish_file(partial, path)
         finally:

@@ -32,6 +32,7 @@ from selfsup import plugins
 from selfsup.atomic import new_folder, remove_partials, replace_file, writing_to
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values, to_toml
+from selfsup.data.addresses import shown
 from selfsup.errors import UserError
 from selfsup.record.cell_rows import CellRows
 from selfsup.record.reading import read_json
@@ -169,7 +170,8 @@ class StudyFolder:
     def write_config(self, config: StudyConfig) -> None:
         """Write down what belongs to the study, its plug-ins too, and beside it what holds for this run alone.
 
-        What could not be read again is refused, and nothing is changed.
+        What could not be read again is refused, and nothing is changed. Where an address holds what is secret, nobody
+        else may read the file.
         """
         text = to_toml(config)
         from_toml(text)
@@ -178,8 +180,8 @@ class StudyFolder:
             if not kept.exists():
                 kept.parent.mkdir(exist_ok=True)
                 replace_file(kept, plugins.content_of(reference))
-        replace_file(self._runtime, runtime_to_toml(config).encode())
-        self.write("config.toml", text.encode())
+        for path, content in ((self._runtime, runtime_to_toml(config)), (self.path / "config.toml", text)):
+            replace_file(path, content.encode(), private=shown(content) != content)
 
     @property
     def _runtime(self) -> Path:
