@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from selfsup.data.addresses import shown
 from selfsup.data.split import split_suffix
 from selfsup.errors import UserError
 from selfsup.evaluation.metrics import METRICS, Metric, very_unequal
+from selfsup.record.folder import WEIGHTS
 from selfsup.record.reading import read_arrays, read_json
 from selfsup.record.results import result_columns
 from selfsup.report.study_files import EMBEDDINGS, StoredEmbeddings, arrays_if_whole, read_table, read_text
@@ -90,6 +91,11 @@ class RecordedStudy:
     def copies_count_once(self) -> bool:
         """Whether the groups are copies of one image, and none that a user or the data named."""
         return self.groups is not None and not self.dataset.get("grouped", True)
+
+    @property
+    def test_units(self) -> str:
+        """What an interval counts of the test: images, or groups of them that a user or the data named."""
+        return "groups of test images" if self.groups is not None and not self.copies_count_once else "test images"
 
     @property
     def category(self) -> str:
@@ -177,6 +183,11 @@ class RecordedStudy:
         return bool(self.settings.get("resplit", False))
 
     @property
+    def test_given(self) -> bool:
+        """Whether the test images are given with the data, and so the same whatever divides the others."""
+        return bool(self.dataset.get("test_given", False))
+
+    @property
     def test_ratio(self) -> float:
         """Test images for each other image with a label."""
         return float(self.dataset["test"] / (self.dataset["train"] + self.dataset["val"]))
@@ -189,6 +200,14 @@ class RecordedStudy:
     def cell(self, cell: str) -> Path:
         """Folder of a cell."""
         return self.path / "cells" / cell
+
+    def has_weights(self, cell: str) -> bool:
+        """Whether the backbone of a cell was kept."""
+        return (self.cell(cell) / WEIGHTS).is_file()
+
+    def cell_to_use(self, cells: Sequence[str]) -> str:
+        """Of a choice's cells, the first whose backbone was kept; the first, where none was."""
+        return next(filter(self.has_weights, cells), cells[0])
 
     def embeddings(self, cell: str) -> StoredEmbeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
