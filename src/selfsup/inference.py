@@ -29,6 +29,7 @@ from selfsup.data.store import Store
 from selfsup.errors import UserError
 from selfsup.evaluation.embedding import embed
 from selfsup.evaluation.linear_probe import LinearProbe
+from selfsup.record.reading import read_arrays
 from selfsup.record.results import CellResult
 from selfsup.record.storage import is_address, local_folder, shown
 from selfsup.study import Study
@@ -165,7 +166,7 @@ def load_probe(study: Study, cell: str) -> LinearProbe:
     Raises
     ------
     UserError
-        If the cell has no probe: its study had no labels, or it did not finish.
+        If the cell has no probe: its study had no labels, or it did not finish; or the probe is damaged.
     """
     path = study.folder.cells / cell / "probe.npz"
     if not path.is_file():
@@ -173,8 +174,8 @@ def load_probe(study: Study, cell: str) -> LinearProbe:
             f"'{cell}' has no probe: only finished cells of a study with labels can predict classes; "
             "`selfsup embed` gives its embeddings."
         )
-    with np.load(path, allow_pickle=False) as arrays:
-        values: dict[str, Any] = {name: value if value.ndim else float(value) for name, value in arrays.items()}
+    arrays = read_arrays(path)
+    values: dict[str, Any] = {name: value if value.ndim else float(value) for name, value in arrays.items()}
     return LinearProbe(**values)
 
 

@@ -21,6 +21,7 @@ from selfsup.execution.configuration import (
 from selfsup.execution.study_grid import lay_out
 from selfsup.methods import method_class
 from selfsup.record.folder import StudyFolder
+from selfsup.views import ViewGroup
 
 
 def refusal(**values: Any) -> str:
@@ -89,6 +90,26 @@ def test_colours_are_refused_for_other_than_three_channels_with_what_fits() -> N
         "or three of the channels with --channels."
     )
     require_policies(validate({"augmentations": "weak,simclr,byol,per-channel", "channels": "5,2,1"}))
+
+
+def test_policies_of_a_methods_own_are_checked_as_the_studys_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_views_by(policy: str) -> None:
+        groups = (ViewGroup("global", 2), ViewGroup("local", 2, policy=policy))
+        monkeypatch.setattr(method_class("simclr"), "view_groups", lambda self: groups)
+
+    asked = {"methods": "simclr", "backbones": "test_resnet@none", "augmentations": "weak", "image_size": 32}
+    with_views_by("byo")
+    said = refusal(**asked)
+    assert said.startswith("Unknown augmentation in the views of simclr: 'byo'. Did you mean 'byol'?")
+    with_views_by("byol")
+    require_views(validate(asked))
+    require_policies(validate(asked))
+    with pytest.raises(UserError) as refused:
+        require_policies(validate({**asked, "channels": "1,2,3,4,5"}))
+    assert str(refused.value) == (
+        "simclr has views by 'byol', which is for images of 3 channels, and these have 5; leave simclr out of "
+        "--methods, or take three of the channels with --channels."
+    )
 
 
 @pytest.mark.parametrize(

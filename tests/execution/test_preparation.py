@@ -24,7 +24,7 @@ from selfsup.errors import UserError
 from selfsup.execution.configuration import ImagesSeen, require_sound, resolve_for_images
 from selfsup.execution.estimate import plan_study
 from selfsup.execution.known_images import require_same_names
-from selfsup.execution.preparation import prepare_images, require_resplit
+from selfsup.execution.preparation import prepare_images, require_resplit, require_shared_batches
 from selfsup.record.folder import StudyFolder
 
 
@@ -298,6 +298,26 @@ def save_photographs(root: Path) -> dict[str, str]:
                 copies[f"{label}/small_{number}.jpg"] = f"{label}/{number:02d}.png"
                 picture.resize((64, 64)).save(root / f"{label}/small_{number}.jpg", quality=80)
     return copies
+
+
+def test_a_batch_is_large_enough_for_the_devices_where_trainings_are_of_so_many_images() -> None:
+    items = ItemTable.of([Item(f"{number}.png", "ab"[number % 2]) for number in range(40)])
+
+    def refused(**options: object) -> str:
+        asked = {"methods": "simclr,random", "per_class": "1,all", "devices": 4, **options}
+        try:
+            require_shared_batches(validate(asked), items)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    few = "--per-class 1: a training on 2 images has batches of 2, too few for --devices 4; use --devices 2, or "
+    for options in ({}, {"methods": "auto"}, {"methods": "supervised", "protocol": "label-efficiency"}):
+        assert refused(**options) == few + "train on more images."
+    small = "--per-class all: a training on 28 images has batches of 2, too few for --devices 4; use --devices 2, or "
+    assert refused(per_class="all", batch_size=3) == small + "a larger --batch-size."
+    for options in ({"devices": 2}, {"per_class": "2,all"}, {"methods": "random"}, {"protocol": "label-efficiency"}):
+        assert not refused(**options), options
 
 
 def test_copies_stay_on_one_side_unless_they_may_be_divided(tmp_path: Path) -> None:

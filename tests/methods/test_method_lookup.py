@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -62,6 +64,15 @@ def test_an_unknown_setting_is_refused_with_the_nearest() -> None:
         ("supervised", {"optimizer": "sdg"}, "supervised.optimizer = 'sdg' "),
         ("supervised", {"weight_decay": -1}, "supervised.weight_decay = -1 "),
         ("supervised", {"optimizer_momentum": 1.0}, "supervised.optimizer_momentum = 1.0 "),
+        ("simclr", {"temperature": math.inf}, "simclr.temperature = inf does not fit: must be a finite number above"),
+        ("dino", {"momentum": math.nan}, "dino.momentum = nan does not fit: must be a finite number "),
+        ("moco", {"queue_size": 10**13}, "moco.queue_size = 10000000000000 "),
+        ("mae", {"decoder_heads": 3}, "mae.decoder_heads = 3 does not fit: must divide decoder_dim, 128."),
+        (
+            "mae",
+            {"decoder_dim": 64, "decoder_heads": 5},
+            "mae.decoder_heads = 5 does not fit: must divide decoder_dim, 64",
+        ),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named_with_its_value(method: str, options: dict, named: str) -> None:
@@ -71,9 +82,17 @@ def test_a_setting_that_does_not_fit_is_named_with_its_value(method: str, option
     assert "\n" not in str(refusal.value)
 
 
-def test_a_method_that_cannot_be_built_is_refused_with_the_reason() -> None:
+def test_a_method_that_cannot_be_built_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(method_class("simclr"), "view_groups", lambda self: 5)
     backbone = build_backbone("test_resnet", image_size=32)
-    with pytest.raises(
-        UserError, match=r"simclr cannot be built for such a network \(RuntimeError: .*; mend it, or its"
-    ):
-        view_groups_of("simclr", {"hidden_dim": 10**13}, backbone)
+    with pytest.raises(UserError, match=r"simclr cannot be built for such a network \(TypeError: .*; mend it, or its"):
+        view_groups_of("simclr", {}, backbone)
+
+
+@pytest.mark.parametrize("method", [name for name in method_names() if method_class(name).tags.trains])
+def test_a_number_that_is_out_of_all_measure_is_refused_by_every_setting(method: str) -> None:
+    for name, field in method_class(method).Settings.model_fields.items():
+        for kind, value in ((int, 10**13), (float, math.inf)):
+            if kind in (field.annotation, *get_args(field.annotation)):
+                with pytest.raises(UserError, match=rf"{method}\.{name} = {value} does not fit"):
+                    read_settings(method, {name: value})

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -189,13 +190,16 @@ def test_sweeping_removes_what_was_half_written_and_keeps_what_was_published(fol
     published = content(folder.cells / CELL.id)
     (folder.aside / "half").mkdir(parents=True)
     (folder.aside / "half" / "loss.png").touch()
-    (folder.path / ".results.csv.abc.partial").touch()
+    (folder.path / f".results.csv.{uuid.uuid4().hex}.partial").touch()
     folder.checkpoint("job").parent.mkdir(parents=True)
     folder.checkpoint("job").write_bytes(b"state")
-    (folder.running / "job" / ".checkpoint.pt.abc.partial").touch()
+    (folder.running / "job" / f".checkpoint.pt.{uuid.uuid4().hex}.partial").touch()
+    mine = folder.path / "notes" / "download.partial"
+    mine.parent.mkdir()
+    mine.touch()
     folder.sweep()
     assert not folder.aside.exists()
-    assert not list(folder.path.rglob("*.partial"))
+    assert list(folder.path.rglob("*.partial")) == [mine]
     assert content(folder.cells / CELL.id) == published
     assert folder.checkpoint("job").read_bytes() == b"state"
 
@@ -276,6 +280,28 @@ def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("also", [(), ("running/aside", "initial_weights", "teachers")])
+def test_a_folder_of_the_user_that_is_named_like_a_studys_is_refused_and_left_alone(
+    tmp_path: Path, also: tuple[str, ...]
+) -> None:
+    for name in ("cells", *also):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "precious.partial").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"is not a study and not empty \(it holds 'cells'\)"):
+        StudyFolder(tmp_path).create()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("made", [(), ("running",), ("running", "cells")])
+def test_a_study_that_was_stopped_while_its_folders_were_made_can_be_begun(
+    tmp_path: Path, made: tuple[str, ...]
+) -> None:
+    for name in made:
+        (tmp_path / name).mkdir()
+    StudyFolder(tmp_path).create()
+
+
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     StudyFolder(tmp_path).create()
     assert (tmp_path / "cells").is_dir()
@@ -288,7 +314,7 @@ def test_a_study_that_was_stopped_before_it_was_laid_out_can_be_begun_again(tmp_
     with study.lock():
         study.write("split.npz", b"x")
         study.write_json("dataset.json", {})
-    (study.path / ".config.toml.0123.partial").touch()
+    (study.path / f".config.toml.{uuid.uuid4().hex}.partial").touch()
     study.create()
     with study.lock():
         study.sweep()
@@ -309,14 +335,13 @@ def test_a_run_that_began_no_study_leaves_nothing_that_it_made(tmp_path: Path) -
 
 
 def test_a_folder_that_was_there_before_stays_as_it_was(tmp_path: Path) -> None:
-    (tmp_path / "cells" / "kept").mkdir(parents=True)
-    (tmp_path / "cells" / "kept" / "metrics.json").write_text("{}")
+    (tmp_path / "cells").mkdir()
     study = StudyFolder(tmp_path)
     study.create()
     with study.lock():
         study.write("split.npz", b"x")
         study.remove_if_unbegun()
-    assert [path.name for path in tmp_path.rglob("*")] == ["cells", "kept", "metrics.json"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["cells"]
 
 
 def test_a_study_that_has_begun_is_never_removed(tmp_path: Path) -> None:
@@ -355,6 +380,19 @@ def test_what_holds_for_one_run_reaches_its_workers_and_not_the_studys_configura
     assert study.read_config() == CONFIG
     study.write_config(CONFIG)
     assert study.read_running_config() == CONFIG
+
+
+def test_a_configuration_with_a_password_or_token_is_for_its_owner_alone(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path / "study")
+    study.create()
+    files = study.path / "config.toml", study.running / "runtime.toml"
+    study.write_config(CONFIG)
+    assert not any(file.stat().st_mode & 0o777 == 0o600 for file in files)
+    secret = {"data": "ftp://me:secret@host/photos", "data_url": "https://host/photos.zip?token=1"}
+    study.write_config(CONFIG.model_copy(update=secret))
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    running = study.read_running_config()  # workers, and the same command, have it whole
+    assert {name: getattr(running, name) for name in secret} == secret
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs permissions that bind this user")

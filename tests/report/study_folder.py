@@ -174,6 +174,7 @@ class FolderWriter:
                    "store": str(self.path / "store"), "warnings": list(self.warnings),
                    "class_counts": counts if self.labelled else {}}  # fmt: skip
         (self.path / "dataset.json").write_text(json.dumps(dataset))
+        np.savez(self.path / "split.npz", test=self.indices)
         pd.DataFrame(self.audit, columns=["path", "problem", "detail"]).to_csv(self.path / "audit.csv", index=False)
         (self.path / "config.toml").write_text('format = 2\ndata = "digits"\nepochs = 100\n')
         if self.rows:

@@ -71,8 +71,39 @@ def test_a_network_without_training_that_does_better_is_not_called_no_difference
     found = answer(writer.path)
     assert found.caveats[0].startswith(
         "That training helps at all: simclr was shown to do worse than frozen and was not shown to do better than "
-        "random, without training. "
+        "random, without training. More epochs, more images or other learning rates may change that."
     )
+
+
+def test_where_an_untrained_network_makes_no_mistake_more_training_is_not_advised(make_study):
+    """Nothing that trains can do better there."""
+    only = {"augmentations": ("weak",), "lrs": (0.06,), "sizes": ("20",)}
+    writer = make_study(methods=("moco", "simclr", "random"), **only)
+    for file in writer.path.glob("cells/*/embeddings.npz"):
+        with np.load(file) as arrays:
+            np.savez(file, **{**arrays, "predicted": arrays["labels"]})
+    table = pd.read_csv(writer.path / "results.csv").assign(test_accuracy=1.0)
+    table.to_csv(writer.path / "results.csv", index=False)
+    first, alike, top, *_ = answer(writer.path).caveats
+    assert first == "That training helps at all: moco was not shown to do better than random, without training."
+    assert alike == "moco was not shown to differ from simclr."
+    assert top == (
+        "Nothing is left to gain on these test images, on which random, without training, reaches 1.000: harder ones, "
+        "or fewer images per class, would tell methods apart."
+    )
+
+
+def test_a_difference_over_fewer_seeds_than_a_score_says_so(make_study):
+    only = {"augmentations": ("weak",), "lrs": (0.06,), "sizes": ("20",), "seeds": 2}
+    failed = {"moco-resnet18-weak-lr0.06-n20-s1": "failed"}
+    found = answer(make_study(methods=("moco", "random"), status_of=failed, **only).path)
+    assert [choice.seeds for choice in found.choices] == [1, 2]
+    (gain,) = found.gains
+    assert f"(moco {gain.test.difference:+.3f} over the seed that both have)" in headline(found)
+    said = "Methods have different numbers of seeds: a score is the mean over all that a method has, a difference over"
+    assert any(sentence.startswith(said) for sentence in found.caveats)
+    alike = answer(make_study("alike", methods=("moco", "random"), **only).path)
+    assert "that both have" not in headline(alike) + " ".join(alike.caveats)
 
 
 def test_what_a_budget_left_out_is_said_and_a_size_that_it_left_half_finished_is_not_compared(make_study):
@@ -322,10 +353,35 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path):
         answer(tmp_path)
 
 
-def test_a_damaged_embeddings_file_is_left_out(make_study):
-    writer = make_study(methods=("moco", "frozen"), sizes=("all",))
-    (writer.path / "cells" / "frozen-resnet18-nall-s0" / "embeddings.npz").write_bytes(b"PK\x03\x04 torn")
-    assert answer(writer.path).comparisons == ()
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn"])
+def test_seeds_that_are_quoted_are_in_every_interval_and_test_or_none_is_made(make_study, content):
+    writer = make_study(methods=("moco", "frozen", "random"), augmentations=("weak",), lrs=(0.06,), seeds=2)
+    whole = answer(writer.path)
+    assert all(choice.interval.seeds == 2 for choice in whole.choices)
+    assert [gain.verdict for gain in whole.gains] == ["better"] * 3
+    cell = "frozen-resnet18-n20-s1"
+    file = writer.path / "cells" / cell / "embeddings.npz"
+    file.unlink() if content is None else file.write_bytes(content)
+    found = answer(writer.path)
+    assert [(c.name, c.per_class) for c in found.choices if c.interval is None] == [("frozen", "20")]
+    assert {(c.one.name, c.other.name) for c in found.pairwise if c.one.per_class == "20"} == {("moco", "random")}
+    assert [gain.one.per_class for gain in found.gains] == ["5", "all"]  # beyond every network: not known of frozen
+    assert found.unreadable == (cell,)
+    assert found.caveats[0] == (
+        f"What {cell} predicted is missing or damaged, so their settings are in no interval and no test; to mend that, "
+        "remove the cell's folder and run the same command again."
+    )
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 torn"])
+def test_a_damaged_split_does_not_make_every_image_stand_for_itself(make_study, content):
+    writer = make_study(methods=("moco",), sizes=("20",))
+    file = writer.path / "split.npz"
+    np.savez(file, groups=np.arange(1797) // 30)
+    assert answer(writer.path).best.interval.units == 60
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(UserError, match=r"split\.npz' is missing or damaged; remove it and run the same command again"):
+        answer(writer.path)
 
 
 def test_pickled_arrays_are_not_read(make_study):
@@ -458,7 +514,7 @@ def test_close_methods_are_said_to_be_within_the_margin_and_others_not(make_stud
     assert headline(found).endswith(
         "It was shown to be within 2 points of byol. It was not shown to differ from simclr, nor to be within 2 points."
     )
-    assert "No difference was shown between moco and simclr, nor that they are within 2 points." in found.caveats
+    assert "moco was not shown to differ from simclr, nor to be within 2 points." in found.caveats
     # Two tests together: Holm takes the smaller p-value twice, and of simclr's nothing is taken.
     one_sided = norm.cdf(tango(14, 14, 360, 0.02))
     assert {c.other.name: c.p_within for c in found.comparisons}["simclr"] == pytest.approx(one_sided)

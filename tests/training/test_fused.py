@@ -240,6 +240,49 @@ def test_interrupted_and_resumed_is_as_uninterrupted() -> None:
             assert torch.equal(tensor, other.state_dict()[name]), name
 
 
+class SavesWhenStopped(Keeps):
+    """Keeps checkpoints of stops and ends alone; the online kNN finds `score` times the number of the epoch, or 1."""
+
+    def __init__(self, score: float, stop_after: int | None = None) -> None:
+        super().__init__(stop_after=stop_after)
+        self.score, self.steps = score, 0
+
+    def checkpoint_due(self) -> bool:
+        return False
+
+    def should_stop(self) -> bool:
+        self.steps += 1
+        return super().should_stop()
+
+    def score_epoch(self, epoch: int, backbone: Any) -> float:
+        return min(1.0, self.score * epoch)
+
+
+@pytest.mark.usefixtures("in_float64")
+def test_those_that_ended_before_a_stop_are_not_trained_again() -> None:
+    hooks = [SavesWhenStopped(1.0), SavesWhenStopped(0.1), SavesWhenStopped(0.1, stop_after=7)]
+    plan: dict[str, Any] = {"epochs": 4, "patience": 1}
+
+    def trainings(methods: list[Method]) -> list[Training]:
+        return [training_of(method, lr, hook, **plan) for method, lr, hook in zip(methods, LRS, hooks, strict=True)]
+
+    methods = [method_of() for _ in LRS]
+    with torch.no_grad():
+        next(methods[1].backbone.parameters()).fill_(float("nan"))
+    with pytest.raises(Interrupted):
+        train_together(trainings(methods))
+    resumed = [method_of() for _ in LRS]
+    outcomes = train_together(trainings(resumed))
+    assert [(outcome.status, len(outcome.state.log)) for outcome in outcomes] == [
+        ("done", 3),  # a decay of an epoch after the second score, which was no better
+        ("diverged", 1),
+        ("done", 4),
+    ]
+    assert [hook.steps for hook in hooks] == [2 * 3, 2 * 1, 2 * 4]
+    for name, tensor in resumed[0].state_dict().items():
+        assert torch.equal(tensor, methods[0].state_dict()[name]), name
+
+
 @pytest.mark.usefixtures("in_float64")
 def test_one_that_stands_behind_catches_up() -> None:
     ahead, behind = Keeps(stop_after=1), Keeps()
@@ -313,10 +356,14 @@ def assert_studies_alike(fused: selfsup.Study, alone: selfsup.Study) -> None:
 
 
 class CountsEpochs(Watcher):
-    """Counts the epochs that were told of, by job."""
+    """Counts the epochs that were told of, by job, and keeps the lines for people."""
 
     def __init__(self) -> None:
         self.told: Counter[str] = Counter()
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, EpochDone):
@@ -369,8 +416,11 @@ def test_a_study_whose_method_cannot_be_fused_trains_each_alone(
         return step
 
     monkeypatch.setattr(SimCLR, "loss", peeks)
-    with pytest.warns(UserWarning, match="simclr cannot be fused .*each trains alone"):
-        study = selfsup.compare("digits", out=tmp_path / "study", executor="inline", fuse=3, **TINY)
+    watcher = CountsEpochs()
+    study = selfsup.compare("digits", out=tmp_path / "study", executor="inline", fuse=3, watcher=watcher, **TINY)
+    (line,) = (line for line in watcher.said if "fuse" in line)
+    assert line.startswith("simclr of test_resnet cannot be fused (vmap: It looks like you're calling .item()")
+    assert "so its learning rates are trained one after another" in line
     assert_studies_alike(study, alone)
     for cell in alone.results.cell:
         assert backbone_file(study, cell).read_bytes() == backbone_file(alone, cell).read_bytes()

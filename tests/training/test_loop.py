@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from fractions import Fraction
 from itertools import chain
 from typing import Any
 
@@ -28,7 +29,7 @@ from selfsup.training.callbacks import Callbacks
 from selfsup.training.device import Hardware
 from selfsup.training.diagnostics import effective_rank, embedding_std
 from selfsup.training.loop import Training
-from selfsup.training.plan import TrainingPlan, learning_rate
+from selfsup.training.plan import TrainingPlan, first_side, learning_rate
 from selfsup.training.state import EpochLog, Outcome
 from selfsup.views import View, ViewGroup, load_policy
 
@@ -640,6 +641,14 @@ def test_views_grow_in_steps_of_eight_to_their_size_in_two_thirds_of_the_epochs(
     assert replace(plan, grow_from=1.0).sides == [32] * 12
     assert replace(plan, image_size=100).sides[0] == 52
     assert replace(plan, image_size=8, grow_from=0.1).sides == [8] * 12
+
+
+@pytest.mark.parametrize("grow_from", ["0.3", "0.5", "0.6", "0.7", "0.75", "0.8", "0.9"])
+@pytest.mark.parametrize("step", [8, 14, 16])
+def test_the_first_side_is_that_of_exact_arithmetic(grow_from: str, step: int) -> None:
+    for size in range(32, 225, 16):
+        steps = math.floor((1 - Fraction(grow_from)) * size / step)
+        assert first_side(size, float(grow_from), step) == max(step, size - steps * step)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 25])

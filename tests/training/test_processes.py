@@ -123,12 +123,16 @@ def test_all_devices_end_early_together(tmp_path: Path) -> None:
 def test_a_training_on_more_devices_than_a_batch_has_images_is_refused() -> None:
     three = SimpleNamespace(global_rank=0, world_size=3)
     plan, pairs = TrainingPlan(epochs=1, batch_size=2, image_size=16, lr=0.1, seed=0), np.arange(10)
-    with pytest.raises(UserError, match="--devices 3 is more than a batch of 2 images can be divided among"):
+    with pytest.raises(UserError, match="A training on 10 images has batches of 2, too few for --devices 3"):
         Training(build(method_class("moco")), OneSize(), pairs, None, load_policy("weak"), plan, three)
 
 
-@pytest.mark.slow
-def test_a_study_on_more_devices_than_a_batch_has_images_is_refused(tmp_path: Path) -> None:
-    few = {**TINY_STUDY, "per_class": "1", "batch_size": 2, "devices": 3, "methods": "moco"}
-    with pytest.raises(UserError, match="--devices 3 is more than a batch of 2 images can be divided among"):
+def test_a_study_on_more_devices_than_a_batch_has_images_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    few = {**TINY_STUDY, "per_class": "5,1", "devices": 11, "methods": "moco"}
+    with pytest.raises(UserError) as refused:
         compare("digits", out=tmp_path / "study", executor="inline", **few)
+    assert str(refused.value) == (
+        "--per-class 1: a training on 10 images has batches of 10, too few for --devices 11; use --devices 10, or "
+        "train on more images."
+    )
+    assert not (tmp_path / "study").exists()

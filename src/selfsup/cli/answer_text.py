@@ -17,6 +17,7 @@ from selfsup.evaluation.evaluators import measures
 from selfsup.evaluation.metrics import ACCURACY
 from selfsup.execution.words import counted
 from selfsup.record.storage import shown
+from selfsup.report.caveats import unreadable_cells
 from selfsup.report.findings import Answer
 from selfsup.report.table import answer_table, external_test, headline
 from selfsup.report.verdict import answer
@@ -36,6 +37,8 @@ def show_answer(study: Study, as_json: bool) -> None:
         return
     _print_table(table, f"per {found.category}", _scores(found) if found.labelled else _measure_columns())
     click.echo(headline(found))
+    if found.unreadable:
+        click.echo(unreadable_cells(found))
     if found.external:
         click.echo(external_test(found, study.folder.read_json("dataset.json")["external"]["name"]))
     counts = study.results.status.value_counts()
@@ -61,6 +64,8 @@ def _scores(found: Answer) -> dict[str, Callable[[Any], str]]:
     }
     if beside:
         columns[beside.words] = lambda row: _number(getattr(row, beside.test), ".3f")
+    if len({choice.seeds for choice in found.choices}) > 1:
+        columns["seeds"] = lambda row: str(row.seeds)
     return columns
 
 

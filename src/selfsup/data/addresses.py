@@ -24,9 +24,19 @@ def is_address(place: str | Path) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]*://", str(place), flags=re.IGNORECASE | re.ASCII) is not None
 
 
-def shown(address: str) -> str:
-    """An address without what may be secret: user, password and query."""
-    return re.sub(r"(?<=://)[^/@]*@", "", address).partition("?")[0]
+#: What of an address may be secret, and what stands for it.
+_SECRETS = (
+    (r"(https?://)[^/?\s]*@", r"\1"),  # a user's name may be a token
+    (r"(://[^/?@:\s]*):[^/?\s]*@", r"\1@"),  # a password; before @ may stand Azure's container too
+    (r"(://[^?\s]*)\?[^\s'\"]*", r"\1?…"),  # a signature or token
+)
+
+
+def shown(text: str) -> str:
+    """An address, or a command line with some, without what may be secret: passwords, tokens, what follows ``?``."""
+    for secret, instead in _SECRETS:
+        text = re.sub(secret, instead, text, flags=re.IGNORECASE)
+    return text
 
 
 def open_place(address: str, given: str = "--out ") -> tuple[Any, str]:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -174,6 +175,8 @@ def _require_network(name: str, network: str, config: StudyConfig, backbone: Bac
         )
     if config.devices > 1 and not tags.can_distribute:
         raise UserError(f"{name} cannot be trained on several devices; use --devices 1, or leave it out of --methods.")
+    own = _own_policies(name, config, backbone)
+    registry.require(own, registry.names(registry.POLICY), kind=f"augmentation in the views of {name}:")
     for group in view_groups_of(name, config.settings.get(name, {}), backbone):
         pixels = group.pixels(side, step)
         if group.side < 1 and not takes_side(backbone, pixels):
@@ -189,8 +192,15 @@ def _require_network(name: str, network: str, config: StudyConfig, backbone: Bac
             )
 
 
+def _own_policies(name: str, config: StudyConfig, backbone: Backbone) -> list[str]:
+    """The policies that a method is trained with whatever the study's are."""
+    groups = view_groups_of(name, config.settings.get(name, {}), backbone)
+    policies = (method_class(name).tags.augmentation, *(group.policy for group in groups))
+    return [policy for policy in policies if policy is not None]
+
+
 def require_policies(config: StudyConfig) -> None:
-    """Refuse an augmentation that images of the study's number of channels cannot have.
+    """Refuse augmentations, the study's and methods' own, that images of its number of channels cannot have.
 
     Raises
     ------
@@ -206,6 +216,14 @@ def require_policies(config: StudyConfig) -> None:
                 f"{config.in_channels}; take {', '.join(fitting[:-1])} or {fitting[-1]}, or three of the channels with "
                 f"--channels."
             )
+    for method, backbone in product(config.named_methods, asked_networks(config).values()):
+        for name in _own_policies(method, config, backbone):
+            if load_policy(name).channels not in (None, config.in_channels):
+                raise UserError(
+                    f"{method} has views by '{name}', which is for images of {load_policy(name).channels} channels, "
+                    f"and these have {config.in_channels}; leave {method} out of --methods, or take three of the "
+                    f"channels with --channels."
+                )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,13 @@ from selfsup.execution.grid_words import about_sizes
 from selfsup.execution.image_source import open_images
 from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.known_images import require_same_names
-from selfsup.execution.preparation import describe_split, require_enough, require_resplit, split_study
+from selfsup.execution.preparation import (
+    describe_split,
+    require_enough,
+    require_resplit,
+    require_shared_batches,
+    split_study,
+)
 from selfsup.execution.resolved_study import resolve_study
 from selfsup.execution.resources import resolve_resources, time_precision
 from selfsup.execution.schedulers import jobs_ahead, share_of
@@ -139,6 +145,7 @@ def plan_study(
     require_weights(config, folder, lambda: channels)
     split, _ = split_study(config, items)
     require_enough(items, split, config)
+    require_shared_batches(config, items)
     study = resolve_study(config, values, ImagesSeen(items, rendering, [glance.short_side]), folder, say)
     config, grid = study.config, study.grid
     if config.resplit:

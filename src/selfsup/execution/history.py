@@ -12,6 +12,7 @@ from selfsup._version import __version__
 from selfsup.config.network_source import WEIGHT_FILES, NetworkSource
 from selfsup.config.schema import StudyConfig
 from selfsup.data import hub
+from selfsup.data.addresses import shown
 from selfsup.data.build import store_name
 from selfsup.data.sources.base import digest_of, silent
 from selfsup.execution.image_source import asked_rendering, open_images
@@ -19,6 +20,8 @@ from selfsup.record.folder import StudyFolder
 
 #: File of the study.
 HISTORY = "run.json"
+#: Files of a study that has nothing left to do.
+FILES = ("report.html", "results.csv", "split.npz")
 
 
 def runs_of(folder: StudyFolder) -> list[dict[str, Any]]:
@@ -96,7 +99,7 @@ def already_finished(folder: StudyFolder, values: Mapping[str, Any]) -> int:
     if not last.get("ended") or last.get("left_out") or last.get("request") != _digest(values):
         return 0
     finished, planned = len(folder.finished()), folder.read_json(HISTORY)["planned"]
-    if finished != planned or not all((folder.path / name).is_file() for name in ("report.html", "results.csv")):
+    if finished != planned or not all((folder.path / name).is_file() for name in FILES):
         return 0
     config = folder.read_config()
     repositories = {*filter(None, last.get("without", {}).values())}
@@ -123,7 +126,7 @@ def _same_images(folder: StudyFolder, config: StudyConfig) -> bool:
 
 
 def _now(command: str | None) -> dict[str, str | None]:
-    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "command": command}
+    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "command": shown(command) if command else None}
 
 
 def _digest(values: Mapping[str, Any]) -> str:

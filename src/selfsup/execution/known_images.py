@@ -14,6 +14,7 @@ from selfsup.data.items import SIDES
 from selfsup.data.split import Split
 from selfsup.errors import UserError
 from selfsup.record.folder import StudyFolder
+from selfsup.record.reading import read_arrays
 
 #: File of the study with the path, class and digest of every image it is of.
 IMAGES = "images.csv"
@@ -62,9 +63,7 @@ def require_same_split(split: Split, folder: StudyFolder, data: str, suffix: str
     file = folder.path / f"split{suffix}.npz"
     if not (folder.exists() and file.is_file()):
         return
-    with np.load(file, allow_pickle=False) as known:
-        same = all(np.array_equal(known[side], getattr(split, side)) for side in SIDES)
-    if not same:
+    if not all(np.array_equal(known, getattr(split, side)) for side, known in read_arrays(file, SIDES).items()):
         raise UserError(
             f"The images of '{data}' are not divided as when '{folder.path}' was begun: their groups or given "
             "sides have changed; bring them back as they were, or choose another --out."

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.config.evaluation_fields import metric_for
+from selfsup.config.grid import images_of
 from selfsup.config.schema import StudyConfig
 from selfsup.data.audit import (
     AuditEntry,
@@ -29,7 +30,7 @@ from selfsup.data.build import prepare_store
 from selfsup.data.contents import contents_csv
 from selfsup.data.formats.array_image import COLOURS
 from selfsup.data.groups import given_groups, joined, read_groups
-from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
+from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, TEST, UNKNOWN, ItemTable
 from selfsup.data.near_duplicates import all_differ
 from selfsup.data.pages import file_of, grouped_by_file
 from selfsup.data.rendering import Renderer
@@ -44,7 +45,9 @@ from selfsup.execution.initial_weights import require_weights
 from selfsup.execution.known_images import AUDIT, IMAGES, require_same, require_same_split
 from selfsup.execution.teachers import require_teachers
 from selfsup.execution.words import counted
+from selfsup.methods import method_class
 from selfsup.record.folder import StudyFolder
+from selfsup.training.plan import require_shares
 
 Say = Callable[[str], None]
 OnDecoded = Callable[[int, int], None]
@@ -69,6 +72,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     channels = Renderer(source, rendering).file_channels
     require_weights(config, folder, channels)
     require_teachers(config, folder, channels)
+    require_shared_batches(config, ItemTable.of(source.items))
     store = prepare_store(
         source,
         store_size=config.resolved_store_size,
@@ -254,6 +258,26 @@ def require_enough(items: ItemTable, split: Split, config: StudyConfig) -> None:
         )
 
 
+def require_shared_batches(config: StudyConfig, items: ItemTable) -> None:
+    """Refuse numbers of images so small that several devices could not share a batch, by the images that are listed.
+
+    Raises
+    ------
+    UserError
+        Names the first of them.
+    """
+    tags = [method_class(name).tags for name in config.named_methods]
+    shared = config.with_protocol_for(pool=items.has_pool).protocol == "label-efficiency"
+    # `auto` and `all` hold methods that train on so many images, whichever else they stand for.
+    by_size = len(tags) < len(config.methods) or any(t.trains and (t.uses_labels or not shared) for t in tags)
+    if config.devices == 1 or not (items.has_labels and by_size):
+        return
+    counts = items.count(split_study(config, items)[0].train).tolist()
+    for size in config.per_class:
+        images = sum(images_of(size, count) for count in counts)
+        require_shares(images, config.batch_size, config.devices, f"--per-class {size}: a training")
+
+
 def _say_if_unequal(test_images: np.ndarray, say: Say) -> None:
     """Say that accuracy speaks for the large classes, where it does."""
     if very_unequal(test_images):
@@ -304,6 +328,7 @@ def _describe(config: StudyConfig, store: Store, split: Split, noticed: Sequence
         "class_counts": dict(zip(store.classes, counts, strict=True)),
         "several_labels": store.items.several,
         "grouped": bool(config.group or store.items.groups),
+        "test_given": bool(not config.no_given_split and (store.items.sides == TEST).any()),
         "store": str(store.path),
         "rendering": asdict(store.rendering),
         "normalisation": _normalisation(store, split),

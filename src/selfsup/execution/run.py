@@ -22,7 +22,7 @@ from selfsup.execution.budgets.job_costs import JobCosts
 from selfsup.execution.configuration import ImagesSeen, resolve_configuration
 from selfsup.execution.executors import executor_at_work, executor_name
 from selfsup.execution.executors._stop import deferred_interrupts
-from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, Resources
+from selfsup.execution.executors.base import Event, Executor, JobDone, JobStarted, JobWarned, Resources
 from selfsup.execution.external_test import count_external
 from selfsup.execution.grid_words import about_sizes
 from selfsup.execution.history import add_run, end_run
@@ -126,6 +126,7 @@ class StudyRun:
         self._began = time.monotonic() if began is None else began  # what a budget counts from
         self._budgeted: BudgetedScheduler | None = None
         self._planned = 0  # cells that fit into it
+        self._warned: set[str] = set()  # what jobs could not do as was asked, said once
 
     def execute(self, command: str | None) -> None:
         """Run what is not finished yet, and write the report."""
@@ -307,6 +308,11 @@ class StudyRun:
         self.folder.write_config(resolved)
 
     def _on_event(self, event: Event) -> None:
+        if isinstance(event, JobWarned):
+            if event.message not in self._warned:
+                self._warned.add(event.message)
+                self._say(event.message)
+            return
         if self._budgeted is not None:
             self._budgeted.take(event)
         if isinstance(event, JobDone):

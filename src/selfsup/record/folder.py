@@ -5,14 +5,16 @@ Guarantees
 1. A cell's folder under ``cells/`` appears whole or not at all. It is written under
    ``running/aside/``, every file is flushed to the disk, then the folder is renamed into place (:mod:`selfsup.atomic`).
 2. A finished cell is never changed, but for its ``backbone.safetensors``, which ``keep`` may remove.
-   A failed cell is replaced as a whole when it is tried again, and a pruned one when its training goes on.
+   A failed cell is replaced as a whole when it is tried again, and a pruned one when its training goes on;
+   for a moment there is neither.
 3. ``cells/`` is the truth. ``results.csv`` and ``results.parquet`` are made from it and can be
    made again at any time; each is replaced in one step, so a reader sees an old or a new table.
 4. A checkpoint is replaced in one step too: a crash leaves the old one or the new one.
 5. One run at a time writes to a study: :meth:`StudyFolder.lock`. Beside it write its workers, each the folders of
    its own job, also after the run is gone where they belong to a cluster.
 6. A study has begun once its ``config.toml`` is there, which is written last. A run that ends before
-   leaves nothing behind; where it was killed, the next run begins anew.
+   leaves nothing behind; where it was killed, the next run begins anew. The folder then has the mark that is made
+   first; nothing is written to or removed from one that has neither.
 """
 
 from __future__ import annotations
@@ -27,10 +29,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfsup import plugins
-from selfsup.atomic import new_folder, replace_file, writing_to
+from selfsup.atomic import new_folder, remove_partials, replace_file, writing_to
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values, to_toml
+from selfsup.data.addresses import shown
 from selfsup.errors import UserError
+from selfsup.record.cell_rows import CellRows
+from selfsup.record.reading import read_json
 from selfsup.record.results import FINAL, CellResult, result_columns
 
 if TYPE_CHECKING:
@@ -55,8 +60,9 @@ class StudyFolder:
         self.aside = self.running / "aside"
         self._made: list[Path] = []
         self._found: set[Path] = set()
-        self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+        self._rows = CellRows(self.cells)
         self.submitted = self.running / "submitted"
+        self._mark = self.running / ".selfsup"
 
     # -- the study ---------------------------------------------------------------------------
 
@@ -86,9 +92,10 @@ class StudyFolder:
             self.require_readable()
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--out {self.path} is a file, not a folder; choose another place for the study.")
-        # Both folders and no config.toml: a run was killed before its study had begun.
-        if self.path.is_dir() and not self.exists() and not (self.cells.is_dir() and self.running.is_dir()):
-            foreign = sorted(p.name for p in self.path.iterdir() if p.name != "cells")
+        # The mark and no config.toml: a run was killed before its study had begun.
+        if self.path.is_dir() and not self.exists() and not self._mark.exists():
+            empty = {folder for folder in (self.cells, self.running) if folder.is_dir() and not any(folder.iterdir())}
+            foreign = sorted(path.name for path in set(self.path.iterdir()) - empty)
             if foreign:
                 raise UserError(
                     f"--out {self.path} is not a study and not empty (it holds {foreign[0]!r}); choose another."
@@ -106,8 +113,9 @@ class StudyFolder:
             self.require_free()
             self._found = set(self.path.iterdir()) if self.path.exists() else set()
             self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-            self.cells.mkdir(parents=True, exist_ok=True)
-            self.running.mkdir(exist_ok=True)
+            self.running.mkdir(parents=True, exist_ok=True)
+            self._mark.touch()
+            self.cells.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"--out {self.path} cannot be written ({error.strerror}); choose another folder.") from None
 
@@ -162,7 +170,8 @@ class StudyFolder:
     def write_config(self, config: StudyConfig) -> None:
         """Write down what belongs to the study, its plug-ins too, and beside it what holds for this run alone.
 
-        What could not be read again is refused, and nothing is changed.
+        What could not be read again is refused, and nothing is changed. Where an address holds what is secret, nobody
+        else may read the file.
         """
         text = to_toml(config)
         from_toml(text)
@@ -171,8 +180,8 @@ class StudyFolder:
             if not kept.exists():
                 kept.parent.mkdir(exist_ok=True)
                 replace_file(kept, plugins.content_of(reference))
-        replace_file(self._runtime, runtime_to_toml(config).encode())
-        self.write("config.toml", text.encode())
+        for path, content in ((self._runtime, runtime_to_toml(config)), (self.path / "config.toml", text)):
+            replace_file(path, content.encode(), private=shown(content) != content)
 
     @property
     def _runtime(self) -> Path:
@@ -183,10 +192,7 @@ class StudyFolder:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the study; empty where there is none."""
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
+        return read_json(self.path / name)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         self.write(name, to_json(content))
@@ -213,17 +219,8 @@ class StudyFolder:
         return {cell_id: row["status"] for cell_id, row in self.recorded().items()}
 
     def recorded(self) -> dict[str, dict[str, Any]]:
-        """All that is recorded of every cell, by its id; a cell that is as it was is not read again."""
-        found = {}
-        for path in self.cells.glob("*/metrics.json"):
-            state = path.stat()
-            key = (state.st_ino, state.st_mtime_ns)
-            known = self._read.get(path.parent.name)
-            if known is None or known[0] != key:
-                known = key, json.loads(path.read_text(encoding="utf-8"))
-            found[path.parent.name] = known
-        self._read = found
-        return {cell_id: row for cell_id, (_, row) in found.items()}
+        """All that is recorded of every cell, by its id."""
+        return self._rows.read()
 
     def metrics(self, cell_id: str) -> dict[str, Any]:
         """All that is recorded of one cell; empty where it is not recorded."""
@@ -289,8 +286,7 @@ class StudyFolder:
             left += [self.path / "initial_weights", self.path / "teachers"]
         for folder in left:
             shutil.rmtree(folder, ignore_errors=True)
-        for path in self.path.rglob("*.partial"):
-            path.unlink(missing_ok=True)
+        remove_partials(self.path)
 
     # -- results -------------------------------------------------------------------------------
 

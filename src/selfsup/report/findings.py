@@ -213,6 +213,8 @@ class Answer:
         Time of all trainings, added up; one that several cells share counts once.
     external : tuple of ExternalScore
         The methods at the largest number of images on the external test; empty without one.
+    unreadable : tuple of str
+        Cells of the choices whose predictions are missing or damaged.
     """
 
     labelled: bool
@@ -233,6 +235,7 @@ class Answer:
     category: str
     total_seconds: float
     external: tuple[ExternalScore, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def of(self, name: str) -> tuple[Choice, ...]:
         """Choices of a candidate, by number of images."""

@@ -35,7 +35,8 @@ class Mean:
     """The mean of a table, and how far it may be from that of all seeds and images.
 
     `unit_variance` counts what is assumed of classes whose images are alike; `seen_variance` only what all classes
-    show, and is None without classes.
+    show, and is None without classes. `residual_variance` is the part of the seeds' that comes from answers on single
+    images which differ from seed to seed.
     """
 
     mean: float
@@ -46,15 +47,20 @@ class Mean:
     unit_freedom: float
     effective_units: float
     seen_variance: float | None = None
+    residual_variance: float = 0.0
     nested: bool = False
 
     def half_width(self, alpha: float = 1 - CONFIDENCE) -> float:
         """Half of the interval that misses with probability `alpha` (Howe, 1974).
 
-        Where units are `nested` in the seeds, the variance of the seeds has that of the units in it.
+        Two or three seeds may have nearly one mean by chance; so what they vary by is no less than what their answers
+        on single images, which are many, let expect. Where units are `nested` in the seeds, the variance of the seeds
+        has that of the units in it.
         """
-        over_units = stats.t.isf(alpha / 2, self.unit_freedom) ** 2 * self.unit_variance
-        over_seeds = stats.t.isf(alpha / 2, self.seeds - 1) ** 2 * self.seed_variance if self.seeds > 1 else 0.0
+        of_units = stats.t.isf(alpha / 2, self.unit_freedom) ** 2
+        over_units, over_seeds = of_units * self.unit_variance, of_units * self.residual_variance
+        if self.seeds > 1:
+            over_seeds = max(over_seeds, stats.t.isf(alpha / 2, self.seeds - 1) ** 2 * self.seed_variance)
         return math.sqrt(max(over_units, over_seeds) if self.nested else over_units + over_seeds)
 
     def p_value(self) -> float:
@@ -101,10 +107,11 @@ def mean_of(
     textbook = seeds == 1 and groups is None and classes is None
     weight = 1 / len(strata)
     shares = [sizes[members] / sizes[members].sum() for members in strata]
-    parts = [
-        _variance_within(scores[:, members], share, int(not textbook)) / units**2
+    within = [
+        _variances_within(scores[:, members], share, int(not textbook))
         for members, share in zip(strata, shares, strict=True)
     ]
+    parts, residuals = np.array(within).T / units**2
     # As many units of one size as they are worth (Carter, Schnepel and Steigerwald 2017, Review of Economics and
     # Statistics 99, for independent images): their number, or fewer where some groups hold most of the images.
     worth = [float(1 / (share**2).sum()) for share in shares]
@@ -117,22 +124,23 @@ def mean_of(
     effective = 1 / sum(weight**2 / count for count in worth)
     seed_variance = float(scores.mean(axis=1).var(ddof=1)) / seeds if seeds > 1 else 0.0
     seen = float(np.maximum(parts, 0.0).sum()) if len(strata) > 1 else None
-    return Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective, seen)
+    residual = float(residuals.sum())
+    return Mean(mean, seeds, units, seed_variance, float(variances.sum()), freedom, effective, seen, residual)
 
 
-def _variance_within(scores: NDArray[np.float64], share: NDArray[np.float64], ddof: int) -> float:
-    """Variance of the sum over units of their mean over seeds, without what differs from seed to seed.
+def _variances_within(scores: NDArray[np.float64], share: NDArray[np.float64], ddof: int) -> tuple[float, float]:
+    """Variance of the sum over units of their mean over seeds: without what differs from seed to seed, and that alone.
 
     By leaving out each unit in turn (the jackknife, CV3 of MacKinnon, Nielsen and Webb 2023, Journal of Applied
     Econometrics 38): a group pulls the mean towards itself by its share of the images, which hides as much of it.
     """
     units = scores.shape[1]
     if units < 2:
-        return 0.0
+        return 0.0, 0.0
     deviations = (scores - scores.sum(axis=1, keepdims=True) * share) * ((1 - 1 / units) / (1 - share))
     of_units, degrees = deviations.mean(axis=0), (len(scores) - 1) * (units - 1)
     residual = float(((deviations - of_units) ** 2).sum()) / degrees / len(scores) if degrees else 0.0
-    return units * (float((of_units**2).sum()) / (units - ddof) - residual)
+    return units * (float((of_units**2).sum()) / (units - ddof) - residual), units * residual
 
 
 def _strata(groups: NDArray[np.int64] | None, classes: NDArray[np.int64] | None, units: int) -> list[NDArray[np.int64]]:

@@ -42,42 +42,54 @@ class Outcomes:
         self._outcome = cache(self._read)
 
     def interval(self, cells: Iterable[str]) -> Interval | None:
-        """Interval of the mean score of cells that differ in their seed; None where nothing is known of them."""
+        """Interval of the mean score of cells that differ in their seed; None unless it is known of each of them."""
         found = self.score(cells)
         return None if found is None else found[1]
 
     def score(self, cells: Iterable[str]) -> tuple[float, Interval] | None:
-        """Mean score of cells that differ in their seed, and its interval; None where nothing is known of them."""
-        found = [outcome for cell in cells if (outcome := self._outcome(cell)) is not None]
+        """Mean score of cells that differ in their seed, and its interval; None unless it is known of each of them."""
+        found = self._known(cells)
         if self._resplit(found):
             units = list(map(self._units, found))
             interval = resplit_interval([_table([o]) for o in found], units, self._study.test_ratio)
-        elif found:
-            found = [outcome for outcome in found if np.array_equal(outcome.indices, found[0].indices)]
+        elif found and _same_images(found):
             interval = score_interval(_table(found), **self._units(found[0]))
         else:
             return None
         return float(np.mean([outcome.contributions.mean() for outcome in found])), interval
 
     def compare(self, one: Choice, other: Choice) -> PairedTest | None:
-        """Paired test over the seeds that both have; None where they share no test images."""
+        """Paired test over the seeds that both have; None unless all of them are known, and on the same test images."""
         first, second = self._by_seed(one), self._by_seed(other)
-        pairs = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
-        alike = [(a, b) for a, b in pairs if np.array_equal(a.indices, b.indices)]
-        if self._resplit([a for a, _ in alike]):
-            one_by_one, other_by_one = ([_table([pair[side]]) for pair in alike] for side in (0, 1))
-            units = [self._units(a) for a, _ in alike]
-            return resplit_test(one_by_one, other_by_one, units, self._study.test_ratio, self._study.margin)
-        alike = [(a, b) for a, b in alike if np.array_equal(a.indices, alike[0][0].indices)]
-        if not alike:
+        seeds = sorted(first.keys() & second.keys())
+        ones, others = self._known(first[seed] for seed in seeds), self._known(second[seed] for seed in seeds)
+        if not ones or not others or not all(map(_same_images, zip(ones, others, strict=True))):
             return None
-        first_table, second_table = (_table([pair[side] for pair in alike]) for side in (0, 1))
-        return paired_test(first_table, second_table, **self._units(alike[0][0]), margin=self._study.margin)
+        units = list(map(self._units, ones))
+        if self._resplit(ones):
+            one_by_one, other_by_one = ([_table([o]) for o in side] for side in (ones, others))
+            return resplit_test(one_by_one, other_by_one, units, self._study.test_ratio, self._study.margin)
+        if not _same_images(ones):
+            return None
+        return paired_test(_table(ones), _table(others), **units[0], margin=self._study.margin)
+
+    def unreadable(self, cells: Iterable[str]) -> list[str]:
+        """Those of the cells whose predictions are missing or damaged."""
+        return [cell for cell in cells if self._outcome(cell) is None and not self._has_files(cell)]
+
+    def _has_files(self, cell: str) -> bool:
+        by_probabilities = self._metric.ranks and self._study.probabilities(cell) is None
+        return self._predictions(cell) is not None and not by_probabilities
+
+    def _known(self, cells: Iterable[str]) -> list[ImageScores]:
+        """What is known of cells; nothing unless it is of each: no interval or test has fewer seeds than are quoted."""
+        found = [self._outcome(cell) for cell in cells]
+        known = [outcome for outcome in found if outcome is not None]
+        return known if len(known) == len(found) else []
 
     def _resplit(self, of_seeds: Sequence[ImageScores]) -> bool:
         """Whether the seeds test images of their own, and not those that are given with the data."""
-        first = of_seeds[0].indices if of_seeds else ()
-        return self._study.resplit and not all(np.array_equal(scores.indices, first) for scores in of_seeds)
+        return self._study.resplit and not _same_images(of_seeds)
 
     def _read(self, cell: str) -> ImageScores | None:
         found = self._predictions(cell)
@@ -95,9 +107,8 @@ class Outcomes:
         found = self._study.embeddings(cell)
         return None if found is None else (found.indices, found.labels, found.predicted)
 
-    def _by_seed(self, choice: Choice) -> dict[int, ImageScores]:
-        read = {self._seeds[cell]: self._outcome(cell) for cell in choice.cells}
-        return {seed: outcome for seed, outcome in read.items() if outcome is not None}
+    def _by_seed(self, choice: Choice) -> dict[int, str]:
+        return {self._seeds[cell]: cell for cell in choice.cells}
 
     @cached_property
     def _seeds(self) -> dict[str, int]:
@@ -118,6 +129,10 @@ def _table(outcomes: Sequence[ImageScores]) -> Table:
     return cast(Table, np.stack([outcome.contributions for outcome in outcomes]))
 
 
+def _same_images(outcomes: Sequence[ImageScores]) -> bool:
+    return all(np.array_equal(outcome.indices, outcomes[0].indices) for outcome in outcomes)
+
+
 def against_the_others(outcomes: Outcomes, best: Choice, choices: Iterable[Choice]) -> tuple[Comparison, ...]:
     """`best` against each other method at the same number of images, corrected together."""
     return _corrected(outcomes, [(best, c) for c in choices if c.per_class == best.per_class and c.name != best.name])
@@ -130,14 +145,14 @@ def gains_by_training(
 
     Better than all of them is tested by the largest of the p-values (an intersection-union test: Berger 1982,
     Technometrics 24), worse than one of them by the smallest, times their number; both then Holm-corrected for the
-    numbers of images.
+    numbers of images. Of a number at which one of the networks cannot be compared, nothing is said.
     """
     untrained = [c for c in choices if not c.trains]
     found = []
     for best in best_of_each_size:
         rivals = [c for c in untrained if best.trains and c.per_class == best.per_class]
         tested = [(c, test) for c in rivals if (test := outcomes.compare(best, c)) is not None]
-        if tested:
+        if tested and len(tested) == len(rivals):
             rival, test = min(tested, key=lambda pair: pair[1].difference)
             worse = [other.p_value for _, other in tested if other.difference < 0]
             p = min([1.0, *(len(tested) * p_value for p_value in worse)])

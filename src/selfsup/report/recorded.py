@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +17,14 @@ from selfsup.config.axes import REFERENCE
 from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.grid import Tags
 from selfsup.config.validation import validate
+from selfsup.data.addresses import shown
 from selfsup.data.split import split_suffix
 from selfsup.errors import UserError
 from selfsup.evaluation.metrics import METRICS, Metric, very_unequal
+from selfsup.record.folder import WEIGHTS
+from selfsup.record.reading import read_arrays, read_json
 from selfsup.record.results import result_columns
-from selfsup.report.study_files import EMBEDDINGS, StoredEmbeddings, read_arrays, read_json, read_table, read_text
+from selfsup.report.study_files import EMBEDDINGS, StoredEmbeddings, arrays_if_whole, read_table, read_text
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class RecordedStudy:
     audit : DataFrame
         Files that were set aside, and other observations: path, problem, detail.
     config : str
-        Text of ``config.toml``.
+        Text of ``config.toml``, without secrets in addresses.
     groups : array of int64 or None
         Number of the group of each image of the store; None where every image stands for itself.
     last_run : dict
@@ -88,6 +91,11 @@ class RecordedStudy:
     def copies_count_once(self) -> bool:
         """Whether the groups are copies of one image, and none that a user or the data named."""
         return self.groups is not None and not self.dataset.get("grouped", True)
+
+    @property
+    def test_units(self) -> str:
+        """What an interval counts of the test: images, or groups of them that a user or the data named."""
+        return "groups of test images" if self.groups is not None and not self.copies_count_once else "test images"
 
     @property
     def category(self) -> str:
@@ -175,6 +183,11 @@ class RecordedStudy:
         return bool(self.settings.get("resplit", False))
 
     @property
+    def test_given(self) -> bool:
+        """Whether the test images are given with the data, and so the same whatever divides the others."""
+        return bool(self.dataset.get("test_given", False))
+
+    @property
     def test_ratio(self) -> float:
         """Test images for each other image with a label."""
         return float(self.dataset["test"] / (self.dataset["train"] + self.dataset["val"]))
@@ -188,10 +201,18 @@ class RecordedStudy:
         """Folder of a cell."""
         return self.path / "cells" / cell
 
+    def has_weights(self, cell: str) -> bool:
+        """Whether the backbone of a cell was kept."""
+        return (self.cell(cell) / WEIGHTS).is_file()
+
+    def cell_to_use(self, cells: Sequence[str]) -> str:
+        """Of a choice's cells, the first whose backbone was kept; the first, where none was."""
+        return next(filter(self.has_weights, cells), cells[0])
+
     def embeddings(self, cell: str) -> StoredEmbeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
         kinds = EMBEDDINGS | dict.fromkeys(("labels", "predicted"), np.bool_ if self.several else np.int64)
-        arrays = read_arrays(self.cell(cell) / "embeddings.npz", kinds)
+        arrays = arrays_if_whole(self.cell(cell) / "embeddings.npz", kinds)
         return StoredEmbeddings(**arrays) if arrays else None
 
     def probabilities(self, cell: str) -> NDArray[np.float64] | None:
@@ -199,14 +220,14 @@ class RecordedStudy:
         from selfsup.evaluation.linear_probe import LinearProbe  # with torch, which takes seconds
 
         names: dict[str, type[np.generic]] = {part.name: np.float64 for part in fields(LinearProbe)}
-        parts: dict[str, Any] = read_arrays(self.cell(cell) / "probe.npz", names)
+        parts: dict[str, Any] = arrays_if_whole(self.cell(cell) / "probe.npz", names)
         features = self.features(cell)
         return LinearProbe(**parts).probabilities(features) if features is not None and parts else None
 
     def external_predictions(self, cell: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
         """Places, true and predicted classes of the images of the external test; None where a cell has none."""
         types: dict[str, type[np.generic]] = dict.fromkeys(("indices", "labels", "predicted"), np.int64)
-        found = read_arrays(self.cell(cell) / "external.npz", types)
+        found = arrays_if_whole(self.cell(cell) / "external.npz", types)
         return (found["indices"], found["labels"], found["predicted"]) if found else None
 
     @property
@@ -217,7 +238,7 @@ class RecordedStudy:
 
     def features(self, cell: str) -> NDArray[np.float32] | None:
         """Embeddings of a cell's evaluated images, shape [N, width]; None where the file is missing or damaged."""
-        return read_arrays(self.cell(cell) / "embeddings.npz", {"features": np.float32}).get("features")
+        return arrays_if_whole(self.cell(cell) / "embeddings.npz", {"features": np.float32}).get("features")
 
     def training_log(self, cell: str) -> pd.DataFrame | None:
         """Training log of a cell; None where it has none."""
@@ -253,7 +274,7 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
     Raises
     ------
     UserError
-        If `path` is not a study.
+        If `path` is not a study, or a file without which it cannot be understood is damaged.
     """
     path = Path(path)
     dataset = read_json(path / "dataset.json")
@@ -265,8 +286,8 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
         results=tidy(read_table(path / "results.csv")),
         dataset=dataset,
         audit=read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
-        config=read_text(path / "config.toml"),
-        groups=read_arrays(path / "split.npz", {"groups": np.int64}).get("groups"),
+        config=shown(read_text(path / "config.toml")),
+        groups=read_arrays(path / "split.npz").get("groups"),
         last_run=(history.get("runs") or [{}])[-1],
         planned=history.get("planned", 0),
         asked=asked,

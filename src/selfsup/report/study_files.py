@@ -1,9 +1,7 @@
-"""Files of a study, each of which may be missing or damaged, and is empty then."""
+"""Files of a study and its cells, each of which may be missing or damaged, and is empty then."""
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from selfsup.errors import UserError
+from selfsup.record.reading import read_arrays
 
 EMBEDDINGS: dict[str, type[np.generic]] = {
     "labels": np.int64, "predicted": np.int64, "confidence": np.float32, "indices": np.int64, "projection": np.float32,
@@ -56,20 +57,11 @@ def read_table(path: Path) -> pd.DataFrame:
         return pd.DataFrame()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What a JSON file holds."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def read_arrays(path: Path, types: Mapping[str, type[np.generic]]) -> dict[str, NDArray[Any]]:
+def arrays_if_whole(path: Path, types: Mapping[str, type[np.generic]]) -> dict[str, NDArray[Any]]:
     """The arrays of these names in these types; empty where the file, or one of them, is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name].astype(kind) for name, kind in types.items()}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return {name: array.astype(types[name]) for name, array in read_arrays(path, types).items()}
+    except (UserError, ValueError):
         return {}
 
 

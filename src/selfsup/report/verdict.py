@@ -70,6 +70,7 @@ def answer_study(study: RecordedStudy) -> Answer:
         category=study.category,
         total_seconds=_total_seconds(study.results),
         external=external_scores(study, [c for c in choices if best is not None and c.per_class == best.per_class]),
+        unreadable=tuple(cell for c in choices for cell in outcomes.unreadable(c.cells)) if study.labelled else (),
     )
     return replace(found, caveats=tuple(caveats(study, found)))
 

@@ -32,8 +32,9 @@ class CannotFuseError(Exception):
 def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     """Run trainings of one method on the same images, views and seed in step with each other.
 
-    Each ends as it would alone, up to rounding: when it diverges, pauses or has levelled off, the
-    others go on. One that was interrupted earlier than the others catches up with them first.
+    Each ends as it would alone, up to rounding: when it diverges, pauses or has levelled off, its
+    checkpoint is saved and the others go on. One that was interrupted earlier than the others catches up
+    with them first.
 
     Returns
     -------
@@ -47,6 +48,8 @@ def train_together(trainings: Sequence[Training]) -> list[Outcome]:
     Interrupted
         If their callbacks asked to stop; all checkpoints are saved.
     """
+    if not trainings[0].method.tags.can_fuse:
+        raise CannotFuseError("by its tag can_fuse")
     running = [_Running(training, number) for number, training in enumerate(trainings)]
     outcomes: dict[int, Outcome] = {}
     together: _Together | None = None
@@ -91,6 +94,8 @@ class _Running:
             self.request = self._steps.send(step)  # type: ignore[arg-type]
         except StopIteration as end:
             self.outcome = end.value
+            # While the others go on, all may be stopped: what it had left to do again, it would do alone.
+            self.training.save_checkpoint()
 
 
 class _Together:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.errors import Interrupted, UserError
+from selfsup.errors import Interrupted
 from selfsup.methods.base import Batch, Method, Progress, Step
 from selfsup.seeding import derive_seed
 from selfsup.training.batches import ON_CUDA, Batches, Images, Loading, Request
@@ -21,7 +21,7 @@ from selfsup.training.diagnostics import effective_rank, loss_exploded, step_sig
 from selfsup.training.distributed import Shards
 from selfsup.training.graphs import GRAPHS_ON_CUDA, Graphs
 from selfsup.training.optimizers import build_optimizer, recipe_of, set_rates
-from selfsup.training.plan import TrainingPlan, learning_rate, side_step_of
+from selfsup.training.plan import TrainingPlan, learning_rate, require_shares, side_step_of
 from selfsup.training.state import EpochLog, Outcome, TrainingState
 from selfsup.views import Policy, with_policies
 from selfsup.views.base import to_device
@@ -47,9 +47,9 @@ class Training:
         the loss and gradients of one process, and stop when the callbacks of the first say so.
     callbacks : Callbacks, optional
     loading : Loading, optional
-        How images come to the device; by default as is fastest on its kind.
+        How images come to the device; plainly by default, on a CUDA device as `ON_CUDA` says.
     graphs : bool, optional
-        Whether the backbones are computed as CUDA graphs, on one CUDA device; by default as is fastest.
+        Whether the backbones are computed as CUDA graphs, on one CUDA device; by default as `GRAPHS_ON_CUDA` says.
 
     Raises
     ------
@@ -81,12 +81,7 @@ class Training:
         self.shards = Shards(fabric)
         self.steps_per_epoch = plan.steps_per_epoch(len(indices))
         self.total_steps = plan.epochs * self.steps_per_epoch
-        smallest = len(indices) // plan.steps_per_pass(len(indices))
-        if smallest < self.shards.count:
-            raise UserError(
-                f"--devices {self.shards.count} is more than a batch of {smallest} images can be divided among; use "
-                f"--devices {max(1, smallest)}, or more images per class."
-            )
+        require_shares(len(indices), plan.batch_size, self.shards.count)
         self.method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe = recipe_of(method)
         view_groups = with_policies(method.view_groups(), policy)
@@ -125,18 +120,19 @@ class Training:
         self._resume()
         self.method.train()
         # Not from the step: a checkpoint after an epoch's last step has yet to close that epoch.
-        for epoch in range(len(self.state.log), self._last_epoch()):
+        while not (diverged := self._diverged()) and (epoch := len(self.state.log)) < self._last_epoch():
             if self.shards.agree(self.callbacks.should_pause(epoch, self.method.encoder)):
-                self.callbacks.save_checkpoint(self._checkpoint())
+                self.save_checkpoint()
                 return Outcome("paused", self.state, self.recipe)
             yield from self._epoch_steps(epoch)
-            if self.shards.agree(loss_exploded(self.state.log[-1].loss, self.state.first_loss)):
-                return Outcome("diverged", self.state, self.recipe)
-            if epoch + 1 == self._last_epoch():
-                break
         if self.callbacks.checkpoint_due():
-            self.callbacks.save_checkpoint(self._checkpoint())
-        return Outcome("done", self.state, self.recipe)
+            self.save_checkpoint()
+        return Outcome("diverged" if diverged else "done", self.state, self.recipe)
+
+    def _diverged(self) -> bool:
+        """Whether the loss had exploded at the end of the last epoch."""
+        log = self.state.log
+        return self.shards.agree(bool(log) and loss_exploded(log[-1].loss, self.state.first_loss))
 
     def _epoch_steps(self, epoch: int) -> Generator[Request, Step, None]:
         state = self.state
@@ -162,7 +158,7 @@ class Training:
                 state.epoch_seconds += (now - started) / self.sharing
                 started = now
                 self._keep_sums(sums, scalars, first)
-                self.callbacks.save_checkpoint(self._checkpoint())
+                self.save_checkpoint()
                 if stop:
                     raise Interrupted
         self._keep_sums(sums, scalars, first)
@@ -245,13 +241,16 @@ class Training:
     def _progress(self, step: int) -> Progress:
         return Progress(step, self.total_steps, self.steps_per_epoch)
 
-    def _checkpoint(self) -> dict[str, Any]:
-        return {
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "precision": self.fabric.strategy.precision.state_dict(),
-            "state": self.state.to_dict(),
-        }
+    def save_checkpoint(self) -> None:
+        """Have all kept that the training needs to go on from here, or to be found ended."""
+        self.callbacks.save_checkpoint(
+            {
+                "method": self.method.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+                "state": self.state.to_dict(),
+            }
+        )
 
     def _resume(self) -> None:
         saved = self.callbacks.load_checkpoint()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from selfsup.config.schema import StudyConfig
+from selfsup.errors import UserError
 from selfsup.training.state import EpochLog
 from selfsup.views.view_groups import SIDE_STEP
 
@@ -73,8 +74,7 @@ class TrainingPlan:
         return self.passes(images) * self.steps_per_pass(images)
 
     def steps_per_pass(self, images: int) -> int:
-        # Batch normalisation has no use for a batch of one.
-        return max(1, min(math.ceil(images / self.batch_size), images // 2))
+        return steps_per_pass(images, self.batch_size)
 
     def side(self, epoch: int) -> int:
         """Side in pixels of the views of an epoch (from 0): small ones first, for they cost least.
@@ -119,9 +119,32 @@ class Cooldown(NamedTuple):
     ends: int
 
 
+def steps_per_pass(images: int, batch_size: int) -> int:
+    """Batches of one pass over so many images."""
+    # Batch normalisation has no use for a batch of one.
+    return max(1, min(math.ceil(images / batch_size), images // 2))
+
+
+def require_shares(images: int, batch_size: int, devices: int, what: str = "A training") -> None:
+    """Refuse trainings, `what` in words, on so many images that a batch has fewer of them than there are devices.
+
+    Raises
+    ------
+    UserError
+        Names the most devices, and what would do for more.
+    """
+    smallest = images // steps_per_pass(images, batch_size)
+    if smallest < devices:
+        more = "train on more images" if images <= batch_size else "a larger --batch-size"
+        raise UserError(
+            f"{what} on {images} images has batches of {smallest}, too few for --devices {devices}; use --devices "
+            f"{max(1, smallest)}, or {more}."
+        )
+
+
 def first_side(image_size: int, grow_from: float, step: int = SIDE_STEP) -> int:
     """Side in pixels of the first epoch's views: at least `step`, and a whole number of steps below `image_size`."""
-    steps = int((1 - grow_from) * image_size) // step
+    steps = int(round((1 - grow_from) * image_size, 6)) // step  # 1 - 0.9 is less than a tenth
     return max(min(step, image_size), image_size - steps * step)
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import psutil
@@ -182,6 +182,26 @@ def test_an_idle_worker_that_dies_is_replaced_in_the_next_round(tmp_path: Path) 
     first, *others = watcher.rounds
     assert others
     assert not any(first & later for later in others)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_what_jobs_could_not_do_is_said_once(tmp_path: Path) -> None:
+    class Said(Watcher):
+        lines: ClassVar[list[str]] = []
+
+        def say(self, line: str) -> None:
+            self.lines.append(line)
+
+    plugin = tmp_path / "alone.py"
+    plugin.write_text(
+        "from selfsup.config.grid import Tags\n"
+        "from selfsup.methods.simclr import SimCLR\n\n\n"
+        "class Alone(SimCLR):\n    tags = Tags(can_fuse=False)\n"
+    )
+    fused = {**GRID, "methods": "alone", "lrs": "0.01,0.03", "fuse": 2, "per_class": "2,5", "epochs": 1}
+    selfsup.compare("digits", out=tmp_path / "s", watcher=Said(), plugin=str(plugin), **fused)
+    (line,) = (line for line in Said.lines if "fuse" in line)
+    assert line.startswith("alone of test_resnet cannot be fused (by its tag can_fuse)")
 
 
 def test_a_second_interrupt_does_not_wait_for_a_worker_that_saves() -> None:

@@ -13,7 +13,7 @@ from selfsup.execution.executors import _remote
 from selfsup.execution.executors._host import Assignment
 from selfsup.execution.executors._remote import JobEnd, RemoteRun
 from selfsup.execution.executors._submission import Submission, submissions
-from selfsup.execution.executors.base import Event, JobDone, Resources
+from selfsup.execution.executors.base import Event, JobDone, JobWarned, Resources
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import Hardware
 
@@ -37,7 +37,9 @@ class Engine:
             self.silent -= 1
             raise UserError("Slurm does not answer; its jobs go on, so try again later.")
         if handles:
-            Submission(self.folder, JOB.id).append("done", statuses={JOB.cells[0].id: "done"})
+            journal = Submission(self.folder, JOB.id)
+            journal.append("warned", message="It cannot be fused.")
+            journal.append("done", statuses={JOB.cells[0].id: "done"})
         return {}
 
     def stop(self, handles: Collection[str]) -> None:
@@ -62,9 +64,14 @@ def run(engine: Engine) -> list[Event]:
 
 def test_a_question_without_an_answer_is_asked_again(folder: StudyFolder) -> None:
     engine = Engine(folder, silent=2)
-    (heard,) = run(engine)
-    assert isinstance(heard, JobDone)
+    *_, last = run(engine)
+    assert isinstance(last, JobDone)
     assert engine.stopped == []
+
+
+def test_what_a_job_could_not_do_is_heard_from_its_node(folder: StudyFolder) -> None:
+    first, _ = run(Engine(folder, silent=0))
+    assert first == JobWarned(JOB, 0, "It cannot be fused.")
 
 
 def test_jobs_of_an_engine_that_is_silent_go_on_for_the_next_run_to_follow(

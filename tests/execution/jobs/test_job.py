@@ -154,10 +154,11 @@ def test_embeddings_beyond_any_measure_end_as_diverged(
 ) -> None:
     """The training's own numbers are as they were: its network is another one once it has ended."""
     monkeypatch.setattr(method_class("simclr"), "encoder", property(lambda self: _magnified(self.backbone, weight)))
-    row = run_simclr(tmp_path / "study", epochs=2)
+    row = run_simclr(tmp_path / "study", epochs=2, knn_every=1)
     assert row.status == "diverged"
     assert "after epoch 2; a smaller learning rate would help" in row.message
     assert pd.isna(row.test_accuracy)
+    assert pd.read_csv(tmp_path / "study" / "cells" / row.cell / "training_log.csv").knn_accuracy.isna().all()
 
 
 def test_a_network_that_was_not_trained_is_not_said_to_have_a_learning_rate(

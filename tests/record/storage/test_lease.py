@@ -80,3 +80,21 @@ def test_a_lock_of_another_run_is_not_released(place: tuple[Any, str]) -> None:
     mine.release()
     assert not mine.holds()
     assert place[0].exists(f"{place[1]}/{LOCK}")
+
+
+def test_a_lock_that_is_read_while_it_is_renewed_is_still_held(
+    place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs, root = place
+    mine, other = lease(place), lease(place, "b")
+    mine.acquire()
+    whole, reads = fs.cat_file(f"{root}/{LOCK}"), iter([b"", b'{"owner": "'])
+    monkeypatch.setattr(fs, "cat_file", lambda path: next(reads, whole))
+    assert mine.holds()  # read to the end the third time
+    monkeypatch.setattr(fs, "cat_file", lambda path: b"")
+    assert mine.holds()
+    with pytest.raises(UserError, match="Another selfsup is at work"):
+        other.acquire()
+    monkeypatch.undo()
+    held_by(place)
+    assert not mine.holds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import fsspec
 import pytest
 
 from selfsup.errors import UserError
-from selfsup.record.storage import Mirror, is_address, shown
+from selfsup.record.storage import Mirror, is_address, local_folder, shown
 
 ADDRESS = "memory://lab/study"
 
@@ -194,7 +195,7 @@ def test_names_that_lead_out_of_the_study_are_refused(there: fsspec.AbstractFile
         ("s4://bucket/study", "cannot be opened"),
         ("memory://", "names no place"),
         ("s3://", "names no place"),
-        ("ftp://me:secret@127.0.0.1:1/study", "'ftp://127.0.0.1:1/study' cannot be reached .*refused"),
+        ("ftp://me:secret@127.0.0.1:1/study", "'ftp://me@127.0.0.1:1/study' cannot be reached .*refused"),
     ],
 )
 def test_addresses_that_cannot_be_are_refused(address: str, said: str) -> None:
@@ -211,11 +212,32 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch: p
         Mirror("gs://bucket/study")
 
 
+def test_of_an_address_without_a_study_nothing_is_fetched(there: fsspec.AbstractFileSystem) -> None:
+    there.pipe_file("/lab/study/config.toml", b"epochs = 2")
+    there.pipe_file("/lab/photos/1.png", b"large")
+    assert content(local_folder("memory://lab")) == {}
+    assert content(local_folder(ADDRESS)) == {"config.toml": "epochs = 2"}
+    there.rm_file("/lab/study/config.toml")
+    assert content(local_folder(ADDRESS)) == {}  # what is gone there goes here
+
+
 def test_what_is_an_address() -> None:
     assert all(map(is_address, ("s3://b/s", "gs://b/s", "memory://x", "S3://b/s")))
     assert not any(map(is_address, ("studies/x", "/a/b", "C:\\x", Path("a://b"), "")))
 
 
 def test_secrets_are_not_shown() -> None:
-    assert shown("ftp://me:secret@host/study?token=1") == "ftp://host/study"
-    assert shown("s3://bucket/study") == "s3://bucket/study"
+    assert shown("ftp://me:secret@host/study?token=1") == "ftp://me@host/study?…"
+    assert shown("https://token@host:80/a") == "https://host:80/a"
+    for address in ("s3://bucket/study", "abfs://red@lab.dfs.core.windows.net/study", "sftp://host:22/v@2"):
+        assert shown(address) == address
+    command = "selfsup run 's3://key:secret@b/x y' --data-url 'https://h/a.zip?token=1' --out 'why?'"
+    assert shown(command) == "selfsup run 's3://key@b/x y' --data-url 'https://h/a.zip?…' --out 'why?'"
+
+
+def test_a_working_folder_is_of_one_place_whatever_the_password(there: fsspec.AbstractFileSystem) -> None:
+    places = ("red@lab/study", "blue@lab/study", "lab/study", "lab/study?part=1", "lab/study?part=2", "lab/x/study")
+    assert len({Mirror(f"memory://{place}").folder for place in places}) == len(places)
+    assert Mirror("memory://me:old@lab/study").folder == Mirror("memory://me:new@lab/study").folder
+    # Where no user and no query are named, as in earlier versions.
+    assert Mirror(ADDRESS).folder.name == "study-" + hashlib.blake2b(ADDRESS.encode(), digest_size=6).hexdigest()

@@ -16,7 +16,7 @@ from selfsup.execution.executors._outcome import ATTEMPTS, record_failure, recor
 from selfsup.execution.executors._process import GRACE_SECONDS
 from selfsup.execution.executors._stop import StopFlag
 from selfsup.execution.executors._submission import Submission, Ticket, submissions
-from selfsup.execution.executors.base import EpochDone, JobDone, JobRetried, JobStarted, Listener, Resources
+from selfsup.execution.executors.base import EpochDone, JobDone, JobRetried, JobStarted, JobWarned, Listener, Resources
 from selfsup.record.folder import StudyFolder
 
 #: Seconds between two looks into the journals.
@@ -186,6 +186,9 @@ class RemoteRun:
 
     def _on_epoch(self, handed: _Handed, epoch: int, epochs: int, loss: float, rate: float) -> None:
         self.listener(EpochDone(handed.job, handed.worker or 0, epoch, epochs, loss, rate))
+
+    def _on_warned(self, handed: _Handed, message: str) -> None:
+        self.listener(JobWarned(handed.job, handed.worker or 0, message))
 
     def _on_paused(self, handed: _Handed, reason: str) -> None:
         """It waits again, for the engine to move it; or it was stopped by this run."""

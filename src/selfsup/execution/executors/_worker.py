@@ -104,9 +104,12 @@ def _serve(parent: _Parent, opened: StudyContext, job: Job) -> int | None:
     def on_epoch(log: EpochLog, epochs: int) -> None:
         parent.send("epoch", epoch=log.epoch, epochs=epochs, loss=log.loss, rate=log.images_per_second)
 
+    def on_warning(message: str) -> None:
+        parent.send("warned", message=message)
+
     log_to(opened.folder.log(job.id))
     try:
-        results = run_job(opened, job, on_epoch=on_epoch, should_stop=parent.should_stop)
+        results = run_job(opened, job, on_epoch=on_epoch, on_warning=on_warning, should_stop=parent.should_stop)
     except Interrupted:
         return 0
     except UserError as error:

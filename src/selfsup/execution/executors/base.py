@@ -67,7 +67,16 @@ class JobRetried:
     reason: str
 
 
-Event = JobStarted | EpochDone | JobDone | JobRetried
+@dataclass(frozen=True)
+class JobWarned:
+    """A job goes on, but not as was asked; `message` is a sentence on it, the same for all jobs that it holds for."""
+
+    job: Job
+    worker: int
+    message: str
+
+
+Event = JobStarted | EpochDone | JobDone | JobRetried | JobWarned
 Listener = Callable[[Event], None]
 
 

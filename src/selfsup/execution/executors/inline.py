@@ -7,7 +7,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from selfsup.execution.executors._stop import StopFlag
-from selfsup.execution.executors.base import EpochDone, Executor, JobDone, JobStarted, Listener, Resolve, Resources
+from selfsup.execution.executors.base import (
+    EpochDone,
+    Executor,
+    JobDone,
+    JobStarted,
+    JobWarned,
+    Listener,
+    Resolve,
+    Resources,
+)
 
 if TYPE_CHECKING:
     from selfsup.config.grid import Job
@@ -37,7 +46,10 @@ class InlineExecutor(Executor):
                 def on_epoch(log: EpochLog, epochs: int, job: Job = job) -> None:
                     listener(EpochDone(job, 0, log.epoch, epochs, log.loss, log.images_per_second))
 
-                results = run_job(study, job, on_epoch=on_epoch, should_stop=stop)
+                def on_warning(message: str, job: Job = job) -> None:
+                    listener(JobWarned(job, 0, message))
+
+                results = run_job(study, job, on_epoch=on_epoch, on_warning=on_warning, should_stop=stop)
                 listener(JobDone(job, 0, {r.cell: r.status for r in results}))
                 stop.raise_if_set()
 

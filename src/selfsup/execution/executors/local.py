@@ -20,6 +20,7 @@ from selfsup.execution.executors.base import (
     JobDone,
     JobRetried,
     JobStarted,
+    JobWarned,
     Listener,
     Resources,
 )
@@ -134,6 +135,10 @@ class _Pool:
         assert worker.job is not None
         done = (message[name] for name in ("epoch", "epochs", "loss", "rate"))
         self.listener(EpochDone(worker.job, worker.number, *done))
+
+    def _on_warned(self, worker: _Worker, message: dict[str, Any]) -> None:
+        assert worker.job is not None
+        self.listener(JobWarned(worker.job, worker.number, message["message"]))
 
     def _on_done(self, worker: _Worker, message: dict[str, Any]) -> None:
         assert worker.job is not None

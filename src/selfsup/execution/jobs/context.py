@@ -11,9 +11,11 @@ import numpy as np
 
 from selfsup.config.grid import Cell
 from selfsup.config.schema import StudyConfig
+from selfsup.data.items import SIDES
 from selfsup.data.split import Split, draw_subset, split_suffix
 from selfsup.data.store import Store, open_store
 from selfsup.record.folder import StudyFolder
+from selfsup.record.reading import read_arrays
 from selfsup.seeding import derive_seed
 from selfsup.training.device import Hardware
 from selfsup.training.processes import Followers
@@ -60,8 +62,7 @@ class StudyContext:
         """The split that cells of a seed have: the same one for all, or each its own."""
         suffix = self.split_suffix(seed)
         if suffix not in self._splits:
-            with np.load(self.folder.path / f"split{suffix}.npz", allow_pickle=False) as arrays:
-                self._splits[suffix] = Split(arrays["train"], arrays["val"], arrays["test"])
+            self._splits[suffix] = Split(**read_arrays(self.folder.path / f"split{suffix}.npz", SIDES))
         return self._splits[suffix]
 
     def split_suffix(self, seed: int) -> str:

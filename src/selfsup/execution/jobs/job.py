@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -28,12 +27,15 @@ from selfsup.training.plan import TrainingPlan
 from selfsup.training.state import EpochLog, Outcome, TrainingState
 from selfsup.views import load_policy
 
+OnWarning = Callable[[str], None]
+
 
 def run_job(
     study: StudyContext,
     job: Job,
     *,
     on_epoch: OnEpoch = lambda log, epochs: None,
+    on_warning: OnWarning = lambda message: None,
     should_stop: ShouldStop = lambda: False,
 ) -> list[CellResult]:
     """Train, then evaluate and publish every cell of the job.
@@ -47,7 +49,7 @@ def run_job(
     report = _once_per_epoch(on_epoch) if job.fused is not None else on_epoch
     trainings = [_JobTraining(study, training, scheduler, report, should_stop) for training in job.trainings]
     results = []
-    for training, outcome in zip(trainings, _run_trainings(trainings), strict=True):
+    for training, outcome in zip(trainings, _run_trainings(trainings, on_warning), strict=True):
         results += _conclude(study, training, outcome, should_stop)
         if outcome.status != "paused" or not scheduler.resumes:
             study.folder.clear_job(training.job.id)
@@ -75,19 +77,21 @@ class _JobTraining:
         return _training(self.study, self.job.cells[0], self.method, self.images, self.callbacks, fabric)
 
 
-def _run_trainings(trainings: list[_JobTraining]) -> Iterator[Outcome]:
+def _run_trainings(trainings: list[_JobTraining], on_warning: OnWarning) -> Iterator[Outcome]:
     """How the trainings ended: trained together where the method can be fused, or else one after another."""
     study = trainings[0].study
     if not trainings[0].method.tags.trains:
         yield Outcome("done", TrainingState())
         return
-    if len(trainings) > 1 and trainings[0].method.tags.can_fuse:
+    if len(trainings) > 1:
         try:
             yield from train_together([training.training(study.fabric) for training in trainings])
             return
         except CannotFuseError as error:
-            warnings.warn(
-                f"{trainings[0].job.cells[0].method} cannot be fused ({error}); each trains alone", stacklevel=2
+            first = trainings[0].job.cells[0]
+            on_warning(
+                f"{first.method} of {first.backbone} cannot be fused ({error}), so its learning rates are trained one "
+                f"after another; without --fuse, several workers could share them."
             )
             for training in trainings:
                 training.begin()

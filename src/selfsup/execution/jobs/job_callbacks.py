@@ -99,6 +99,8 @@ class JobCallbacks(CheckpointCallbacks):
         if not config.knn_every or epoch % config.knn_every or not len(self._asked):
             return None
         bank, asked = (embed_plain(self._study, backbone, part) for part in (self._bank, self._asked))
+        if embedding_exploded(bank) or embedding_exploded(asked):  # of which any class would be the nearest
+            return None
         predicted = knn_predict(
             bank,
             labels[self._bank],

@@ -19,6 +19,8 @@ from selfsup.errors import UserError
 LOCK = "selfsup.lock"
 #: Seconds between two renewals, and without one until anybody may take the lock.
 RENEW_SECONDS, LAPSES_SECONDS = 60.0, 600.0
+#: Seconds before each attempt to read it: it may be read while it is written, by this run's own renewal too.
+READS = (0.0, 0.05, 0.25)
 
 
 class Lease:
@@ -56,8 +58,9 @@ class Lease:
         raise UserError(f"Several selfsup want to work on '{shown(self._address)}'; start one of them again.")
 
     def holds(self) -> bool:
-        """Whether the lock is still this run's."""
-        return (self._read() or {}).get("owner") == self._owner
+        """Whether the lock is still this run's, as it is taken to be as long as it cannot be read."""
+        held = self._read()
+        return held is not None and held.get("owner", self._owner) == self._owner
 
     def renew(self) -> bool:
         """Renew the lock; False if another run has taken it."""
@@ -84,13 +87,17 @@ class Lease:
         return True
 
     def _read(self) -> dict[str, Any] | None:
-        self._fs.invalidate_cache()
-        try:
-            return json.loads(self._fs.cat_file(self._path))
-        except FileNotFoundError:
-            return None
-        except ValueError:  # it is being written
-            return {"renewed": time.time()}
+        """What stands in the lock; None where there is none, and no owner where it was half-written every time."""
+        for wait in READS:
+            time.sleep(wait)
+            self._fs.invalidate_cache()
+            try:
+                return json.loads(self._fs.cat_file(self._path))
+            except FileNotFoundError:
+                return None
+            except ValueError:
+                continue
+        return {"renewed": time.time()}
 
     def _content(self) -> bytes:
         about = {"owner": self._owner, "host": platform.node(), "folder": self._folder, "pid": os.getpid()}

@@ -42,7 +42,7 @@ class Mirror:
     ----------
     address : str
     folder : Path
-        The working folder, in the cache; the same for the same address.
+        The working folder, in the cache; the same for the same address, whatever the password in it.
 
     Raises
     ------
@@ -54,7 +54,8 @@ class Mirror:
         self.address = address
         self._fs, self._root = open_place(address)
         name = re.sub("[^A-Za-z0-9._-]+", "_", PurePosixPath(self._root).name)[:40].strip(".") or "study"
-        digest = hashlib.blake2b(shown(address).encode(), digest_size=6).hexdigest()
+        place, *query = address.partition("?")  # which an object's name may hold, though it is not shown
+        digest = hashlib.blake2b("".join([shown(place), *query]).encode(), digest_size=6).hexdigest()
         self.folder = cache_root() / "studies" / f"{name}-{digest}"
         self._notes = self.folder.with_name(f".{self.folder.name}.json")
         self._noted = self._read_notes()
@@ -62,6 +63,18 @@ class Mirror:
     def lease(self) -> Lease:
         """The right to write to the address, yet to be acquired."""
         return Lease(self._fs, self._root, self.address, self.folder)
+
+    def has_study(self) -> bool:
+        """Whether a study was begun at the address.
+
+        Raises
+        ------
+        UserError
+            If the address cannot be read.
+        """
+        with explained(self.address, "read"):
+            self._fs.invalidate_cache()
+            return bool(self._fs.isfile(self._path("config.toml")))
 
     # -- from there ------------------------------------------------------------------------------
 
@@ -187,7 +200,8 @@ class Mirror:
 def local_folder(place: str | Path) -> Path:
     """The folder of a study: `place` itself, or the working folder of an address, with what is new there fetched.
 
-    A folder that a run of this machine is at work on is left as it is: it is what the address will become.
+    A folder that a run of this machine is at work on is left as it is: it is what the address will become. Of an
+    address without a study, nothing is fetched.
 
     Raises
     ------
@@ -198,9 +212,9 @@ def local_folder(place: str | Path) -> Path:
         return Path(place)
     mirror = Mirror(str(place))
     folder = StudyFolder(mirror.folder)
-    if folder.exists() and folder.is_locked():
-        return mirror.folder
-    mirror.pull()
+    to_fetch = not folder.is_locked() if folder.exists() else mirror.has_study()
+    if to_fetch:
+        mirror.pull()
     return mirror.folder
 
 
