@@ -84,17 +84,18 @@ class Study:
         UserError
             If no cell of that size is finished.
         """
-        from selfsup.report.verdict import answer, best_choice
+        from selfsup.report.recorded import read_study
+        from selfsup.report.verdict import answer_study, best_choice
 
-        choices = answer(self.path).choices
+        study = read_study(self.path)
+        choices = answer_study(study).choices
         if per_class is not None:
             choices = tuple(choice for choice in choices if choice.per_class == str(per_class))
         best = best_choice(choices)
         if best is None:
             size = "" if per_class is None else f" with {per_class} images per class"
             raise UserError(f"'{self.path}' has no finished cell{size}; run the study first.")
-        kept = [cell for cell in best.cells if self.folder.weights(cell).is_file()]
-        return self.result((kept or list(best.cells))[0])
+        return self.result(study.cell_to_use(best.cells))
 
     def result(self, cell: str | Cell | CellResult) -> CellResult:
         """The result of one cell.
@@ -136,7 +137,7 @@ class Study:
         if not weights.is_file():
             raise UserError(
                 f"The weights of '{result.cell}' were not kept ({result.status}, keep = {self.config.keep}); "
-                f"`best()` names a cell that has them, and a study begun with `--keep all` has those of every cell."
+                f"a study begun with `--keep all` has those of every cell, and `best()` names one that has them if any."
             )
         backbone = network_of(self.config, result.method, result.backbone, self.folder)
         load_weights(backbone, weights)
@@ -303,7 +304,8 @@ def _reporting(path: Path) -> Reporting:
     def superfluous(results: pd.DataFrame) -> Iterable[str]:
         from selfsup.report.selection import superfluous_weights
 
-        return superfluous_weights(results, METRICS[Study(path).config.metric])
+        config = Study(path).config
+        return superfluous_weights(results, METRICS[config.metric], seeds=config.seeds)
 
     def assets(*given: Any) -> None:
         from selfsup.report.assets import write_assets

@@ -19,6 +19,7 @@ from selfsup.report.recorded import read_study
 from selfsup.report.series import size_places
 from selfsup.report.table import headline
 from selfsup.report.verdict import answer, answer_study
+from selfsup.study import Study
 
 HOSTILE = (
     "<b>bold</b>",
@@ -128,6 +129,18 @@ def test_links_lead_into_the_study(make_study):
     assert "cells/moco-resnet18-weak-lr10-n20-s0/" in targets
 
 
+def test_the_page_and_best_name_one_cell_and_say_why_its_weights_are_not_there(make_study):
+    writer = make_study(sizes=("20",), methods=("moco",), augmentations=("weak",), lrs=(0.06,), seeds=2)
+    page, cells = writer.path / "report.html", writer.path / "cells"
+    for keep, why in (("none", "--keep none keeps no weights."), ("best", "--keep best removed the weights of these.")):
+        (writer.path / "config.toml").write_text(f'format = 2\nkeep = "{keep}"\n')
+        assert why in read(write_report(writer.path)).visible
+    (cells / "moco-resnet18-weak-lr0.06-n20-s1" / "backbone.safetensors").touch()
+    assert "Its backbone: cells/moco-resnet18-weak-lr0.06-n20-s1/" in read(write_report(writer.path)).visible
+    assert "The best cell moco-resnet18-weak-lr0.06-n20-s1" in " ".join(read(page).visible.split())
+    assert Study(writer.path).best().cell == "moco-resnet18-weak-lr0.06-n20-s1"
+
+
 def test_links_of_a_page_elsewhere_lead_into_the_study_too(make_study, tmp_path, monkeypatch):
     """As a browser resolves them, from a folder beside the study, one in it, and the one that is worked in."""
     small = {"sizes": ("20",), "methods": ("moco", "frozen"), "augmentations": ("weak",), "lrs": (0.06,)}
@@ -197,7 +210,7 @@ def test_a_running_study_says_how_far_it_is(make_study):
     writer = make_study(methods=("simclr", "moco"))
     (writer.path / "run.json").write_text('{"planned": 126}')
     visible = read(write_report(writer.path)).visible
-    assert "36 of 126 cells so far" in visible
+    assert "10 classes · 36 of 126 cells so far, 12 diverged" in visible
     assert "on these images, so far" in visible
 
 
@@ -252,29 +265,47 @@ def test_a_baseline_that_is_as_good_is_not_hidden(make_study):
     assert "No training is shown to beat the frozen backbone, which costs none" in visible
     assert "What was tried is moco with weak augmentation" in visible
     assert re.search(
-        r"The frozen backbone, without any training here, reaches 0\.\d+; no difference was shown", visible
+        r"The frozen backbone, without any training here, reaches 0\.\d+; no difference was shown\.", visible
     )
 
 
+def test_a_score_of_more_seeds_than_its_difference_is_told_from_it(make_study):
+    """0.9 of one and 0.8 of the other may stand beside a difference of -0.1, where this is over fewer seeds."""
+    writer = make_study(methods=("moco", "random"), augmentations=("weak",), lrs=(0.06,), sizes=("20",), seeds=2,
+                        status_of={"moco-resnet18-weak-lr0.06-n20-s1": "failed"})  # fmt: skip
+    cells = writer.path / "cells"
+    perfect = (cells / "moco-resnet18-weak-lr0.06-n20-s0" / "embeddings.npz").read_bytes()
+    (cells / "random-resnet18-n20-s0" / "embeddings.npz").write_bytes(perfect)
+    visible = read(write_report(writer.path)).visible
+    assert re.search(r"reaches 0\.\d+ \(2 seeds\); no difference was shown over the seed that both have\.", visible)
+    assert re.search(r"random over the seed that both have \+0\.000", visible)
+    assert re.search(r"20 moco random 1 \+0\.000", visible)
+    assert "Exact McNemar test, paired over the test images; Holm-corrected" in visible
+
+
 @pytest.mark.parametrize(
-    ("settings", "groups", "words"),
+    ("settings", "groups", "given", "words"),
     [
-        ({}, 150, "rest on 12 groups of test images: more groups of test images narrow them, and so does --resplit"),
-        ({"test_images": 15, "classes": ("a", "b")}, None, "rest on 15 test images: more test images narrow them"),
-        ({}, 30, ""),
+        ({}, 150, False, "rest on 12 groups of test images: more groups of test images narrow them, and so does --re"),
+        ({"test_images": 15, "classes": ("a", "b")}, None, False, "rest on 15 test images: more test images narrow"),
+        ({"test_images": 15, "classes": ("a", "b")}, None, True, "rest on 15 test images: more test images narrow"),
+        ({}, 30, False, ""),
     ],
 )
-def test_of_few_groups_or_images_the_page_says_that_they_make_intervals_wide(make_study, settings, groups, words):
+def test_of_few_groups_or_images_the_page_says_once_that_they_make_intervals_wide(
+    make_study, settings, groups, given, words
+):
     writer = make_study(methods=("moco", "random"), augmentations=("weak",), lrs=(0.06,), sizes=("20",), **settings)
     copy = writer.path / "cells" / "moco-resnet18-weak-lr0.06-n20-s0" / "embeddings.npz"
     (writer.path / "cells" / "random-resnet18-n20-s0" / "embeddings.npz").write_bytes(copy.read_bytes())
     if groups:
         np.savez(writer.path / "split.npz", groups=np.arange(1797) // groups)
+    described = json.loads((writer.path / "dataset.json").read_text())
+    (writer.path / "dataset.json").write_text(json.dumps(described | {"test_given": given}))
     visible = read(write_report(writer.path)).visible
-    lede, rest = visible.split("How sure")
-    assert (words in lede, words in rest) == (True, True)
-    assert ("Intervals are wide" in visible) == bool(words)
-    assert ("More epochs or more images are what most often" in lede) != bool(words)
+    assert words in visible
+    assert visible.count("Intervals are wide") == bool(words)
+    assert ("--resplit" in visible) == (bool(words) and not given)  # which is refused where the test is given
 
 
 def test_the_first_screen_says_where_no_trained_network_was_compared(make_study):

@@ -159,3 +159,29 @@ def test_only_weights_of_chosen_settings_are_kept() -> None:
     ).assign(status="done", backbone="net")
     assert superfluous_weights(table) == ["a", "b", "d"]  # of equals, the smaller learning rate stays
     assert superfluous_weights(table.assign(status="diverged")) == []
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_the_chosen_settings_have_their_weights_whatever_the_order_in_which_cells_finish(number: int) -> None:
+    random, seeds = np.random.default_rng(number), 3
+    settings = [("m", "weak", 0.1), ("m", "weak", 0.3), ("m", "strong", 0.1)]
+    rows = [  # scores are rounded, so that some are equals
+        cell(*setting, seed=seed, val=round(random.uniform(), 1), status=random.choice(["done", "done", "diverged"]))
+        for seed in range(seeds)
+        for setting in settings
+    ]
+    in_order = table(*rows).assign(backbone="net")
+    results = in_order if number == 0 else in_order.sample(frac=1, random_state=number)
+    kept: set[str] = set()
+    for finished in range(1, len(rows) + 1):
+        so_far = results[:finished]
+        kept.add(so_far["cell"].iloc[-1])
+        kept -= set(superfluous_weights(so_far, seeds=seeds))
+    assert kept == {name for cells in choose(results)["cells"] for name in cells}
+
+
+def test_weights_go_as_soon_as_all_seeds_of_settings_that_are_not_chosen_have_ended() -> None:
+    rows = [cell(lr=lr, seed=seed, val=val, backbone="net") for seed in (0, 1) for lr, val in ((0.1, 0.9), (0.3, 0.8))]
+    assert superfluous_weights(table(*rows[:3]), seeds=2) == []
+    assert superfluous_weights(table(*rows), seeds=2) == [rows[1]["cell"], rows[3]["cell"]]
+    assert superfluous_weights(table(*rows[:2], {**rows[3], "status": "failed"}), seeds=2) == []  # it is tried again

@@ -134,7 +134,7 @@ def look_at(study: RecordedStudy, cell: str) -> BestCell | None:
         confused=most_confused(confusions, names, shown.mistaken) if confusions else (),
         mistakes=_mistakes(shown) if one_each else (),
         clusters=() if study.labelled else _clusters(shown),
-        weights=(study.cell(cell) / "backbone.safetensors").is_file(),
+        weights=study.has_weights(cell),
     )
 
 

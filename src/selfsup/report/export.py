@@ -126,10 +126,11 @@ def figures_of(study: RecordedStudy, found: Answer) -> Iterator[NamedFigure]:
             draw = partial(heatmaps, panels, score=found.metric.words, size=study.size_unit)
             yield NamedFigure("heatmaps", f"Learning rate against {study.size_unit}", draw)
     yield from training_figures(study, found)
-    embeddings = study.embeddings(found.best.cells[0]) if found.best else None
-    if found.best is None or embeddings is None:
+    if found.best is None:
         return
-    cell = found.best.cells[0]
+    cell = study.cell_to_use(found.best.cells)
+    if (embeddings := study.embeddings(cell)) is None:
+        return
     groups, names = shown_groups(embeddings.labels, embeddings.predicted, study.classes)
     if study.labelled and not study.several:
         yield confusion_figure(cell, Confusions.of(embeddings.labels, embeddings.predicted), names)
@@ -188,11 +189,11 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
         yield "External test", rows
     within = [f"within {wording.points(found.margin)}"] if found.margin else []
     if found.comparisons and found.best:
-        rows = [("against", "difference", "95 % interval", "p, corrected", "so it is", *within)]
+        rows = [("against", "seeds", "difference", "95 % interval", "p, corrected", "so it is", *within)]
         rows += [_compared(c, found) for c in found.comparisons]
         yield f"{found.best.name} against the others", rows
     if found.pairwise:
-        heading = ("method", "against", "difference", "95 % interval", "p, corrected", "so it is", *within)
+        heading = ("method", "against", "seeds", "difference", "95 % interval", "p, corrected", "so it is", *within)
         rows = [(f"per {found.category}", *heading)]
         rows += [(c.one.per_class, c.one.name, *_compared(c, found)) for c in found.pairwise]
         yield "Each method against each other one", rows
@@ -201,6 +202,7 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
 def _compared(c: Comparison, found: Answer) -> tuple[str, ...]:
     return (
         c.other.name,
+        str(c.test.interval.seeds),
         wording.signed(c.test.difference),
         wording.signed_interval(c.test.interval),
         wording.p_value(c.p_adjusted).removeprefix("= "),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,11 @@ from selfsup.config.axes import REFERENCE
 from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.grid import Tags
 from selfsup.config.validation import validate
+from selfsup.data.addresses import shown
 from selfsup.data.split import split_suffix
 from selfsup.errors import UserError
 from selfsup.evaluation.metrics import METRICS, Metric, very_unequal
+from selfsup.record.folder import WEIGHTS
 from selfsup.record.reading import read_arrays, read_json
 from selfsup.record.results import result_columns
 from selfsup.report.study_files import EMBEDDINGS, StoredEmbeddings, arrays_if_whole, read_table, read_text
@@ -40,7 +42,7 @@ class RecordedStudy:
     audit : DataFrame
         Files that were set aside, and other observations: path, problem, detail.
     config : str
-        Text of ``config.toml``.
+        Text of ``config.toml``, without secrets in addresses.
     groups : array of int64 or None
         Number of the group of each image of the store; None where every image stands for itself.
     last_run : dict
@@ -89,6 +91,11 @@ class RecordedStudy:
     def copies_count_once(self) -> bool:
         """Whether the groups are copies of one image, and none that a user or the data named."""
         return self.groups is not None and not self.dataset.get("grouped", True)
+
+    @property
+    def test_units(self) -> str:
+        """What an interval counts of the test: images, or groups of them that a user or the data named."""
+        return "groups of test images" if self.groups is not None and not self.copies_count_once else "test images"
 
     @property
     def category(self) -> str:
@@ -176,6 +183,11 @@ class RecordedStudy:
         return bool(self.settings.get("resplit", False))
 
     @property
+    def test_given(self) -> bool:
+        """Whether the test images are given with the data, and so the same whatever divides the others."""
+        return bool(self.dataset.get("test_given", False))
+
+    @property
     def test_ratio(self) -> float:
         """Test images for each other image with a label."""
         return float(self.dataset["test"] / (self.dataset["train"] + self.dataset["val"]))
@@ -188,6 +200,14 @@ class RecordedStudy:
     def cell(self, cell: str) -> Path:
         """Folder of a cell."""
         return self.path / "cells" / cell
+
+    def has_weights(self, cell: str) -> bool:
+        """Whether the backbone of a cell was kept."""
+        return (self.cell(cell) / WEIGHTS).is_file()
+
+    def cell_to_use(self, cells: Sequence[str]) -> str:
+        """Of a choice's cells, the first whose backbone was kept; the first, where none was."""
+        return next(filter(self.has_weights, cells), cells[0])
 
     def embeddings(self, cell: str) -> StoredEmbeddings | None:
         """Predictions and map of a cell; None where the file is missing or damaged."""
@@ -266,7 +286,7 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
         results=tidy(read_table(path / "results.csv")),
         dataset=dataset,
         audit=read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
-        config=read_text(path / "config.toml"),
+        config=shown(read_text(path / "config.toml")),
         groups=read_arrays(path / "split.npz").get("groups"),
         last_run=(history.get("runs") or [{}])[-1],
         planned=history.get("planned", 0),

@@ -142,16 +142,20 @@ def chosen_settings(results: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name for name in CHOSEN if (tried[name].nunique() > 1).any())
 
 
-def superfluous_weights(results: pd.DataFrame, metric: Metric = ACCURACY) -> list[str]:
-    """Cells whose weights ``keep = "best"`` removes: where settings were chosen, those of other settings.
+def superfluous_weights(results: pd.DataFrame, metric: Metric = ACCURACY, *, seeds: int = 1) -> list[str]:
+    """Cells whose weights ``keep = "best"`` removes: where settings were chosen, those that cannot be chosen any more.
 
-    While a study runs, a later cell may change the choice. The cells of the final one that had
-    finished before it was chosen are then without weights, but for the last of them at least.
+    Those are settings that have all `seeds` of the study behind them and are not the chosen ones: what ranks above
+    them stays there, for a seed more only lifts it further. So whatever the order in which cells finish, those that are
+    chosen in the end have their weights.
     """
     chosen = choose(results, metric)
     kept = {cell for cells in chosen["cells"] for cell in cells}
     decided = set(zip(candidates_of(chosen), chosen["per_class"], strict=True))
-    rows = zip(results["cell"], candidates_of(results), results["per_class"].astype(str), strict=True)
+    final = results[results["status"].isin(FINAL)]
+    ended = final.groupby([*COMPARED, "per_class", *CHOSEN], dropna=False)["seed"].transform("nunique") >= seeds
+    over = final[ended]
+    rows = zip(over["cell"], candidates_of(over), over["per_class"].astype(str), strict=True)
     return [cell for cell, candidate, per_class in rows if (candidate, per_class) in decided and cell not in kept]
 
 
