@@ -128,6 +128,7 @@ def test_folders_of_a_split_are_kept_and_copies_across_are_counted(tmp_path: Pat
     assert f"; {copied} of 23 test images have a copy in train, and stay" in line
     audit = pd.read_csv(study.folder.path / "audit.csv")
     assert (audit.problem == "duplicate across split").sum() == 3
+    assert study.folder.read_json("dataset.json")["test_given"]
 
     planned = plan_study({"data": str(tmp_path / "data"), **TINY})
     (entry,) = (entry for entry in planned.audit if "20 images for train" in entry.detail)
@@ -166,6 +167,7 @@ def test_without_the_given_split_its_folders_are_classes(tmp_path: Path) -> None
     assert store.classes == ("test", "train")
     assert (len(study.split(0).val), len(study.split(0).test)) == (4, 8)
     assert not any("split is given" in line for line in said)
+    assert not study.folder.read_json("dataset.json")["test_given"]
 
 
 def manifest_of(root: Path, *, split: str = "", label: str = "pea") -> Path:

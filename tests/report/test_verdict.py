@@ -71,8 +71,39 @@ def test_a_network_without_training_that_does_better_is_not_called_no_difference
     found = answer(writer.path)
     assert found.caveats[0].startswith(
         "That training helps at all: simclr was shown to do worse than frozen and was not shown to do better than "
-        "random, without training. "
+        "random, without training. More epochs, more images or other learning rates may change that."
     )
+
+
+def test_where_an_untrained_network_makes_no_mistake_more_training_is_not_advised(make_study):
+    """Nothing that trains can do better there."""
+    only = {"augmentations": ("weak",), "lrs": (0.06,), "sizes": ("20",)}
+    writer = make_study(methods=("moco", "simclr", "random"), **only)
+    for file in writer.path.glob("cells/*/embeddings.npz"):
+        with np.load(file) as arrays:
+            np.savez(file, **{**arrays, "predicted": arrays["labels"]})
+    table = pd.read_csv(writer.path / "results.csv").assign(test_accuracy=1.0)
+    table.to_csv(writer.path / "results.csv", index=False)
+    first, alike, top, *_ = answer(writer.path).caveats
+    assert first == "That training helps at all: moco was not shown to do better than random, without training."
+    assert alike == "moco was not shown to differ from simclr."
+    assert top == (
+        "Nothing is left to gain on these test images, on which random, without training, reaches 1.000: harder ones, "
+        "or fewer images per class, would tell methods apart."
+    )
+
+
+def test_a_difference_over_fewer_seeds_than_a_score_says_so(make_study):
+    only = {"augmentations": ("weak",), "lrs": (0.06,), "sizes": ("20",), "seeds": 2}
+    failed = {"moco-resnet18-weak-lr0.06-n20-s1": "failed"}
+    found = answer(make_study(methods=("moco", "random"), status_of=failed, **only).path)
+    assert [choice.seeds for choice in found.choices] == [1, 2]
+    (gain,) = found.gains
+    assert f"(moco {gain.test.difference:+.3f} over the seed that both have)" in headline(found)
+    said = "Methods have different numbers of seeds: a score is the mean over all that a method has, a difference over"
+    assert any(sentence.startswith(said) for sentence in found.caveats)
+    alike = answer(make_study("alike", methods=("moco", "random"), **only).path)
+    assert "that both have" not in headline(alike) + " ".join(alike.caveats)
 
 
 def test_what_a_budget_left_out_is_said_and_a_size_that_it_left_half_finished_is_not_compared(make_study):
@@ -483,7 +514,7 @@ def test_close_methods_are_said_to_be_within_the_margin_and_others_not(make_stud
     assert headline(found).endswith(
         "It was shown to be within 2 points of byol. It was not shown to differ from simclr, nor to be within 2 points."
     )
-    assert "No difference was shown between moco and simclr, nor that they are within 2 points." in found.caveats
+    assert "moco was not shown to differ from simclr, nor to be within 2 points." in found.caveats
     # Two tests together: Holm takes the smaller p-value twice, and of simclr's nothing is taken.
     one_sided = norm.cdf(tango(14, 14, 360, 0.02))
     assert {c.other.name: c.p_within for c in found.comparisons}["simclr"] == pytest.approx(one_sided)

@@ -64,6 +64,8 @@ def _scores(found: Answer) -> dict[str, Callable[[Any], str]]:
     }
     if beside:
         columns[beside.words] = lambda row: _number(getattr(row, beside.test), ".3f")
+    if len({choice.seeds for choice in found.choices}) > 1:
+        columns["seeds"] = lambda row: str(row.seeds)
     return columns
 
 

@@ -30,7 +30,7 @@ from selfsup.data.build import prepare_store
 from selfsup.data.contents import contents_csv
 from selfsup.data.formats.array_image import COLOURS
 from selfsup.data.groups import given_groups, joined, read_groups
-from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, UNKNOWN, ItemTable
+from selfsup.data.items import BETWEEN_LABELS, NO_SIDE, SIDES, TEST, UNKNOWN, ItemTable
 from selfsup.data.near_duplicates import all_differ
 from selfsup.data.pages import file_of, grouped_by_file
 from selfsup.data.rendering import Renderer
@@ -328,6 +328,7 @@ def _describe(config: StudyConfig, store: Store, split: Split, noticed: Sequence
         "class_counts": dict(zip(store.classes, counts, strict=True)),
         "several_labels": store.items.several,
         "grouped": bool(config.group or store.items.groups),
+        "test_given": bool(not config.no_given_split and (store.items.sides == TEST).any()),
         "store": str(store.path),
         "rendering": asdict(store.rendering),
         "normalisation": _normalisation(store, split),

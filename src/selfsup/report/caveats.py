@@ -10,7 +10,7 @@ from selfsup.record.reading import ANEW
 from selfsup.report.findings import Answer, Choice
 from selfsup.report.recorded import RecordedStudy
 from selfsup.report.selection import candidate_names
-from selfsup.report.wording import points
+from selfsup.report.wording import points, shared_seeds
 
 #: Seeds from which on the spread between trainings is known well enough to be of use.
 ENOUGH_SEEDS = 3
@@ -38,7 +38,12 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
             f"{best.seeds} seeds say little of how much results change from one training to the next, so the "
             f"intervals are wide; {ENOUGH_SEEDS} or more say much more."
         )
-    sentences += [wide] if (wide := wide_intervals(study, best)) else []
+    if any(shared_seeds(c) for c in (*found.comparisons, *found.pairwise)):
+        sentences.append(
+            "Methods have different numbers of seeds: a score is the mean over all that a method has, a difference "
+            "over those that both have."
+        )
+    sentences += [wide] if (wide := _wide_intervals(study, best)) else []
     sentences += _at_the_edge(study.results, best)
     sentences += _without_attention(study)
     sentences += _left_out(study)
@@ -59,36 +64,44 @@ def unreadable_cells(found: Answer) -> str:
     )
 
 
-def wide_intervals(study: RecordedStudy, best: Choice) -> str:
+def _wide_intervals(study: RecordedStudy, best: Choice) -> str:
     """Of what there is too little for narrow intervals, and what narrows them; empty where neither is so."""
     if best.interval is None:
         return ""
-    images = "groups of test images" if study.groups is not None and not study.copies_count_once else "test images"
-    few = [f"{best.interval.units} {images}"] if best.interval.units < FEW_UNITS else []
-    if study.resplit and best.interval.seeds > 1:
-        more = f"more seeds or more {images} narrow them"
+    few = [f"{best.interval.units} {study.test_units}"] if best.interval.units < FEW_UNITS else []
+    more = f"more {study.test_units} narrow them"
+    if study.resplit and not study.test_given and best.interval.seeds > 1:
+        more = f"more seeds or {more}"
         few += [f"{best.interval.seeds} seeds"] if best.interval.seeds < FEW_SPLITS else []
-    else:
-        more = f"more {images} narrow them, and so does --resplit with several seeds"
+    elif not study.test_given:
+        more += ", and so does --resplit with several seeds"
     return f"Intervals are wide because they rest on {listed(few)}: {more}." if few else ""
 
 
 def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
     """Methods that the best one was not shown to differ from, or not compared with."""
     sentences = []
+    at_the_top = [c for c in (*found.not_beaten, *found.close) if round(c.other.test_score or 0.0, 3) >= 1]
     if found.not_beaten:
         where = f"with {best.size}" if found.shown_gains else "at all"
         worse = [c.other.name for c in found.not_beaten if c.verdict == "worse"]
         alike = [c.other.name for c in found.not_beaten if c.verdict != "worse"]
         found_out = [f"was shown to do worse than {listed(worse)}"] if worse else []
         found_out += [f"was not shown to do better than {listed(alike)}"] if alike else []
-        sentences.append(
-            f"That training helps {where}: {best.name} {' and '.join(found_out)}, without training. "
-            f"More epochs, more images or other learning rates may change that."
-        )
+        sentence = f"That training helps {where}: {best.name} {' and '.join(found_out)}, without training."
+        changes = " More epochs, more images or other learning rates may change that."
+        sentences.append(sentence + changes * (not at_the_top))
     if unknown := [c.other.name for c in found.close if not c.within]:
-        nor = f", nor that they are within {points(found.margin)}" if found.margin else ""
-        sentences.append(f"No difference was shown between {best.name} and {listed(unknown)}{nor}.")
+        nor = f", nor to be within {points(found.margin)}" if found.margin else ""
+        sentences.append(f"{best.name} was not shown to differ from {listed(unknown)}{nor}.")
+    if at_the_top:
+        untrained = [c.other.name for c in at_the_top if not c.other.trains]
+        who = f"{listed(untrained)}, without training," if untrained else listed([c.other.name for c in at_the_top])
+        sentences.append(
+            f"Nothing is left to gain on these test images, on which {who} "
+            f"{'reaches' if len(untrained or at_the_top) == 1 else 'reach'} 1.000: harder ones, or fewer "
+            f"{study.size_unit}, would tell methods apart."
+        )
     if found.labelled and found.ties:
         others = listed([choice.name for choice in found.ties])
         sentences.append(

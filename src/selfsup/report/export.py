@@ -189,11 +189,11 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
         yield "External test", rows
     within = [f"within {wording.points(found.margin)}"] if found.margin else []
     if found.comparisons and found.best:
-        rows = [("against", "difference", "95 % interval", "p, corrected", "so it is", *within)]
+        rows = [("against", "seeds", "difference", "95 % interval", "p, corrected", "so it is", *within)]
         rows += [_compared(c, found) for c in found.comparisons]
         yield f"{found.best.name} against the others", rows
     if found.pairwise:
-        heading = ("method", "against", "difference", "95 % interval", "p, corrected", "so it is", *within)
+        heading = ("method", "against", "seeds", "difference", "95 % interval", "p, corrected", "so it is", *within)
         rows = [(f"per {found.category}", *heading)]
         rows += [(c.one.per_class, c.one.name, *_compared(c, found)) for c in found.pairwise]
         yield "Each method against each other one", rows
@@ -202,6 +202,7 @@ def _tables(found: Answer) -> Iterator[tuple[str, list[Sequence[str]]]]:
 def _compared(c: Comparison, found: Answer) -> tuple[str, ...]:
     return (
         c.other.name,
+        str(c.test.interval.seeds),
         wording.signed(c.test.difference),
         wording.signed_interval(c.test.interval),
         wording.p_value(c.p_adjusted).removeprefix("= "),

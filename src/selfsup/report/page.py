@@ -21,14 +21,13 @@ from selfsup.data.audit import ALARMING
 from selfsup.evaluation.base import Column
 from selfsup.evaluation.evaluators import load_evaluators, measures
 from selfsup.evaluation.metrics import ACCURACY, Metric
-from selfsup.execution.words import listed
+from selfsup.execution.words import counted, listed
 from selfsup.figures.canvas import accuracy_colour
 from selfsup.figures.heatmaps import UNFINISHED, heatmaps
 from selfsup.figures.interactive import bokeh_script
 from selfsup.record.results import CELL, TRAINING
 from selfsup.report import without_labels, wording
 from selfsup.report.best_cell import look_at
-from selfsup.report.caveats import wide_intervals
 from selfsup.report.pictures import curves_figure, data_address, for_both_screens, in_both_themes, training_figures
 from selfsup.report.recorded import RecordedStudy, read_study
 from selfsup.report.series import baseline_panel, heatmap_panels
@@ -103,7 +102,6 @@ def render(
         study=study,
         answer=answer,
         best=best,
-        wide_intervals=wide_intervals(study, answer.best) if answer.best else "",
         sizes=wording.size_names(answer.sizes, study.mean_per_class),
         panels=panels,
         baselines=baseline_panel(study.results, study.metric) if study.labelled else None,
@@ -159,7 +157,7 @@ def templates() -> Environment:
     filters = (
         accuracy_colour, gains, external_test, closeness, listed, wording.capital, wording.duration,
         wording.interval, wording.learning_rate, wording.p_value, wording.score, wording.signed,
-        wording.signed_interval, wording.points, wording.value,
+        wording.signed_interval, wording.points, wording.shared_seeds, wording.value, counted,
     )  # fmt: skip
     environment.filters |= {written.__name__: written for written in filters}
     environment.globals |= {"unfinished": UNFINISHED, "setting": wording.setting}

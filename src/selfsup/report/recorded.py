@@ -92,6 +92,11 @@ class RecordedStudy:
         return self.groups is not None and not self.dataset.get("grouped", True)
 
     @property
+    def test_units(self) -> str:
+        """What an interval counts of the test: images, or groups of them that a user or the data named."""
+        return "groups of test images" if self.groups is not None and not self.copies_count_once else "test images"
+
+    @property
     def category(self) -> str:
         """What a label names: a class, or where images may have several labels, just a label."""
         return "label" if self.several else "class"
@@ -175,6 +180,11 @@ class RecordedStudy:
     def resplit(self) -> bool:
         """Whether each seed divides the images anew."""
         return bool(self.settings.get("resplit", False))
+
+    @property
+    def test_given(self) -> bool:
+        """Whether the test images are given with the data, and so the same whatever divides the others."""
+        return bool(self.dataset.get("test_given", False))
 
     @property
     def test_ratio(self) -> float:

@@ -8,7 +8,7 @@ from selfsup.config.axes import format_lr
 from selfsup.evaluation.metrics import ACCURACY
 from selfsup.execution.words import listed
 from selfsup.report.findings import Answer, Choice, Comparison
-from selfsup.report.wording import capital, interval, points, setting, signed
+from selfsup.report.wording import capital, interval, points, setting, shared_seeds, signed
 
 #: What brings something to compare with.
 REMEDY = "Add --references tf_efficientnet_lite0, or more --methods, to the same command to know what it is worth."
@@ -95,7 +95,7 @@ def gains(found: Answer) -> str:
     """
     if not found.shown_gains:
         return ""
-    shown = [f"{c.one.size} ({c.one.name} {signed(c.test.difference)})" for c in found.shown_gains]
+    shown = [f"{c.one.size} ({c.one.name} {signed(c.test.difference)}{shared_seeds(c)})" for c in found.shown_gains]
     text = f" Training was shown to beat every network without it with {listed(shown)}"
     for verdict, words in (("no difference shown", "no difference was shown"), ("worse", "it does worse")):
         sizes = [c.one.size for c in found.gains if c.verdict == verdict]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from selfsup.config.axes import format_lr
 from selfsup.evaluation.agreement import Correlation
-from selfsup.report.findings import Choice
+from selfsup.report.findings import Choice, Comparison
 from selfsup.report.statistics import Interval
 
 NOTHING = "–"
@@ -93,6 +93,17 @@ def size_names(sizes: Sequence[str], mean_per_class: Callable[[str], float]) -> 
 def axis_in_words(name: str) -> str:
     """An axis that settings are chosen on, as a sentence names it."""
     return {"lr": "learning rate"}.get(name, name)
+
+
+def shared_seeds(comparison: Comparison) -> str:
+    """Over which seeds two methods were compared, where one of them has others too; else empty.
+
+    Begins with a space.
+    """
+    shared = comparison.test.interval.seeds
+    if comparison.one.seeds == comparison.other.seeds == shared:
+        return ""
+    return f" over the {'seed' if shared == 1 else f'{shared} seeds'} that both have"
 
 
 def setting(choice: Choice) -> str:
