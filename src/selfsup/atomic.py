@@ -1,4 +1,6 @@
-"""Files and folders that appear whole or not at all: a reader, or a crash, sees the old one or the new one.
+"""Files and folders that appear whole or not at all: a reader, or a crash, sees the old file or the new one.
+
+Of a folder that is replaced, a reader may see neither for a moment, and a crash may leave neither.
 
 What is to appear is written beside its place, flushed to the disk, and then given its name, which is flushed too. What
 dies before that leaves a name with ``.partial`` in it, or a folder aside, and nothing in its place.
@@ -24,8 +26,8 @@ REMEDY = "free some space or mend the folder, then run the same command again: n
 FLUSHES = 16
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Replace a file in one step.
+def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Replace a file in one step; if `private`, by one that nobody but its owner may read.
 
     Raises
     ------
@@ -33,9 +35,10 @@ def replace_file(path: Path, content: bytes) -> None:
         If the disk is full or the folder went away.
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    mode = 0o600 if private else 0o666
     with writing_to(path):
         try:
-            with open(partial, "wb") as file:
+            with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(content)
             publish_file(partial, path)
         finally:
@@ -63,7 +66,7 @@ def new_folder(path: Path, aside: Path | None = None, remedy: str = REMEDY) -> I
     Parameters
     ----------
     path : Path
-        May exist: it is then replaced, and a crash leaves it, the new one or none.
+        May exist: it is then replaced; for a moment there is none, and a crash leaves it, the new one or none.
     aside : Path, optional
         Where to fill it, on the same file system; beside `path` by default. What was left there is removed.
     remedy : str

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -163,3 +164,23 @@ def test_a_file_of_weights_that_was_written_since_is_noticed_and_one_that_is_gon
     assert left_alone(root)
     file.unlink()
     assert left_alone(root)
+
+
+def test_no_secret_of_an_address_is_in_what_a_study_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from undrawn import undrawn
+
+    monkeypatch.setenv("SELFSUP_CACHE", str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    address = "memory://me:SECRET@lab/photos"
+    memory.put(str(save_images(tmp_path / "photos")), "/me:SECRET@lab/photos", recursive=True)
+    command = f"selfsup run {address} --data-url 'https://lab.org/photos.zip?token=SECRET'"
+    with undrawn():
+        study = selfsup.compare(address, out=tmp_path / "study", command=command, **ASKED)
+    study.report()
+    memory.store.clear()
+    told = [path for path in tmp_path.rglob("*") if path.is_file() and b"SECRET" in path.read_bytes()]
+    assert {path.relative_to(study.path).as_posix() for path in told} == {"config.toml"}
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in told)
+    assert runs_of(study.folder)[0]["command"] == (
+        "selfsup run memory://me@lab/photos --data-url 'https://lab.org/photos.zip?…'"
+    )

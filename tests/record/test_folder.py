@@ -382,6 +382,19 @@ def test_what_holds_for_one_run_reaches_its_workers_and_not_the_studys_configura
     assert study.read_running_config() == CONFIG
 
 
+def test_a_configuration_with_a_password_or_token_is_for_its_owner_alone(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path / "study")
+    study.create()
+    files = study.path / "config.toml", study.running / "runtime.toml"
+    study.write_config(CONFIG)
+    assert not any(file.stat().st_mode & 0o777 == 0o600 for file in files)
+    secret = {"data": "ftp://me:secret@host/photos", "data_url": "https://host/photos.zip?token=1"}
+    study.write_config(CONFIG.model_copy(update=secret))
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    running = study.read_running_config()  # workers, and the same command, have it whole
+    assert {name: getattr(running, name) for name in secret} == secret
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs permissions that bind this user")
 def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

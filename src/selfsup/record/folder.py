@@ -5,7 +5,8 @@ Guarantees
 1. A cell's folder under ``cells/`` appears whole or not at all. It is written under
    ``running/aside/``, every file is flushed to the disk, then the folder is renamed into place (:mod:`selfsup.atomic`).
 2. A finished cell is never changed, but for its ``backbone.safetensors``, which ``keep`` may remove.
-   A failed cell is replaced as a whole when it is tried again, and a pruned one when its training goes on.
+   A failed cell is replaced as a whole when it is tried again, and a pruned one when its training goes on;
+   for a moment there is neither.
 3. ``cells/`` is the truth. ``results.csv`` and ``results.parquet`` are made from it and can be
    made again at any time; each is replaced in one step, so a reader sees an old or a new table.
 4. A checkpoint is replaced in one step too: a crash leaves the old one or the new one.
@@ -31,7 +32,9 @@ from selfsup import plugins
 from selfsup.atomic import new_folder, remove_partials, replace_file, writing_to
 from selfsup.config.schema import StudyConfig
 from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values, to_toml
+from selfsup.data.addresses import shown
 from selfsup.errors import UserError
+from selfsup.record.cell_rows import CellRows
 from selfsup.record.reading import read_json
 from selfsup.record.results import FINAL, CellResult, result_columns
 
@@ -57,7 +60,7 @@ class StudyFolder:
         self.aside = self.running / "aside"
         self._made: list[Path] = []
         self._found: set[Path] = set()
-        self._read: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
+        self._rows = CellRows(self.cells)
         self.submitted = self.running / "submitted"
         self._mark = self.running / ".selfsup"
 
@@ -167,7 +170,8 @@ class StudyFolder:
     def write_config(self, config: StudyConfig) -> None:
         """Write down what belongs to the study, its plug-ins too, and beside it what holds for this run alone.
 
-        What could not be read again is refused, and nothing is changed.
+        What could not be read again is refused, and nothing is changed. Where an address holds what is secret, nobody
+        else may read the file.
         """
         text = to_toml(config)
         from_toml(text)
@@ -176,8 +180,8 @@ class StudyFolder:
             if not kept.exists():
                 kept.parent.mkdir(exist_ok=True)
                 replace_file(kept, plugins.content_of(reference))
-        replace_file(self._runtime, runtime_to_toml(config).encode())
-        self.write("config.toml", text.encode())
+        for path, content in ((self._runtime, runtime_to_toml(config)), (self.path / "config.toml", text)):
+            replace_file(path, content.encode(), private=shown(content) != content)
 
     @property
     def _runtime(self) -> Path:
@@ -215,17 +219,8 @@ class StudyFolder:
         return {cell_id: row["status"] for cell_id, row in self.recorded().items()}
 
     def recorded(self) -> dict[str, dict[str, Any]]:
-        """All that is recorded of every cell, by its id; a cell that is as it was is not read again."""
-        found = {}
-        for path in self.cells.glob("*/metrics.json"):
-            state = path.stat()
-            key = (state.st_ino, state.st_mtime_ns)
-            known = self._read.get(path.parent.name)
-            if known is None or known[0] != key:
-                known = key, read_json(path)
-            found[path.parent.name] = known
-        self._read = found
-        return {cell_id: row for cell_id, (_, row) in found.items()}
+        """All that is recorded of every cell, by its id."""
+        return self._rows.read()
 
     def metrics(self, cell_id: str) -> dict[str, Any]:
         """All that is recorded of one cell; empty where it is not recorded."""

@@ -17,6 +17,7 @@ from selfsup.config.axes import REFERENCE
 from selfsup.config.evaluation_fields import metric_for
 from selfsup.config.grid import Tags
 from selfsup.config.validation import validate
+from selfsup.data.addresses import shown
 from selfsup.data.split import split_suffix
 from selfsup.errors import UserError
 from selfsup.evaluation.metrics import METRICS, Metric, very_unequal
@@ -41,7 +42,7 @@ class RecordedStudy:
     audit : DataFrame
         Files that were set aside, and other observations: path, problem, detail.
     config : str
-        Text of ``config.toml``.
+        Text of ``config.toml``, without secrets in addresses.
     groups : array of int64 or None
         Number of the group of each image of the store; None where every image stands for itself.
     last_run : dict
@@ -285,7 +286,7 @@ def read_study(path: Path, asked: Mapping[str, Any] = {}) -> RecordedStudy:
         results=tidy(read_table(path / "results.csv")),
         dataset=dataset,
         audit=read_table(path / "audit.csv").reindex(columns=["path", "problem", "detail"]).fillna(""),
-        config=read_text(path / "config.toml"),
+        config=shown(read_text(path / "config.toml")),
         groups=read_arrays(path / "split.npz").get("groups"),
         last_run=(history.get("runs") or [{}])[-1],
         planned=history.get("planned", 0),

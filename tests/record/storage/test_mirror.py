@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from selfsup.errors import UserError
-from selfsup.record.storage import Mirror, is_address, shown
+from selfsup.record.storage import Mirror, is_address, local_folder, shown
 
 ADDRESS = "memory://lab/study"
 
@@ -210,6 +210,15 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch: p
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(UserError, match=r"pip install 'selfsup\[gs\]'"):
         Mirror("gs://bucket/study")
+
+
+def test_of_an_address_without_a_study_nothing_is_fetched(there: fsspec.AbstractFileSystem) -> None:
+    there.pipe_file("/lab/study/config.toml", b"epochs = 2")
+    there.pipe_file("/lab/photos/1.png", b"large")
+    assert content(local_folder("memory://lab")) == {}
+    assert content(local_folder(ADDRESS)) == {"config.toml": "epochs = 2"}
+    there.rm_file("/lab/study/config.toml")
+    assert content(local_folder(ADDRESS)) == {}  # what is gone there goes here
 
 
 def test_what_is_an_address() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from selfsup._version import __version__
 from selfsup.config.grid import Cell
 from selfsup.config.toml_files import lasting_values
+from selfsup.data.addresses import shown
 from selfsup.evaluation.base import Evaluated
 from selfsup.evaluation.confusions import Confusions
 from selfsup.evaluation.evaluation_context import Part
@@ -43,7 +44,7 @@ def training_files(study: StudyContext, cell: Cell, outcome: Outcome) -> dict[st
         "study": lasting_values(study.config),
         "versions": {"selfsup": __version__, "torch": torch.__version__},
     }
-    files = {"config.json": to_json(about)}
+    files = {"config.json": shown(to_json(about).decode()).encode()}
     log = outcome.state.log
     if log:
         rows = [line.row() for line in log]

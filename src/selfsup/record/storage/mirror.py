@@ -64,6 +64,18 @@ class Mirror:
         """The right to write to the address, yet to be acquired."""
         return Lease(self._fs, self._root, self.address, self.folder)
 
+    def has_study(self) -> bool:
+        """Whether a study was begun at the address.
+
+        Raises
+        ------
+        UserError
+            If the address cannot be read.
+        """
+        with explained(self.address, "read"):
+            self._fs.invalidate_cache()
+            return bool(self._fs.isfile(self._path("config.toml")))
+
     # -- from there ------------------------------------------------------------------------------
 
     def pull(self) -> int:
@@ -188,7 +200,8 @@ class Mirror:
 def local_folder(place: str | Path) -> Path:
     """The folder of a study: `place` itself, or the working folder of an address, with what is new there fetched.
 
-    A folder that a run of this machine is at work on is left as it is: it is what the address will become.
+    A folder that a run of this machine is at work on is left as it is: it is what the address will become. Of an
+    address without a study, nothing is fetched.
 
     Raises
     ------
@@ -199,9 +212,9 @@ def local_folder(place: str | Path) -> Path:
         return Path(place)
     mirror = Mirror(str(place))
     folder = StudyFolder(mirror.folder)
-    if folder.exists() and folder.is_locked():
-        return mirror.folder
-    mirror.pull()
+    to_fetch = not folder.is_locked() if folder.exists() else mirror.has_study()
+    if to_fetch:
+        mirror.pull()
     return mirror.folder
 
 
