@@ -48,7 +48,7 @@ def test_a_method_that_cannot_be_built_is_still_described() -> None:
 def test_a_cost_that_is_not_stated_is_said_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [*lines("methods", "simclr")][-1].endswith("Needs: 2 views of an image; a step costs 1 of SimCLR's.")
     monkeypatch.setattr(method_class("simclr"), "cost", None)
-    assert [*lines("methods", "simclr")][-1].endswith("Needs: 2 views of an image; what a step costs is not stated.")
+    assert [*lines("methods", "simclr")][-1].endswith("Needs: 2 views of an image; a step's cost is not stated.")
     assert [*lines("methods", "frozen")][-1].endswith("Needs: no training.")
 
 
