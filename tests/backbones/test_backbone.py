@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from selfsup.backbones import Backbone, build_backbone
@@ -41,6 +42,8 @@ def test_patches_that_are_left_out_are_not_seen() -> None:
     assert torch.equal(backbone.tokens(changed, keep=keep).patches[0], kept.patches[0])
     changed[0, :, :16, :16] = 0.5  # patch 0, which is
     assert not torch.allclose(backbone.tokens(changed, keep=keep).patches[0], kept.patches[0])
+    with pytest.raises(TypeError, match="positional"):  # on one device as on several, which divide it by its name
+        backbone.tokens(pictures, keep)  # type: ignore[misc]
 
 
 def test_all_patches_kept_in_another_order_have_the_same_tokens_in_that_order() -> None:
@@ -149,3 +152,10 @@ def test_recipes_for_transformers_are_for_all_networks_that_norm_layers_and_not_
     name: str, transformer: bool
 ) -> None:
     assert build(name).is_transformer == transformer
+
+
+def test_a_transformer_that_norms_by_root_mean_squares_is_one() -> None:
+    network = VisionTransformer(
+        img_size=16, patch_size=8, embed_dim=8, depth=1, num_heads=1, num_classes=0, norm_layer="rmsnorm"
+    )
+    assert Backbone(network, 8, (0.5,) * 3, (0.5,) * 3, image_size=16).is_transformer

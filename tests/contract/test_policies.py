@@ -56,7 +56,7 @@ class Dim(Policy):
 
     def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW) -> Any:
         box = crop_boxes(sizes, view.scale or (0.5, 1.0), generator)
-        crop = crop_to_view(box, happens(len(sizes), 0.5, generator), out_size)
+        crop = crop_to_view(sizes, box, happens(len(sizes), 0.5, generator), out_size)
         return Dimmed(crop, uniform(len(sizes), 0.5, 1.0, generator))
 
     def apply(self, images: Tensor, sizes: Tensor, params: Any, out_size: int) -> Tensor:

@@ -83,6 +83,12 @@ def test_a_value_taken_now_and_then_is_joined_across_the_epochs_between() -> Non
     assert points(line) == [(1, 0.1), (3, 0.9)]
 
 
+def test_a_value_that_is_not_finite_is_left_out_beside_those_that_are() -> None:
+    found = panels(embedding_std=[0.4, np.inf, 0.5])
+    assert [points(line) for line in found["embedding std"].lines] == [[(1, 0.4), (3, 0.5)]]
+    assert found["embedding std"].get_ylim() == pytest.approx((0, 0.55))
+
+
 def test_says_at_which_epoch_the_loss_was_not_finite() -> None:
     axes = panels(loss=[3, np.nan, np.inf])["loss"]
     curve, mark = axes.lines

@@ -54,7 +54,8 @@ def test_the_loss_is_the_papers_over_the_batch_and_further_images(views: int) ->
     teacher = given.double().numpy()
     teacher = unit(teacher - teacher.mean(axis=0))
     torch.manual_seed(9)
-    queue = teacher[[*range(BATCH), *torch.randperm(50)[:6].tolist()]]
+    others = [place for place in torch.randperm(50).tolist() if place >= BATCH]
+    queue = teacher[[*range(BATCH), *others[:6]]]  # no image stands twice in it
     student = unit(z.double().numpy()).reshape(views, BATCH, -1)
     expected = by_loops(student, teacher[:BATCH], queue, 0.2, 0.1)
     torch.manual_seed(9)

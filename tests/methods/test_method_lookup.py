@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -61,6 +63,15 @@ def test_an_unknown_setting_is_refused_with_the_nearest() -> None:
         ("supervised", {"optimizer": "sdg"}, "supervised.optimizer = 'sdg' "),
         ("supervised", {"weight_decay": -1}, "supervised.weight_decay = -1 "),
         ("supervised", {"optimizer_momentum": 1.0}, "supervised.optimizer_momentum = 1.0 "),
+        ("simclr", {"temperature": math.inf}, "simclr.temperature = inf does not fit: must be a finite number above"),
+        ("dino", {"momentum": math.nan}, "dino.momentum = nan does not fit: must be a finite number "),
+        ("moco", {"queue_size": 10**13}, "moco.queue_size = 10000000000000 "),
+        ("mae", {"decoder_heads": 3}, "mae.decoder_heads = 3 does not fit: must divide decoder_dim, 128."),
+        (
+            "mae",
+            {"decoder_dim": 64, "decoder_heads": 5},
+            "mae.decoder_heads = 5 does not fit: must divide decoder_dim, 64",
+        ),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named_with_its_value(method: str, options: dict, named: str) -> None:
@@ -68,3 +79,12 @@ def test_a_setting_that_does_not_fit_is_named_with_its_value(method: str, option
         read_settings(method, options)
     assert str(refusal.value).startswith(named)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("method", [name for name in method_names() if method_class(name).tags.trains])
+def test_a_number_that_is_out_of_all_measure_is_refused_by_every_setting(method: str) -> None:
+    for name, field in method_class(method).Settings.model_fields.items():
+        for kind, value in ((int, 10**13), (float, math.inf)):
+            if kind in (field.annotation, *get_args(field.annotation)):
+                with pytest.raises(UserError, match=rf"{method}\.{name} = {value} does not fit"):
+                    read_settings(method, {name: value})

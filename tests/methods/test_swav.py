@@ -11,6 +11,7 @@ from lightly.loss import SwaVLoss
 from torch.nn import functional as F
 
 from selfsup.methods import Method, Progress, method_class
+from selfsup.methods.parts.sinkhorn import sinkhorn
 from selfsup.testing.digit_batches import BATCH
 from selfsup.testing.methods import batch_for, build
 from selfsup.training.optimizers import build_optimizer
@@ -98,6 +99,24 @@ def test_the_queue_waits_and_then_stands_beside_the_batch() -> None:
     after = loss_by_hand(method, queues)
     assert abs(after - before) > 1e-4
     assert method.loss(batch._replace(progress=LATE)).loss.item() == pytest.approx(after, rel=1e-4)
+
+
+def test_the_queue_stands_beside_the_batch_once_no_random_vector_is_left_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = []
+
+    def divided(scores: torch.Tensor, *rest: float) -> torch.Tensor:
+        rows.append(len(scores))
+        return sinkhorn(scores, *rest)
+
+    monkeypatch.setattr("selfsup.methods.swav.sinkhorn", divided)
+    method = swav(queue_epochs=1, queue_size=3 * BATCH)
+    random, left = method.queues[0].keys.clone(), []
+    for step in range(6):  # epochs of a step
+        left.append((method.queues[0].keys == random).all(dim=1).sum().item())
+        method.loss(batch_for(method)._replace(progress=Progress(step, 6, 1)))
+    assert left == [3 * BATCH, 2 * BATCH, BATCH, 0, 0, 0]
+    assert set(rows[: 2 * 3]) == {BATCH}
+    assert set(rows[-2:]) == {4 * BATCH}
 
 
 def test_each_large_view_has_its_queue_of_the_newest_features() -> None:

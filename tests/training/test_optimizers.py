@@ -114,9 +114,11 @@ def test_a_recipes_rate_is_quoted_at_256_and_scales_as_it_says(scaling: Any, rat
         ("deit_tiny_distilled_patch16_224", 32, ("pos_embed", "cls_token", "dist_token")),
         ("vit_base_patch16_siglip_224", 32, ("pos_embed", "attn_pool.latent")),
         ("swin_tiny_patch4_window7_224", 224, ("layers.0.blocks.0.attn.relative_position_bias_table",)),
+        ("efficientvit_m0", 224, ("stages.0.blocks.0.mixer.m.attn.attention_biases",)),  # by its authors' list
+        ("fastvit_t8", 32, ("stages.0.blocks.0.token_mixer.layer_scale.gamma",)),  # shape (48, 1, 1)
     ],
 )
-def test_embeddings_of_positions_and_special_tokens_take_no_decay(name: str, side: int, embeddings: Any) -> None:
+def test_positions_special_tokens_and_scales_of_layers_take_no_decay(name: str, side: int, embeddings: Any) -> None:
     backbone = build_backbone(name, image_size=side)
     groups = Method(backbone, MethodSettings()).parameter_groups()
     decaying = {id(parameter) for group in groups if group.decays for parameter in group.parameters}

@@ -19,7 +19,7 @@ CASES = [(SQUARE_28, 32), (SQUARE_28, 12), (SQUARE_256, 224), (SQUARE_256, 64), 
 def crops_of(batch, sizes, out_size, generator):
     images, sizes = batch(sizes)
     flip = torch.arange(len(sizes)) % 2 == 0
-    return images, crop_to_view(crop_boxes(sizes, (0.08, 1.0), generator), flip, out_size)
+    return images, crop_to_view(sizes, crop_boxes(sizes, (0.08, 1.0), generator), flip, out_size)
 
 
 def torchvision_views(images, crop, out_size):

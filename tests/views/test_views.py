@@ -71,6 +71,24 @@ def test_views_are_torchvisions_for_the_same_parameters(batch, name, index, size
     assert (policy.apply(images, sizes, params, out_size) - expected).abs().max() < TOLERANCE
 
 
+@pytest.mark.parametrize("out_size", [8, 32, 96])
+@pytest.mark.parametrize("name", ["none", "weak", "crop", "simclr", "byol", "per-channel"])
+def test_a_view_is_the_same_to_the_last_digit_whatever_stands_beside_its_image(batch, name, out_size, generator):
+    images, sizes = batch([(28, 20), (300, 200), (28, 28), (28, 28), (1, 1), (72, 3), (64, 64), (28, 28), (3, 90)] * 3)
+    images[::3] = images[::3] // 200 * 255  # black and white: what rounding could carry beyond [0, 1]
+    policy = load_policy(name)
+    params = policy.draw(sizes, out_size, generator, View(1))
+    together = policy.apply(images, sizes, params, out_size)
+    for place, (height, width) in enumerate(sizes.tolist()):
+        one = slice(place, place + 1)
+        alone = policy.apply(images[one, :, :height, :width], sizes[one], params[one], out_size)
+        assert torch.equal(alone, together[one])
+    order = torch.randperm(len(sizes), generator=generator)
+    assert torch.equal(policy.apply(images[order], sizes[order], params[order], out_size), together[order])
+    assert together.min() >= 0
+    assert together.max() <= 1
+
+
 @BY_CASE
 def test_evaluation_sees_torchvisions_resize_and_centre_crop(batch, sizes, out_size, generator):
     images, sizes = batch(sizes)

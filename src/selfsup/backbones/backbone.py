@@ -49,7 +49,9 @@ class Backbone(nn.Module):
     patch_size : int or None
         Side of a patch in pixels; None where the network has no tokens of patches, as a ResNet.
     is_transformer : bool
-        Whether it is of the transformers' kind, with layer norms and no batch norm; recipes differ by it.
+        Whether it is of the transformers' kind, with layer or RMS norms and no batch norm; recipes differ by it.
+    undecayed : tuple of str
+        Names, or ends of names, of the network's parameters that its authors exempt from weight decay.
     """
 
     mean: Tensor
@@ -70,8 +72,8 @@ class Backbone(nn.Module):
         self.num_features = num_features
         self.in_channels = len(mean)
         self.patch_size = _patch_size(network)
-        norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm | nn.BatchNorm2d)]
-        self.is_transformer = bool(norms) and all(isinstance(norm, nn.LayerNorm) for norm in norms)
+        self.is_transformer = _is_transformer(network)
+        self.undecayed = tuple(getattr(network, "no_weight_decay", tuple)())
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
@@ -83,7 +85,7 @@ class Backbone(nn.Module):
         """Images as the network wants them: zero mean and unit variance per channel of its training data."""
         return (images - self.mean) / self.std
 
-    def tokens(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
+    def tokens(self, images: Tensor, *, keep: Tensor | None = None) -> Tokens:
         """Tokens of images in [0, 1], after the network's last norm.
 
         Parameters
@@ -166,6 +168,14 @@ def replaced_calls(module: nn.Module, replace: Callable[[Backbone, str], Callabl
     finally:
         for backbone, name in calls:
             del vars(backbone)[name]
+
+
+def _is_transformer(network: nn.Module) -> bool:
+    from timm.layers.norm import RmsNorm, RmsNorm2d
+
+    kinds = (nn.LayerNorm, nn.RMSNorm, RmsNorm, RmsNorm2d, nn.BatchNorm2d)
+    norms = [module for module in network.modules() if isinstance(module, kinds)]
+    return bool(norms) and not any(isinstance(norm, nn.BatchNorm2d) for norm in norms)
 
 
 def _patch_size(network: nn.Module) -> int | None:

@@ -21,6 +21,7 @@ _BOUNDS = {
     "ge": "of at least {}",
     "lt": "below {}",
     "le": "at most {}",
+    "multiple_of": "divisible by {}",
     "min_length": "that is not empty",
 }
 
@@ -52,6 +53,8 @@ def validation_errors(error: ValidationError, fields: Mapping[str, FieldInfo]) -
         remedy = f"must be {what_fits(fields[field])}"
         if own_words:
             remedy = str(problem["ctx"]["error"])
+        elif problem["type"] == "finite_number":
+            remedy = remedy.replace("a number", "a finite number")
         elif near := registry.nearest(str(problem["input"]), _choices(fields[field].annotation)):
             remedy = f"did you mean '{near}'? It {remedy}"
         found.setdefault((field, repr(problem["input"])), InvalidValue(problem["loc"], problem["input"], remedy))

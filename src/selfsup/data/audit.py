@@ -52,6 +52,9 @@ Problem = Literal[
     "little contrast",
 ]
 
+#: Ends what is said of a rendering that was not decided from these images.
+AS_GIVEN = ", as given"
+
 #: What the terminal calls all that has one problem, in the order of its lines.
 HEADINGS: dict[Problem, str] = {
     "unreadable": "Files and folders that cannot be read, set aside",

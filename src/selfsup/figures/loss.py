@@ -54,7 +54,8 @@ def loss_curve(log: Mapping[str, ArrayLike], *, title: str = "", theme: Theme = 
     bytes
         What `save` returns.
     """
-    columns = {name: np.asarray(values, float) for name, values in log.items()}
+    logged = {name: np.asarray(values, float) for name, values in log.items()}
+    columns = {name: np.where(np.isfinite(values), values, np.nan) for name, values in logged.items()}
     strips = [strip for strip in STRIPS if _known(strip, columns)]
     figure = new_figure(4.2, EDGES + LOSS + STRIP * len(strips), theme)
     panels = figure.subplots(

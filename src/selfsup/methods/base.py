@@ -24,6 +24,9 @@ UNDECAYED = (
     "mask_token",
     "attn_pool.latent",
 )
+#: The most that settings take: of a layer's width; of a queue's images, or prototypes; of views, layers, rounds. More,
+#: a multiple of what papers have, is a slip, and would end in want of memory after the images were read.
+WIDEST, MANY, FEW = 16_384, 2**20, 100
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Paper:
 
 
 class MethodSettings(BaseModel):
-    """Hyper-parameters of a method; each method adds its own. What is None is as in its recipe.
+    """Hyper-parameters of a method; each method adds its own. What is None is as in its recipe; numbers are finite.
 
     Attributes
     ----------
@@ -53,7 +56,7 @@ class MethodSettings(BaseModel):
         Greatest norm of the gradient, above 0.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     optimizer: OptimizerName | None = None
     optimizer_momentum: float | None = Field(None, ge=0, lt=1)
@@ -222,7 +225,7 @@ class Method(nn.Module):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """What the optimizer is to change; biases, norms and other vectors take no weight decay."""
-        return without_decay_of_vectors(self.named_parameters())
+        return without_decay_of_vectors(self.named_parameters(), self.backbone.undecayed)
 
     def momentum(self, progress: Progress) -> float | None:
         """Momentum of the momentum encoder, after the step just taken; None where there is none."""
@@ -247,19 +250,29 @@ class Method(nn.Module):
         """
 
 
-def without_decay_of_vectors(named: Iterable[tuple[str, nn.Parameter]], **options: bool) -> list[ParameterGroup]:
+def without_decay_of_vectors(
+    named: Iterable[tuple[str, nn.Parameter]], undecayed: Sequence[str] = (), **options: bool
+) -> list[ParameterGroup]:
     """Parameters that take a gradient, in two groups: matrices and filters, which decay, and all else.
 
     Parameters
     ----------
     named : iterable of (str, Parameter)
+    undecayed : sequence of str
+        Ends of the names of further ones that do not decay, such as ``backbone.undecayed``.
     **options
         Further fields of both groups.
     """
     taking = [(name, parameter) for name, parameter in named if parameter.requires_grad]
-    vectors = {name for name, parameter in taking if parameter.ndim <= 1 or name.endswith(UNDECAYED)}
+    ends = (*UNDECAYED, *undecayed)
+    vectors = {name for name, parameter in taking if _is_vector(name, parameter) or name.endswith(ends)}
     groups = [
         ParameterGroup([parameter for name, parameter in taking if (name in vectors) != decays], decays, **options)
         for decays in (True, False)
     ]
     return [group for group in groups if group.parameters]
+
+
+def _is_vector(name: str, parameter: nn.Parameter) -> bool:
+    """Also of shape (channels, 1, 1), as scales of layers; not a layer's weights of one input or output."""
+    return parameter.ndim <= 1 or (parameter.squeeze().ndim <= 1 and not name.endswith("weight"))

@@ -22,8 +22,8 @@ class BYOLSettings(base.MethodSettings):
 
     momentum: float = Field(0.99, ge=0, le=1)
     momentum_schedule: Literal["cosine", "constant"] = "cosine"
-    hidden_dim: int = Field(1024, ge=1)
-    output_dim: int = Field(256, ge=1)
+    hidden_dim: int = Field(1024, ge=1, le=base.WIDEST)
+    output_dim: int = Field(256, ge=1, le=base.WIDEST)
 
 
 class BYOL(base.Method):

@@ -18,7 +18,6 @@ class DCL(SimCLR):
         "Decoupled Contrastive Learning",
         "https://arxiv.org/abs/2110.06848",
     )
-    cost = 1.0
 
     def contrast(self, projections: Tensor, labels: Tensor) -> Tensor:
         loss: Tensor = decoupled_contrast(projections, self.settings.temperature)

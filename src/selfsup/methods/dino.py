@@ -11,9 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
-from selfsup.config.grid import Tags
 from selfsup.methods import base
-from selfsup.methods.parts.losses import self_distillation, sharpened
+from selfsup.methods.parts.losses import sharpened, view_cross_entropy
 from selfsup.methods.parts.momentum import MomentumEncoder, cosine_momentum
 from selfsup.methods.parts.prototypes import PrototypeHead
 from selfsup.methods.parts.recipe import Recipe
@@ -28,10 +27,10 @@ class DINOSettings(base.MethodSettings):
     steps a student learns little, and what sharpening does not win back each time is lost to the uniform distribution
     (a `teacher_entropy` near the logarithm of the number of prototypes shows that; a lower temperature helps)."""
 
-    prototypes: int | None = Field(None, ge=2)
-    hidden_dim: int = Field(2048, ge=1)
-    bottleneck_dim: int = Field(256, ge=1)
-    local_crops: int = Field(6, ge=0)
+    prototypes: int | None = Field(None, ge=2, le=base.MANY)
+    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
+    bottleneck_dim: int = Field(256, ge=1, le=base.WIDEST)
+    local_crops: int = Field(6, ge=0, le=base.FEW)
     temperature: float = Field(0.1, gt=0)
     first_teacher_temperature: float = Field(0.02, gt=0)
     teacher_temperature: float = Field(0.04, gt=0)
@@ -51,7 +50,6 @@ class DINO(base.Method):
         "https://arxiv.org/abs/2104.14294",
     )
     cost = 1.92
-    tags = Tags()
     recipe = Recipe(lr=0.3, optimizer="lars", weight_decay=1e-6)
     transformer_recipe = Recipe(lr=5e-4, optimizer="adamw", weight_decay=0.04, final_weight_decay=0.4, clip=3.0)
     Settings = DINOSettings
@@ -86,12 +84,10 @@ class DINO(base.Method):
         with torch.no_grad():
             embedding = self.encoder(large)
             teacher: Tensor = self.teacher.network[1](embedding).unflatten(0, (2, -1)).float()  # type: ignore[index,operator]
-        temperature = self.teacher_temperature(batch.progress)
-        center = self.center.clone()
-        loss = self_distillation(student, teacher, center, settings.temperature, temperature)
+        targets = sharpened(teacher, self.center, self.teacher_temperature(batch.progress))
+        loss = view_cross_entropy(targets, student, settings.temperature)
         kept = settings.center_momentum
         self.center.mul_(kept).add_(teacher.mean(dim=(0, 1)), alpha=1 - kept)  # eq. 4; for the next step
-        targets = sharpened(teacher, center, temperature)
         entropy = torch.special.entr(targets).sum(dim=2).mean()
         return base.Step(loss, embedding, (student[0], teacher[1]), {"teacher_entropy": entropy})
 

@@ -26,10 +26,10 @@ class DistillSettings(base.MethodSettings):
     all others, where they are fewer."""
 
     teacher: str | None = None
-    views: int = Field(1, ge=1)
+    views: int = Field(1, ge=1, le=base.FEW)
     temperature: float = Field(0.2, gt=0)
     teacher_temperature: float = Field(0.07, gt=0)
-    queue_size: int = Field(2048, ge=2)
+    queue_size: int = Field(2048, ge=2, le=base.MANY)
 
 
 class Distill(base.Method):
@@ -75,8 +75,10 @@ class Distill(base.Method):
         settings, views = self.settings, batch.views["global"]
         embedding = self.backbone(torch.cat(list(views)))
         student = self.projector(embedding).unflatten(0, (len(views), -1))
-        drawn = torch.randperm(len(self.teacher))  # from torch's global state, which the loop sets by seed and step
-        queue = torch.cat([batch.places, to_device(drawn, embedding.device)])[: settings.queue_size]
+        # From torch's global state, which the loop sets by seed and step; the batch's images come first.
+        drawn = to_device(torch.randperm(len(self.teacher)), embedding.device)
+        others = torch.isin(drawn, batch.places, invert=True).int()
+        queue = drawn[others.argsort(stable=True)][: settings.queue_size]
         targets = self.teacher[batch.places]
         temperatures = settings.temperature, settings.teacher_temperature
         loss = similarity_distillation(student, targets, self.teacher[queue], *temperatures)

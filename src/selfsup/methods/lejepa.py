@@ -25,10 +25,10 @@ class LeJEPASettings(base.MethodSettings):
     `directions` are drawn anew in every step."""
 
     weight: float = Field(0.05, gt=0, lt=1)
-    directions: int = Field(256, ge=1)
-    local_crops: int = Field(6, ge=0)
-    hidden_dim: int = Field(2048, ge=1)
-    output_dim: int = Field(128, ge=1)
+    directions: int = Field(256, ge=1, le=base.WIDEST)
+    local_crops: int = Field(6, ge=0, le=base.FEW)
+    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
+    output_dim: int = Field(128, ge=1, le=base.WIDEST)
 
 
 class LeJEPA(base.Method):

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
@@ -25,9 +25,17 @@ class MAESettings(base.MethodSettings):
     encoders: it may cost less than the encoder."""
 
     mask_ratio: float = Field(0.75, gt=0, lt=1)
-    decoder_dim: int = Field(128, ge=8, multiple_of=4)
-    decoder_depth: int = Field(4, ge=1)
-    decoder_heads: int = Field(4, ge=1)
+    decoder_dim: int = Field(128, ge=8, le=base.WIDEST, multiple_of=4)
+    decoder_depth: int = Field(4, ge=1, le=base.FEW)
+    decoder_heads: int = Field(4, ge=1, le=base.FEW)
+
+    @field_validator("decoder_heads")
+    @classmethod
+    def _divide(cls, heads: int, others: ValidationInfo) -> int:
+        width = others.data.get("decoder_dim", heads)
+        if width % heads:
+            raise ValueError(f"must divide decoder_dim, {width}")
+        return heads
 
 
 class MAE(base.Method):

@@ -28,10 +28,10 @@ class MoCoSettings(base.MethodSettings):
 
     temperature: float = Field(0.2, gt=0)
     momentum: float = Field(0.99, ge=0, lt=1)
-    queue_size: int | None = Field(None, ge=1)
-    shuffle_groups: int = Field(4, ge=1)
-    hidden_dim: int = Field(512, ge=1)
-    output_dim: int = Field(128, ge=1)
+    queue_size: int | None = Field(None, ge=1, le=base.MANY)
+    shuffle_groups: int = Field(4, ge=1, le=base.FEW)
+    hidden_dim: int = Field(512, ge=1, le=base.WIDEST)
+    output_dim: int = Field(128, ge=1, le=base.WIDEST)
 
 
 class MoCo(base.Method):
@@ -84,5 +84,5 @@ def _encode_shuffled(encoder: nn.Module, images: Tensor, groups: int) -> Tensor:
     """
     groups = max(1, min(groups, len(images) // 16))
     order = to_device(torch.randperm(len(images)), images.device)
-    keys = torch.cat([encoder(chunk) for chunk in images[order].chunk(groups)])
+    keys = torch.cat([encoder(group) for group in images[order].tensor_split(groups)])
     return keys[order.argsort()]

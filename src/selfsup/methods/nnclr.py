@@ -25,10 +25,10 @@ class NNCLRSettings(base.MethodSettings):
     at most 65,536: of all of them, the nearest would be the image itself, as it was an epoch ago."""
 
     temperature: float = Field(0.2, gt=0)
-    support_size: int | None = Field(None, ge=1)
-    hidden_dim: int = Field(2048, ge=1)
-    output_dim: int = Field(256, ge=1)
-    predictor_dim: int = Field(4096, ge=1)
+    support_size: int | None = Field(None, ge=1, le=base.MANY)
+    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
+    output_dim: int = Field(256, ge=1, le=base.WIDEST)
+    predictor_dim: int = Field(4096, ge=1, le=base.WIDEST)
 
 
 class NNCLR(base.Method):

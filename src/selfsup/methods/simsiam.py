@@ -22,10 +22,10 @@ class SimSiamSettings(base.MethodSettings):
     CIFAR-10 (appendix D: two layers) at half of its widths 2048 and 512, which for an 18-layer network on a few CPU
     cores would cost as much as the network."""
 
-    views: int = Field(2, ge=2)
-    hidden_dim: int = Field(1024, ge=1)
-    output_dim: int = Field(1024, ge=1)
-    predictor_dim: int = Field(256, ge=1)
+    views: int = Field(2, ge=2, le=base.FEW)
+    hidden_dim: int = Field(1024, ge=1, le=base.WIDEST)
+    output_dim: int = Field(1024, ge=1, le=base.WIDEST)
+    predictor_dim: int = Field(256, ge=1, le=base.WIDEST)
 
 
 class SimSiam(base.Method):
@@ -65,4 +65,4 @@ class SimSiam(base.Method):
     def parameter_groups(self) -> list[base.ParameterGroup]:
         decaying = [(name, p) for name, p in self.named_parameters() if not name.startswith("predictor.")]
         constant = base.without_decay_of_vectors(self.predictor.named_parameters(), constant_lr=True)
-        return base.without_decay_of_vectors(decaying) + constant
+        return base.without_decay_of_vectors(decaying, self.backbone.undecayed) + constant

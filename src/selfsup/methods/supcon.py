@@ -20,7 +20,6 @@ class SupCon(SimCLR):
         "Supervised Contrastive Learning",
         "https://arxiv.org/abs/2004.11362",
     )
-    cost = 1.0
     tags = Tags(uses_labels=True)
     recipe = Recipe(lr=0.2)
 

@@ -22,17 +22,17 @@ from selfsup.views import ViewGroup
 
 class SwAVSettings(base.MethodSettings):
     """`prototypes` are by default an eighth of the training images, from 32 to the paper's 3,000 of a million. A batch
-    of fewer images cannot be divided evenly among them, so after `queue_epochs` as many earlier features stand beside
-    it (`queue_size`; 0: none). Prototypes stay as they began for `frozen_epochs`."""
+    of fewer images cannot be divided evenly among them, so after `queue_epochs`, once there have been so many, as many
+    earlier features stand beside it (`queue_size`; 0: none). Prototypes stay as they began for `frozen_epochs`."""
 
-    prototypes: int | None = Field(None, ge=2)
-    hidden_dim: int = Field(2048, ge=1)
-    output_dim: int = Field(128, ge=1)
-    local_crops: int = Field(6, ge=0)
+    prototypes: int | None = Field(None, ge=2, le=base.MANY)
+    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
+    output_dim: int = Field(128, ge=1, le=base.WIDEST)
+    local_crops: int = Field(6, ge=0, le=base.FEW)
     temperature: float = Field(0.1, gt=0)
     epsilon: float = Field(0.05, gt=0)
-    iterations: int = Field(3, ge=1)
-    queue_size: int | None = Field(None, ge=0)
+    iterations: int = Field(3, ge=1, le=base.FEW)
+    queue_size: int | None = Field(None, ge=0, le=base.MANY)
     queue_epochs: float = Field(15.0, ge=1)
     frozen_epochs: float = Field(1.0, ge=0)
 
@@ -81,7 +81,9 @@ class SwAV(base.Method):
         among = scores
         if len(self.queues) and progress.epoch >= self.settings.queue_epochs:
             earlier: Any = self.queues[view]
-            among = torch.cat([scores, _similarities(earlier.keys, self.prototypes)])
+            # Not while it holds random vectors. Batches differ by one image at most.
+            if progress.step * (len(scores) - 1) >= len(earlier.keys):
+                among = torch.cat([scores, _similarities(earlier.keys, self.prototypes)])
         return sinkhorn(among, self.settings.epsilon, self.settings.iterations)[: len(scores)]
 
     def after_backward(self, progress: base.Progress) -> None:

@@ -46,11 +46,11 @@ class Graphs:
 
         def replace(backbone: Backbone, name: str) -> Callable[..., Any]:
             def replay(images: Tensor, **rest: Tensor) -> Any:
-                arguments = (images, *rest.values())
+                call, arguments = _Call(backbone, name, tuple(rest)), (images, *rest.values())
                 key = (next(places), name, *(argument.shape for argument in arguments))
                 if key not in self._recorded and len(self._recorded) < MOST_GRAPHS:
-                    self._recorded[key] = self._record(_Call(backbone, name), arguments)
-                return self._recorded.get(key, _Call(backbone, name))(*arguments)
+                    self._recorded[key] = self._record(call, arguments)
+                return self._recorded.get(key, call)(*arguments)
 
             return replay
 
@@ -74,12 +74,13 @@ class Graphs:
 
 
 class _Call(nn.Module):
-    """A backbone's call as a module of its own."""
+    """A backbone's call as a module of its own, which takes the images, and by place what the call takes by `names`."""
 
-    def __init__(self, backbone: Backbone, name: str) -> None:
+    def __init__(self, backbone: Backbone, name: str, names: tuple[str, ...]) -> None:
         super().__init__()
-        self.backbone, self.name = backbone, name
+        self.backbone, self.name, self.names = backbone, name, names
 
-    def forward(self, *arguments: Tensor) -> Any:
+    def forward(self, images: Tensor, *rest: Tensor) -> Any:
         # The class's own function: the instance's is replaced for the time of the step.
-        return getattr(type(self.backbone), self.name)(self.backbone, *arguments)
+        function = getattr(type(self.backbone), self.name)
+        return function(self.backbone, images, **dict(zip(self.names, rest, strict=True)))

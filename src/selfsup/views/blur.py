@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,23 +20,26 @@ def blur_(images: Tensor, sigma: Tensor, radius: int) -> None:
     Parameters
     ----------
     images : Tensor
-        Shape (n, channels, side, side), float.
+        Shape (n, channels, side, side), float in [0, 1].
     sigma : Tensor
         In pixels, shape (n,), float32, on the CPU; 0 leaves an image as it is.
     radius : int
-        The kernel has 2 radius + 1 taps. Taps that together weigh less than ``TAIL`` are left out.
+        The kernel has 2 radius + 1 taps. Of an image's, those that together weigh less than ``TAIL`` are left out.
     """
     chosen = sigma.nonzero().flatten()
     if len(chosen):
-        radius = min(radius, math.ceil(RADIUS_PER_SIGMA * float(sigma.max()) - 0.5))
-        taps = to_device(gaussian(sigma[chosen], radius), images.device)
-        change_some_(images, chosen, lambda some: some.copy_(_convolve(some, taps)))
+        taps = gaussian(sigma[chosen], radius)
+        cut = int(taps.any(dim=0).int().argmax())  # those before are 0 in all images
+        taps = to_device(taps[:, cut : 2 * radius + 1 - cut].contiguous(), images.device)
+        # Rounding carries some sums of white pixels beyond 1.
+        change_some_(images, chosen, lambda some: torch.clamp(_convolve(some, taps), max=1, out=some))
 
 
 def gaussian(sigma: Tensor, radius: int) -> Tensor:
-    """Normalised taps at -radius, …, radius for each sigma, shape (n, 2 radius + 1)."""
-    x = torch.arange(-radius, radius + 1)
-    return (x / sigma[:, None]).square_().mul_(-0.5).softmax(1)
+    """Normalised taps at -radius, …, radius for each sigma, shape (n, 2 radius + 1); 0 in the two tails."""
+    x, spread = torch.arange(-radius, radius + 1), sigma[:, None]
+    exponents = (x / spread).square_().mul_(-0.5)
+    return exponents.masked_fill_(x.abs() - 0.5 >= RADIUS_PER_SIGMA * spread, -torch.inf).softmax(1)
 
 
 def _convolve(images: Tensor, taps: Tensor) -> Tensor:

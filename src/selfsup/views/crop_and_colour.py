@@ -56,7 +56,7 @@ class CropAndColour(Policy):
     ) -> CropAndColourParameters:
         n = len(sizes)
         box = crop_boxes(sizes, view.scale or (0.08, 1.0), generator)
-        crop = crop_to_view(box, happens(n, 0.5, generator), out_size)
+        crop = crop_to_view(sizes, box, happens(n, 0.5, generator), out_size)
         jitter = draw_jitter(n, self.jitter, 0.8, generator)
         grey = happens(n, 0.2, generator)
         sigma = uniform(n, 0.1, 2.0, generator) * happens(n, _of_view(self.blur, view), generator)

@@ -16,7 +16,7 @@ class CropPolicy(Policy):
 
     def draw(self, sizes: Tensor, out_size: int, generator: torch.Generator, view: View = FIRST_VIEW) -> Crop:
         box = crop_boxes(sizes, view.scale or (0.2, 1.0), generator)
-        return crop_to_view(box, happens(len(sizes), 0.5, generator), out_size)
+        return crop_to_view(sizes, box, happens(len(sizes), 0.5, generator), out_size)
 
     def apply(self, images: Tensor, sizes: Tensor, params: Crop, out_size: int) -> Tensor:
         return in_parts(images, params, out_size, resample)

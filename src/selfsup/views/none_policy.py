@@ -19,7 +19,7 @@ class CentrePolicy(Policy):
         # round() as torchvision has it: halves to even.
         offset = ((resized - out_size) / 2).round().long()
         box = torch.cat([torch.zeros_like(sizes), sizes], 1)
-        return Crop(box, resized, offset, flip=torch.zeros(len(sizes), dtype=torch.bool))
+        return Crop(sizes, box, resized, offset, flip=torch.zeros(len(sizes), dtype=torch.bool))
 
     def apply(self, images: Tensor, sizes: Tensor, params: Crop, out_size: int) -> Tensor:
         if images.shape[2:] == (out_size, out_size) and bool((sizes == out_size).all()):

@@ -38,7 +38,7 @@ class PerChannelPolicy(Policy):
     ) -> PerChannelParameters:
         n = len(sizes)
         box = crop_boxes(sizes, view.scale or (0.08, 1.0), generator)
-        crop = crop_to_view(box, happens(n, 0.5, generator), out_size)
+        crop = crop_to_view(sizes, box, happens(n, 0.5, generator), out_size)
         strength = STRENGTH * happens(n, PROBABILITY, generator)[:, None]
         brightness, contrast = (1 + strength * uniform((n, CHANNELS), -1, 1, generator) for _ in range(2))
         sigma = uniform(n, 0.1, 2.0, generator) * happens(n, 0.5, generator)

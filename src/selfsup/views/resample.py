@@ -4,12 +4,14 @@ Two implementations of the same filter. Small images, and all images on an accel
 axis of every image gets its matrix of weights, and a view is rows @ image @ columns, batched.
 Large images on the CPU: torch's vectorised 8-bit kernel, image by image, because a matrix product
 also multiplies all the zeros outside the filter's support. The 8-bit kernel rounds after each
-axis, so the two agree to 1/255.
+axis, so the two agree to 1/255. Which of them it is, an image's own size decides: the view of an image
+does not depend on those beside it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +30,8 @@ class Crop(PerImage):
 
     Attributes
     ----------
+    size : Tensor
+        (height, width) of the image, shape (n, 2).
     box : Tensor
         (top, left, height, width) of the region in the image, shape (n, 4). The filter sees
         nothing outside it.
@@ -39,16 +43,17 @@ class Crop(PerImage):
         Whether the view is mirrored left to right, bool of shape (n,).
     """
 
+    size: Tensor
     box: Tensor
     resized: Tensor
     offset: Tensor
     flip: Tensor
 
 
-def crop_to_view(box: Tensor, flip: Tensor, out_size: int) -> Crop:
+def crop_to_view(size: Tensor, box: Tensor, flip: Tensor, out_size: int) -> Crop:
     """The whole of each box, resized to the view whatever its aspect ratio."""
     corner = torch.zeros_like(box[:, :2])
-    return Crop(box, corner + out_size, corner, flip)
+    return Crop(size, box, corner + out_size, corner, flip)
 
 
 def resample(images: Tensor, crop: Crop, out_size: int) -> Tensor:
@@ -67,19 +72,33 @@ def resample(images: Tensor, crop: Crop, out_size: int) -> Tensor:
     Tensor
         Shape (n, channels, out_size, out_size), float32 in [0, 1], contiguous.
     """
-    if images.device.type == "cpu" and max(images.shape[2:]) * out_size > MATRIX_LIMIT:
+    small = [max(size) * out_size <= MATRIX_LIMIT for size in crop.size.tolist()]
+    if images.device.type != "cpu" or all(small):
+        return _resample_batch(images, crop, out_size)
+    if not any(small):
         return _resample_each(images, crop, out_size)
-    return _resample_batch(images, crop, out_size)
+    views = torch.empty(len(images), images.shape[1], out_size, out_size)
+    chosen = torch.tensor(small)
+    for some, compute in ((chosen, _resample_batch), (~chosen, _resample_each)):
+        views[some] = compute(images[some], crop[some], out_size)
+    return views
 
 
 def _resample_batch(images: Tensor, crop: Crop, out_size: int) -> Tensor:
-    n, channels, height, width = images.shape
-    weights = _weights(crop.to(images.device), max(height, width), out_size)
-    rows, columns = weights[:, 0, :height], weights[:, 1, :width]
-    pixels = images.permute(0, 2, 3, 1).float().reshape(n, height, width * channels)
-    bands = (rows.mT @ pixels).view(n, out_size, width, channels)
-    bands = bands.permute(0, 3, 1, 2).reshape(n, channels * out_size, width)
-    views = bands @ columns
+    n, channels = images.shape[:2]
+    # On the CPU those of one size that stand side by side are multiplied together: the order in which a product is
+    # summed depends on its size, and with that the last digit of a pixel.
+    sizes = crop.size.tolist() if images.device.type == "cpu" else [crop.size.amax(0).tolist()] * n
+    side = int(crop.size.max())
+    rows, columns = _weights(crop.to(images.device), side, out_size).unbind(1)
+    pixels = images[:, :, :side, :side].permute(0, 2, 3, 1).float()
+    found, end = list[Tensor](), 0
+    for (height, width), run in groupby(sizes):
+        some = slice(end, end := end + len(list(run)))
+        bands = rows[some, :height].mT @ pixels[some, :height, :width].flatten(2)
+        bands = bands.unflatten(2, (width, channels)).permute(0, 3, 1, 2).flatten(1, 2)
+        found.append(bands @ columns[some, :width])
+    views = torch.cat(found) if len(found) > 1 else found[0]
     return views.view(n, channels, out_size, out_size).mul_(1 / 255).clamp_(max=1)
 
 

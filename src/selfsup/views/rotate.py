@@ -31,4 +31,4 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
     rotated = F.grid_sample(images, source / (side / 2), align_corners=False)
     # torchvision also samples a mask of ones and multiplies by it, so edges fade twice.
     cover = (side / 2 + 0.5 - source.abs_()).clamp_(0, 1).prod(3)
-    return rotated.mul_(cover.unsqueeze(1))
+    return rotated.mul_(cover.unsqueeze(1)).clamp_(max=1)  # rounding carries some white pixels beyond 1

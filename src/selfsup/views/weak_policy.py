@@ -29,7 +29,7 @@ class WeakPolicy(Policy):
         n = len(sizes)
         box = crop_boxes(sizes, view.scale or (0.8, 1.0), generator)
         return WeakParameters(
-            crop=crop_to_view(box, happens(n, 0.5, generator), out_size),
+            crop=crop_to_view(sizes, box, happens(n, 0.5, generator), out_size),
             degrees=uniform(n, -90, 90, generator),
         )
 

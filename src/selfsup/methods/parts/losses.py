@@ -36,33 +36,10 @@ def cosine_regression(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 @in_float32
-def self_distillation(
-    student: Tensor, teacher: Tensor, center: Tensor, student_temperature: float, teacher_temperature: float
-) -> Tensor:
-    """Cross entropy of a student's views with a teacher's other views (Caron et al. 2021, eq. 2, 3 and algorithm 1).
-
-    Parameters
-    ----------
-    student : Tensor
-        Shape (v, n, d): outputs for v views of n images.
-    teacher : Tensor
-        Shape (u, n, d), u at most v: outputs for the first u of the same views. No gradient flows to them.
-    center : Tensor
-        Shape (d,), taken from the teacher's outputs.
-    student_temperature, teacher_temperature : float
-        Greater than 0.
-
-    Returns
-    -------
-    Tensor
-        Scalar: mean over the images and all pairs of a teacher's view and another view of the student.
-    """
-    return view_cross_entropy(sharpened(teacher, center, teacher_temperature), student, student_temperature)
-
-
-@in_float32
 def view_cross_entropy(targets: Tensor, outputs: Tensor, temperature: float) -> Tensor:
     """Cross entropy of the outputs for views with distributions that are made of other views of the same images.
+
+    Of a teacher's :func:`sharpened` ones, DINO's loss (Caron et al. 2021, eq. 3 and algorithm 1).
 
     Parameters
     ----------
@@ -86,5 +63,5 @@ def view_cross_entropy(targets: Tensor, outputs: Tensor, temperature: float) -> 
 
 
 def sharpened(teacher: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """A teacher's distributions over prototypes: centred, sharpened, without gradient."""
+    """A teacher's distributions over prototypes: centred, sharpened, without gradient (Caron et al. 2021, eq. 1)."""
     return F.softmax((teacher.detach().float() - center) / temperature, dim=-1)
