@@ -111,9 +111,17 @@ def about_sizes(cells: Sequence[Cell], config: StudyConfig, items: ItemTable, tr
     """What is decided about the cells' numbers of images, where those at the places `train` are there to train on."""
     counts: list[int] = items.count(train).tolist() if items.has_labels else [len(train)]
     most, sizes = max(counts), dict.fromkeys(cell.per_class for cell in cells)
-    beyond = ",".join(str(size) for size in sizes if isinstance(size, int) and size > most)
+    beyond = [size for size in sizes if isinstance(size, int) and size > most]
     if beyond:
-        yield f"No {items.category} has more than {most} images to train on, so --per-class {beyond} means all of them."
+        means = f"so --per-class {','.join(map(str, beyond))} means all of them."
+        yield f"No {items.category} has more than {most} images to train on, {means}"
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for size in sizes:
+        if size not in beyond:
+            alike.setdefault(tuple(images_of(size, count) for count in counts), []).append(str(size))
+    for among in alike.values():
+        if len(among) > 1:
+            yield f"--per-class {listed(among)} are the same images here, so their cells have the same numbers."
     few = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).few_images
     trained = {cell.per_class for cell in cells if cell.lr is not None}
     if any(sum(images_of(size, count) for count in counts) <= few for size in trained):
