@@ -651,6 +651,18 @@ def test_a_configuration_that_could_not_be_read_again_is_not_written(folder: Stu
     assert folder.read_config() == CONFIG
 
 
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00"])
+def test_a_configuration_that_is_empty_or_no_text_is_damaged_and_of_no_other_version(
+    folder: StudyFolder, content: bytes
+) -> None:
+    (folder.path / "config.toml").write_bytes(content)
+    for read in (folder.require_readable, folder.read_config, folder.create):
+        with pytest.raises(
+            UserError, match=r"config\.toml' is missing or damaged; bring it back from a copy, or begin"
+        ):
+            read()
+
+
 def test_a_study_whose_lock_cannot_be_opened_is_not_said_to_be_held(folder: StudyFolder) -> None:
     assert not folder.is_locked()
     with folder.lock():

@@ -23,3 +23,10 @@ def test_of_seven_methods_or_more_only_the_best_and_its_rival_without_training_a
     assert {curve.name for curve in curves if np.isfinite(curve.low).all()} == shaded
     of_them = " of moco and frozen" if len(shaded) == 2 else ""
     assert curves_figure(study, found).draw.keywords["band"] == f"95 % interval{of_them}"
+
+
+def test_shares_of_as_many_images_have_one_tick_with_both_names(make_study):
+    writer = make_study(methods=("moco",), augmentations=("weak",), lrs=(0.06,), sizes=("1%", "0.5%", "50%"))
+    study = read_study(writer.path)
+    _, ticks = curves_figure(study, answer_study(study)).draw.args
+    assert ticks == {1: "0.5%, 1%", 63: "50%"}

@@ -35,7 +35,7 @@ from selfsup.config.toml_files import from_toml, runtime_to_toml, stored_values,
 from selfsup.data.addresses import shown
 from selfsup.errors import UserError
 from selfsup.record.cell_rows import CellRows
-from selfsup.record.reading import read_json
+from selfsup.record.reading import read_json, unreadable
 from selfsup.record.results import FINAL, CellResult, result_columns
 
 if TYPE_CHECKING:
@@ -188,7 +188,14 @@ class StudyFolder:
         return self.running / "runtime.toml"
 
     def _config_text(self) -> str:
-        return (self.path / "config.toml").read_text(encoding="utf-8")
+        file = self.path / "config.toml"
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            text = ""
+        if not text.strip():
+            raise unreadable(file)
+        return text
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the study; empty where there is none."""

@@ -100,7 +100,8 @@ def curves_figure(study: RecordedStudy, answer: Answer) -> NamedFigure | None:
     if not any(len(curve.sizes) > 1 for curve in curves):
         return None
     used = {size for curve in curves for size in curve.sizes}
-    ticks = {place: size for size, place in sorted(places.items(), key=lambda item: item[1]) if place in used}
+    at = {place: [size for size, found in places.items() if found == place] for place in sorted(used)}
+    ticks = {place: ", ".join(sizes) for place, sizes in at.items()}  # shares may be of as many images
     unit = f"{'training ' * (study.unit == 'images')}{study.size_unit}"
     shaded = [name for name in with_intervals(answer) if any(choice.interval for choice in answer.of(name))]
     of_some = f" of {listed(shaded)}" if len(shaded) < len(curves) else ""
