@@ -7,8 +7,7 @@ from typing import Literal, cast
 from pydantic import field_validator
 
 from selfsup.config.field_roles import Fields, field
-from selfsup.config.field_types import Lrs, Names
-from selfsup.config.training_fields import MOST_EPOCHS
+from selfsup.config.field_types import MOST_EPOCHS, Lrs, Names
 from selfsup.errors import UserError
 
 #: What methods may be chosen and compared by.

@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from selfsup.config.network_source import AUTO, PUBLISHED, NetworkSource
 
+#: More would be a slip of the hand: what is planned for each epoch would fill the memory.
+MOST_EPOCHS = 1_000_000
+
 
 def _split_commas(value: Any) -> Any:
     """Let ``"a,b"`` and a single number stand for a list, as on the command line."""

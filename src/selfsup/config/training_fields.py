@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from selfsup.config.field_roles import Fields, field
+from selfsup.config.field_types import MOST_EPOCHS
 
 #: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
 AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
-#: More would be a slip of the hand: what is planned for each epoch would fill the memory.
-MOST_EPOCHS = 1_000_000
 
 
 def with_named_epochs(values: Mapping[str, Any]) -> dict[str, Any]:
