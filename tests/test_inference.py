@@ -123,6 +123,16 @@ def test_the_images_decide_where_the_study_had_none_of_more_than_8_bits(shallow:
     assert embedded(shallow, save_digits(tmp_path / "plain", 255 / 16, range(2), np.uint8))[1] == []
 
 
+def test_only_kinds_of_images_that_the_study_had_none_of_are_said_to_decide(deep: Study, tmp_path: Path) -> None:
+    folder = tmp_path / "two kinds"
+    folder.mkdir()
+    np.save(folder / "integer.npy", np.full((16, 16), 3000, np.uint16))
+    np.save(folder / "floating.npy", np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16))
+    _, said = embedded(deep, folder)
+    (line,) = (line for line in said if "these decide" in line)
+    assert "1 image of floating-point numbers: 0 to 1 becomes 0 to 255" in line
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A study of every page of files with black digits on nothing."""

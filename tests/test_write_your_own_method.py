@@ -108,6 +108,7 @@ def test_its_policy_and_evaluator_are_part_of_a_study(desk: Path) -> None:
     results = pd.read_csv(desk / "dimmed-study" / "results.csv")
     assert sorted(results.augmentation) == ["dimmed", "weak"]
     assert (results.mean_length > 0).all()
+    assert ">length</button>" in (desk / "dimmed-study" / "report.html").read_text(encoding="utf-8")
 
 
 def test_its_entry_points_bring_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from selfsup.csv_files import QUOTING
-from selfsup.data.audit import printable
+from selfsup.data.audit import AS_GIVEN, printable
 from selfsup.data.build import prepare_store
 from selfsup.data.cache import REMEDY
 from selfsup.data.formats.image_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, suffix_of
@@ -257,18 +257,17 @@ def _decoded(images: str | Path, study: Study, say: Say) -> Iterator[Store]:
             max_pixels=study.config.max_pixels,
             cache_dir=scratch / "store",
         )
-        for line in _remarks(store, rendering):
+        for line in _remarks(store):
             say(line)
         yield store
 
 
-def _remarks(store: Store, rendering: Rendering) -> Iterator[str]:
-    """What the user should know of the new images; `rendering` is the study's."""
-    decided = store.rendering != rendering
+def _remarks(store: Store) -> Iterator[str]:
+    """What the user should know of the new images, which were rendered as the study's, as far as that had such."""
     for entry in store.audit:
         if entry.problem == "channels":  # as the study's images, or it is set aside
             continue
         if entry.problem not in RENDERINGS:
             yield ": ".join((*[entry.path] * (entry.path != "*"), entry.problem, entry.detail))
-        elif decided:
+        elif AS_GIVEN not in entry.detail:
             yield f"The study had no such images, so these decide: {entry.detail}"

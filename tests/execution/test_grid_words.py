@@ -10,7 +10,7 @@ import numpy as np
 
 from selfsup.config.grid import Cell, PerClass
 from selfsup.config.validation import validate
-from selfsup.data.items import NO_SIDE, ItemTable
+from selfsup.data.items import NO_SIDE, Item, ItemTable
 from selfsup.execution.grid_words import about_sizes, describe, left_out
 
 TRAINED = [
@@ -38,6 +38,16 @@ def test_a_method_with_several_networks_is_named_with_them() -> None:
     assert describe(cells, epochs=9) == (
         "simclr resnet18 and simclr resnet50 at 0.03 with policy weak; 5 per class; 2 seeds; 9 epochs"
     )
+
+
+def test_seeds_that_only_networks_without_training_have_are_not_counted_as_those_of_trainings() -> None:
+    cells = [replace(c, seed=seed) for c in (TRAINED[0], TRAINED[1], IDLE[-1]) for seed in (0, 1)]
+    chosen = [c for c in cells if c.seed == 0 or c.lr is None]
+    assert describe(chosen, epochs=30) == (
+        "random; simclr at 1x with policy simclr; 5 and all per class; 1 seed (2 without training); 30 epochs"
+    )
+    assert left_out(cells, chosen) == "seed 1 of trainings"
+    assert describe(cells, epochs=30).endswith("; 2 seeds; 30 epochs")
 
 
 def test_of_everything_nothing_is_left_out() -> None:
@@ -113,3 +123,18 @@ def test_passes_are_told_where_a_training_has_so_few_images_that_its_epochs_have
     assert said(577) == said("all") == []
     assert said(5, min_steps=0) == said(5, epochs=1000, min_steps=1000) == []
     assert list(about_sizes(IDLE, validate({"image_size": 32}), items, train)) == []  # nothing is trained
+
+
+def test_numbers_that_are_the_same_images_are_named() -> None:
+    items = ItemTable.of([Item(f"{number}.png", "ab"[number % 2]) for number in range(40)])
+
+    def said(*sizes: PerClass, train: int = 40) -> list[str]:
+        cells = [Cell("random", "resnet18", None, None, size, 0) for size in sizes]
+        return list(about_sizes(cells, validate({"image_size": 32}), items, np.arange(train)))
+
+    same = "are the same images here, so their cells have the same numbers."
+    assert said("1%", "5%", "10%", "all") == [f"--per-class 1% and 5% {same}"]
+    assert said(5, 20, "all") == [f"--per-class 20 and all {same}"]
+    assert said(5, 20, "all", train=39) == [f"--per-class 20 and all {same}"]
+    assert said(5, 19, "all", train=39) == []  # of one class 19, of the other 20
+    assert said(5, 30, "all") == ["No class has more than 20 images to train on, so --per-class 30 means all of them."]

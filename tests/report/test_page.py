@@ -14,7 +14,7 @@ from study_folder import FolderWriter
 from page_reader import PageReader
 from selfsup.errors import UserError
 from selfsup.report.assets import write_assets
-from selfsup.report.page import write_report
+from selfsup.report.page import shown_columns, write_report
 from selfsup.report.recorded import read_study
 from selfsup.report.series import size_places
 from selfsup.report.table import headline
@@ -118,6 +118,11 @@ def test_the_page_needs_nothing_but_itself(page):
     policy = next(a["content"] for t, a in page.elements if t == "meta" and a.get("http-equiv"))
     assert "default-src 'none'" in policy
     assert "http" not in policy
+
+
+def test_what_evaluate_computes_is_shown():
+    shown = {column.name for column in shown_columns()}
+    assert {"finetune_accuracy", "layer_accuracy", "attentive_accuracy"} <= shown
 
 
 def test_links_lead_into_the_study(make_study):

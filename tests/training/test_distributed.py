@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import pytest
 import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from selfsup.testing.devices import in_processes
+from selfsup.training import processes
+from selfsup.training.device import Hardware
 from selfsup.training.distributed import Shards, SynchronisedNorms
 
 Gathered = tuple[Tensor, Tensor, bool]
@@ -101,3 +105,17 @@ def test_gathered_rows_are_in_order_and_their_gradient_is_one_that_averaging_mak
         assert torch.equal(whole, x)
         assert torch.equal(gradient / 2, (2 * x)[Shards(OneOf(rank, 2)).rows(5)])
         assert agreed
+
+
+def decide_late(fabric: Any, port: int) -> bool:
+    """What the first process decides, which takes longer than processes wait for each other."""
+    torch.distributed.destroy_process_group()
+    processes.PATIENCE = 3
+    joined = processes.joined_fabric(Hardware("cpu", "fp32"), fabric.global_rank, 2, port)
+    if joined.global_rank == 0:
+        time.sleep(5)
+    return Shards(joined).agree(joined.global_rank == 0)
+
+
+def test_what_the_first_process_decides_is_waited_for_however_long_it_judges() -> None:
+    assert in_processes(decide_late, 2, find_free_network_port()) == [True, True]

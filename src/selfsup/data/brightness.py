@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from selfsup.data.audit import AuditEntry
+from selfsup.data.audit import AS_GIVEN, AuditEntry
 from selfsup.data.formats.depth import Kind
 
 Range = tuple[float, float]
@@ -173,7 +173,7 @@ class ScaleTally:
         if self.kind != "8-bit":
             single = len(ranges_of(self.scale)) == 1
             named = [f"{becomes} in channel {number}" for becomes, number in zip(scales, self.channels, strict=False)]
-            detail = f"{images}: {scales[0] if single else ', '.join(named)} becomes 0 to 255" + ", as given" * given
+            detail = f"{images}: {scales[0] if single else ', '.join(named)} becomes 0 to 255" + AS_GIVEN * given
             if self._absent:
                 detail += f"; black where they have no values (NaN, infinite, nodata), in {self._absent}"
             yield AuditEntry("*", "brightness scale", detail)

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from selfsup.atomic import new_folder, writing_to
 from selfsup.config.data_fields import MAX_PIXELS
-from selfsup.data.audit import AuditEntry, quoted
+from selfsup.data.audit import AS_GIVEN, AuditEntry, quoted
 from selfsup.data.brightness import ScaleTally
 from selfsup.data.cache import REMEDY, cache_root, locked
 from selfsup.data.decoding_threads import DecodedImage, read_all
@@ -273,11 +273,11 @@ def _rendered(source: Source, found: _Decoded) -> Iterator[AuditEntry]:
     yield from describe_windows(found.windowed)
     if found.transparent:
         ground = GROUNDS[found.renderer.ground()]
-        why = "as given" if given.ground is not None else "on which what they show stands out most"
+        why = AS_GIVEN if given.ground is not None else ", on which what they show stands out most"
         yield AuditEntry(
             "*",
             "transparency",
-            f"{found.transparent} image{'s' * (found.transparent != 1)} with transparent pixels: on {ground}, {why}",
+            f"{found.transparent} image{'s' * (found.transparent != 1)} with transparent pixels: on {ground}{why}",
         )
     if isinstance(source, PagedSource):
         yield from describe_pages(source.several, all_used=True)

@@ -42,8 +42,11 @@ def describe(cells: Sequence[Cell], category: str = "class", *, epochs: int) -> 
         policies = listed(_unique(c.augmentation for c in trained))
         parts.append(f"{listed(candidates)} at {listed(_unique(map(_rate, trained)))} with policy {policies}")
     parts.append(f"{listed(_unique(str(c.per_class) for c in trained or cells))} per {category}")
-    seeds = len({cell.seed for cell in cells})
-    parts += [counted(seeds, "seed")] if seeds > 1 else []
+    seeds, idle_seeds = (len({c.seed for c in cells if (c.lr is None) == untrained}) for untrained in (False, True))
+    if trained and idle and seeds != idle_seeds:
+        parts.append(f"{counted(seeds, 'seed')} ({idle_seeds} without training)")
+    elif max(seeds, idle_seeds) > 1:
+        parts.append(counted(max(seeds, idle_seeds), "seed"))
     return "; ".join([*parts, *([counted(epochs, "epoch")] if trained else [])])
 
 
@@ -77,10 +80,11 @@ def left_out(
     absent = [c for c in cells if c not in chosen and c not in lacking and _row(c)[:2] in candidates]
     for (way, _), value in WAYS.items():
         known = {value(cell) for cell in chosen}
-        missing = [found for found in _unique(map(value, absent)) if found not in known]
-        if missing:
-            parts.append(f"{way} {listed(missing)}")
-            absent = [cell for cell in absent if value(cell) not in missing]
+        trained = {value(cell) for cell in chosen if cell.lr is not None}
+        beyond = dict.fromkeys(c for c in absent if value(c) not in {"", *(known if c.lr is None else trained)})
+        if missing := _unique(map(value, beyond)):
+            parts.append(f"{way} {listed(missing)}{' of trainings' * bool(known & {*missing})}")
+            absent = [cell for cell in absent if cell not in beyond]
     other = [cell for cell in absent if _row(cell) in whole]
     if other:
         sizes = dict.fromkeys(cell.per_class for cell in other)
@@ -107,9 +111,17 @@ def about_sizes(cells: Sequence[Cell], config: StudyConfig, items: ItemTable, tr
     """What is decided about the cells' numbers of images, where those at the places `train` are there to train on."""
     counts: list[int] = items.count(train).tolist() if items.has_labels else [len(train)]
     most, sizes = max(counts), dict.fromkeys(cell.per_class for cell in cells)
-    beyond = ",".join(str(size) for size in sizes if isinstance(size, int) and size > most)
+    beyond = [size for size in sizes if isinstance(size, int) and size > most]
     if beyond:
-        yield f"No {items.category} has more than {most} images to train on, so --per-class {beyond} means all of them."
+        means = f"so --per-class {','.join(map(str, beyond))} means all of them."
+        yield f"No {items.category} has more than {most} images to train on, {means}"
+    alike: dict[tuple[int, ...], list[str]] = {}
+    for size in sizes:
+        if size not in beyond:
+            alike.setdefault(tuple(images_of(size, count) for count in counts), []).append(str(size))
+    for among in alike.values():
+        if len(among) > 1:
+            yield f"--per-class {listed(among)} are the same images here, so their cells have the same numbers."
     few = TrainingPlan.of(config, 0, epochs=config.epochs, lr=0.0, min_steps=config.min_steps).few_images
     trained = {cell.per_class for cell in cells if cell.lr is not None}
     if any(sum(images_of(size, count) for count in counts) <= few for size in trained):

@@ -77,8 +77,8 @@ class Distill(base.Method):
         student = self.projector(embedding).unflatten(0, (len(views), -1))
         # From torch's global state, which the loop sets by seed and step; the batch's images come first.
         drawn = to_device(torch.randperm(len(self.teacher)), embedding.device)
-        others = torch.isin(drawn, batch.places, invert=True).int()
-        queue = drawn[others.argsort(stable=True)][: settings.queue_size]
+        others = torch.ones_like(drawn).index_fill(0, batch.places, 0)
+        queue = drawn[others[drawn].argsort(stable=True)][: settings.queue_size]
         targets = self.teacher[batch.places]
         temperatures = settings.temperature, settings.teacher_temperature
         loss = similarity_distillation(student, targets, self.teacher[queue], *temperatures)

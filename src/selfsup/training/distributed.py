@@ -33,6 +33,7 @@ class Shards:
     def __init__(self, fabric: Any = None) -> None:
         self.rank: int = fabric.global_rank if fabric else 0
         self.count: int = fabric.world_size if fabric else 1
+        self._decisions = getattr(fabric, "decisions", None)
 
     def rows(self, images: int) -> slice:
         """This process's rows of a batch: shares that differ in size by at most one, the larger ones first."""
@@ -62,7 +63,7 @@ class Shards:
         if self.count == 1:
             return value
         sent = torch.tensor([torch.nan if value is None else value], dtype=torch.float64)  # no GPU to wait for
-        dist.broadcast(sent, src=0)
+        dist.broadcast(sent, src=0, group=self._decisions)
         found = float(sent.item())
         return None if found != found else found
 

@@ -14,14 +14,18 @@ from typing import Any
 from selfsup.config.grid import Job
 from selfsup.training.device import Hardware
 
-#: Seconds that a process waits for the others before it gives up.
+#: Seconds that a process waits for the others before it gives up,
 PATIENCE = 600
+#: and for what the first decides, which judges on the way, on a CPU for hours: it goes with that process anyway.
+DECISION_PATIENCE = 30 * 24 * 3600
 #: Seconds that a follower gets to go when it is no longer needed.
 GRACE_SECONDS = 10.0
 
 
 def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
     """A Lightning Fabric over `count` processes of this machine, launched; waits until all have come.
+
+    Its attribute `decisions` is their group in which the first says what holds for all.
 
     Parameters
     ----------
@@ -34,6 +38,7 @@ def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
     port : int
         Where the process of rank 0 listens, on 127.0.0.1.
     """
+    import torch.distributed as dist
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     first = int(hardware.device.partition(":")[2] or 0)
@@ -45,7 +50,9 @@ def joined_fabric(hardware: Hardware, rank: int, count: int, port: int) -> Any:
         timeout=timedelta(seconds=PATIENCE),
         **no_sending,
     )
-    return hardware.launch(devices, _environment(rank, port), strategy=strategy)
+    fabric = hardware.launch(devices, _environment(rank, port), strategy=strategy)
+    fabric.decisions = dist.new_group(backend="gloo", timeout=timedelta(seconds=DECISION_PATIENCE))
+    return fabric
 
 
 def _sending_buffers() -> str:

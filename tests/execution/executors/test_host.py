@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import selfsup
 from selfsup.config.grid import Cell, Job
 from selfsup.execution.executors._host import Assignment, Host
+from selfsup.execution.executors._process import WorkerProcess
 from selfsup.execution.executors._submission import Submission
 from selfsup.record.folder import StudyFolder
 from selfsup.testing.executors import TINY_STUDY
@@ -89,7 +92,36 @@ def test_a_node_on_which_no_worker_can_start_says_why(
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     given = assignment(folder, 0.03)
     Host(given).serve()
+    assert [event["event"] for event in events(folder, given)] == ["started", "refused"]
     last = events(folder, given)[-1]
-    assert last["event"] == "refused"
     assert "A worker process could not start" in last["message"]
     assert "this node has no torch" in last["message"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer that sends a signal")
+def test_a_signal_while_the_workers_end_is_waited_for_does_not_wait_for_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Slurm sends before the time is up, when the job has just ended: the wait it interrupts holds a lock."""
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\nexec >&-\nsleep 1\n")
+    silent.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(silent))
+    host = Host(assignment(StudyFolder(tmp_path / "study"), 0.03))
+    host.worker = WorkerProcess()
+    took: list[float] = []
+
+    def on_signal(*_: object) -> None:
+        began = time.monotonic()
+        host.pause("its time was up")
+        took.append(time.monotonic() - began)
+
+    before = signal.signal(signal.SIGALRM, on_signal)
+    signal.setitimer(signal.ITIMER_REAL, 0.4)
+    try:
+        assert list(host.worker.messages()) == []
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert host.worker.process.returncode == 0
+    assert took
+    assert took[0] < 0.3

@@ -184,6 +184,28 @@ def test_an_idle_worker_that_dies_is_replaced_in_the_next_round(tmp_path: Path) 
     assert not any(first & later for later in others)
 
 
+@pytest.mark.parametrize("deaths", [1, 2])
+@pytest.mark.usefixtures("without_pictures")
+def test_a_worker_that_is_killed_as_it_starts_is_started_once_more(
+    deaths: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\n[ "$(cat "{tmp_path}/deaths")" = {"x" * deaths} ] && exec "{sys.executable}" "$@"\n'
+        f'printf x >> "{tmp_path}/deaths"\nkill -9 $$\n'
+    )
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    (tmp_path / "deaths").touch()
+    out = tmp_path / "s"
+    if deaths == 1:
+        assert set(selfsup.compare("digits", out=out, **{**GRID, "epochs": 1}).results.status) == {"done"}
+    else:
+        with pytest.raises(UserError, match=r"A worker process could not start \(its process was killed \(SIGKILL\)"):
+            selfsup.compare("digits", out=out, **GRID)
+    assert (tmp_path / "deaths").read_text() == "x" * deaths
+
+
 @pytest.mark.usefixtures("without_pictures")
 def test_what_jobs_could_not_do_is_said_once(tmp_path: Path) -> None:
     class Said(Watcher):

@@ -59,7 +59,7 @@ COLUMNS = (
     Column("attentive_accuracy", "attentive probe, test accuracy: with `--evaluate attentive`, a linear classifier on "
            "the patches, or the pixels of the last feature map, pooled by the attention of four learned queries "
            "(Psomas et al. 2025), at the penalty (of the linear probe's seven) that is best on validation",
-           better="higher"),
+           heading="attentive", better="higher"),
     Column("attentive_val_accuracy", "attentive probe, validation accuracy", better="higher"),
     Column("attentive_strength", "C of the attentive probe"),
 )  # fmt: skip

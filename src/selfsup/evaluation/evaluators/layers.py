@@ -31,7 +31,7 @@ def _evaluate(cell: EvaluationContext) -> Evaluated:
 COLUMNS = (
     Column("layer_accuracy", "linear probe on the best level, test accuracy: with `--evaluate layers`, of the pooled "
            "outputs of the network's last four stages or blocks, that with the best validation accuracy",
-           better="higher"),
+           heading="best level", better="higher"),
     Column("layer", "this level, counted from the last, which is 0", int, form=".4g"),
 )  # fmt: skip
 evaluator = Evaluator(_evaluate, COLUMNS, needs_labels=True, order=94)

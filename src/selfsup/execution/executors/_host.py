@@ -79,8 +79,13 @@ class Host:
         self.worker.kill()
 
     def pause(self, reason: str) -> None:
-        """Have the checkpoint saved and the worker gone, so that the job can go on elsewhere."""
-        assert self.worker is not None
+        """Have the checkpoint saved and the worker gone, so that the job can go on elsewhere.
+
+        In a signal handler too. Where that has come while the worker's end is waited for, there is nothing to save,
+        and waiting for it here would need a lock that the interrupted wait holds.
+        """
+        if self.worker is None or self.worker.leaving:
+            return
         self.worker.stop()
         try:
             self.worker.process.wait(GRACE_SECONDS)
@@ -97,6 +102,8 @@ class Host:
 
     def _run(self, worker: WorkerProcess) -> bool:
         """Pass on what the worker says; True if it did the job and can take another."""
+        if not worker.wait_until_ready():  # it was killed as it started, perhaps
+            worker = self.worker = self._start()
         if not worker.wait_until_ready():
             self.journal.append("refused", message=f"On {platform.node()}: {worker.could_not_start()}")
             return False

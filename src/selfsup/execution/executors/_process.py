@@ -34,6 +34,7 @@ class WorkerProcess:
 
     def __init__(self, *, own_session: bool = False) -> None:
         self.error: str | None = None
+        self.leaving = False  # whether its end, and nothing else, is waited for
         self._ready = False
         # What it prints before its first job, which has a log; gone with this object.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115
@@ -80,6 +81,7 @@ class WorkerProcess:
                 self.error = message["message"]
             else:
                 yield message
+        self.leaving = True
         self.process.wait()
 
     def send(self, message: dict[str, Any]) -> None:
@@ -96,6 +98,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it, whatever it does."""
+        self.leaving = True
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -74,6 +74,7 @@ class _Pool:
         self.folder, self.resources, self.listener = folder, resources, listener
         self.pending = deque(jobs)
         self.attempts: Counter[str] = Counter()
+        self.lost_starts: Counter[int] = Counter()
         self.refusal: str | None = None
         with StopFlag(resources.until) as stop:
             try:
@@ -129,6 +130,7 @@ class _Pool:
 
     def _on_ready(self, worker: _Worker, message: dict[str, Any]) -> None:
         worker.ready = True
+        self.lost_starts[worker.number] = 0
         self._give_job(worker)
 
     def _on_epoch(self, worker: _Worker, message: dict[str, Any]) -> None:
@@ -153,9 +155,10 @@ class _Pool:
         del self.workers[worker.number]
         if self.refusal is not None:
             return
+        self.lost_starts[worker.number] += not worker.ready and worker.process.process.returncode != 0
         if worker.job is not None:
             self._on_death(worker, worker.job, worker.process.why_it_died())
-        elif not worker.ready and worker.process.process.returncode != 0:
+        elif self.lost_starts[worker.number] == ATTEMPTS:
             self.refusal = worker.process.could_not_start()
         elif self.pending:
             self._start(worker.number)
