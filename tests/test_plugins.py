@@ -112,6 +112,7 @@ def test_it_leaves_no_bytecode_beside_it(tmp_path: Path) -> None:
         ("half.py", "def f(:\n", r"half.py cannot be imported \(SyntaxError: invalid syntax, line 1\)"),
         ("nul.py", "a = '\0'\n", r"nul.py cannot be imported \((SyntaxError|ValueError): "),
         ("raises.py", "x = 1\ny = x / 0\n", r"cannot be imported \(ZeroDivisionError: division by zero, line 2\)"),
+        ("lines.py", "raise ValueError('a\\nb')\n", r"cannot be imported \(ValueError: a b, line 1\)"),
         ("leaves.py", "import sys\nsys.exit(3)\n", r"cannot be imported \(SystemExit: 3, line 2\)"),
         ("asks.py", "import no_such_package\n", r"ModuleNotFoundError: No module named 'no_such_package', line 1"),
         ("nothing.py", "x = 1\n", r"nothing.py defines nothing that is known here: a subclass of Method, policy, "),

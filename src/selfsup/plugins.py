@@ -163,5 +163,5 @@ def _describe(error: BaseException, path: Path) -> str:
     """What an error says, and the last line of the file that led to it."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
-    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return f"{type(error).__name__}{': ' * bool(said)}{said}{f', line {line}' if line else ''}"

@@ -137,7 +137,8 @@ def _load(backbone: Backbone, source: NetworkSource, config: StudyConfig) -> str
     """Load the weights of a file that a source names; says which, how they fitted, and for which images they are."""
     assert source.file is not None
     file = weights_at(source.file, source.name)
-    normalised = describe_normalisation(source.name) * (config.channels is None)  # others' is the images' own
+    # Images that are no photographs are normalised by what they are themselves.
+    normalised = describe_normalisation(source.name) if config.channels is None else ""
     return f"Weights from {file}: {load_weights(backbone, file, partial=config.allow_partial_weights)}.{normalised}"
 
 
