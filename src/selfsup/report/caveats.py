@@ -55,12 +55,12 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
 
 
 def unreadable_cells(found: Answer) -> str:
-    """Which cells are in no interval and no test because their files are gone, and what to do; empty if none are."""
+    """Which cells' settings intervals and tests leave out for want of files, and what to do; empty if none."""
     if not found.unreadable:
         return ""
     return (
-        f"What {listed(list(found.unreadable))} predicted is missing or damaged, so their settings are in no interval "
-        f"and no test; to mend that, {ANEW}."
+        f"What {listed(list(found.unreadable))} predicted is missing or damaged, so intervals and tests leave their "
+        f"settings out; to mend that, {ANEW}."
     )
 
 
