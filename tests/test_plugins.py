@@ -21,6 +21,7 @@ class Still(Method):
     '''Does nothing.'''
     version = {version}
 """
+STILL = METHOD.format(version=1)
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +62,18 @@ def test_a_base_class_with_an_underscore_is_not_taken_for_a_second_method(tmp_pa
 
 def test_two_methods_in_one_file_are_refused(tmp_path: Path) -> None:
     text = METHOD.format(version=1) + "\nclass Other(Still):\n    pass\n"
-    plugins.plug_in_files([write(tmp_path / "two.py", text)])
     with pytest.raises(UserError, match=r"the plug-in 'two.py' defines 2 of what can be method 'two'"):
-        method_class("two")
+        plugins.plug_in_files([write(tmp_path / "two.py", text)])
+
+
+@pytest.mark.parametrize(
+    "content", [b'\xef\xbb\xbf"Stra\xc3\x9fe."', b'# -*- coding: latin-1 -*-\n"Stra\xdfe."'], ids=["bom", "latin-1"]
+)
+def test_what_it_says_of_itself_is_read_in_its_own_encoding(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "still.py"
+    file.write_bytes(content + STILL.encode())
+    plugins.plug_in_files([file])
+    assert registry.first_line(registry.METHOD, "still") == "Straße."
 
 
 def test_it_is_run_once_and_anew_when_it_has_changed(tmp_path: Path) -> None:
@@ -90,6 +100,15 @@ def test_it_leaves_no_bytecode_beside_it(tmp_path: Path) -> None:
         ("notes.txt", "", "has no name for a plug-in"),
         ("My Method.py", "", "has no name for a plug-in"),
         ("_hidden.py", "", "has no name for a plug-in"),
+        ("all.py", METHOD, "has no name for a plug-in.*neither all nor auto"),
+        ("auto.py", METHOD, "has no name for a plug-in.*neither all nor auto"),
+        ("five.py", "policy = 5\n", r"'five.py' brings no augmentation 'five': 5 has no 'channels'; mend it"),
+        ("five.py", "evaluator = 5\n", r"'five.py' brings no evaluator 'five': 5 has no 'evaluate'; mend it"),
+        ("five.py", "executor = 5\n", r"'five.py' brings no executor 'five': 5 has no 'Options'; mend it"),
+        ("five.py", "open_source = 5\n", r"'five.py' brings no data set 'five': 5 has no '__call__'; mend it"),
+        ("five.py", STILL + "    tags = 5\n", r"TypeError: 'tags' of Still must be Tags\(\.\.\.\), line 5"),
+        ("five.py", STILL + "    recipe = None\n", r"TypeError: 'recipe' of Still must be Recipe\(\.\.\.\), line 5"),
+        ("five.py", STILL + "    Settings = 5\n", r"'Settings' of Still must be a subclass of MethodSettings, line 5"),
         ("half.py", "def f(:\n", r"half.py cannot be imported \(SyntaxError: invalid syntax, line 1\)"),
         ("nul.py", "a = '\0'\n", r"nul.py cannot be imported \((SyntaxError|ValueError): "),
         ("raises.py", "x = 1\ny = x / 0\n", r"cannot be imported \(ZeroDivisionError: division by zero, line 2\)"),

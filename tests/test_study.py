@@ -75,6 +75,11 @@ def test_every_cell_of_the_grid_is_recorded_once(study: selfsup.Study) -> None:
     assert untrained.lr.isna().all()
 
 
+def test_a_report_goes_to_a_file_that_is_named_as_text(study: selfsup.Study, tmp_path: Path) -> None:
+    assert study.report("md", to=str(tmp_path / "mine.md")) == tmp_path / "mine.md"
+    assert (tmp_path / "mine.md").read_text().startswith("# ")
+
+
 def test_csv_and_parquet_hold_the_same_table(study: selfsup.Study) -> None:
     csv = pd.read_csv(study.path / "results.csv")
     parquet = pd.read_parquet(study.path / "results.parquet")

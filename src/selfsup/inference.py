@@ -129,7 +129,7 @@ def embed_images(
         If there are no such images, the device is not there, or the cell's weights were not kept, before any image
         is opened; or if there is no readable image.
     """
-    if find_container(str(images)) is None and not Path(images).expanduser().exists():
+    if not str(images) or (find_container(str(images)) is None and not Path(images).expanduser().exists()):
         raise UserError(f"There is no file or folder '{printable(str(images))}'; give a folder of images, or an image.")
     where = choose_hardware(device, "fp32").device
     backbone = study.load_backbone(cell)

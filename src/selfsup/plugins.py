@@ -41,7 +41,7 @@ class Plugin:
         if path.suffix != ".py" or not registry.is_name(name_of(path.name)):
             raise UserError(
                 f"--plugin {path} has no name for a plug-in, which becomes the name of what it brings: small letters, "
-                f"digits and _, then .py; rename the file."
+                f"digits and _, then .py, and neither all nor auto; rename the file."
             )
         try:
             return cls(path, path.read_bytes())

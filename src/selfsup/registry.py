@@ -29,6 +29,9 @@ from selfsup.errors import UserError
 #: What may be a name: it stands in commands, in ids of cells and so in names of folders.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
+#: What means something else wherever a method or an augmentation is named.
+_WORDS = ("all", "auto")
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -47,6 +50,8 @@ class Kind:
         How the files of ours end, in a package that holds other files too.
     group : str, optional
         The entry points by which other packages bring theirs. Without it, neither they nor plug-ins can.
+    parts : tuple of str
+        Attributes that one from outside must have, so that what is no such thing is refused before it is asked.
     """
 
     word: str
@@ -54,15 +59,27 @@ class Kind:
     offers: str
     suffix: str = ""
     group: str | None = None
+    parts: tuple[str, ...] = ()
 
 
 # The packages stand here as text, and are imported when something in them is asked for: this module is below them all.
 METHOD = Kind("method", "selfsup.methods", "selfsup.methods.base:Method", group="selfsup.methods")
-POLICY = Kind("augmentation", "selfsup.views", "policy", suffix="_policy", group="selfsup.policies")
-SOURCE = Kind("data set", "selfsup.data.sources", "open_source", group="selfsup.sources")
+POLICY = Kind(
+    "augmentation",
+    "selfsup.views",
+    "policy",
+    suffix="_policy",
+    group="selfsup.policies",
+    parts=("channels", "draw", "apply"),
+)
+SOURCE = Kind("data set", "selfsup.data.sources", "open_source", group="selfsup.sources", parts=("__call__",))
 CONTAINER = Kind("container", "selfsup.data.sources.containers", "container")
-EXECUTOR = Kind("executor", "selfsup.execution.executors", "executor", group="selfsup.executors")
-EVALUATOR = Kind("evaluator", "selfsup.evaluation.evaluators", "evaluator", group="selfsup.evaluators")
+EXECUTOR = Kind(
+    "executor", "selfsup.execution.executors", "executor", group="selfsup.executors", parts=("Options", "run")
+)
+EVALUATOR = Kind(
+    "evaluator", "selfsup.evaluation.evaluators", "evaluator", group="selfsup.evaluators", parts=("evaluate", "columns")
+)
 SCHEDULER = Kind("scheduler", "selfsup.execution.schedulers", "scheduler")
 TRACKER = Kind("tracker", "selfsup.report.trackers", "tracker")
 KINDS = (METHOD, POLICY, SOURCE, CONTAINER, EXECUTOR, EVALUATOR, SCHEDULER, TRACKER)
@@ -96,11 +113,11 @@ def plug_in(name: str, origin: Origin, kinds: Iterable[Kind]) -> None:
     Raises
     ------
     UserError
-        If somebody else brings one of the same name.
+        If somebody else brings one of the same name, or one is not what it is to be.
     """
     _plugged[name] = origin, frozenset(kinds)
     for kind in kinds:
-        _origin(kind, name)
+        load(kind, name)
 
 
 def unplug() -> None:
@@ -130,11 +147,12 @@ def load(kind: Kind, name: str) -> Any:
     require([name], names(kind), kind=kind.word)
     origin = _origin(kind, name)
     loaded = origin.load()
-    if not isinstance(loaded, ModuleType):
-        return loaded
-    found = offered(kind, loaded)
+    found = offered(kind, loaded) if isinstance(loaded, ModuleType) else [loaded]
     if len(found) != 1:
         raise UserError(f"{origin.owner} defines {len(found)} of what can be {kind.word} '{name}'; it must be one.")
+    for part in kind.parts:
+        if not hasattr(found[0], part):
+            raise UserError(f"{origin.owner} brings no {kind.word} '{name}': {found[0]!r} has no '{part}'; mend it.")
     return found[0]
 
 
@@ -157,7 +175,7 @@ def offered(kind: Kind, module: ModuleType) -> list[Any]:
 def first_line(kind: Kind, name: str) -> str:
     """What an implementation says of itself: the first paragraph of its file, which is read and not imported."""
     file = _origin(kind, name).file()
-    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) if file else None
+    docstring = ast.get_docstring(ast.parse(file.read_bytes())) if file else None
     return (docstring or "").split("\n\n")[0].replace("\n", " ")
 
 
@@ -184,7 +202,7 @@ def to_name(identifier: str) -> str:
 
 def is_name(text: str) -> bool:
     """Whether `text` can be the name of an implementation."""
-    return _NAME.fullmatch(text) is not None
+    return _NAME.fullmatch(text) is not None and text not in _WORDS
 
 
 def _origin(kind: Kind, name: str) -> Origin:

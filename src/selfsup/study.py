@@ -147,7 +147,7 @@ class Study:
         self,
         form: str = "html",
         *,
-        to: Path | None = None,
+        to: str | Path | None = None,
         growing: bool = False,
         metric: str | None = None,
         margin: float | str | None = None,
@@ -159,7 +159,7 @@ class Study:
         form : {"html", "md", "pdf"}
             ``report.html``, one interactive page; ``report.md`` with its figures beside it; or
             ``report.pdf``.
-        to : Path, optional
+        to : str or Path, optional
             Another file to write, which need not lie in the study's folder.
         growing : bool
             Whether the study is running: ``report.html`` then reloads itself until it is written for the last time.
@@ -183,12 +183,12 @@ class Study:
         registry.require([form], ["html", "md", "pdf"], kind="format")
         from selfsup.report.recorded import asked_for
 
-        asked = asked_for(metric=metric, margin=margin)
+        asked, other = asked_for(metric=metric, margin=margin), None if to is None else Path(to)
         if form == "html":
             commands = dict.fromkeys(run["command"] for run in runs_of(self.folder) if run["command"])
-            written = write_report(self.path, "\n".join(commands) or None, to=to, growing=growing, asked=asked)
+            written = write_report(self.path, "\n".join(commands) or None, to=other, growing=growing, asked=asked)
         else:
-            written = {"md": write_markdown, "pdf": write_pdf}[form](self.path, asked, to=to)
+            written = {"md": write_markdown, "pdf": write_pdf}[form](self.path, asked, to=other)
         if self.address and to is None:
             upload(self.address, [written, *figures_beside(written).glob("*")])
         return written

@@ -134,6 +134,30 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         load_weights(fresh(), saved(state, tmp_path))
 
 
+@pytest.mark.parametrize("kind", ["float8", "int8", "complex", "sparse", "meta"])
+def test_tensors_that_are_no_weights_as_they_are_are_refused(tmp_path: Path, kind: str) -> None:
+    weight = resnet().conv1.weight.detach()
+    made = {
+        "float8": lambda: weight.to(torch.float8_e4m3fn),
+        "int8": lambda: weight.to(torch.int8),
+        "complex": lambda: weight.to(torch.complex64),
+        "sparse": lambda: weight.to_sparse(),
+        "meta": lambda: weight.to("meta"),
+    }[kind]()
+    file = saved({**resnet().state_dict(), "conv1.weight": made}, tmp_path)
+    with pytest.raises(
+        UserError, match=r"1 of the tensors in '.*' are no weights that .*, as 'conv1\.weight' \(torch\."
+    ):
+        load_weights(fresh(), file)
+
+
+def test_a_file_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    state: dict[str, object] = dict(resnet().state_dict())
+    state["again"] = state
+    with pytest.raises(UserError, match=r"is not a safetensors file or a torch state dict .*RecursionError"):
+        load_weights(fresh(), saved(state, tmp_path))
+
+
 @pytest.mark.parametrize(("name", "first"), [("test_resnet", "conv1.0"), ("test_vit", "patch_embed.proj")])
 def test_a_first_layer_for_three_channels_is_adapted_to_others_as_timm_does(
     tmp_path: Path, name: str, first: str

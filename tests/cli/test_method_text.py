@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from selfsup.cli.listing import lines
 from selfsup.cli.method_text import describe_cost, describe_needs
 from selfsup.methods import Method, Paper, method_class, method_names
 
@@ -42,6 +43,13 @@ class Broken(Method):
 def test_a_method_that_cannot_be_built_is_still_described() -> None:
     assert describe_needs(Broken) == "cannot be built on a tiny network (LookupError)"
     assert describe_cost(Broken) == "not stated"
+
+
+def test_a_cost_that_is_not_stated_is_said_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [*lines("methods", "simclr")][-1].endswith("Needs: 2 views of an image; a step costs 1 of SimCLR's.")
+    monkeypatch.setattr(method_class("simclr"), "cost", None)
+    assert [*lines("methods", "simclr")][-1].endswith("Needs: 2 views of an image; a step's cost is not stated.")
+    assert [*lines("methods", "frozen")][-1].endswith("Needs: no training.")
 
 
 def test_the_docs_have_every_method_as_it_is() -> None:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from selfsup.config import grid as grids
 from selfsup.config.axes import AXES, format_lr
-from selfsup.config.grid import Cell, Job, Tags, fuse_jobs, group_jobs
+from selfsup.config.grid import Cell, Job, Tags, fuse_jobs, group_jobs, images_of
 from selfsup.config.network_source import NetworkSource
 
 TAGS = {
@@ -331,3 +332,13 @@ def test_shared_trainings_are_fused_whichever_of_their_cells_are_left() -> None:
     assert [[(cell.lr, cell.per_class) for cell in job.cells] for job in fuse_jobs(left, grid, 2)] == [
         [(0.1, 20), (0.2, 5), (0.2, 20)]
     ]
+
+
+@pytest.mark.parametrize("available", [50, 126, 1250, 5000, 6000])
+def test_a_share_is_rounded_as_it_is_written_a_half_upwards(available: int) -> None:
+    """0.57 % of 5,000 are 28.5, and in binary floating point less."""
+    for cents in range(1, 10_000, 7):
+        share = Decimal(cents) / 100
+        expected = (share * available / 100).quantize(Decimal(1), ROUND_HALF_UP)
+        assert images_of(f"{float(share):g}%", available) == max(1, expected), share
+    assert images_of("0.57%", 5000) == 29

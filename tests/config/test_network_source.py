@@ -69,3 +69,10 @@ def test_a_reference_without_weights_is_refused(text: str) -> None:
 
 def test_no_references_can_be_asked_for() -> None:
     assert StudyConfig(references="none").references == ()
+
+
+def test_a_file_that_a_study_has_named_is_of_the_network_before_the_at(tmp_path: Path) -> None:
+    file = tmp_path / "test_resnet@imagenet.safetensors"
+    file.touch()
+    source = NetworkSource.trained(str(file))
+    assert (source.name, source.file) == ("test_resnet", file)

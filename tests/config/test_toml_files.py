@@ -222,3 +222,14 @@ def test_a_studys_configuration_may_be_given_as_a_file(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(to_toml(validate({"epochs": 7})))
     assert validate(load_values(file=file)).epochs == 7
+
+
+def test_the_plug_ins_of_a_studys_configuration_are_those_that_the_study_keeps(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(to_toml(validate({"plugin": ["mine.py@3f2a"]})))
+    assert load_values(file=tmp_path / "config.toml")["plugin"] == [str(tmp_path / "plugins" / "mine.py")]
+
+
+def test_a_file_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.toml").write_text(f"a = {'[' * 9999}{']' * 9999}")
+    with pytest.raises(UserError, match=r"deep.toml' cannot be read as TOML: maximum recursion depth exceeded"):
+        load_values(file=tmp_path / "deep.toml")

@@ -20,9 +20,9 @@ from selfsup.methods import method_class, method_names, read_settings
         ("image_size", "a whole number of at least 8 and at most 1024 or 'auto'"),
         ("grow_from", "a number above 0 and at most 1"),
         ("unlabelled", "true or false"),
-        ("group", "text"),
+        ("group", "text that is not empty"),
         ("weights", "text that is not empty"),
-        ("threads", "a whole number of at least 1"),
+        ("threads", "a whole number of at least 1 and at most 1024"),
         ("workers", "a whole number above 0 or 'auto'"),
         ("schedule", "'cosine' or 'constant'"),
         ("precision", "'auto', 'fp32', 'bf16' or 'fp16'"),
@@ -73,6 +73,7 @@ def test_a_value_that_misses_several_choices_is_named_once() -> None:
     ("method", "options", "message"),
     [
         ("moco", {"temperature": "hot"}, "moco.temperature = 'hot' does not fit: must be a number above 0."),
+        ("moco", {"temperature": True}, "moco.temperature = True does not fit: must be a number above 0."),
         ("moco", {"momentum": 1}, "moco.momentum = 1 does not fit: must be a number of at least 0 and below 1."),
         (
             "byol",

@@ -40,6 +40,16 @@ def test_a_method_with_several_networks_is_named_with_them() -> None:
     )
 
 
+def test_seeds_that_only_networks_without_training_have_are_not_counted_as_those_of_trainings() -> None:
+    cells = [replace(c, seed=seed) for c in (TRAINED[0], TRAINED[1], IDLE[-1]) for seed in (0, 1)]
+    chosen = [c for c in cells if c.seed == 0 or c.lr is None]
+    assert describe(chosen, epochs=30) == (
+        "random; simclr at 1x with policy simclr; 5 and all per class; 1 seed (2 without training); 30 epochs"
+    )
+    assert left_out(cells, chosen) == "seed 1 of trainings"
+    assert describe(cells, epochs=30).endswith("; 2 seeds; 30 epochs")
+
+
 def test_of_everything_nothing_is_left_out() -> None:
     assert left_out(CELLS, CELLS) == ""
 

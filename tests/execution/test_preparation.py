@@ -231,13 +231,17 @@ def test_pages_of_a_file_are_a_group_and_groups_go_by_files(tmp_path: Path) -> N
         assert arrays["groups"].tolist() == np.repeat(np.arange(6), 3).tolist() * 2
 
 
-def test_groups_are_written_down_for_the_statistics(tmp_path):
-    folder, _ = begin(save_images(tmp_path / "data"), tmp_path / "study", group=r"(\d)\.tif")
+def test_groups_are_counted_and_written_down_for_the_statistics(tmp_path):
+    said: list[str] = []
+    folder, _ = begin(save_images(tmp_path / "data"), tmp_path / "study", said.append, group=r"(\d)\.tif")
+    line = "Groups of images, each on one side of the split: 5, of them {train} in train, {val} in val, {test} in test."
     with np.load(folder.path / "split.npz") as arrays:
         assert arrays["groups"].tolist() == [0, 1, 2, 3, 4] * 2
-    folder, _ = begin(tmp_path / "data", tmp_path / "without")
+        assert line.format(**{side: len(arrays[side]) // 2 for side in ("train", "val", "test")}) in said
+    folder, _ = begin(tmp_path / "data", tmp_path / "without", said.append)
     with np.load(folder.path / "split.npz") as arrays:
         assert "groups" not in arrays
+    assert sum(line.startswith("Groups") for line in said) == 1
 
 
 def split_of(folder: StudyFolder, suffix: str = "") -> dict[str, np.ndarray]:

@@ -39,3 +39,27 @@ def test_a_file_for_a_cluster_serves_another_executor_that_the_command_names(tmp
     file.write_text('partition = "gpu"\n')
     with pytest.raises(UserError, match="--partition is an option of --executor slurm, and this is --executor local"):
         requested_run(None, preset=None, config=file, options={}, anew=True)
+
+
+@pytest.mark.parametrize("name", ["data", "data_root", "data_url", "manifest", "pool", "group", "test_data"])
+def test_text_that_is_empty_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As an unset variable of a shell gives it, or a file of options."""
+    save_picture(tmp_path / "0.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UserError, match=f"--{name.replace('_', '-')} = '' does not fit: must be text that is not empty"
+    ):
+        out_of(**{name: ""})
+
+
+def test_an_expression_for_groups_is_none_of_the_folder_or_the_long_name_that_it_could_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plate1").mkdir()
+    (tmp_path / "table").touch()
+    monkeypatch.chdir(tmp_path)
+    for group, meant in {"plate1": "plate1", "(a|b)" * 100: "(a|b)" * 100, "table": str(tmp_path / "table")}.items():
+        values, _ = requested_run(None, preset="quick", config=None, options={"group": group}, anew=True)
+        assert values["group"] == meant

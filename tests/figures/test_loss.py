@@ -71,6 +71,13 @@ def test_both_similarities_are_in_one_panel_and_named_at_their_ends() -> None:
     assert words(panels(positive_similarity=[0.1, 0.5, 0.9])["similarity"]) == []
 
 
+@pytest.mark.parametrize(("positive", "sides"), [(0.9, ["bottom", "top"]), (0.1, ["top", "bottom"])])
+def test_the_name_of_the_upper_line_is_above_it_and_that_of_the_lower_one_below(positive: float, sides: list) -> None:
+    """Where lines meet, names between them would be written over each other."""
+    axes = panels(positive_similarity=[0.9, 0.5, positive], negative_similarity=[0.1, 0.1, 0.2])["similarity"]
+    assert [text.get_verticalalignment() for text in axes.texts] == sides
+
+
 def test_a_value_taken_now_and_then_is_joined_across_the_epochs_between() -> None:
     (line,) = panels(knn_accuracy=[0.1, None, 0.9])["kNN accuracy"].lines
     assert points(line) == [(1, 0.1), (3, 0.9)]

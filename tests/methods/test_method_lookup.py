@@ -9,8 +9,9 @@ from typing import get_args
 import pytest
 
 import selfsup.methods
+from selfsup.backbones import build_backbone
 from selfsup.errors import UserError
-from selfsup.methods import Method, method_class, method_names, read_settings
+from selfsup.methods import Method, method_class, method_names, read_settings, view_groups_of
 
 
 def test_every_file_without_an_underscore_is_a_method_of_its_name() -> None:
@@ -79,6 +80,13 @@ def test_a_setting_that_does_not_fit_is_named_with_its_value(method: str, option
         read_settings(method, options)
     assert str(refusal.value).startswith(named)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_method_that_cannot_be_built_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(method_class("simclr"), "view_groups", lambda self: 5)
+    backbone = build_backbone("test_resnet", image_size=32)
+    with pytest.raises(UserError, match=r"simclr cannot be built for such a network \(TypeError: .*; mend it, or its"):
+        view_groups_of("simclr", {}, backbone)
 
 
 @pytest.mark.parametrize("method", [name for name in method_names() if method_class(name).tags.trains])

@@ -370,6 +370,20 @@ def test_what_was_found_is_seen_on_a_telephone_without_scrolling(study):
     assert 0 < right < 390
 
 
+def test_settings_are_seen_on_a_small_telephone_with_no_name_broken(study):
+    script = (
+        IN_A_FRAME.replace("%d", "375")
+        + """
+    const box = of(".plot + .scroll");
+    const heights = [...box.querySelectorAll("tbody tr")].map((row) => row.offsetHeight);
+    return [box.scrollWidth, box.clientWidth, Math.max(...heights), Math.min(...heights)];
+    """
+    )
+    needed, shown, highest, lowest = in_browser(study.path / "report.html", script)["result"]
+    assert needed <= shown
+    assert highest - lowest <= 1
+
+
 def test_the_table_of_cells_stays_within_the_column_of_text_where_the_window_is_narrow(study):
     script = (
         IN_A_FRAME.replace("%d", "1200")

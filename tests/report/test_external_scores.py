@@ -55,6 +55,7 @@ def test_nothing_is_chosen_by_the_external_test(tested) -> None:
         file.unlink()
     after = answer(tested.path)
     assert after.external == ()
+    assert after.unreadable == ("moco-resnet18-weak-lr0.06-nall-s0", "random-resnet18-nall-s0")
     assert (before.best, before.choices, before.pairwise) == (after.best, after.choices, after.pairwise)
 
 

@@ -368,7 +368,7 @@ def test_seeds_that_are_quoted_are_in_every_interval_and_test_or_none_is_made(ma
     assert [gain.one.per_class for gain in found.gains] == ["5", "all"]  # beyond every network: not known of frozen
     assert found.unreadable == (cell,)
     assert found.caveats[0] == (
-        f"What {cell} predicted is missing or damaged, so their settings are in no interval and no test; to mend that, "
+        f"What {cell} predicted is missing or damaged, so intervals and tests leave their settings out; to mend that, "
         "remove the cell's folder and run the same command again."
     )
 

@@ -113,6 +113,8 @@ def load_weights(backbone: Backbone, path: Path, *, partial: bool = False) -> We
         adapted=tuple(adapted),
     )
     _require_fit(report, backbone, checkpoint, path, partial)
+    floating = {name: tensor for name, tensor in fitting.items() if expected[name].is_floating_point()}
+    _require_numbers({k: v for k, v in floating.items() if not v.is_floating_point() or v.element_size() < 2}, path)
     broken = [k for k, v in fitting.items() if v.is_floating_point() and not bool(v.isfinite().all())]
     if broken:
         raise UserError(
@@ -310,11 +312,27 @@ def _read_checkpoint(path: Path) -> Mapping[Any, Any]:
             return load_file(path)
         with torch.serialization.safe_globals([argparse.Namespace]):  # the options of a training, which are no code
             content = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = flatten(content) if isinstance(content, Mapping) else {}
     except Exception as error:
         raise UserError(
             f"'{path}' is not a safetensors file or a torch state dict that loads without running code "
             f"({type(error).__name__}); save the model's state_dict() and pass that file to --weights."
         ) from None
-    if not isinstance(content, Mapping) or not flatten(content):
+    if not tensors:
         raise UserError(f"'{path}' holds no state dict; save the model's state_dict() and pass that file to --weights.")
+    _require_numbers({name: tensor for name, tensor in tensors.items() if not _is_array(tensor)}, path)
     return content
+
+
+def _is_array(tensor: Tensor) -> bool:
+    """Whether a tensor holds a number at each of its places."""
+    return tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_nested)
+
+
+def _require_numbers(unusable: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that are no weights as they are: of a quantised network, for example, without their scale."""
+    for name, tensor in unusable.items():
+        raise UserError(
+            f"{len(unusable)} of the tensors in '{path}' are no weights that can be loaded as they are, as '{name}' "
+            f"({tensor.dtype}, {tensor.layout}); save them dense, in float32, float16 or bfloat16."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import json
 import shlex
@@ -17,13 +18,15 @@ import click
 from selfsup._version import __version__
 from selfsup.cli import listing
 from selfsup.cli.console import Interrupts, ignore_interrupts, write_what_consoles_have
-from selfsup.cli.options import given_values, study_options
+from selfsup.cli.options import PlaceParam, given_values, study_options
 from selfsup.errors import Interrupted, UserError
 from selfsup.execution.garbage import uncollected
 from selfsup.plugins import plug_in_files
 
 #: Exit codes: a cell failed; the user gave something that does not fit; stopped by a signal (plus its number).
 FAILED, REFUSED, STOPPED = 1, 2, 128
+#: What the system says of a path that nobody can read or write as it is.
+UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 #: What a report can be, which is also how its file ends.
 FORMS = ("html", "md", "pdf")
 
@@ -48,6 +51,9 @@ class _Group(click.Group):
                     left = "; the same command goes on from here" * (context.invoked_subcommand == "run")
                     click.echo(f"selfsup: stopped{getattr(error, 'left', '') or left}.", err=True)
                     sys.exit(STOPPED + (interrupts.came or getattr(error, "signal", signal.SIGINT)))
+                if isinstance(error, OSError) and error.errno in UNUSABLE and error.filename:
+                    place = f"'{str(error.filename)[:100]}{'…' * (len(str(error.filename)) > 100)}'"
+                    error = UserError(f"{place} cannot be used ({error.strerror}); check the path, or who may use it.")
                 if isinstance(error, UserError):
                     click.echo(f"selfsup: {error}", err=True)
                     sys.exit(REFUSED)
@@ -67,7 +73,7 @@ def main() -> None:
 @study_options
 @click.option(
     "--out",
-    type=click.Path(),
+    type=PlaceParam(),
     help="The study's folder, or an address such as s3://bucket/study. [studies/<name of DATA>; with a manifest, "
     "studies/<name of DATA>-<name of the manifest>]",
 )
@@ -102,7 +108,7 @@ def run(out: str | None, quiet: bool, as_json: bool, **given: Any) -> None:
 
 @main.command()
 @study_options
-@click.option("--out", type=click.Path(), help="A study's folder: show what is finished there and what is left.")
+@click.option("--out", type=PlaceParam(), help="A study's folder: show what is finished there and what is left.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(out: str | None, as_json: bool, **given: Any) -> None:
     """Show the cells that `run` would train, the time and the disk; run nothing.
@@ -125,7 +131,7 @@ def plan(out: str | None, as_json: bool, **given: Any) -> None:
 
 
 @main.command()
-@click.argument("study")
+@click.argument("study", type=PlaceParam())
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(study: str, as_json: bool) -> None:
     """Show how far STUDY is: finished cells, and jobs on a cluster that wait or run."""
@@ -140,13 +146,13 @@ def status(study: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
+@click.argument("studies", type=PlaceParam(), metavar="STUDY...", nargs=-1, required=True)
 @click.option("--format", "form", type=click.Choice(FORMS), help="[by the ending of -o, else html]")
-@click.option("--figures", type=click.Path(file_okay=False), help="Also write every figure, as PNG and PDF, here.")
+@click.option("--figures", type=PlaceParam(file_okay=False), help="Also write every figure, as PNG and PDF, here.")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False),
+    type=PlaceParam(dir_okay=False),
     help="The file to write. [report.html in STUDY; of several, selfsup-comparison.html]",
 )
 @click.option("--metric", metavar="VALUE", help="Choose and compare by this metric. [the study's]")
@@ -181,9 +187,9 @@ def report(
 
 
 @main.command()
-@click.argument("study")
-@click.argument("images", type=click.Path())
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="The file to write.")
+@click.argument("study", type=PlaceParam())
+@click.argument("images", type=PlaceParam())
+@click.option("-o", "--output", required=True, type=PlaceParam(dir_okay=False), help="The file to write.")
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
 def embed(study: str, images: str, output: str, device: str) -> None:
     """Embed IMAGES with the backbone of STUDY's best cell, or of STUDY/CELL.
@@ -204,12 +210,12 @@ def embed(study: str, images: str, output: str, device: str) -> None:
 
 
 @main.command()
-@click.argument("study")
-@click.argument("images", type=click.Path())
+@click.argument("study", type=PlaceParam())
+@click.argument("images", type=PlaceParam())
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False),
+    type=PlaceParam(dir_okay=False),
     help="The file.csv or file.parquet to write. [CSV on standard output]",
 )
 @click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps. [auto]")
@@ -235,7 +241,9 @@ def predict(study: str, images: str, output: str | None, device: str) -> None:
 @main.command(name="list")
 @click.argument("kind", type=click.Choice(listing.CHOICES))
 @click.argument("pattern", default="*")
-@click.option("--plugin", multiple=True, metavar="FILE", help="Show what this Python file brings, too.")
+@click.option(
+    "--plugin", multiple=True, type=PlaceParam(), metavar="FILE", help="Show what this Python file brings, too."
+)
 def list_(kind: str, pattern: str, plugin: tuple[str, ...]) -> None:
     """Show what there is to choose from; PATTERN narrows it by name, for example 'resnet*'."""
     plug_in_files(plugin)

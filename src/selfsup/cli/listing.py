@@ -48,5 +48,5 @@ def _methods(pattern: str) -> Iterator[str]:
             continue
         yield f"{name:12} {registry.first_line(registry.METHOD, name)}"
         yield f"{'':12} {getattr(cls, 'paper', '(no paper is named)')}"
-        cost = f"; a step costs {describe_cost(cls)} of SimCLR's" * cls.tags.trains
-        yield f"{'':12} Needs: {describe_needs(cls)}{cost}."
+        cost = "a step's cost is not stated" if cls.cost is None else f"a step costs {describe_cost(cls)} of SimCLR's"
+        yield f"{'':12} Needs: {describe_needs(cls)}{f'; {cost}' * cls.tags.trains}."

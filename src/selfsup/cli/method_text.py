@@ -19,10 +19,10 @@ def _needs(cls: type[Method]) -> Iterator[str]:
     tags = cls.tags
     try:
         method = build(cls)
+        groups = tuple(method.view_groups())
     except Exception as error:  # one from outside that does not keep the contract is still listed
         yield f"cannot be built on a tiny network ({type(error).__name__})"
         return
-    groups = method.view_groups()
     kinds = [f"{g.count}{' small' * (g.side < 1)}{' masked' * (g.mask is not None)}" for g in groups]
     yield f"{' + '.join(kinds)} view{'s' * (sum(group.count for group in groups) > 1)} of an image"
     if tags.augmentation:

@@ -18,6 +18,16 @@ from selfsup.execution.executors import DEFAULT, executor_names, executor_option
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class PlaceParam(click.Path):
+    """A path or an address; text that is empty, as of an unset variable, is none, and not the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not value and param is not None:
+            name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+            raise UserError(f"{name} is empty, as an unset variable is; name a file or folder.")
+        return super().convert(value, param, ctx)
+
+
 def study_options(command: Command) -> Command:
     """Add an option for every field of the configuration."""
     for known in reversed(executor_options()):
@@ -27,7 +37,7 @@ def study_options(command: Command) -> Command:
             continue
         command = _field_option(name, field)(command)
     shared: list[Callable[[Command], Command]] = [
-        click.option("--config", type=click.Path(dir_okay=False), help="TOML file with any of the options below."),
+        click.option("--config", type=PlaceParam(dir_okay=False), help="TOML file with any of the options below."),
         click.option("--preset", help=f"Where to start from: {', '.join(list_presets())}. [recommended]"),
         click.option("--executor", help=f"Where cells run: {', '.join(executor_names())}. [{DEFAULT}]"),
         click.option("--set", "settings", multiple=True, metavar="METHOD.NAME=VALUE", help="A setting of one method."),
@@ -43,7 +53,7 @@ def _field_option(name: str, field: FieldInfo, only_with: tuple[str, ...] = ()) 
     flag = "--" + name.replace("_", "-")
     help = f"({', '.join(only_with)}) {field.description}" if only_with else field.description or ""
     if name == "plugin":
-        return click.option(flag, name, multiple=True, metavar="FILE", help=help)
+        return click.option(flag, name, multiple=True, type=PlaceParam(), metavar="FILE", help=help)
     if field.annotation is bool:
         return click.option(flag, name, is_flag=True, default=None, help=help)
     flags = ("--backbone", flag) if name == "backbones" else (flag,)

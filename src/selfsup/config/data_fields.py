@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Literal, Self
 
 from pydantic import field_validator
 
 from selfsup.config.field_roles import Fields, field
-from selfsup.config.field_types import Channels
+from selfsup.config.field_types import Channels, Place
 
 #: Pixels of the largest image that Pillow opens if it is left to itself.
 MAX_PIXELS = 178_956_970
@@ -16,28 +16,27 @@ MAX_PIXELS = 178_956_970
 
 def is_table(group: str) -> bool:
     """Whether the field `group` names a file, and not an expression."""
-    return group.lower().endswith(".csv") or Path(group).is_file()
+    return group.lower().endswith(".csv") or os.path.isfile(group)  # which an expression may be too long for
 
 
 class DataFields(Fields):
     """The images, their reading and their split."""
 
-    data: str = field(
+    data: Place = field(
         "digits",
         "A folder of images, or the name of a data set (see `selfsup list datasets`).",
         "place",
     )
-    data_root: str | None = field(None, "Folder that already holds a named data set's files.", "runtime")
-    data_url: str | None = field(None, "Address or local zip that stands in for a data set's published one.", "runtime")
+    data_root: Place | None = field(None, "Folder that already holds a named data set's files.", "runtime")
+    data_url: Place | None = field(None, "Address or local zip in place of a data set's published one.", "runtime")
     unlabelled: bool = field(False, "Ignore folder names; treat the images as unlabelled.", "identity")
-    manifest: str | None = field(
+    manifest: Place | None = field(
         None,
         "A table of the images, CSV or Parquet: path (below DATA, or without one below the table's own folder), and "
         "any of label, split and group; what is empty is unknown.",
         "place",
-        min_length=1,
     )
-    pool: str | None = field(
+    pool: Place | None = field(
         None,
         "A folder of further images without labels, on which methods without labels train and nothing is evaluated; "
         "a folder 'unlabelled' beside the class folders is one too.",
@@ -48,7 +47,7 @@ class DataFields(Fields):
         "Divide the images anew, whatever split is given; folders called train, val, test are then classes.",
         "identity",
     )
-    group: str | None = field(
+    group: Place | None = field(
         None,
         "Keep images that belong together on one side of the split: a regular expression on the "
         "path (its first group, or the whole match), or a CSV file with columns path,group.",
@@ -68,7 +67,7 @@ class DataFields(Fields):
         "Divide the images anew for each seed, so that intervals over seeds count the split too.",
         "identity",
     )
-    test_data: str | None = field(
+    test_data: Place | None = field(
         None,
         "Images of the same classes from elsewhere (another site, another camera), a folder or a data set's name: the "
         "external test, quoted beside the test images and never chosen on.",

@@ -7,7 +7,7 @@ from typing import Literal, cast
 from pydantic import field_validator
 
 from selfsup.config.field_roles import Fields, field
-from selfsup.config.field_types import Lrs, Names
+from selfsup.config.field_types import MOST_EPOCHS, Lrs, Names
 from selfsup.errors import UserError
 
 #: What methods may be chosen and compared by.
@@ -69,7 +69,7 @@ class EvaluationFields(Fields):
         "identity",
         ge=0,
     )
-    finetune_epochs: int = field(30, "Epochs of fine-tuning.", "identity", ge=1)
+    finetune_epochs: int = field(30, "Epochs of fine-tuning.", "identity", ge=1, le=MOST_EPOCHS)
     finetune_lrs: Lrs = field((0.003, 0.03), "Learning rates that fine-tuning chooses from.", "identity")
     map_points: int = field(5000, "Most points on a t-SNE map.", "identity", ge=10)
 

@@ -20,14 +20,31 @@ The roles:
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 Role = Literal["axis", "plugins", "identity", "place", "contents", "runtime"]
 
 
-class Fields(BaseModel):
+class Options(BaseModel):
+    """What a user can set."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse ``epochs = true``, which to Python is 1."""
+        if isinstance(value, bool) and not _takes_truth(cls.model_fields[str(info.field_name)].annotation):
+            raise PydanticCustomError("truth", "true and false are no numbers")
+        return value
+
+
+def _takes_truth(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(map(_takes_truth, get_args(annotation)))
+
+
+class Fields(Options):
     """Fields of the configuration that belong together. Their names are option names with ``_`` for ``-``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)

@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from selfsup.config.network_source import AUTO, PUBLISHED, NetworkSource
 
+#: More would be a slip of the hand: what is planned for each epoch would fill the memory.
+MOST_EPOCHS = 1_000_000
+
 
 def _split_commas(value: Any) -> Any:
     """Let ``"a,b"`` and a single number stand for a list, as on the command line."""
@@ -75,7 +78,8 @@ def _split_sizes(value: Any) -> Any:
 
 
 Channels = Annotated[tuple[int, ...] | None, BeforeValidator(_channel_numbers)]
-Files = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
+Place = Annotated[str, Field(min_length=1)]
+Files = Annotated[tuple[Place, ...], BeforeValidator(_one_or_several), AfterValidator(no_repeats)]
 _Lr = Annotated[float, Field(gt=0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]
 Lrs = Annotated[tuple[_Lr, ...], BeforeValidator(_split_commas), AfterValidator(no_repeats)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from typing import Any, Literal, Self
 
 from selfsup.config.axes import AXES
@@ -29,11 +30,11 @@ def images_of(size: PerClass, available: int) -> int:
     return min(max(1, math.floor((percent * available + 50) / 100)), available)
 
 
-def percent_of(size: PerClass) -> float | None:
-    """The percentage of each class that a size is; None where it is a number."""
+def percent_of(size: PerClass) -> Fraction | None:
+    """The percentage of each class that a size is, as it is written; None where it is a number."""
     if size == "all":
-        return 100.0
-    return float(size.removesuffix("%")) if isinstance(size, str) else None
+        return Fraction(100)
+    return Fraction(size.removesuffix("%")) if isinstance(size, str) else None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,8 @@ class NetworkSource:
         ValueError
             If it is none of these.
         """
-        source = cls(Path(text).stem, text) if Path(text).is_file() else cls.parse(text, PUBLISHED)
+        named = Path(text).stem.partition("@")[0]  # as studies name their files: test_resnet@imagenet.safetensors
+        source = cls(named, text) if os.path.isfile(text) else cls.parse(text, PUBLISHED)
         if source.weights in (NONE, AUTO):
             raise ValueError("must be a trained network: NAME for the published weights, NAME@FILE, or FILE")
         return source

@@ -47,6 +47,7 @@ class StudyConfig(EvaluationFields, TrainingFields, GridFields, DataFields):
         "The last digits of a result depend on it.",
         "identity",
         ge=1,
+        le=1024,
     )
     workers: PositiveInt | Literal["auto"] = field("auto", "Cells trained at the same time.", "runtime")
     keep: Literal["best", "all", "none"] = field(

@@ -41,7 +41,7 @@ def load_values(
     if file is not None:
         if not str(file):
             raise UserError("--config is empty; name a TOML file, or leave the option out.")
-        layers.append(read_toml(Path(file)))
+        layers.append(_without_references(read_toml(Path(file)), Path(file).parent))
     layers.append(overrides or {})
     values: dict[str, Any] = reduce(_merge, map(_in_full, layers), {})
     for name in ("description", "format"):  # of a preset, and of a study's config.toml given as a file
@@ -54,6 +54,13 @@ def _in_full(layer: Mapping[str, Any]) -> dict[str, Any]:
     if "backbone" in layer and "backbones" in layer:
         raise UserError("--backbone is the short form of --backbones, and both are given; leave one of them out.")
     return {"backbones" if name == "backbone" else name: value for name, value in with_named_epochs(layer).items()}
+
+
+def _without_references(values: dict[str, Any], study: Path) -> dict[str, Any]:
+    """The values of a file, where it is a study's own with the files of the plug-ins that it refers to."""
+    if not {"format", "plugin"} <= values.keys():
+        return values
+    return {**values, "plugin": [str(plugins.kept_in(study, known)) for known in values["plugin"]]}
 
 
 def _merge(known: Any, given: Any) -> Any:
@@ -75,7 +82,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"There is no configuration file '{path}'; check the path given to --config.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"'{path}' cannot be read as TOML: {error}; mend the file and run again.") from None
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from selfsup.config.field_roles import Fields, field
+from selfsup.config.field_types import MOST_EPOCHS
 
 #: What ``image_size = "auto"`` may come to, and the largest that can be asked for; in pixels.
 AUTO_SIDES, LARGEST_SIDE = range(64, 225, 32), 1024
@@ -21,7 +22,7 @@ def with_named_epochs(values: Mapping[str, Any]) -> dict[str, Any]:
 class TrainingFields(Fields):
     """Steps, views, schedule, and the settings of methods."""
 
-    epochs: int = field(100, "Passes over the training images.", "identity", ge=1)
+    epochs: int = field(100, "Passes over the training images.", "identity", ge=1, le=MOST_EPOCHS)
     min_steps: int = field(
         1000,
         "Steps of a training, at least: an epoch of few images passes over them so many times that its epochs come to "

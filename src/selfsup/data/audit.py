@@ -24,6 +24,7 @@ Problem = Literal[
     "passed over",
     "empty class",
     "given split",
+    "groups",
     "labels",
     "labels alike",
     "labels with a comma",
@@ -65,6 +66,7 @@ HEADINGS: dict[Problem, str] = {
     "passed over": "Folders and hidden images passed over",
     "empty class": "Folders without an image, which are no classes",
     "given split": "The split is given",
+    "groups": "Groups of images, each on one side of the split",
     "labels": "Labels",
     "labels alike": "Labels that differ only by case or spaces",
     "labels with a comma": "Labels with a comma, each taken as one",
@@ -227,6 +229,12 @@ def describe_given(items: ItemTable, split: Split, originals: np.ndarray | None 
         copied = int(np.isin(originals[split.test], originals[split.train]).sum())
         text += f"; {copied:,} of {len(split.test):,} test images have a copy in train, and stay" * (copied > 0)
     return text
+
+
+def describe_groups(groups: Sequence[str] | np.ndarray, split: Split) -> str:
+    """How many groups there are, and how many on each side."""
+    counts = {side: len(np.unique(np.asarray(groups)[getattr(split, side)])) for side in SIDES}
+    return f"{sum(counts.values()):,}, of them {', '.join(f'{count:,} in {side}' for side, count in counts.items())}"
 
 
 def left_out(items: ItemTable, split: Split, originals: np.ndarray | None = None) -> list[AuditEntry]:

@@ -30,7 +30,7 @@ from selfsup.methods import method_class, read_settings, view_groups_of
 from selfsup.record.folder import StudyFolder
 from selfsup.training.device import choose_hardware
 from selfsup.training.plan import first_side, side_step_of
-from selfsup.views import load_policy
+from selfsup.views import ViewGroup, load_policy
 
 #: In the history of a study, of the run that began it: by setting, what was asked for and what a budget made of it.
 SHORTENED = "shortened"
@@ -175,9 +175,10 @@ def _require_network(name: str, network: str, config: StudyConfig, backbone: Bac
         )
     if config.devices > 1 and not tags.can_distribute:
         raise UserError(f"{name} cannot be trained on several devices; use --devices 1, or leave it out of --methods.")
-    own = _own_policies(name, config, backbone)
+    groups = view_groups_of(name, config.settings.get(name, {}), backbone)
+    own = _own_policies(name, groups)
     registry.require(own, registry.names(registry.POLICY), kind=f"augmentation in the views of {name}:")
-    for group in view_groups_of(name, config.settings.get(name, {}), backbone):
+    for group in groups:
         pixels = group.pixels(side, step)
         if group.side < 1 and not takes_side(backbone, pixels):
             raise UserError(
@@ -192,9 +193,8 @@ def _require_network(name: str, network: str, config: StudyConfig, backbone: Bac
             )
 
 
-def _own_policies(name: str, config: StudyConfig, backbone: Backbone) -> list[str]:
-    """The policies that a method is trained with whatever the study's are."""
-    groups = view_groups_of(name, config.settings.get(name, {}), backbone)
+def _own_policies(name: str, groups: Sequence[ViewGroup]) -> list[str]:
+    """The policies that a method, whose views are these, is trained with whatever the study's are."""
     policies = (method_class(name).tags.augmentation, *(group.policy for group in groups))
     return [policy for policy in policies if policy is not None]
 
@@ -217,7 +217,7 @@ def require_policies(config: StudyConfig) -> None:
                 f"--channels."
             )
     for method, backbone in product(config.named_methods, asked_networks(config).values()):
-        for name in _own_policies(method, config, backbone):
+        for name in _own_policies(method, view_groups_of(method, config.settings.get(method, {}), backbone)):
             if load_policy(name).channels not in (None, config.in_channels):
                 raise UserError(
                     f"{method} has views by '{name}', which is for images of {load_policy(name).channels} channels, "

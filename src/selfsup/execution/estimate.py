@@ -143,7 +143,7 @@ def plan_study(
     if glance.audit:
         items = items.take(np.flatnonzero(~np.isin(items.names, [entry.path for entry in glance.audit])))
     require_weights(config, folder, lambda: channels)
-    split, _ = split_study(config, items)
+    split, groups = split_study(config, items)
     require_enough(items, split, config)
     require_shared_batches(config, items)
     study = resolve_study(config, values, ImagesSeen(items, rendering, [glance.short_side]), folder, say)
@@ -152,7 +152,7 @@ def plan_study(
         require_resplit(items, split, split_study(config, items, seed=1)[0], config)
     external = 0 if config.test_data is None else _labelled(open_external(config, items.classes, say))
     require_teachers(config, folder, lambda: channels)
-    noticed = [*describe_split(config, items, split), *small_classes(items, split, config.per_class)]
+    noticed = [*describe_split(config, items, split, groups), *small_classes(items, split, config.per_class)]
     records = read_records(folder) if folder else {}
     left = jobs_ahead(config, folder or StudyFolder(Path()), grid.jobs, records)
     finished = {cell for cell, record in records.items() if record.status in FINAL}

@@ -42,8 +42,11 @@ def describe(cells: Sequence[Cell], category: str = "class", *, epochs: int) -> 
         policies = listed(_unique(c.augmentation for c in trained))
         parts.append(f"{listed(candidates)} at {listed(_unique(map(_rate, trained)))} with policy {policies}")
     parts.append(f"{listed(_unique(str(c.per_class) for c in trained or cells))} per {category}")
-    seeds = len({cell.seed for cell in cells})
-    parts += [counted(seeds, "seed")] if seeds > 1 else []
+    seeds, idle_seeds = (len({c.seed for c in cells if (c.lr is None) == untrained}) for untrained in (False, True))
+    if trained and idle and seeds != idle_seeds:
+        parts.append(f"{counted(seeds, 'seed')} ({idle_seeds} without training)")
+    elif max(seeds, idle_seeds) > 1:
+        parts.append(counted(max(seeds, idle_seeds), "seed"))
     return "; ".join([*parts, *([counted(epochs, "epoch")] if trained else [])])
 
 
@@ -77,10 +80,11 @@ def left_out(
     absent = [c for c in cells if c not in chosen and c not in lacking and _row(c)[:2] in candidates]
     for (way, _), value in WAYS.items():
         known = {value(cell) for cell in chosen}
-        missing = [found for found in _unique(map(value, absent)) if found not in known]
-        if missing:
-            parts.append(f"{way} {listed(missing)}")
-            absent = [cell for cell in absent if value(cell) not in missing]
+        trained = {value(cell) for cell in chosen if cell.lr is not None}
+        beyond = dict.fromkeys(c for c in absent if value(c) not in {"", *(known if c.lr is None else trained)})
+        if missing := _unique(map(value, beyond)):
+            parts.append(f"{way} {listed(missing)}{' of trainings' * bool(known & {*missing})}")
+            absent = [cell for cell in absent if cell not in beyond]
     other = [cell for cell in absent if _row(cell) in whole]
     if other:
         sizes = dict.fromkeys(cell.per_class for cell in other)

@@ -18,6 +18,7 @@ from selfsup.data.audit import (
     audit_csv,
     copies,
     describe_given,
+    describe_groups,
     find_duplicates,
     label_conflicts,
     left_out,
@@ -88,7 +89,7 @@ def prepare_images(folder: StudyFolder, config: StudyConfig, say: Say, on_decode
     external = prepare_external(folder, config, store, say, on_decoded)
     audit = [
         *store.audit,
-        *describe_split(config, store.items, split, store.originals),
+        *describe_split(config, store.items, split, groups, store.originals),
         *(() if all_differ(store.originals) else _copies(store, split)),
         *small_classes(store.items, split, config.per_class),
         *(external.audit if external else ()),
@@ -167,9 +168,13 @@ def _copies_as_groups(items: ItemTable, originals: np.ndarray | None) -> np.ndar
 
 
 def describe_split(
-    config: StudyConfig, items: ItemTable, split: Split, originals: np.ndarray | None = None
+    config: StudyConfig,
+    items: ItemTable,
+    split: Split,
+    groups: Sequence[str] | np.ndarray | None,
+    originals: np.ndarray | None = None,
 ) -> list[AuditEntry]:
-    """What a user should know of the sides that are given, and of the images without a label."""
+    """What a user should know of sides and groups that are given, and of the images without a label."""
     entries = []
     if not config.no_given_split and (items.sides != NO_SIDE).any():
         entries.append(AuditEntry("*", "given split", describe_given(items, split, originals)))
@@ -180,6 +185,8 @@ def describe_split(
         entries.append(AuditEntry("*", "no label", _describe_pool(config, items)))
     if items.has_labels:
         entries += left_out(items, split, originals)
+        if groups is not None and (config.group or items.groups):  # and no copies
+            entries.append(AuditEntry("*", "groups", describe_groups(groups, split)))
     return entries
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +85,8 @@ def _with_full_paths(values: Mapping[str, Any]) -> dict[str, Any]:
     names = {*registry.names(registry.SOURCE)}
     for name in ("data", "manifest", "pool", "group", "data_root", "test_data"):
         value = full.get(name)
-        if isinstance(value, str) and value not in names and Path(value).exists():
+        there = os.path.isfile if name == "group" else os.path.exists  # an expression may be the name of a folder
+        if isinstance(value, str) and value not in names and there(value):
             full[name] = str(Path(value).resolve())
     for name in {"backbones", "references"} & full.keys():
         full[name] = [

@@ -87,8 +87,9 @@ def _strip(axes: Axes, strip: Strip, columns: Mapping[str, NDArray[np.float64]],
         _line(axes, columns["epoch"], columns[name], colour if len(known) > 1 else theme.muted)
     if len(known) > 1:
         axes.margins(y=0.4)
-        _name_line(axes, columns, known[0], theme.accent, above=True)
-        _name_line(axes, columns, known[1], theme.muted, above=False)
+        ends = [columns[name][np.isfinite(columns[name])][-1] for name in known]
+        _name_line(axes, columns, known[0], theme.accent, above=ends[0] >= ends[1])
+        _name_line(axes, columns, known[1], theme.muted, above=ends[0] < ends[1])
     elif strip.from_zero:
         axes.set_ylim(0, 1.1 * max(np.nanmax(columns[known[0]]), 1e-12))
 

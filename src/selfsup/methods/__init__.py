@@ -73,5 +73,11 @@ def view_groups_of(name: str, options: Mapping[str, Any], backbone: Backbone) ->
     UserError
         If the method cannot train this network.
     """
-    cls = method_class(name)
-    return cls(backbone, read_settings(name, options), num_classes=2).view_groups() if cls.tags.trains else ()
+    cls, settings = method_class(name), read_settings(name, options)
+    try:
+        return tuple(cls(backbone, settings, num_classes=2).view_groups()) if cls.tags.trains else ()
+    except UserError:
+        raise
+    except Exception as error:  # one from outside that does not keep the contract, or settings too large for memory
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{name} cannot be built for such a network ({reason}); mend it, or its settings.") from error

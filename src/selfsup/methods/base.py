@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from selfsup.backbones import Backbone
+from selfsup.config.field_roles import Options
 from selfsup.config.grid import Tags
 from selfsup.methods.parts.recipe import OptimizerName, Recipe
 from selfsup.views import ViewGroup
@@ -42,7 +43,7 @@ class Paper:
         return f"{self.authors} ({self.year}), {self.title}, {self.url}"
 
 
-class MethodSettings(BaseModel):
+class MethodSettings(Options):
     """Hyper-parameters of a method; each method adds its own. What is None is as in its recipe; numbers are finite.
 
     Attributes
@@ -199,6 +200,14 @@ class Method(nn.Module):
     recipe: ClassVar[Recipe] = Recipe(lr=0.06)
     transformer_recipe: ClassVar[Recipe | None] = None
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
+
+    def __init_subclass__(cls) -> None:
+        """Refuse what is read before a method is built, where it is something else."""
+        for name, kind in (("tags", Tags), ("recipe", Recipe)):
+            if not isinstance(getattr(cls, name), kind):
+                raise TypeError(f"'{name}' of {cls.__name__} must be {kind.__name__}(...)")
+        if not (isinstance(cls.Settings, type) and issubclass(cls.Settings, MethodSettings)):
+            raise TypeError(f"'Settings' of {cls.__name__} must be a subclass of MethodSettings")
 
     def __init__(self, backbone: Backbone, settings: Any, *, num_classes: int = 0, num_images: int = 0) -> None:
         super().__init__()

@@ -7,12 +7,12 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from selfsup.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: How to bring files back, by the beginning of their name.
 ANEW = "remove the cell's folder and run the same command again"
@@ -58,6 +58,8 @@ def read_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, NDA
     UserError
         If the file, or one of the arrays, is missing or damaged.
     """
+    import numpy as np  # not as the command line starts
+
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in (arrays.files if names is None else names)}

@@ -48,6 +48,7 @@ def answer_study(study: RecordedStudy) -> Answer:
     outcomes = Outcomes(study)
     choices = _choices(study, outcomes)
     best = best_choice(choices)
+    largest = [choice for choice in choices if best is not None and choice.per_class == best.per_class]
     tested = best is not None and study.labelled
     comparisons = against_the_others(outcomes, best, choices) if tested and best else ()
     pairwise = every_pair(outcomes, choices) if tested else ()
@@ -69,8 +70,8 @@ def answer_study(study: RecordedStudy) -> Answer:
         caveats=(),
         category=study.category,
         total_seconds=_total_seconds(study.results),
-        external=external_scores(study, [c for c in choices if best is not None and c.per_class == best.per_class]),
-        unreadable=tuple(cell for c in choices for cell in outcomes.unreadable(c.cells)) if study.labelled else (),
+        external=external_scores(study, largest),
+        unreadable=_unreadable(study, outcomes, choices, largest) if study.labelled else (),
     )
     return replace(found, caveats=tuple(caveats(study, found)))
 
@@ -101,6 +102,16 @@ def _choices(study: RecordedStudy, outcomes: Outcomes) -> tuple[Choice, ...]:
             )
         )
     return tuple(found)
+
+
+def _unreadable(
+    study: RecordedStudy, outcomes: Outcomes, choices: tuple[Choice, ...], largest: list[Choice]
+) -> tuple[str, ...]:
+    """Cells without predictions of the test images; at the largest size also those without any of the external test."""
+    missing = [cell for choice in choices for cell in outcomes.unreadable(choice.cells)]
+    if "external" in study.dataset:
+        missing += [cell for c in largest for cell in c.cells if study.external_predictions(cell) is None]
+    return tuple(dict.fromkeys(missing))
 
 
 def _total_seconds(results: pd.DataFrame) -> float:

@@ -161,6 +161,18 @@ def test_embeddings_beyond_any_measure_end_as_diverged(
     assert pd.read_csv(tmp_path / "study" / "cells" / row.cell / "training_log.csv").knn_accuracy.isna().all()
 
 
+def test_a_network_that_was_not_trained_is_not_said_to_have_a_learning_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method_class("random"), "encoder", property(lambda self: _magnified(self.backbone, 1e12)))
+    row = run_simclr(tmp_path / "study", methods="random")
+    assert row.status == "diverged"
+    assert row.message == (
+        "the embeddings had values that are not finite or beyond 65,504, without any training; other weights or "
+        "another network would help"
+    )
+
+
 def _magnified(backbone: Backbone, weight: float) -> Backbone:
     magnified = copy.deepcopy(backbone)
     magnified.register_forward_hook(lambda module, given, result: result * weight)

@@ -8,7 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from selfsup.config.field_roles import Options
 
 if TYPE_CHECKING:
     from selfsup.config.grid import Job
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from selfsup.training.device import Hardware
 
 
-class ExecutorOptions(BaseModel):
+class ExecutorOptions(Options):
     """What a user can tell an executor; every field is an option of the command line, with ``-`` for ``_``.
 
     Fields of two executors may share a name where they mean the same. This module, and the top of

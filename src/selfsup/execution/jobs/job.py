@@ -38,7 +38,7 @@ def run_job(
     on_warning: OnWarning = lambda message: None,
     should_stop: ShouldStop = lambda: False,
 ) -> list[CellResult]:
-    """Train, then evaluate and publish every cell of the job.
+    """Train, then evaluate and publish every cell of the job; `on_warning` is told what goes on not as was asked.
 
     Raises
     ------

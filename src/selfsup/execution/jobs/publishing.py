@@ -66,11 +66,12 @@ def publish_diverged(study: StudyContext, cell: Cell, outcome: Outcome, rung_sco
 
 
 def _divergence_message(outcome: Outcome) -> str:
+    values = f"the embeddings had values that are not finite or beyond {EXPLODED_EMBEDDING:,.0f}"
     if not outcome.state.log:
-        return "the embeddings of the untrained network are not finite; other weights or another network would help"
+        return f"{values}, without any training; other weights or another network would help"
     last = outcome.state.log[-1]
     if outcome.status == "done":
-        what = f"the embeddings had values that are not finite or beyond {EXPLODED_EMBEDDING:,.0f} after"
+        what = f"{values} after"
     else:
         what = f"the loss {f'exploded, to {last.loss:.3g},' if math.isfinite(last.loss) else 'was not finite'} in"
     return f"{what} epoch {last.epoch}; a smaller learning rate would help"
