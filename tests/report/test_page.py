@@ -227,6 +227,15 @@ def test_a_study_whose_budget_is_over_says_how_much_of_the_grid_it_had_time_for(
     assert "10 classes · 7 of 60 cells so far, within --budget 4m" in visible
 
 
+def test_the_settings_beside_the_curves_are_those_of_the_answers_number_of_images(make_study):
+    """Where a budget ends, networks without training alone may have come to the largest."""
+    failed = {f"{name}-resnet18-weak-lr0.06-nall-s0": "failed" for name in ("moco", "byol")}
+    writer = make_study(methods=("moco", "byol", "random"), augmentations=("weak",), lrs=(0.06,), status_of=failed)
+    assert "Settings with 20 images per class method augmentation lr test 95 % interval moco weak 0.06" in (
+        read(write_report(writer.path)).visible
+    )
+
+
 def test_one_cell_makes_a_report(report):
     page = report(methods=("moco",), augmentations=("weak",), lrs=(0.06,), sizes=("20",))
     assert "No other method has a finished cell to compare with" in page.visible

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from page_reader import PageReader
+from selfsup.report.page import write_report
 from selfsup.report.resplit import resplit_interval, resplit_test
 from selfsup.report.statistics import score_interval
 from selfsup.report.verdict import answer
@@ -100,7 +103,7 @@ def test_seeds_are_paired_within_themselves_and_all_of_them_count(make_study) ->
             with np.load(file) as arrays:
                 moved = {**arrays, "indices": arrays["indices"] + number}
             np.savez(file, **moved)
-    assert [c.interval.seeds for c in answer(writer.path).choices] == [1, 1]  # of a study with one split: the first
+    assert [c.interval for c in answer(writer.path).choices] == [None, None]  # a study with one split has no such seeds
     (writer.path / "config.toml").write_text('format = 2\ndata = "digits"\nresplit = true\n')
     found = answer(writer.path)
     assert [c.interval.seeds for c in found.choices] == [3, 3]
@@ -110,3 +113,17 @@ def test_seeds_are_paired_within_themselves_and_all_of_them_count(make_study) ->
     assert (pair.test.interval.seeds, pair.test.interval.units) == (3, 360)
     wide = "Intervals are wide because they rest on 3 seeds: more seeds or more test images narrow them."
     assert wide in found.caveats
+
+
+def test_given_test_images_are_not_called_a_seeds_own(make_study) -> None:
+    """With them --resplit divides the others alone."""
+    writer = make_study(seeds=2, methods=("moco", "random"), sizes=("all",), lrs=(0.06,), augmentations=("weak",))
+    (writer.path / "config.toml").write_text('format = 2\ndata = "digits"\nresplit = true\n')
+    described = json.loads((writer.path / "dataset.json").read_text())
+    for given in (True, False):
+        (writer.path / "dataset.json").write_text(json.dumps(described | {"test_given": given}))
+        visible = PageReader(write_report(writer.path).read_text(encoding="utf-8")).visible
+        assert ("over 2 seeds and 360 test images)" in visible) == given
+        assert ("Paired over the test images and the seeds" in visible) == given
+        assert ("2 seeds say little" in visible) == given
+        assert ("divided anew for each seed but for the test." in visible) == given

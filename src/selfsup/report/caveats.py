@@ -33,7 +33,7 @@ def caveats(study: RecordedStudy, found: Answer) -> list[str]:
     sentences += _rivals(study, found, best)
     if best.seeds == 1:
         sentences.append("One seed: how much the result changes from one training to the next was not measured.")
-    elif found.labelled and best.seeds < ENOUGH_SEEDS and not study.resplit:
+    elif found.labelled and best.seeds < ENOUGH_SEEDS and not study.resplits_test:
         sentences.append(
             f"{best.seeds} seeds say little of how much results change from one training to the next, so the "
             f"intervals are wide; {ENOUGH_SEEDS} or more say much more."
@@ -70,7 +70,7 @@ def _wide_intervals(study: RecordedStudy, best: Choice) -> str:
         return ""
     few = [f"{best.interval.units} {study.test_units}"] if best.interval.units < FEW_UNITS else []
     more = f"more {study.test_units} narrow them"
-    if study.resplit and not study.test_given and best.interval.seeds > 1:
+    if study.resplits_test and best.interval.seeds > 1:
         more = f"more seeds or {more}"
         few += [f"{best.interval.seeds} seeds"] if best.interval.seeds < FEW_SPLITS else []
     elif not study.test_given:

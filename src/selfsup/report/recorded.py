@@ -188,6 +188,11 @@ class RecordedStudy:
         return bool(self.dataset.get("test_given", False))
 
     @property
+    def resplits_test(self) -> bool:
+        """Whether each seed has test images of its own."""
+        return self.resplit and not self.test_given
+
+    @property
     def test_ratio(self) -> float:
         """Test images for each other image with a label."""
         return float(self.dataset["test"] / (self.dataset["train"] + self.dataset["val"]))
