@@ -98,7 +98,7 @@ def test_a_node_on_which_no_worker_can_start_says_why(
     assert "this node has no torch" in last["message"]
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer that sends a signal")
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="there is no such signal")
 def test_a_signal_while_the_workers_end_is_waited_for_does_not_wait_for_it_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,12 +116,12 @@ def test_a_signal_while_the_workers_end_is_waited_for_does_not_wait_for_it_too(
         host.pause("its time was up")
         took.append(time.monotonic() - began)
 
-    before = signal.signal(signal.SIGALRM, on_signal)
-    signal.setitimer(signal.ITIMER_REAL, 0.4)
+    before = signal.signal(signal.SIGUSR2, on_signal)
+    threading.Timer(0.4, signal.pthread_kill, (threading.main_thread().ident, signal.SIGUSR2)).start()
     try:
         assert list(host.worker.messages()) == []
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGUSR2, before)
     assert host.worker.process.returncode == 0
     assert took
     assert took[0] < 0.3
