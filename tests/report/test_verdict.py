@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import binomtest, norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from selfsup.cli.answer_text import _scores
 from selfsup.errors import UserError
 from selfsup.evaluation.linear_probe import LinearProbe
 from selfsup.report.mcnemar import tango
@@ -89,7 +90,7 @@ def test_where_an_untrained_network_makes_no_mistake_more_training_is_not_advise
     assert alike == "moco was not shown to differ from simclr."
     assert top == (
         "Nothing is left to gain on these test images, on which random, without training, reaches 1.000: harder ones, "
-        "or fewer images per class, would tell methods apart."
+        "or fewer images per class, may tell methods apart."
     )
 
 
@@ -102,8 +103,10 @@ def test_a_difference_over_fewer_seeds_than_a_score_says_so(make_study):
     assert f"(moco {gain.test.difference:+.3f} over the seed that both have)" in headline(found)
     said = "Methods have different numbers of seeds: a score is the mean over all that a method has, a difference over"
     assert any(sentence.startswith(said) for sentence in found.caveats)
+    assert "seeds" in _scores(found)
     alike = answer(make_study("alike", methods=("moco", "random"), **only).path)
     assert "that both have" not in headline(alike) + " ".join(alike.caveats)
+    assert "seeds" not in _scores(alike)
 
 
 def test_what_a_budget_left_out_is_said_and_a_size_that_it_left_half_finished_is_not_compared(make_study):

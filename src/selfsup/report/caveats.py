@@ -100,7 +100,7 @@ def _rivals(study: RecordedStudy, found: Answer, best: Choice) -> list[str]:
         sentences.append(
             f"Nothing is left to gain on these test images, on which {who} "
             f"{'reaches' if len(untrained or at_the_top) == 1 else 'reach'} 1.000: harder ones, or fewer "
-            f"{study.size_unit}, would tell methods apart."
+            f"{study.size_unit}, may tell methods apart."
         )
     if found.labelled and found.ties:
         others = listed([choice.name for choice in found.ties])
