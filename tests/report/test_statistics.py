@@ -215,7 +215,7 @@ def test_no_difference_is_claimed_in_one_of_twenty_studies_at_most(seeds, images
 def test_families_of_comparisons_are_wrong_in_one_of_twenty_studies_at_most(seeds, images):
     """Two seeds may have one mean by chance, and a family of ten pairs finds it if any does."""
     rng = np.random.default_rng(0)
-    studies, wrong = 200, 0
+    studies, wrong = 120, 0
     for _ in range(studies):
         difficulty, luck = rng.normal(1.5, 1.5, images), rng.normal(0, 0.1, (5, seeds, 1))
         methods = difficulty + luck + rng.normal(0, 1, (5, seeds, images)) > 0

@@ -168,6 +168,7 @@ def test_a_worker_whose_study_cannot_be_prepared_goes(tmp_path: Path) -> None:
     assert not workers()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_pictures")
 def test_an_idle_worker_that_dies_is_replaced_in_the_next_round(tmp_path: Path) -> None:
     class Assassin(Counting):
