@@ -19,8 +19,8 @@ class BarlowTwinsSettings(base.MethodSettings):
     small images: three of 1024 here."""
 
     redundancy: float = Field(5e-3, ge=0)
-    hidden_dim: int = Field(1024, ge=1, le=base.WIDEST)
-    output_dim: int = Field(1024, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 1024
+    output_dim: base.Width = 1024
 
 
 class BarlowTwins(base.Method):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ UNDECAYED = (
 #: The most that settings take: of a layer's width; of a queue's images, or prototypes; of views, layers, rounds. More,
 #: a multiple of what papers have, is a slip, and would end in want of memory after the images were read.
 WIDEST, MANY, FEW = 16_384, 2**20, 100
+#: The width of a layer, as a setting.
+Width = Annotated[int, Field(ge=1, le=WIDEST)]
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ class BYOLSettings(base.MethodSettings):
 
     momentum: float = Field(0.99, ge=0, le=1)
     momentum_schedule: Literal["cosine", "constant"] = "cosine"
-    hidden_dim: int = Field(1024, ge=1, le=base.WIDEST)
-    output_dim: int = Field(256, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 1024
+    output_dim: base.Width = 256
 
 
 class BYOL(base.Method):

@@ -28,8 +28,8 @@ class DINOSettings(base.MethodSettings):
     (a `teacher_entropy` near the logarithm of the number of prototypes shows that; a lower temperature helps)."""
 
     prototypes: int | None = Field(None, ge=2, le=base.MANY)
-    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
-    bottleneck_dim: int = Field(256, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 2048
+    bottleneck_dim: base.Width = 256
     local_crops: int = Field(6, ge=0, le=base.FEW)
     temperature: float = Field(0.1, gt=0)
     first_teacher_temperature: float = Field(0.02, gt=0)

@@ -27,8 +27,8 @@ class LeJEPASettings(base.MethodSettings):
     weight: float = Field(0.05, gt=0, lt=1)
     directions: int = Field(256, ge=1, le=base.WIDEST)
     local_crops: int = Field(6, ge=0, le=base.FEW)
-    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
-    output_dim: int = Field(128, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 2048
+    output_dim: base.Width = 128
 
 
 class LeJEPA(base.Method):

@@ -30,8 +30,8 @@ class MoCoSettings(base.MethodSettings):
     momentum: float = Field(0.99, ge=0, lt=1)
     queue_size: int | None = Field(None, ge=1, le=base.MANY)
     shuffle_groups: int = Field(4, ge=1, le=base.FEW)
-    hidden_dim: int = Field(512, ge=1, le=base.WIDEST)
-    output_dim: int = Field(128, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 512
+    output_dim: base.Width = 128
 
 
 class MoCo(base.Method):

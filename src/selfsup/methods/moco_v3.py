@@ -25,8 +25,8 @@ class MoCoV3Settings(base.MethodSettings):
     temperature: float = Field(0.2, gt=0)
     momentum: float | None = Field(None, ge=0, le=1)
     frozen_patch_embedding: bool = True
-    hidden_dim: int = Field(1024, ge=1, le=base.WIDEST)
-    output_dim: int = Field(256, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 1024
+    output_dim: base.Width = 256
 
 
 class MoCoV3(base.Method):

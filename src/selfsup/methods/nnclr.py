@@ -26,9 +26,9 @@ class NNCLRSettings(base.MethodSettings):
 
     temperature: float = Field(0.2, gt=0)
     support_size: int | None = Field(None, ge=1, le=base.MANY)
-    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
-    output_dim: int = Field(256, ge=1, le=base.WIDEST)
-    predictor_dim: int = Field(4096, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 2048
+    output_dim: base.Width = 256
+    predictor_dim: base.Width = 4096
 
 
 class NNCLR(base.Method):

@@ -20,8 +20,8 @@ class SimCLRSettings(base.MethodSettings):
     images and 1,000 epochs (appendix B.9): docs/performance.md, time to accuracy."""
 
     temperature: float = Field(0.2, gt=0)
-    hidden_dim: int = Field(512, ge=1, le=base.WIDEST)
-    output_dim: int = Field(128, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 512
+    output_dim: base.Width = 128
 
 
 class SimCLR(base.Method):

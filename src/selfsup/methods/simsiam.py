@@ -23,9 +23,9 @@ class SimSiamSettings(base.MethodSettings):
     cores would cost as much as the network."""
 
     views: int = Field(2, ge=2, le=base.FEW)
-    hidden_dim: int = Field(1024, ge=1, le=base.WIDEST)
-    output_dim: int = Field(1024, ge=1, le=base.WIDEST)
-    predictor_dim: int = Field(256, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 1024
+    output_dim: base.Width = 1024
+    predictor_dim: base.Width = 256
 
 
 class SimSiam(base.Method):

@@ -26,8 +26,8 @@ class SwAVSettings(base.MethodSettings):
     earlier features stand beside it (`queue_size`; 0: none). Prototypes stay as they began for `frozen_epochs`."""
 
     prototypes: int | None = Field(None, ge=2, le=base.MANY)
-    hidden_dim: int = Field(2048, ge=1, le=base.WIDEST)
-    output_dim: int = Field(128, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 2048
+    output_dim: base.Width = 128
     local_crops: int = Field(6, ge=0, le=base.FEW)
     temperature: float = Field(0.1, gt=0)
     epsilon: float = Field(0.05, gt=0)

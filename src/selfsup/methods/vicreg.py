@@ -22,8 +22,8 @@ class VICRegSettings(base.MethodSettings):
     invariance: float = Field(25.0, ge=0)
     variance: float = Field(25.0, ge=0)
     covariance: float = Field(1.0, ge=0)
-    hidden_dim: int = Field(1024, ge=1, le=base.WIDEST)
-    output_dim: int = Field(1024, ge=1, le=base.WIDEST)
+    hidden_dim: base.Width = 1024
+    output_dim: base.Width = 1024
 
 
 class VICReg(base.Method):
