@@ -122,14 +122,10 @@ def require_same_weights(folder: StudyFolder, stored: StudyConfig, asked: StudyC
         kept = weights_file(backbone)
         _load(backbone, source, stored)
         if weights_file(backbone) != kept:
-            if first == source:
-                raise UserError(
-                    f"'{source.file}' holds other weights than when the study was begun, and both would be "
-                    f"'{source.label}' in its results; give the file another name, or choose another --out."
-                )
+            then = "when" if first == source else f"'{first.weights}', with which"
             raise UserError(
-                f"'{source.file}' holds other weights than '{first.weights}', with which the study was begun, and both "
-                f"are '{source.label}' in its results; give the file another name."
+                f"'{source.file}' holds other weights than {then} the study was begun, and both are '{source.label}' "
+                f"in its results; give the file another name, or choose another --out."
             )
 
 
